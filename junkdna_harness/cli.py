@@ -1,0 +1,39 @@
+"""The `junkdna` command: every verb is a file of `junkdna_harness.commands`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from difficulty.errors import UsageError
+from junkdna_harness.commands.doctor import doctor
+from junkdna_harness.commands.lm_eval import lm_eval
+from junkdna_harness.commands.tasks_dir import tasks_dir
+
+app = typer.Typer(
+    name="junkdna",
+    help="What did compression cost a language model, and on which tasks?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(doctor)
+app.command("tasks-dir")(tasks_dir)
+app.command(
+    "lm-eval",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)(lm_eval)
+
+
+def main() -> None:
+    """Run the command; a user's mistake ends it with one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except UsageError as error:
+        print(f"junkdna: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""`junkdna check`: stop a checkpoint that lost more than it may."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Inconclusive(str, Enum):
+    """What an inconclusive outcome counts as."""
+
+    exit3 = "exit3"
+    fail = "fail"
+    passes = "pass"
+
+
+def check(
+    new: Annotated[Path, typer.Argument(help="Run to judge: lm-eval output folder, sweep store, or tidy table.")],
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Baseline: a run, or a file made with --write-baseline.")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Largest loss allowed, in the metric's units. Default 0.02 if no limit is given.")
+    ] = None,
+    max_relative_drop: Annotated[
+        float | None, typer.Option(help="Largest loss allowed, as a share of the baseline's score, e.g. 0.05.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Metric to judge by; by default acc, else exact_match, else what the task has.")
+    ] = None,
+    lower_is_better: Annotated[
+        list[str] | None, typer.Option(help="A metric where more is worse (perplexity and losses are known).")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Error rate of each decision.")] = 0.05,
+    inconclusive: Annotated[
+        Inconclusive, typer.Option(help="What an inconclusive outcome counts as: its own exit code 3, a fail or a pass.")
+    ] = Inconclusive.exit3,
+    run: Annotated[str | None, typer.Option(help="Which run of NEW, where it holds several.")] = None,
+    baseline_run: Annotated[str | None, typer.Option(help="Which run of the baseline, where it holds several.")] = None,
+    write_baseline: Annotated[
+        Path | None, typer.Option(help="Write NEW as a baseline file to commit (and judge it, if --against is given).")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the outcome as JSON ('-' prints it).")] = None,
+    junit_xml: Annotated[Path | None, typer.Option(help="Write the outcome as JUnit XML.")] = None,
+) -> None:
+    """Judge a run against a baseline: overall, by family and by tier of difficulty.
+
+    Exit codes: 0 pass, 1 fail (or something is missing), 3 inconclusive, 2 wrong usage. The loss is paired
+    item by item; "fail" needs Holm-corrected evidence that a loss exceeds the limit, "pass" needs evidence in
+    every comparison that it does not. In a GitHub workflow the table is added to the job summary.
+    """
+    from difficulty.errors import UsageError
+    from difficulty.files import write_atomic
+    from junkdna_harness.gate import Limits, read_baseline, read_run, to_json
+    from junkdna_harness.gate import check as judge
+    from junkdna_harness.gate.outputs import add_step_summary, as_json, human
+    from junkdna_harness.gate.outputs import junit_xml as as_junit
+
+    if against is None and write_baseline is None:
+        raise UsageError(
+            "there is nothing to compare with. Give --against BASELINE, or --write-baseline FILE to make one from this run."
+        )
+    default = 0.02 if max_drop is None and max_relative_drop is None else max_drop
+    limits = Limits(default, max_relative_drop, alpha, tuple(lower_is_better or ()))
+    candidate = read_run(new, run, metric)
+    outcome = None
+    if against is not None:
+        outcome = judge(candidate, read_baseline(against, baseline_run, metric), limits)
+    if write_baseline is not None:
+        write_atomic(write_baseline, to_json(candidate))
+        items = sum(len(task.item_ids) for task in candidate.tasks.values())
+        typer.echo(f"baseline of {len(candidate.tasks)} tasks, {items:,} items: {write_baseline}", err=True)
+    if outcome is None:
+        return
+    code = outcome.exit_code
+    if outcome.verdict == "inconclusive":
+        code = {Inconclusive.exit3: 3, Inconclusive.fail: 1, Inconclusive.passes: 0}[inconclusive]
+    if json_file is not None and str(json_file) != "-":
+        write_atomic(json_file, as_json(outcome, code))
+    if junit_xml is not None:
+        write_atomic(junit_xml, as_junit(outcome, inconclusive is Inconclusive.fail))
+    add_step_summary(outcome)
+    typer.echo(as_json(outcome, code) if str(json_file) == "-" else human(outcome))
+    raise typer.Exit(code)

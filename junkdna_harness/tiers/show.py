@@ -1,0 +1,121 @@
+"""Tiers as text and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from difficulty.errors import UsageError
+from difficulty.files import write_atomic
+from junkdna_harness.tiers.build import TierPlan
+from junkdna_harness.tiers.select import read_assignment
+
+
+def plan_text(plan: TierPlan) -> str:
+    """The table of a plan: a line a tier, with counts, range of the score, and the chance level."""
+    rows = [
+        [str(t.number), str(t.n_items), _span(t.low, t.high), f"{plan.chance[t.number]:.3f}"]
+        for t in plan.assignment.tiers
+    ]
+    header = ["tier", "items", plan.rule, "chance"]
+    held_out = plan.runs.held_out if plan.runs else {}
+    if held_out:
+        header += ["made by", "kept back"]
+        for row, tier in zip(rows, plan.assignment.tiers, strict=True):
+            row += [f"{value:.3f}" for value in held_out[tier.number]]
+    text = f"{plan.name}: {len(plan.assignment.tier_of)} items of {plan.source.name}\n{columns(header, rows)}"
+    if held_out and plan.runs:
+        judges = ", ".join(log.folder for log in plan.runs.judge_with)
+        text += (
+            f"\n'made by' is the mean {plan.runs.metric} of the runs that made the tiers, 'kept back' of those that did "
+            f"not: judge with {judges}. The gap between the two columns is regression to the mean."
+        )
+    return text
+
+
+def folder_text(folder: str | Path) -> str:
+    """What is in a folder of built tiers.
+
+    Raises:
+        UsageError: it holds no assignment.
+    """
+    path = Path(folder) / "assignment.json"
+    if not path.is_file():
+        raise UsageError(
+            f"{str(folder)!r} has no assignment.json. Name a folder that `junkdna tiers build --output` wrote."
+        )
+    found = read_assignment(path)
+    rows = [
+        [str(t["tier"]), str(t["items"]), _span(t["low"], t["high"]), f"{t['chance']:.3f}"] for t in found["tiers"]
+    ]
+    lines = [
+        f"{found['name']}: {len(found['items'])} items of {found['task']}, by {found['rule']} "
+        f"({found['harder']} is harder), seed {found['seed']}",
+        columns(["tier", "items", found["rule"], "chance"], rows),
+        f"source: {_source(found['source'])}",
+        f"run: lm_eval --include_path {folder} --tasks {found['name']} ...",
+    ]
+    return "\n".join(lines)
+
+
+def plot_plan(plan: TierPlan, path: str | Path) -> None:
+    """Write a PNG: a histogram of the scores, with the cuts between the tiers.
+
+    Raises:
+        UsageError: the file cannot be written, or the scores are text.
+    """
+    import io
+
+    if Path(path).suffix.lower() != ".png":
+        raise UsageError(f"--plot {str(path)!r} is no PNG name. End it in .png.")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    tiers = plan.assignment.tiers
+    if plan.assignment.categorical:
+        axes.bar([str(t.low) for t in tiers], [t.n_items for t in tiers], color="#4477aa")
+    else:
+        values = [float(score) for score in plan.scores.values()]
+        axes.hist(values, bins=min(60, max(10, len(set(values)))), color="#4477aa")
+        for cut in plan.assignment.cuts:
+            axes.axvline(float(cut), color="#cc3311", linewidth=1.2)
+        for tier in tiers:
+            middle = (float(tier.low) + float(tier.high)) / 2
+            axes.annotate(
+                str(tier.number), (middle, 1.01), xycoords=("data", "axes fraction"), ha="center", color="#cc3311"
+            )
+    axes.set(xlabel=plan.rule, ylabel="items")
+    figure.suptitle(f"{plan.source.name}: tiers by {plan.rule}", fontsize=10)
+    picture = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(picture, metadata={"Software": None})
+    write_atomic(path, picture.getvalue())
+
+
+def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in plain text, columns aligned to the right but the first."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in [header, *rows]
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _span(low: Any, high: Any) -> str:
+    return number(low) if low == high else f"{number(low)} to {number(high)}"
+
+
+def number(value: Any) -> str:
+    """A score, short."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _source(source: Any) -> str:
+    if not isinstance(source, Mapping):
+        return str(source)
+    made = ", ".join(f"{run['folder']} ({run['model']})" for run in source["made_by"])
+    judges = ", ".join(run["folder"] for run in source["judge_with"])
+    return f"mean {source['metric']} of {made}" + (f"; judge with {judges}" if judges else "")

@@ -1,0 +1,228 @@
+"""The lm-eval task class of a tier: an existing task, its prompt, answers and metrics untouched, on fewer documents.
+
+A tier's YAML names this class and says what makes the tier:
+
+    task: my_tier
+    class: !function junkdna_harness.tiers.task.TieredTask
+    base: arc/arc_easy.yaml        # a task file that ships with lm-eval; or `original: {...}`, the task itself
+    override: {...}                # keys of the task to replace
+    local: {test: arc_easy/test.jsonl}   # splits as files of the local data folder; rows: module:function adapts them
+    view: {function: m:f, ...}     # makes each document harder or easier (fewer options, more passages)
+    by: answer_length              # the rule (with bins, cuts, harder, order, min_items); or
+    assignment: assignment.json    # what `junkdna tiers build` wrote beside the YAML; or
+    scores: scores.json            # difficulty by content key; documents without a score are left out
+    tier: 1                        # which tier; left out: all documents
+
+Nothing here looks at the model or its arguments, except `data_dir`: the same files give the same items.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import datasets
+from lm_eval.api.task import ConfigurableTask
+
+from difficulty.errors import UsageError, did_you_mean
+from junkdna_harness.tiers import config as task_files
+from junkdna_harness.tiers.items import doc_hash
+from junkdna_harness.tiers.local import data_dir, local_splits, read_rows
+from junkdna_harness.tiers.select import Choice, choose
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
+LM_EVAL_KEYS = {"task", "task_alias", "class", "metadata", "output_type", "num_fewshot"}
+
+
+@dataclass(frozen=True)
+class TierSpec:
+    """What a tier's YAML says; see the module."""
+
+    base: str | None = None
+    original: Mapping[str, Any] | None = None
+    override: Mapping[str, Any] = field(default_factory=dict)
+    local: Mapping[str, str] = field(default_factory=dict)
+    rows: str | None = None
+    view: Mapping[str, Any] | None = None
+    by: str | None = None
+    assignment: str | None = None
+    scores: str | None = None
+    tier: int | None = None
+    bins: int | None = None
+    cuts: tuple[float, ...] | None = None
+    harder: str | None = None
+    order: tuple[str, ...] | None = None
+    min_items: int = 1
+
+    @staticmethod
+    def from_config(config: Mapping[str, Any]) -> TierSpec:
+        """The spec in a task's config.
+
+        Raises:
+            UsageError: a key is unknown, or neither or both of `base` and `original` are there.
+        """
+        known = {f.name for f in fields(TierSpec)}
+        given = {key: value for key, value in config.items() if key not in LM_EVAL_KEYS and value is not None}
+        for key in given:
+            if key not in known:
+                raise UsageError(f"a tier has no key {key!r}; it has {', '.join(sorted(known))}.{did_you_mean(key, known)}")
+        for key in ("cuts", "order"):
+            if key in given:
+                given[key] = tuple(given[key])
+        spec = TierSpec(**given)
+        if (spec.base is None) == (spec.original is None):
+            raise UsageError(
+                f"the tier {config.get('task')!r} must name the task it is a part of: `base` (a file of lm-eval) "
+                "or `original` (the task itself), one of them."
+            )
+        return spec
+
+    def task_config(self) -> dict[str, Any]:
+        """The config of the whole task, functions loaded, a fresh copy."""
+        if self.base is not None:
+            path = task_files.packaged_tasks() / self.base
+            if not path.is_file():
+                raise UsageError(f"this version of lm-eval has no task file {self.base!r}. Install lm-eval 0.4.13.")
+            plain: Mapping[str, Any] = task_files.read_config(path)
+        else:
+            plain = self.original or {}
+        live: dict[str, Any] = task_files.to_live({**plain, **self.override})
+        for key in ("tag", "group", "task_list"):
+            live.pop(key, None)
+        return live
+
+
+class TieredTask:
+    """Builds the task of one tier. lm-eval calls it with the tier's config; what comes back is a `Task` of the same
+    class as the whole task, with `eval_docs` cut down to the tier."""
+
+    def __new__(cls, config: Mapping[str, Any]) -> Any:
+        """The task of the tier that `config` describes."""
+        spec = TierSpec.from_config(config)
+        whole = spec.task_config()
+        parent = whole.pop("class", ConfigurableTask)
+        metadata = {**_as_mapping(whole.get("metadata")), **_as_mapping(config.get("metadata"))}
+        merged = {
+            **whole,
+            **{key: config[key] for key in ("task", "task_alias", "num_fewshot") if config.get(key) is not None},
+            "metadata": metadata,
+        }
+        folder = data_dir(metadata) if spec.local else None
+        splits = local_splits(folder, spec.local) if folder else {}
+        if splits:
+            merged.update(_splits_on_disk(merged, splits))
+        members = {"_spec": spec, "_files": splits, "_home": Path(str(metadata.get("config_source", ""))).parent}
+        kind = type(f"Tiered{parent.__name__}", (_Tier, parent), members)
+        takes_config = "config" in inspect.signature(parent.__init__).parameters
+        task = kind(config=merged) if takes_config else kind()
+        if not hasattr(task.config, "metadata"):
+            return task
+        task.config.metadata = {**_as_mapping(task.config.metadata), **metadata}
+        return task
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """Never runs: it only tells lm-eval that a config is wanted."""
+
+
+class _Tier:
+    """What a tier changes in a task: where the rows come from, and which are evaluated."""
+
+    _spec: TierSpec
+    _files: Mapping[str, Path]
+    _home: Path
+    _drawn = 0
+
+    def download(self, *args: Any, **kwargs: Any) -> None:
+        if not self._files:
+            super().download(*args, **kwargs)  # type: ignore[misc]
+            return
+        adapter = task_files.load_function(self._spec.rows) if self._spec.rows else None
+        self.dataset = datasets.DatasetDict(
+            {split: read_rows(path, adapter) for split, path in self._files.items()}
+        )
+
+    @cached_property
+    def whole_docs(self) -> Any:
+        """All documents of the whole task, in its order, after the tier's view of them."""
+        docs = super().eval_docs  # type: ignore[misc]
+        if not hasattr(self, "features") and hasattr(docs, "features"):
+            self.features = list(docs.features)  # doc_to_text looks at it, and is called before lm-eval sets it
+        return self._viewed(docs)
+
+    @cached_property
+    def choice(self) -> Choice:
+        """Which of the whole documents are in this tier."""
+        return choose(self, self.whole_docs, self._spec, self._home)
+
+    @cached_property
+    def _tier_docs(self) -> Any:
+        docs, rows = self.whole_docs, self.choice.rows
+        return docs.select(rows) if hasattr(docs, "select") else [docs[row] for row in rows]
+
+    @property
+    def eval_docs(self) -> Any:
+        return self.whole_docs if self._spec.tier is None and self._spec.scores is None else self._tier_docs
+
+    def fewshot_docs(self) -> Any:
+        docs = super().fewshot_docs()  # type: ignore[misc]
+        view = self._spec.view
+        return self._viewed(docs) if docs is not None and view and view.get("fewshot") else docs
+
+    def _viewed(self, docs: Any) -> Any:
+        if self._spec.view is None:
+            return docs
+        options = {key: value for key, value in self._spec.view.items() if key not in ("function", "fewshot")}
+        rows = task_files.load_function(self._spec.view["function"])(list(docs), **options)
+        return datasets.Dataset.from_list(rows)
+
+    def set_fewshot_seed(self, seed: int | None = None) -> None:
+        self._drawn = 0
+        super().set_fewshot_seed(seed)  # type: ignore[misc]
+
+    def fewshot_context(self, doc: Any, num_fewshot: int, *args: Any, **kwargs: Any) -> Any:
+        if num_fewshot and hasattr(self, "sampler"):
+            self._skip_draws(doc, num_fewshot)
+        return super().fewshot_context(doc, num_fewshot, *args, **kwargs)  # type: ignore[misc]
+
+    def _skip_draws(self, doc: Any, num_fewshot: int) -> None:
+        """Draw for the documents of other tiers that come before this one, so that it gets the very examples that
+        it gets in the whole task."""
+        row = self._row_of.get(doc_hash(doc))
+        if row is None:
+            return
+        same_split = self.fewshot_cfg.split == self.config.test_split  # type: ignore[attr-defined]
+        for earlier in range(self._drawn, row):
+            self.sampler.sample(n=num_fewshot, eval_doc=self.whole_docs[earlier] if same_split else None)  # type: ignore[attr-defined]
+        self._drawn = max(self._drawn, row + 1)
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {doc_hash(doc): row for row, doc in enumerate(self.whole_docs)}
+
+
+def _splits_on_disk(whole: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:
+    """The split names of a task whose rows lie on disk: those that are absent are dropped, and few-shot examples come
+    from the first split that is not evaluated, else from the evaluated one (lm-eval then leaves the document out)."""
+    kept = {key: whole.get(key) if whole.get(key) in files else None for key in SPLITS}
+    evaluated = kept["test_split"] or kept["validation_split"]
+    if evaluated is None:
+        raise UsageError(
+            f"the local files hold the splits {sorted(files)}, none of which the task evaluates "
+            f"({whole.get('test_split') or whole.get('validation_split')!r}). Name the split as the task does."
+        )
+    others = [split for split in files if split != evaluated]
+    kept["fewshot_split"] = kept["fewshot_split"] or kept["training_split"] or (others[0] if others else evaluated)
+    return {**kept, "test_split": evaluated, "validation_split": None, "dataset_path": "json", "dataset_name": None}
+
+
+def _as_mapping(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    return dict(value) if isinstance(value, Mapping) else {"version": value}

@@ -1,0 +1,56 @@
+"""What the graded task YAMLs name: where their documents come from."""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import Any
+
+import datasets
+
+from difficulty.errors import UsageError
+from difficulty.graded import DEFAULT_ITEMS, MEMORY, draw_training_item, test_items
+from junkdna_harness.tiny import knows_the_suite
+
+FEWSHOT_ITEMS = 32
+
+
+def load(
+    family: str,
+    tier: int,
+    n_items: int = DEFAULT_ITEMS,
+    suite_seed: int = 0,
+    pretrained: Any = None,
+    **_other: Any,
+) -> dict[str, datasets.Dataset]:
+    """Splits `test` (n_items documents) and `train` (for few-shot examples, disjoint from the test).
+
+    lm-eval passes the task's metadata and the model's arguments alike. Of the latter only `pretrained` is read, and
+    only to refuse memory tasks to a model that was never shown the facts: no model argument changes an item.
+    """
+    try:
+        _refuse_strangers(family, pretrained)
+        items = test_items(family, tier, int(n_items), int(suite_seed))
+    except UsageError as error:
+        print(f"junkdna: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    rng = random.Random(f"fewshot/{family}/{tier}/{suite_seed}")
+    shots = [draw_training_item(family, tier, rng) for _ in range(FEWSHOT_ITEMS)]
+    return {"test": _documents(items), "train": _documents(shots)}
+
+
+def _documents(items: list[Any]) -> datasets.Dataset:
+    return datasets.Dataset.from_list(
+        [
+            {"prompt": i.prompt, "answer": i.answer, "choices": list(i.choices), "cluster": i.cluster or i.prompt}
+            for i in items
+        ]
+    )
+
+
+def _refuse_strangers(family: str, pretrained: Any) -> None:
+    if family in {member.name for member in MEMORY} and not knows_the_suite(pretrained):
+        raise UsageError(
+            f"the tasks of family {family!r} ask for facts that only the embedded model was taught, not pretrained={pretrained!r}. "
+            "Leave pretrained out, or run --tasks difficulty_tiers, which any model can answer."
+        )

@@ -1,0 +1,121 @@
+"""The same numbers in every format, and strings that cannot do harm."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from junkdna_harness.report import formats
+from junkdna_harness.report.escape import csv_cell, latex, markdown_cell, script_json
+from junkdna_harness.report.leaderboard import Leaderboard, leaderboard
+from tests.report.synthetic import tidy
+
+HOSTILE = "<script>alert(1)</script> 100%_$x$ & #1 | `a` \\input{/etc/passwd} ~^{}\n=1+1"
+
+
+@pytest.fixture(scope="module")
+def board() -> Leaderboard:
+    table = tidy(methods=("magnitude", "wanda"), bits=(4.0, 2.0), n_items=60)
+    return leaderboard(table, "tier", effective_bits={"tiny-rtn-4bit": 4.5})
+
+
+def numbers(text: str) -> list[str]:
+    """All numbers with two decimals, or one: scores and half widths, or shares kept."""
+    return re.findall(r"(?<![\d.])\d+\.\d{1,2}(?![\d.])", text)
+
+
+def test_every_format_prints_the_same_numbers(board: Leaderboard) -> None:
+    from rich.console import Console
+
+    by_csv = [
+        [line["score"], line["half_width"], *([line["kept"]] if line["kept"] else [])]
+        for line in csv.DictReader(io.StringIO(formats.csv_table([board])))
+    ]
+    expected = sorted(number for cell in by_csv for number in cell) + ["4.50"]
+    buffer = io.StringIO()
+    Console(file=buffer, width=300).print(formats.terminal(board))
+    body = {
+        "markdown": formats.markdown(board).split("\n\n")[0],
+        "latex": formats.latex_table(board).split("midrule")[1],
+        "terminal": "\n".join(line for line in buffer.getvalue().splitlines() if line.startswith("│")),
+    }
+    for name, text in body.items():
+        assert sorted(numbers(text)) == sorted(expected), name
+
+
+def test_bold_is_the_same_cell_in_every_format() -> None:
+    table = tidy(methods=("magnitude", "wanda"), levels=(0.0, 0.6), n_items=300)
+    better = (table["method"] == "wanda") & (table["metric"] == "acc") & (table["tier"] == 4)
+    table.loc[better, "value"] = 1.0
+    board = leaderboard(table, "tier")
+    wanda = next(i for i, row in enumerate(board.rows) if row.method == "wanda")
+    assert (wanda, "Tier 4") in board.best
+    assert "**100.00 ± " in formats.markdown(board)
+    assert r"\textbf{100.00 $\pm$ " in formats.latex_table(board)
+    bold = [(r["method"], r["column"]) for r in csv.DictReader(io.StringIO(formats.csv_table([board]))) if r["best"] == "1"]
+    assert len(bold) == len(board.best)
+    assert ("wanda", "Tier 4") in bold
+
+
+def test_equal_methods_are_rarely_bold() -> None:
+    bold = 0
+    for seed in range(40):
+        table = tidy(families=("addition",), methods=("magnitude", "wanda"), levels=(0.0, 0.5), n_items=40, seed=seed)
+        bold += sum(column == "Overall" for _, column in leaderboard(table, "tier").best)
+    assert bold <= 6  # 5 % of 40 is 2; more than 6 would have a chance of 0.3 % at that rate
+
+
+def test_hostile_names_stay_text_in_every_format() -> None:
+    table = tidy(model=HOSTILE, n_items=20)
+    board = leaderboard(table, "tier")
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in formats.markdown(board).splitlines() if line.startswith("| ")}
+    assert len(widths) == 1
+    assert "<script" not in formats.markdown(board).replace(r"\<script", "")
+    assert r"\textbackslash{}input\{/etc/passwd\}" in formats.latex_table(board)
+    rows = list(csv.DictReader(io.StringIO(formats.csv_table([board]))))
+    assert {row["model"] for row in rows} == {HOSTILE}
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd", "-cmd|x", "@SUM(A1)", "\t=1"])
+def test_a_formula_is_not_run_by_a_spreadsheet(text: str) -> None:
+    assert csv_cell(text).startswith("'")
+
+
+@pytest.mark.parametrize("text", ["-0.25", "+1e-3", "12", ".5", "magnitude 4:8"])
+def test_numbers_and_names_are_left_alone_in_csv(text: str) -> None:
+    assert csv_cell(text) == text
+
+
+def test_json_in_a_script_can_not_end_the_script() -> None:
+    import json
+
+    value = {"a": "</script><!--<script>\u2028&", "b": "\ud800"}
+    text = script_json(value)
+    assert "<" not in text
+    assert ">" not in text
+    assert "\u2028" not in text
+    assert json.loads(text) == value
+    text.encode()
+
+
+def test_markdown_cells_hold_one_line_and_no_bar() -> None:
+    assert markdown_cell("a|b\nc") == r"a\|b c"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles_with_hostile_names(tmp_path: Path) -> None:
+    board = leaderboard(tidy(model=HOSTILE, n_items=20), "tier")
+    document = "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}\\begin{document}\n%s\\end{document}"
+    (tmp_path / "t.tex").write_text(document % formats.latex_table(board))
+    done = subprocess.run(["pdflatex", "-interaction=batchmode", "t.tex"], cwd=tmp_path, capture_output=True, timeout=60)
+    assert done.returncode == 0
+
+
+def test_latex_escapes_all_specials() -> None:
+    assert latex("#$%&_{}~^\\") == r"\#\$\%\&\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}"
