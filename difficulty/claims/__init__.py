@@ -1,0 +1,1 @@
+"""The five claims, one file each; `difficulty.fit` puts them together."""

@@ -1,0 +1,50 @@
+"""Scores on scales that can be compared: above chance, relative to dense, and latent."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from difficulty.stats.result import Floats
+
+# A logistic variable is close to a normal one of this standard deviation (Johnson & Kotz 1970): probits to log-odds.
+PROBIT_TO_LOGIT = 1.702
+
+
+def above_chance(score: Floats, chance: Floats) -> Floats:
+    """Chance-corrected score, (score - chance) / (1 - chance): 0 = guessing, 1 = perfect; below chance is negative."""
+    corrected: Floats = (score - chance) / (1 - chance)
+    return corrected
+
+
+def retention(score: Floats, dense: Floats, chance: Floats) -> Floats:
+    """Share of the dense model's score above chance that is left, (score - chance) / (dense - chance).
+
+    NaN where the dense score is not above chance.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kept: Floats = np.where(dense > chance, (score - chance) / (dense - chance), np.nan)
+    return kept
+
+
+def wilson(successes: Floats, n: Floats, confidence: float = 0.95) -> tuple[Floats, Floats]:
+    """Wilson score interval of a proportion (Wilson 1927); `successes` may be fractional means times n."""
+    z = special.ndtri((1 + confidence) / 2)
+    p = successes / n
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+
+
+def latent_from_accuracy(accuracy: Floats, chance: Floats, n: Floats, link: str) -> Floats:
+    """Log-odds scale position of a tier whose items answer right with `accuracy`, guessing with `chance`.
+
+    The accuracy above chance, kept 1/(2n) away from 0 and 1, goes through the logit, or through the probit times 1.702.
+    Equal shifts of a normally (logistically) spread latent margin are equal on the probit (logit) scale.
+    """
+    corrected = np.clip(above_chance(accuracy, chance), 1 / (2 * n), 1 - 1 / (2 * n))
+    if link == "logit":
+        return np.asarray(special.logit(corrected))
+    if link == "probit":
+        return np.asarray(PROBIT_TO_LOGIT * special.ndtri(corrected))
+    raise ValueError(f"link {link!r} is neither 'logit' nor 'probit'.")

@@ -1,0 +1,262 @@
+"""The tidy table: one row per item, run and metric. Everything in `difficulty` reads it, everything else writes it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from difficulty.errors import UsageError, did_you_mean
+from difficulty.files import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+COLUMNS = (
+    "run", "model", "method", "level", "bits", "replicate", "task", "family", "axis", "tier",
+    "item_id", "cluster_id", "metric", "value", "n_symbols", "chance",
+)  # fmt: skip
+IDENTITY = ("model", "method", "level", "bits", "replicate")
+REQUIRED = ("model", "method", "level", "tier", "item_id", "metric", "value")
+ALIASES = {"doc_hash": "item_id", "doc_id_hash": "item_id", "sparsity": "level", "cluster": "cluster_id"}
+TEXT = ("run", "model", "method", "task", "family", "axis", "item_id", "cluster_id", "metric")
+
+DENSE = "dense"
+MARGIN = "margin"
+OPTION_LOGLIK = (
+    "option_loglik"  # optional column: natural log-likelihoods of an item's options, a list of floats
+)
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
+
+
+def run_name(model: str, method: str, level: float | None, bits: float | None, replicate: int = 0) -> str:
+    """The id of a run made from what identifies it, e.g. `"llama magnitude 0.5"` or `"llama rtn 4 bits #1"`."""
+    parts = [model, method]
+    if method != DENSE:
+        if level is not None and not np.isnan(level):
+            parts.append(f"{level:.10g}")
+        if bits is not None and not np.isnan(bits):
+            parts.append(f"{bits:g} bits")
+    return " ".join(parts) + (f" #{replicate}" if replicate else "")
+
+
+def validate(table: pd.DataFrame, source: str = "the table") -> pd.DataFrame:
+    """`table` with the columns of the schema first, in order and of the right type; other columns follow as they are.
+
+    Columns that a plain table may leave out get their defaults: `run` from what identifies it, `bits` none,
+    `replicate` 0, `family` = task, `task` = family and tier, `axis` empty, `cluster_id` = item, `n_symbols` 1, `chance` 0.
+
+    Raises:
+        UsageError: a column is missing, a cell is not a number or out of range, an item is there twice,
+            or one run id stands for two runs.
+    """
+    table = table.rename(columns={a: name for a, name in ALIASES.items() if a in table and name not in table})
+    missing = [name for name in REQUIRED if name not in table]
+    if missing:
+        hint = did_you_mean(missing[0], [c for c in table.columns if c not in COLUMNS])
+        raise UsageError(
+            f"{source} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}.{hint} "
+            f"A tidy table has one row per item, run and metric, with {', '.join(COLUMNS)}."
+        )
+    if len(table) == 0:
+        raise UsageError(
+            f"{source} has no rows. Evaluate with --log_samples, so that there is something to compare."
+        )
+    table = _with_defaults(table.copy(deep=False), source)
+    _check_ranges(table, source)
+    _check_runs(table, source)
+    _check_duplicates(table, source)
+    return table[[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]].reset_index(drop=True)
+
+
+def _with_defaults(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    for name in ("level", "bits", "value", "chance"):
+        default = 0.0 if name == "chance" else np.nan
+        table[name] = _numbers(table, name, source, default)
+    for name, whole in (("tier", 1), ("replicate", 0), ("n_symbols", 1)):
+        table[name] = _whole(_numbers(table, name, source, whole), name, source)
+    table["item_id"] = _text(table["item_id"])
+    for name in ("model", "method", "metric"):
+        table[name] = _text(table[name])
+    if "family" not in table:
+        table["family"] = table.get("task", "all")
+    table["family"] = _text(table["family"])
+    table["task"] = (
+        _text(table["task"]) if "task" in table else table["family"] + "_t" + table["tier"].astype(str)
+    )
+    table["axis"] = _text(table["axis"]) if "axis" in table else ""
+    if "cluster_id" in table:
+        given = table["cluster_id"]
+        table["cluster_id"] = _text(given).where(given.notna(), table["item_id"])
+    else:
+        table["cluster_id"] = table["item_id"]
+    if "run" not in table:
+        names = table[list(IDENTITY)].drop_duplicates()
+        names = names.assign(run=[run_name(*row) for row in names.itertuples(index=False, name=None)])
+        table = table.merge(names, on=list(IDENTITY), how="left")
+    table["run"] = _text(table["run"])
+    return table
+
+
+def _numbers(table: pd.DataFrame, name: str, source: str, default: float) -> pd.Series[float]:
+    if name not in table:
+        return pd.Series(float(default), index=table.index)
+    given = table[name]
+    if given.dtype == object:
+        given = given.replace({"": None})
+    numbers = pd.to_numeric(given, errors="coerce").astype(float)
+    wrong = numbers.isna() & given.notna()
+    if wrong.any():
+        at = int(np.flatnonzero(wrong.to_numpy())[0])
+        raise UsageError(f"{source} has {name}={given.iloc[at]!r} in row {at + 1}. Write a number there.")
+    return numbers.fillna(default) if name in ("chance", "replicate", "n_symbols") else numbers
+
+
+def _whole(numbers: pd.Series[float], name: str, source: str) -> pd.Series[int]:
+    values = numbers.to_numpy()
+    wrong = ~np.isfinite(values) | (values != np.round(values))
+    if wrong.any():
+        at = int(np.flatnonzero(wrong)[0])
+        raise UsageError(f"{source} has {name}={values[at]} in row {at + 1}. Write a whole number there.")
+    return numbers.astype(np.int64)
+
+
+def _text(column: pd.Series[Any]) -> pd.Series[str]:
+    return column.astype(str)
+
+
+def _check_ranges(table: pd.DataFrame, source: str) -> None:
+    rules = (
+        ("value", ~np.isfinite(table["value"]), "finite"),
+        ("tier", table["tier"] < 1, "1 (the easiest) or more"),
+        ("level", (table["level"] < 0) | (table["level"] >= 1), "in [0, 1)"),
+        ("bits", table["bits"] <= 0, "above 0"),
+        ("chance", (table["chance"] < 0) | (table["chance"] >= 1), "in [0, 1)"),
+        ("n_symbols", table["n_symbols"] < 1, "1 or more"),
+        ("replicate", table["replicate"] < 0, "0 or more"),
+    )
+    for name, wrong, allowed in rules:
+        if wrong.any():
+            row = table.iloc[int(np.flatnonzero(wrong.to_numpy())[0])]
+            raise UsageError(
+                f"{source} has {name}={row[name]} for item {row['item_id']!r} of run {row['run']!r} ({row['metric']}), "
+                f"and {int(wrong.sum()) - 1} more like it. {name} must be {allowed}."
+            )
+
+
+def _check_runs(table: pd.DataFrame, source: str) -> None:
+    runs = table[["run", *IDENTITY]].drop_duplicates()
+    for column, other in (
+        (["run"], "one name stands for two runs"),
+        (list(IDENTITY), "one run has two names"),
+    ):
+        twice = runs[runs.duplicated(column, keep=False)]
+        if len(twice):
+            listed = "; ".join(
+                f"{row.run}: {run_name(row.model, row.method, row.level, row.bits, row.replicate)}"
+                for row in twice.head(2).itertuples()
+            )
+            raise UsageError(
+                f"in {source} {other} ({listed}). A run is what shares model, method, level, bits and replicate."
+            )
+
+
+def _check_duplicates(table: pd.DataFrame, source: str) -> None:
+    codes = [pd.factorize(table[name])[0] for name in ("run", "task", "metric", "item_id")]
+    key = np.zeros(len(table), dtype=np.int64)
+    for code in codes:
+        key = key * (int(code.max()) + 1) + code
+    twice = pd.Series(key).duplicated().to_numpy()
+    if twice.any():
+        rows = table[twice]
+        raise UsageError(
+            f"{source} holds {len(rows)} item{'s' * (len(rows) > 1)} twice in run {rows['run'].iloc[0]!r}: "
+            f"{some(rows['item_id'].unique())} (task {rows['task'].iloc[0]!r}, {rows['metric'].iloc[0]}). "
+            "Keep one row per item, run and metric; repeated draws take different replicate numbers."
+        )
+
+
+def some(names: Iterable[object], most: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    listed = [str(name) for name in names]
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """The tidy table in a parquet or CSV file, validated.
+
+    Raises:
+        UsageError: the file is not there, cannot be read, or breaks the schema.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"there is no file {str(path)!r}. Give a tidy table (.parquet or .csv).")
+    try:
+        if path.suffix == ".parquet":
+            raw = pd.read_parquet(path)
+        elif path.name.endswith((".csv", ".csv.gz")):
+            raw = pd.read_csv(
+                path, dtype=dict.fromkeys((*TEXT, *ALIASES), str), keep_default_na=False, na_values=[""]
+            )
+        else:
+            raise UsageError(
+                f"{str(path)!r} is neither .parquet nor .csv. Convert it, or give a folder of lm-eval."
+            )
+    except UsageError:
+        raise
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UsageError(f"{str(path)!r} cannot be read as a table: {first}.") from error
+    if path.suffix != ".parquet":
+        raw = _from_csv(raw)
+    return validate(raw, source=f"{path.name!r}")
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a tidy table to `path` (.parquet or .csv), whole or not at all; the same table gives the same bytes.
+
+    In CSV, text that a spreadsheet would take for a formula gets a leading apostrophe, which `read_table` takes off.
+
+    Raises:
+        UsageError: another ending, a table that breaks the schema, or a place that cannot be written.
+    """
+    path = Path(path)
+    table = validate(table)
+    if path.suffix == ".parquet":
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        write_atomic(path, buffer.getvalue())
+    elif path.suffix == ".csv":
+        write_atomic(path, safe_csv(table))
+    else:
+        raise UsageError(
+            f"{str(path)!r} is neither .parquet nor .csv. Name the table with one of these endings."
+        )
+
+
+def safe_csv(table: pd.DataFrame) -> str:
+    """`table` as CSV; text that a spreadsheet would take for a formula gets a leading apostrophe."""
+    out = table.copy(deep=False)
+    for name in out.columns:
+        if name == OPTION_LOGLIK:
+            out[name] = [None if v is None or np.ndim(v) == 0 else json.dumps([float(x) for x in v]) for v in out[name]]
+        elif not pd.api.types.is_numeric_dtype(out[name]):
+            out[name] = [f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA_STARTS) else v for v in out[name]]
+    return str(out.to_csv(index=False))
+
+
+def _from_csv(table: pd.DataFrame) -> pd.DataFrame:
+    for name in table.columns:
+        if name == OPTION_LOGLIK:
+            table[name] = [json.loads(v) if isinstance(v, str) else None for v in table[name]]
+        elif not pd.api.types.is_numeric_dtype(table[name]):
+            table[name] = [v[1:] if isinstance(v, str) and v[:1] == "'" else v for v in table[name]]
+    if "axis" in table:
+        table["axis"] = table["axis"].fillna("")
+    return table

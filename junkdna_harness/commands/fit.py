@@ -1,0 +1,135 @@
+"""`junkdna fit`: verdicts on the hypothesis from evaluation outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from difficulty.fit import FitResult
+    from difficulty.verdicts import Claim
+
+_COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow", "not tested": "dim"}
+
+
+def fit(
+    runs: Annotated[
+        list[Path], typer.Argument(help="lm-eval output folders, a sweep's folder, or tidy tables (.parquet, .csv).")
+    ],
+    baseline: Annotated[str | None, typer.Option(help="The dense run, if no run says that it is dense.")] = None,
+    model: Annotated[str | None, typer.Option(help="Which model, where the runs hold several.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Metric to judge by; by default acc, else exact_match.")] = None,
+    family: Annotated[list[str] | None, typer.Option(help="Judge this family only (may be repeated).")] = None,
+    claims: Annotated[str | None, typer.Option(help="Judge these claims only, e.g. P1,P2.")] = None,
+    alpha: Annotated[float, typer.Option(help="Error rate; intervals cover 1 - alpha.")] = 0.05,
+    delta: Annotated[float, typer.Option(help="Loss of accuracy that matters (P1, P3).")] = 0.05,
+    delta_rise: Annotated[float, typer.Option(help="Rise between levels that breaks monotony (P1).")] = 0.01,
+    delta_tier: Annotated[float, typer.Option(help="Extra latent loss a tier that matters, log-odds (P2, P4, P5).")] = 0.1,
+    delta_latent: Annotated[float, typer.Option(help="Latent loss that marks the critical level, log-odds (P3).")] = 0.5,
+    delta_level: Annotated[float, typer.Option(help="Fall of the critical level a tier that matters (P3).")] = 0.02,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the resamples; the same seed gives the same bytes.")] = 0,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Go on with the items that all runs have.")
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON ('-' prints it).")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the verdicts as CSV.")] = None,
+    cells_file: Annotated[Path | None, typer.Option("--cells", help="Write tiers x methods x levels as CSV.")] = None,
+) -> None:
+    """Judge what compression cost: five claims, each supported, refuted or inconclusive.
+
+    P1 scores fall with sparsity; P2 harder tiers lose more at the same sparsity; P3 their critical sparsity is lower; P4
+    quantization orders the tiers less at equal memory; P5 after recovery harder tiers stay further behind. The rules are in
+    docs/statistics.md.
+    """
+    from difficulty.files import write_atomic
+    from difficulty.fit import fit as fit_table
+    from difficulty.fit_output import cells_csv, claims_csv, to_json
+    from difficulty.logs import read_runs
+    from difficulty.verdicts import Rules
+
+    rules = Rules(alpha, delta, delta_rise, delta_tier, delta_latent, delta_level)
+    result = fit_table(
+        read_runs(runs),
+        rules=rules,
+        model=model,
+        baseline=baseline,
+        metric=metric,
+        families=family,
+        claims=claims.split(",") if claims else None,
+        allow_missing=allow_missing,
+        n_resamples=resamples,
+        seed=seed,
+    )
+    if csv_file:
+        write_atomic(csv_file, claims_csv(result))
+    if cells_file:
+        write_atomic(cells_file, cells_csv(result))
+    if json_file and str(json_file) == "-":
+        print(to_json(result), end="")
+        return
+    if json_file:
+        write_atomic(json_file, to_json(result))
+    show(result)
+
+
+def show(result: FitResult, console: Console | None = None) -> None:
+    """Print a fit: verdicts first, families, what was left out, and the paragraph for a paper."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from difficulty.fit_output import methods_paragraph
+
+    if console is None:
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=140)
+    headline = result.headline()
+    console.print(f"[bold]{escape(result.model)}[/bold], {result.n_items:,} items in {result.n_clusters:,} clusters\n")
+    console.print(_claims(list(headline.values()), "Verdicts, all families pooled", statements=True))
+    for name, claim in headline.items():
+        console.print(f"  {name}: {escape(claim.reason)}", style="dim", highlight=False)
+    rest = [claim for claim in result.claims if claim not in headline.values()]
+    if rest:
+        console.print()
+        console.print(_claims(rest, "By family and method", statements=False))
+    for sentence in result.excluded:
+        console.print(f"left out: {escape(sentence)}", highlight=False)
+    for sentence in result.warnings:
+        console.print(f"note: {escape(sentence)}", style="yellow", highlight=False)
+    console.print(f"\n[bold]Methods[/bold]\n{escape(methods_paragraph(result))}", highlight=False)
+
+
+def _claims(claims: list[Claim], title: str, statements: bool) -> Table:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from difficulty.fit_output import p_text
+    from difficulty.verdicts import STATEMENTS
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("verdict", "claim", "method" if statements else "family", "estimate [interval]", "unit"):
+        table.add_column(name)
+    for name in ("p (Holm)", "items", "clusters"):
+        table.add_column(name, justify="right")
+    for claim in claims:
+        colour = _COLOURS[claim.verdict]
+        what = f"{claim.claim} {STATEMENTS[claim.claim]}" if statements else claim.claim
+        where = claim.method if statements else f"{claim.family}, {claim.method}"
+        table.add_row(
+            f"[{colour}]{claim.verdict}[/{colour}]", escape(what), escape(where), escape(_number(claim)), escape(claim.unit),
+            p_text(claim.p_holm), f"{claim.n_items:,}", f"{claim.n_clusters:,}",
+        )  # fmt: skip
+    return table
+
+
+def _number(claim: Claim) -> str:
+    if claim.estimate is None:
+        return ""
+    return f"{claim.estimate:+.3f} [{claim.ci_low:+.3f}, {claim.ci_high:+.3f}]"

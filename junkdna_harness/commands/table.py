@@ -1,0 +1,30 @@
+"""`junkdna table`: evaluation outputs as one tidy table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def table(
+    runs: Annotated[
+        list[Path], typer.Argument(help="lm-eval output folders, a sweep's folder, or tidy tables (.parquet, .csv).")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .parquet or .csv.")],
+) -> None:
+    """Write one row per item, run and metric, for pandas, DuckDB, or `junkdna fit`.
+
+    Columns: run, model, method, level, bits, replicate, task, family, axis, tier, item_id, cluster_id, metric, value,
+    n_symbols, chance; others follow where they were logged.
+    """
+    from difficulty.logs import read_runs
+    from difficulty.table import write_table
+
+    read = read_runs(runs)
+    write_table(read.table, output)
+    for warning in read.warnings:
+        typer.echo(f"note: {warning}", err=True)
+    n_runs, n_items = len(read.runs), read.table[["task", "item_id"]].drop_duplicates().shape[0]
+    typer.echo(f"{output}: {len(read.table):,} rows, {n_runs} runs, {n_items:,} items")
