@@ -1,0 +1,256 @@
+"""The text that calibrated methods look at: a file, a data set, a task's training split, or the embedded model's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from difficulty.errors import UsageError
+from junkdna_harness.compress.targets import device_of
+from junkdna_harness.tiny import EMBEDDED, SUITE_MARK, calibration_text
+
+LONG = 2048  # tokens a sample on an accelerator, as in the papers
+SHORT = 128  # tokens a sample on a CPU, where the papers' amount would take hours
+_FIELDS = ("text", "content", "passage", "document")
+_MOST_CHARACTERS = 40  # a token: what is read of a long source, before tokens are counted
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Token numbers, int64, shape (nsamples, seqlen), and where they came from."""
+
+    ids: Tensor
+    source: str
+    seed: int
+    tokens_available: int
+    overlapping: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the manifest: the source, the amount, and the sha256 of the tokens used."""
+        return {
+            "source": self.source,
+            "nsamples": self.ids.shape[0],
+            "seqlen": self.ids.shape[1],
+            "seed": self.seed,
+            "tokens_available": self.tokens_available,
+            "overlapping": self.overlapping,
+            "tokens_sha256": hashlib.sha256(self.ids.contiguous().numpy().tobytes()).hexdigest(),
+        }
+
+
+def load_calibration(
+    source: str | None,
+    tokenizer: Any,
+    model: nn.Module,
+    *,
+    nsamples: int,
+    seqlen: int | None = None,
+    seed: int = 0,
+) -> Calibration:
+    """`nsamples` windows of `seqlen` tokens, drawn with `seed`.
+
+    `source`: a text or jsonl file (`FILE.jsonl:FIELD` names the field), `hf:dataset[:config[:split[:column]]]`,
+    `task:NAME` (the training split of an lm-eval task), or None for the embedded model's own text. The documents are
+    shuffled and joined; the windows do not overlap unless there is too little text.
+
+    Raises:
+        UsageError: no source, an unreadable one, or less text than one window.
+    """
+    if tokenizer is None:
+        raise UsageError("calibration needs the model's tokenizer. Pass tokenizer=, or name a model that has one.")
+    length = _length(model, seqlen)
+    name, documents = _documents(source, model, nsamples * length, seed)
+    random.Random(seed).shuffle(documents)
+    tokens = _tokens(documents, tokenizer, nsamples * length)
+    if len(tokens) < length:
+        raise UsageError(
+            f"calibration {name!r} holds {len(tokens)} tokens, less than one sample of seqlen={length}. "
+            f"Give more text, or a smaller seqlen."
+        )
+    enough = len(tokens) >= nsamples * length
+    generator = torch.Generator().manual_seed(seed)
+    if enough:
+        starts = torch.arange(nsamples) * length
+    else:
+        starts = torch.randint(len(tokens) - length + 1, (nsamples,), generator=generator)
+    ids = tokens[starts[:, None] + torch.arange(length)]
+    return Calibration(ids, name, seed, len(tokens), not enough)
+
+
+def default_seqlen(model: nn.Module) -> int:
+    """Tokens a sample where the user names none: 2048 on an accelerator, 128 on a CPU, at most what the model takes."""
+    wish = SHORT if device_of(model).type == "cpu" else LONG
+    return min(wish, _longest(model) or wish)
+
+
+def _longest(model: nn.Module) -> int | None:
+    config = getattr(model, "config", None)
+    for name in ("max_position_embeddings", "n_positions"):
+        value = getattr(config, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def _length(model: nn.Module, given: int | None) -> int:
+    if given is None:
+        return default_seqlen(model)
+    longest = _longest(model)
+    if longest is not None and given > longest:
+        raise UsageError(f"seqlen={given} is more than the {longest} tokens that the model takes. Give less.")
+    return given
+
+
+def _tokens(documents: Sequence[str], tokenizer: Any, wanted: int) -> Tensor:
+    """Token numbers of the documents, joined, until there are `wanted`."""
+    found: list[int] = []
+    for document in documents:
+        found += tokenizer(document, add_special_tokens=False, verbose=False)["input_ids"]
+        if len(found) >= wanted:
+            break
+    return torch.tensor(found, dtype=torch.int64)
+
+
+def _documents(source: str | None, model: nn.Module, wanted: int, seed: int) -> tuple[str, list[str]]:
+    """The source's name for the manifest, and its texts, each ending in a blank line."""
+    if source is None or source == EMBEDDED:
+        if not hasattr(getattr(model, "config", None), SUITE_MARK):
+            raise UsageError(
+                "this method looks at the layers' inputs, so it needs text. Give calibration=FILE.txt (or .jsonl), "
+                "calibration=task:NAME, or calibration=hf:DATASET."
+            )
+        return EMBEDDED, [calibration_text(wanted * 2, seed)]
+    if source.startswith("hf:"):
+        return source, _ended(_dataset(source))
+    if source.startswith("task:"):
+        return source, _ended(_task(source))
+    return source, _ended(_file(source, wanted * _MOST_CHARACTERS))
+
+
+def _ended(texts: Iterable[str]) -> list[str]:
+    return [f"{text.strip()}\n\n" for text in texts if text.strip()]
+
+
+def _file(source: str, most: int) -> list[str]:
+    path, field = Path(source), None
+    if not path.is_file() and ":" in source:
+        name, _, field = source.rpartition(":")
+        path = Path(name)
+    if not path.is_file():
+        raise UsageError(
+            f"calibration={source!r} is no file. Give a text or jsonl file, task:NAME, or hf:DATASET."
+        )
+    text = _read(path, source)
+    if path.suffix in (".jsonl", ".json"):
+        return _jsonl(text, source, field)
+    # A blank line ends a document. What is far more than needed is cut into pieces, so that all of it can be drawn.
+    texts = text.split("\n\n")
+    size = max(1, most // 64)
+    return [piece[i : i + size] for piece in texts for i in range(0, len(piece), size)]
+
+
+def _read(path: Path, source: str) -> str:
+    raw = path.read_bytes()
+    if not raw.strip():
+        raise UsageError(f"calibration file {source!r} is empty. Give a file with text.")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise UsageError(f"calibration file {source!r} is binary, or not UTF-8. Give a text or jsonl file.")
+    return text
+
+
+def _jsonl(text: str, source: str, field: str | None) -> list[str]:
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"calibration file {source!r}, line {number}: not JSON ({error.msg}).") from None
+        if not isinstance(row, dict):
+            raise UsageError(f"calibration file {source!r}, line {number}: not a JSON object.")
+        rows.append(row)
+    name = field or _text_column(sorted(set().union(*(row.keys() for row in rows))), rows[0], source)
+    missing = next((i for i, row in enumerate(rows, 1) if not isinstance(row.get(name), str)), None)
+    if missing is not None:
+        raise UsageError(f"calibration file {source!r}, object {missing}: no text field {name!r}.")
+    return [row[name] for row in rows]
+
+
+def _text_column(names: Sequence[str], row: dict[str, Any], source: str) -> str:
+    texts = [name for name in names if isinstance(row.get(name), str)]
+    for name in (*_FIELDS, *(texts if len(texts) == 1 else ())):
+        if name in texts:
+            return name
+    raise UsageError(
+        f"calibration={source!r} has no column 'text'. Name one of {', '.join(names)} after a colon at the end."
+    )
+
+
+def _dataset(source: str) -> Iterable[str]:
+    from datasets import load_dataset
+
+    parts = source.split(":")[1:]
+    name, config, split, column = (parts + [""] * 4)[:4]
+    if not name or len(parts) > 4:
+        raise UsageError(f"calibration={source!r}: write hf:dataset[:config[:split[:column]]].")
+    try:
+        data = load_dataset(name, config or None, split=split or "train")
+    except Exception as error:  # datasets raises many kinds: no network, no such name, no such split
+        first = str(error).strip().splitlines()[0]
+        raise UsageError(f"calibration={source!r} could not be loaded: {first}") from error
+    if not len(data):
+        raise UsageError(f"calibration={source!r} is empty.")
+    chosen = column or _text_column(data.column_names, data[0], source)
+    if chosen not in data.column_names:
+        raise UsageError(
+            f"calibration={source!r}: no column {chosen!r}. Choose one of {', '.join(data.column_names)}."
+        )
+    return list(data[chosen])
+
+
+def _task(source: str) -> Iterable[str]:
+    from lm_eval.tasks import TaskManager, get_task_dict
+
+    name = source.removeprefix("task:")
+    manager = TaskManager()
+    if name not in manager.all_tasks:
+        raise UsageError(f"calibration={source!r}: lm-eval has no task {name!r}. `lm_eval ls tasks` lists them.")
+    texts: list[str] = []
+    for task in _leaves(get_task_dict([name], manager)):
+        if not task.has_training_docs():
+            raise UsageError(
+                f"calibration={source!r}: {task.config.task} has no training split, and its test items must not "
+                f"be used. Choose another task, or a file."
+            )
+        texts += [_worked_example(task, doc) for doc in task.training_docs()]
+    return texts
+
+
+def _leaves(tasks: Any) -> Iterable[Any]:
+    for value in tasks.values():
+        if isinstance(value, dict):
+            yield from _leaves(value)
+        else:
+            yield value
+
+
+def _worked_example(task: Any, doc: Any) -> str:
+    target = task.doc_to_target(doc)
+    if isinstance(target, int) and task.config.doc_to_choice is not None:
+        target = task.doc_to_choice(doc)[target]
+    if isinstance(target, list):
+        target = target[0]
+    return f"{task.doc_to_text(doc)}{task.config.target_delimiter}{target}"

@@ -1,0 +1,70 @@
+"""What cannot be compressed is refused before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from difficulty.errors import UsageError
+from junkdna_harness.compress.targets import Target, find_blocks
+
+
+def refuse_quantized(model: nn.Module) -> None:
+    """Refuse a checkpoint whose weights are stored as codes.
+
+    Raises:
+        UsageError: names the format.
+    """
+    config = getattr(getattr(model, "config", None), "quantization_config", None)
+    if config is not None:
+        read = config.get if isinstance(config, dict) else lambda name: getattr(config, name, None)
+        method = str(read("quant_method") or "unknown").rpartition(".")[2].lower()
+        if method != "gguf":  # transformers unpacks GGUF into plain floats on loading
+            raise UsageError(
+                f"the checkpoint is quantized already ({method}); pruning and rtn/gptq need plain weights. Load the original, "
+                f"or evaluate it as it is with --model junkdna-quantized --model_args method=none."
+            )
+    for name, parameter in model.named_parameters():
+        if not parameter.dtype.is_floating_point or parameter.dtype.itemsize < 2:
+            raise UsageError(
+                f"{name} is stored as {str(parameter.dtype).removeprefix('torch.')}, so the checkpoint is quantized; "
+                f"pruning needs plain weights. Load the original."
+            )
+
+
+def refuse_unfinite(targets: Sequence[Target]) -> None:
+    """Refuse weights that cannot be ranked.
+
+    Raises:
+        UsageError: names the layer with NaN or infinite weights.
+    """
+    for target in targets:
+        # A sum is NaN or infinite if any term is; only then look closer, because finite terms may overflow it.
+        if torch.isfinite(target.weight.sum(dtype=torch.float64)):
+            continue
+        if not bool(torch.isfinite(target.weight).all()):
+            what = "NaN" if bool(torch.isnan(target.weight).any()) else "infinite"
+            raise UsageError(
+                f"{target.name} has {what} weights, which cannot be ranked. Repair the checkpoint."
+            )
+
+
+def unreached(model: nn.Module, targets: Sequence[Target]) -> list[str]:
+    """A warning where the blocks hold much weight that no target reaches, e.g. experts stored in an unknown form."""
+    _, blocks = find_blocks(model)
+    reached = {id(target.parameter) for target in targets}
+    matrices = [(n, p) for n, p in blocks.named_parameters() if p.ndim >= 2]
+    missed = [(n, p) for n, p in matrices if id(p) not in reached]
+    share = sum(p.numel() for _, p in missed) / max(1, sum(p.numel() for _, p in matrices))
+    if share < 0.1:
+        return []
+    return [f"{share:.0%} of the blocks' weights were not targeted, e.g. {missed[0][0]}"]
+
+
+def merge_adapters(model: nn.Module) -> None:
+    """Fold the adapters of a peft model into its base weights, so that what is pruned is what is used."""
+    merge = getattr(getattr(model, "base_model", None), "merge_adapter", None)
+    if hasattr(model, "peft_config") and callable(merge):
+        merge()

@@ -1,0 +1,148 @@
+"""The statistics of one block's targets, gathered while the calibration inputs run through it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from junkdna_harness.compress.statistics import Statistic
+from junkdna_harness.compress.targets import Target
+from junkdna_harness.compress.walk import Step
+
+
+def collect(
+    step: Step, targets: Sequence[Target], needs: type[Statistic], seed: int = 0
+) -> list[tuple[Statistic | None, list[Target]]]:
+    """The targets in groups that share one statistic, because they share one input (as q, k and v do).
+
+    A statistic of None means that no token reached the target: an expert that the calibration text never called.
+    """
+    layers = [target for target in targets if target.expert is None]
+    experts = [target for target in targets if target.expert is not None]
+    listening = _Layers(layers, needs, seed)
+    mode = _Experts(experts, needs, seed)
+    with mode, listening:
+        step.run(first=True)
+        listening.join()
+        step.run(first=False)
+    grouped = list(listening.groups.values())
+    return [*grouped, *((mode.found.get(target.name), [target]) for target in experts)]
+
+
+class _Layers:
+    """Hooks on linear layers. After the first batch only one layer of each group that shares an input listens."""
+
+    def __init__(self, targets: Sequence[Target], needs: type[Statistic], seed: int) -> None:
+        self.targets = targets
+        self.needs = needs
+        self.seed = seed
+        self.groups: dict[str, tuple[Statistic | None, list[Target]]] = {t.name: (None, [t]) for t in targets}
+        self._handles: dict[str, RemovableHandle] = {}
+        self._first: dict[tuple[int, int], str] = {}  # (input tensor, its version) -> the layer that saw it first
+        self._alive: list[Tensor] = []  # keeps the first batch's inputs, so that no id is used twice
+        self._follows: dict[str, str] = {}
+        self._calls: dict[str, int] = {}
+
+    def __enter__(self) -> _Layers:
+        for target in self.targets:
+            self._handles[target.name] = target.module.register_forward_pre_hook(self._discover(target))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles.values():
+            handle.remove()
+
+    def _discover(self, target: Target) -> Any:
+        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+            inputs: Tensor = args[0]
+            leader = self._first.setdefault((id(inputs), inputs._version), target.name)
+            self._alive.append(inputs)
+            self._calls[target.name] = self._calls.get(target.name, 0) + 1
+            if leader != target.name:
+                self._follows[target.name] = leader
+            else:
+                self._take(target, inputs)
+
+        return hook
+
+    def _take(self, target: Target, inputs: Tensor) -> None:
+        statistic, members = self.groups[target.name]
+        if statistic is None:
+            statistic = self.needs(target.shape[1], inputs.device, self.seed, target.name)
+            self.groups[target.name] = (statistic, members)
+        statistic.update(inputs.reshape(-1, inputs.shape[-1]))
+
+    def join(self) -> None:
+        """After the first batch: followers join their leader's group and stop listening."""
+        if any(calls > 1 for calls in self._calls.values()):
+            raise NotImplementedError("a linear layer that is called twice in one block")
+        self._alive.clear()
+        self._first.clear()
+        by_name = {target.name: target for target in self.targets}
+        for name, handle in self._handles.items():
+            handle.remove()
+            if name in self._follows:
+                self.groups[self._follows[name]][1].append(by_name[name])
+                del self.groups[name]
+        self._handles = {
+            name: by_name[name].module.register_forward_pre_hook(self._listen(by_name[name]))
+            for name in self.groups
+        }
+
+    def _listen(self, target: Target) -> Any:
+        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+            self._take(target, args[0])
+
+        return hook
+
+
+class _Experts(TorchFunctionMode):
+    """Watches matrix products for those with a slice of a stack of experts, whatever the module's code looks like."""
+
+    _LINEAR = (nn.functional.linear,)
+    _MATMUL = (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.mm, torch.bmm, torch.Tensor.bmm)
+
+    def __init__(self, targets: Sequence[Target], needs: type[Statistic], seed: int) -> None:
+        super().__init__()
+        self.needs = needs
+        self.seed = seed
+        self.found: dict[str, Statistic] = {}
+        self._stacks: dict[int, tuple[nn.Parameter, dict[int, Target]]] = {}
+        for target in targets:
+            stack = self._stacks.setdefault(_storage(target.parameter), (target.parameter, {}))
+            stack[1][target.expert or 0] = target
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if self._stacks and len(args) >= 2 and func in (*self._LINEAR, *self._MATMUL):
+            with torch._C.DisableTorchFunction():
+                self._see(args[0], args[1])
+        return func(*args, **(kwargs or {}))
+
+    def _see(self, inputs: Tensor, weight: Tensor) -> None:
+        stack = self._stacks.get(_storage(weight))
+        if stack is None:
+            return
+        parameter, experts = stack
+        offset = weight.storage_offset() - parameter.storage_offset()
+        if weight.ndim == 3:  # all experts at once: (experts, tokens, in)
+            pairs = list(enumerate(inputs))
+        else:
+            pairs = [(offset // parameter.stride(0), inputs)]
+        for expert, rows in pairs:
+            if (target := experts.get(expert)) is not None and rows.numel():
+                statistic = self.found.get(target.name)
+                if statistic is None:
+                    statistic = self.needs(target.shape[1], rows.device, self.seed, target.name)
+                    self.found[target.name] = statistic
+                statistic.update(rows.reshape(-1, rows.shape[-1]))
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,44 @@
+"""One hash for a model's effective weights, made of one hash a parameter."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor, nn
+
+_THREADS = 4  # hashlib lets go of the interpreter lock
+_CHUNK = 1 << 26  # bytes hashed at once from a device
+
+
+def tensor_sha256(tensor: Tensor) -> str:
+    """sha256 of dtype, shape and little-endian values; the same on every device."""
+    plain = tensor.dequantize() if hasattr(tensor, "dequantize") and type(tensor) not in _PLAIN else tensor
+    digest = hashlib.sha256(f"{str(plain.dtype).removeprefix('torch.')} {list(plain.shape)}\n".encode())
+    flat = plain.detach().contiguous().reshape(-1)
+    for part in flat.view(torch.uint8).split(_CHUNK):
+        digest.update(part.cpu().numpy().data)
+    return digest.hexdigest()
+
+
+_PLAIN: tuple[type, ...] = (Tensor, nn.Parameter)
+
+
+def hash_named(parameters: Iterable[tuple[str, Tensor]]) -> dict[str, str]:
+    """sha256 by name."""
+    named = list(parameters)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return dict(zip((n for n, _ in named), pool.map(tensor_sha256, (t for _, t in named)), strict=True))
+
+
+def combine(hashes: dict[str, str]) -> str:
+    """One sha256 of all of them, in the order of their names."""
+    lines = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """sha256 of all parameters as they are now; twins (tied weights) count once."""
+    return combine(hash_named((n, p.data) for n, p in model.named_parameters()))

@@ -1,0 +1,100 @@
+"""The whole contract of a pruning method, on one screen; built-in methods join the same way as anybody's.
+
+from junkdna_harness.compress import InputNorm, sparsifier
+
+@sparsifier("mine", needs=InputNorm, scope="row")
+def mine(weight, inputs):
+    return weight.abs().sqrt() * inputs.norm      # (out, in), fp32: the lowest are removed
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from difficulty.errors import UsageError, did_you_mean
+from junkdna_harness.compress.pattern import SCOPES, Scope
+from junkdna_harness.compress.statistics import Statistic
+
+ENTRY_POINTS = "junkdna_harness.sparsifiers"
+NONE = "none"  # the method that removes nothing: measure the checkpoint as it is
+
+
+@dataclass(frozen=True)
+class Sparsifier:
+    """A method: what it needs to know of a layer, and the function from weights to scores (or to new weights)."""
+
+    name: str
+    function: Callable[..., Any]
+    needs: type[Statistic] | None
+    scope: Scope
+    updates: bool
+
+    @property
+    def calibrated(self) -> bool:
+        """True where the layer's inputs must be seen, so where calibration text is needed."""
+        return self.needs is not None and self.needs.from_inputs
+
+
+_REGISTRY: dict[str, Sparsifier] = {}
+
+
+def sparsifier(
+    name: str, *, needs: type[Statistic] | None = None, scope: Scope = "layer", updates: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator that registers a method under `name`.
+
+    The function takes `weight`, fp32 (out, in), and, where `needs` is given, the layer's statistic. It returns scores,
+    fp32 (out, in). With `updates=True` it takes a third argument, a `Selection` that says which weights of a run of
+    columns go, and returns the new weights, with zeros where they were removed.
+
+    Raises:
+        UsageError: the name is taken by another function, or the scope is unknown.
+    """
+    if scope not in SCOPES:
+        raise UsageError(f"scope={scope!r} of method {name!r} is unknown. Choose one of {', '.join(SCOPES)}.")
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        known = _REGISTRY.get(name)
+        source = (function.__module__, function.__qualname__)
+        if name == NONE or (known and (known.function.__module__, known.function.__qualname__) != source):
+            raise UsageError(f"a method named {name!r} exists already. Choose another name.")
+        _REGISTRY[name] = Sparsifier(name, function, needs, scope, updates)
+        return function
+
+    return register
+
+
+def sparsifiers() -> dict[str, Sparsifier]:
+    """All registered methods by name, those of installed plugins (entry points of `junkdna_harness.sparsifiers`) too."""
+    from junkdna_harness.compress import magnitude, random, sparsegpt, wanda  # noqa: F401  (they register)
+
+    for point in entry_points(group=ENTRY_POINTS):
+        point.load()
+    return dict(sorted(_REGISTRY.items()))
+
+
+def get_sparsifier(name: str) -> Sparsifier:
+    """The method `name`; 'package.module:name' imports that module first.
+
+    Raises:
+        UsageError: no such method; the nearest name is suggested.
+    """
+    module, colon, own = name.rpartition(":")
+    if colon:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UsageError(
+                f"method={name!r}: module {module!r} could not be imported ({error})."
+            ) from error
+    known = sparsifiers()
+    if own not in known:
+        allowed = [*known, NONE]
+        raise UsageError(
+            f"method={name!r} is unknown. Choose one of {', '.join(allowed)}.{did_you_mean(own, allowed)}"
+        )
+    return known[own]

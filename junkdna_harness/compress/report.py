@@ -1,0 +1,122 @@
+"""What was done to a model, measured on it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from torch import nn
+
+from junkdna_harness.compress.bits import DENSE_BITS
+from junkdna_harness.compress.targets import Target
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """Zeros counted: in the targeted weights, in all parameters, and by module."""
+
+    targeted: int
+    n_targeted: int
+    all: int
+    n_all: int
+    by_module: Mapping[str, float]
+
+    @property
+    def sparsity_targeted(self) -> float:
+        """Fraction of targeted weights that are zero."""
+        return self.targeted / self.n_targeted
+
+    @property
+    def sparsity_all(self) -> float:
+        """Fraction of all of the model's weights that are zero."""
+        return self.all / self.n_all
+
+
+@dataclass(frozen=True)
+class CompressionReport:
+    """The `junkdna` block of a results file. `level` is None for quantization alone; `bits` None for pruning alone."""
+
+    kind: str
+    method: str
+    pattern: str | None
+    level: float | None
+    bits: float | None
+    scope: str | None
+    seed: int
+    requested_sparsity: float | None
+    sparsity_targeted: float
+    sparsity_all: float
+    sparsity_by_module: Mapping[str, float]
+    weights_targeted: int
+    weights_all: int
+    effective_bits: float
+    effective_bits_all: float
+    weights_sha256: str
+    group_size: int | None = None
+    symmetric: bool | None = None
+    quantizer: str | None = None
+    targets: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    calibration: Mapping[str, Any] | None = None
+    damping: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    replicate: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, with the schema's number and the versions used."""
+        values = asdict(self)
+        return {"schema": SCHEMA, **values, "warnings": list(self.warnings), "versions": versions()}
+
+    def summary(self) -> str:
+        """One line for the eye."""
+        parts = [self.method]
+        if self.kind == "pruned" and self.method != "none":
+            kept = " (kept of M)" if self.pattern and ":" in self.pattern else ""
+            parts.append(f"{'pattern' if kept else 'sparsity'} {self.pattern}{kept}")
+        if self.bits is not None:
+            parts.append(f"{self.bits:g} bits" + (f" by {self.quantizer}" if self.kind == "pruned" else ""))
+        zeros = f"{self.sparsity_targeted:.4f} of the targeted and {self.sparsity_all:.4f} of all weights are zero"
+        return f"{' '.join(parts)}: {zeros}; {self.effective_bits:.2f} effective bits a targeted weight"
+
+
+PruneReport = CompressionReport
+QuantReport = CompressionReport
+
+
+def count_zeros(model: nn.Module, targets: Iterable[Target]) -> Zeros:
+    """Zeros in the model as it is."""
+    zero: dict[str, int] = {}
+    size: dict[str, int] = {}
+    for target in targets:
+        zero[target.module_name] = zero.get(target.module_name, 0) + int((target.weight == 0).sum())
+        size[target.module_name] = size.get(target.module_name, 0) + target.numel
+    parameters = [p.data for p in model.parameters()]
+    return Zeros(
+        sum(zero.values()),
+        sum(size.values()),
+        sum(int((p == 0).sum()) for p in parameters),
+        sum(p.numel() for p in parameters),
+        {name: zero[name] / size[name] for name in zero},
+    )
+
+
+def bits_of_model(effective: float, zeros: Zeros) -> float:
+    """Bits a weight over the whole model, what is not targeted counted dense."""
+    rest = zeros.n_all - zeros.n_targeted
+    return (effective * zeros.n_targeted + DENSE_BITS * rest) / zeros.n_all
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that decide the numbers."""
+    found = {}
+    for package in ("junkdna-harness", "torch", "transformers", "lm-eval"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
