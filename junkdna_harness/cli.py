@@ -7,9 +7,15 @@ import sys
 import typer
 
 from difficulty.errors import UsageError
+from junkdna_harness.commands.check import check
+from junkdna_harness.commands.compare import compare
 from junkdna_harness.commands.doctor import doctor
+from junkdna_harness.commands.fit import fit
 from junkdna_harness.commands.lm_eval import lm_eval
+from junkdna_harness.commands.show import show
+from junkdna_harness.commands.table import table
 from junkdna_harness.commands.tasks_dir import tasks_dir
+from junkdna_harness.commands.tiers import tiers_app
 
 app = typer.Typer(
     name="junkdna",
@@ -18,7 +24,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(doctor)
+for verb in (show, compare, table, fit, check, doctor):
+    app.command()(verb)
+app.add_typer(tiers_app)
 app.command("tasks-dir")(tasks_dir)
 app.command(
     "lm-eval",

@@ -34,6 +34,7 @@ def check(
     lower_is_better: Annotated[
         list[str] | None, typer.Option(help="A metric where more is worse (perplexity and losses are known).")
     ] = None,
+    by: Annotated[str, typer.Option(help="The finest split that is judged: tier, family or overall.")] = "tier",
     alpha: Annotated[float, typer.Option(help="Error rate of each decision.")] = 0.05,
     inconclusive: Annotated[
         Inconclusive, typer.Option(help="What an inconclusive outcome counts as: its own exit code 3, a fail or a pass.")
@@ -64,7 +65,7 @@ def check(
             "there is nothing to compare with. Give --against BASELINE, or --write-baseline FILE to make one from this run."
         )
     default = 0.02 if max_drop is None and max_relative_drop is None else max_drop
-    limits = Limits(default, max_relative_drop, alpha, tuple(lower_is_better or ()))
+    limits = Limits(default, max_relative_drop, alpha, tuple(lower_is_better or ()), by)  # type: ignore[arg-type]
     candidate = read_run(new, run, metric)
     outcome = None
     if against is not None:

@@ -90,8 +90,7 @@ def build(
     from junkdna_harness.tiers.build import plan_tiers, write_tiers
     from junkdna_harness.tiers.show import plan_text, plot_plan
 
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # so that --by module:function finds a file of the working directory
+    use_working_directory()
     plan = plan_tiers(
         task,
         by,
@@ -99,7 +98,7 @@ def build(
         include_path=include_path,
         name=name,
         min_items=min_items,
-        cuts=_numbers(cuts) if cuts is not None else None,
+        cuts=parse_cuts(cuts),
         order=[value.strip() for value in order.split(",")] if order is not None else None,
         harder=harder,  # type: ignore[arg-type]
         scores=scores or [],
@@ -127,7 +126,20 @@ def show(folder: Annotated[Path, typer.Argument(help="A folder that `junkdna tie
     print(folder_text(folder))
 
 
-def _numbers(text: str) -> list[float]:
+def use_working_directory() -> None:
+    """Let `--by module:function` find a file of the working directory, as `python -m` would."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+
+
+def parse_cuts(text: str | None) -> list[float] | None:
+    """The numbers of "3,5", or None for None.
+
+    Raises:
+        UsageError: they are no numbers.
+    """
+    if text is None:
+        return None
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

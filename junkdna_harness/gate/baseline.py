@@ -30,10 +30,12 @@ def read_run(path: str | Path, run: str | None = None, metric: str | None = None
     Raises:
         UsageError: there is nothing to read, or several runs and none named.
     """
-    from junkdna_harness.report.load import load
+    from difficulty.logs import read_runs
 
-    loaded = load([path])
-    return run_items(loaded.items, run, metric, loaded.versions_of(run))
+    found = read_runs([path])
+    rows = found.runs if run is None else found.runs[found.runs["run"] == run]
+    versions = json.loads(str(rows["task_versions"].iloc[0] or "{}")) if len(rows) else {}
+    return run_items(found.table, run, metric, {task: str(v) for task, v in versions.items() if v is not None})
 
 
 def read_baseline(path: str | Path, run: str | None = None, metric: str | None = None) -> RunItems:

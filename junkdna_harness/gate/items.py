@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.panel import PREFERRED as ACCURACIES
+from difficulty.table import some
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # What a task is judged by when it logs several metrics: the first of these that it has.
-PREFERRED = ("acc", "exact_match", "acc_norm", "em", "f1", "mcc", "contains", "word_perplexity", "perplexity")
+PREFERRED = (*ACCURACIES, "word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity")
 _LOWER_IS_BETTER = ("perplexity", "bits_per_byte", "loss", "nll", "brier", "wer", "ter", "error", "latency")
 
 
@@ -38,7 +40,7 @@ class TaskItems:
 
     def keys(self, id_length: int | None) -> tuple[str, ...]:
         """The item ids as they are written in a file whose ids are cut to `id_length` characters."""
-        return tuple(quote(item)[:id_length] for item in self.item_ids) if id_length else self.item_ids
+        return tuple(_cut(item, id_length) for item in self.item_ids) if id_length else self.item_ids
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,9 @@ def run_items(
         raise UsageError("the run holds no items. Evaluate with --log_samples, so that there is something to compare.")
     names = runs_in(table)
     if run is None and len(names) > 1:
-        raise UsageError(f"there are {len(names)} runs ({_some(names)}). Say which one, e.g. --run {names[0]}.")
+        raise UsageError(f"there are {len(names)} runs ({some(names)}). Say which one, e.g. --run {names[0]}.")
     if run is not None and run not in names:
-        raise UsageError(f"there is no run {run!r}.{did_you_mean(run, names)} Runs: {_some(names)}.")
+        raise UsageError(f"there is no run {run!r}.{did_you_mean(run, names)} Runs: {some(names)}.")
     wanted = names[0] if run is None else run
     rows = table[table["run"].astype(str) == wanted]
     tasks = {
@@ -98,13 +100,13 @@ def _task_items(task: str, rows: pd.DataFrame, metric: str | None, version: str 
         seen: set[str] = set()
         twice = [i for i in ids if i in seen or seen.add(i)]  # type: ignore[func-returns-value]
         raise UsageError(
-            f"task {task!r} holds {len(twice)} items twice ({_some(twice)}). Give one evaluation of each item."
+            f"task {task!r} holds {len(twice)} items twice ({some(twice)}). Give one evaluation of each item."
         )
     values = rows["value"].to_numpy(dtype=float)
     if not np.isfinite(values).all():
         bad = [ids[i] for i in np.flatnonzero(~np.isfinite(values))]
         raise UsageError(
-            f"task {task!r} has {len(bad)} items whose {chosen} is not a number ({_some(bad)}). Evaluate them again."
+            f"task {task!r} has {len(bad)} items whose {chosen} is not a number ({some(bad)}). Evaluate them again."
         )
     first = rows.iloc[0]
     return TaskItems(
@@ -119,6 +121,12 @@ def _task_items(task: str, rows: pd.DataFrame, metric: str | None, version: str 
         clusters=tuple(str(c) for c in rows["cluster_id"]),
         version=version,
     )
+
+
+def _cut(item: str, length: int) -> str:
+    """The first characters of an id without blanks; a copy's number (`#2`) stays."""
+    name, mark, copy = item.partition("#")
+    return quote(name)[:length] + mark + quote(copy)
 
 
 def _choose_metric(task: str, present: list[str], wanted: str | None) -> str:
@@ -140,9 +148,3 @@ def _plain(value: object) -> object:
     if hasattr(value, "item"):
         value = value.item()
     return None if value is None or value != value else value
-
-
-def _some(names: Iterable[str], most: int = 5) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more

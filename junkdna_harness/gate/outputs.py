@@ -11,7 +11,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from difficulty.errors import UsageError
-from junkdna_harness.gate.items import RunItems, _some
+from difficulty.table import some
+from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.rule import Cell, Gate
 from junkdna_harness.report.escape import markdown_cell
 
@@ -34,7 +35,7 @@ def sentence(gate: Gate) -> str:
     if gate.verdict == "fail":
         parts = []
         if gate.missing:
-            parts.append("missing from the new run: " + _some(gate.missing))
+            parts.append("missing from the new run: " + some(gate.missing))
         if bad:
             worst = max(bad, key=lambda c: c.loss.loss - c.limit)
             parts.append(

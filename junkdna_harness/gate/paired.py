@@ -17,12 +17,16 @@ Reference: Tango (1998), Statistics in Medicine 17:891; Lloyd (2008), Biometrics
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
+
+from difficulty.stats import clustered_error
 
 _MANY_DISCORDANT = 400  # beyond this many the normal tail of the score statistic is as good, and the sum is slow
 _FEW_CLUSTERS = 10  # discordant clusters below which a design effect cannot be estimated, so the worst is taken
@@ -124,7 +128,7 @@ class PairedLoss:
 
 
 def paired_loss(
-    before: ArrayLike, after: ArrayLike, clusters: ArrayLike | None = None, lower_is_better: bool = False
+    before: ArrayLike, after: ArrayLike, clusters: Sequence[object] | NDArray[Any] | None = None, lower_is_better: bool = False
 ) -> PairedLoss:
     """The loss of `after` against `before`, both of shape (n_items,) in the same order.
 
@@ -137,11 +141,7 @@ def paired_loss(
         raise ValueError("paired values must be finite numbers")
     sign = -1.0 if lower_is_better else 1.0
     difference = sign * (x - y)
-    if clusters is None:
-        codes, n_clusters = np.arange(len(x)), len(x)
-    else:
-        names, codes = np.unique(np.asarray(clusters), return_inverse=True)
-        n_clusters = len(names)
+    codes, n_clusters = cluster_codes(clusters, len(x))
     binary = bool(np.isin(x, (0, 1)).all() and np.isin(y, (0, 1)).all())
     return PairedLoss(
         n_items=len(x),
@@ -153,17 +153,24 @@ def paired_loss(
         gained=int((difference < 0).sum()),
         binary=binary,
         design_effect=_design_effect(difference, codes, n_clusters),
-        standard_error=_clustered_error(difference, codes, n_clusters),
+        standard_error=clustered_standard_error(difference, codes),
         bounded=bool(x.min() >= 0 and x.max() <= 1 and y.min() >= 0 and y.max() <= 1),
     )
 
 
-def _clustered_error(difference: NDArray[np.float64], codes: NDArray[np.intp], n_clusters: int) -> float:
-    """Cluster-robust standard error of the mean (CR1); the usual s / sqrt(n) when every item is its own cluster."""
-    if n_clusters < 2:
-        return math.inf
-    sums = np.bincount(codes, weights=difference - difference.mean(), minlength=n_clusters)
-    return math.sqrt(float((sums**2).sum()) * n_clusters / (n_clusters - 1)) / len(difference)
+def cluster_codes(clusters: Sequence[object] | NDArray[Any] | None, n: int) -> tuple[NDArray[np.intp], int]:
+    """A number for each of n items' clusters, shape (n,), and how many clusters there are; None: one an item."""
+    numbers: dict[object, int] = {}
+    if clusters is None or len(set(clusters)) == n:
+        return np.arange(n), n
+    codes = np.asarray([numbers.setdefault(name, len(numbers)) for name in clusters])
+    return codes, len(numbers)
+
+
+def clustered_standard_error(difference: NDArray[np.float64], codes: NDArray[np.intp]) -> float:
+    """Cluster-robust standard error of the mean; infinite for a single cluster."""
+    error, n_clusters = clustered_error(difference, codes.astype(np.int64))
+    return error if n_clusters > 1 else math.inf
 
 
 def _design_effect(difference: NDArray[np.float64], codes: NDArray[np.intp], n_clusters: int) -> float:
@@ -176,7 +183,7 @@ def _design_effect(difference: NDArray[np.float64], codes: NDArray[np.intp], n_c
     if len(np.unique(codes[difference != 0])) < _FEW_CLUSTERS:
         return worst
     plain = float(difference.std(ddof=1)) / math.sqrt(n)
-    return float(np.clip((_clustered_error(difference, codes, n_clusters) / plain) ** 2, 1.0, worst))
+    return float(np.clip((clustered_standard_error(difference, codes) / plain) ** 2, 1.0, worst))
 
 
 def score_statistic(

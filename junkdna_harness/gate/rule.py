@@ -21,9 +21,12 @@ from typing import Literal
 import numpy as np
 
 from difficulty.errors import UsageError
-from junkdna_harness.gate.items import RunItems, TaskItems, _some, lower_is_better
+from difficulty.stats import holm
+from difficulty.table import some
+from junkdna_harness.gate.items import RunItems, TaskItems, lower_is_better
 from junkdna_harness.gate.paired import PairedLoss, paired_loss
 
+Scope = Literal["overall", "family", "tier"]
 Verdict = Literal["pass", "fail", "inconclusive"]
 EXIT_CODES: Mapping[str, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
 
@@ -33,12 +36,14 @@ class Limits:
     """How much may be lost: `max_drop` in the metric's units, `max_relative_drop` as a share of the baseline's score.
 
     With both, the smaller limit of the two holds in each cell. `alpha` is the error rate of each decision.
+    `by` is the finest split that is judged.
     """
 
     max_drop: float | None = 0.02
     max_relative_drop: float | None = None
     alpha: float = 0.05
     lower_is_better: tuple[str, ...] = ()
+    by: Scope = "tier"
 
     def __post_init__(self) -> None:
         if self.max_drop is None and self.max_relative_drop is None:
@@ -49,6 +54,8 @@ class Limits:
             raise UsageError(
                 f"--max-relative-drop {self.max_relative_drop} is not a share. Give a number of at least 0, e.g. 0.05 for 5 %."
             )
+        if self.by not in ("overall", "family", "tier"):
+            raise UsageError(f"--by {self.by!r} is not a split. Choose from tier, family, overall.")
         if not 0 < self.alpha < 0.5:
             raise UsageError(f"--alpha {self.alpha} is not an error rate. Give a number between 0 and 0.5, e.g. 0.05.")
 
@@ -64,7 +71,7 @@ class Limits:
 class Cell:
     """The decision in one cell; `family` and `tier` are None where all of them are pooled."""
 
-    scope: Literal["overall", "family", "tier"]
+    scope: Scope
     family: str | None
     tier: int | None
     metric: str
@@ -127,7 +134,7 @@ def check(new: RunItems, baseline: RunItems, limits: Limits | None = None) -> Ga
             ("tier", metric, old.family, old.tier),
         ):
             groups.setdefault(key, []).append(pair)
-    cells = decide([_cell(key, pairs, limits) for key, pairs in _ordered(groups)], limits.alpha)
+    cells = decide([_cell(key, pairs, limits) for key, pairs in _ordered(groups, limits.by)], limits.alpha)
     verdict: Verdict = "inconclusive"
     if missing or any(cell.verdict == "fail" for cell in cells):
         verdict = "fail"
@@ -138,23 +145,12 @@ def check(new: RunItems, baseline: RunItems, limits: Limits | None = None) -> Ga
 
 def decide(cells: list[Cell], alpha: float) -> list[Cell]:
     """The cells with their verdicts: Holm over all cells for a fail, each on its own for a pass."""
-    adjusted = holm([cell.p_exceeds for cell in cells])
+    adjusted = holm(np.array([cell.p_exceeds for cell in cells])).tolist()
     decided = []
     for cell, p in zip(cells, adjusted, strict=True):
         verdict: Verdict = "fail" if p < alpha else "pass" if cell.p_below < alpha else "inconclusive"
         decided.append(replace(cell, p_holm=p, verdict=verdict))
     return decided
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(p_values))
-    running = 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
-    return [float(p) for p in adjusted]
 
 
 @dataclass(frozen=True)
@@ -186,7 +182,7 @@ def _pair(new: TaskItems, old: TaskItems) -> tuple[_Paired | None, list[str], li
         )
     matched = {i for i, _ in found}
     gone = [item for i, item in enumerate(old.item_ids) if i not in matched]
-    missing = [f"{len(gone)} of {len(old.item_ids)} items of {old.task} ({_some(gone, 3)})"] if gone else []
+    missing = [f"{len(gone)} of {len(old.item_ids)} items of {old.task} ({some(gone, 3)})"] if gone else []
     extra = len(new.item_ids) - len(found)
     notes = [f"{extra} items of {old.task} are not in the baseline and were not compared"] if extra else []
     before, after = [i for i, _ in found], [j for _, j in found]
@@ -209,12 +205,12 @@ def _missing(new: RunItems, baseline: RunItems) -> tuple[list[str], list[str]]:
         else:
             missing[f"task {name}"] = None
     extra = [name for name in new.tasks if name not in baseline.tasks]
-    notes = [f"{len(extra)} tasks are not in the baseline and were not compared: {_some(extra)}"] if extra else []
+    notes = [f"{len(extra)} tasks are not in the baseline and were not compared: {some(extra)}"] if extra else []
     return list(missing), notes
 
 
 def _ordered(
-    groups: dict[tuple[str, str, str | None, int | None], list[_Paired]],
+    groups: dict[tuple[str, str, str | None, int | None], list[_Paired]], by: Scope
 ) -> Iterable[tuple[tuple[str, str, str | None, int | None], list[_Paired]]]:
     """Overall first, then each family followed by its tiers; a family that is all there is is not repeated."""
     by_metric: dict[str, set[str | None]] = {}
@@ -224,7 +220,7 @@ def _ordered(
     rank = {"overall": 0, "family": 1, "tier": 2}
     for key in sorted(groups, key=lambda k: (k[1], k[2] or "", rank[k[0]], k[3] or 0)):
         scope, metric, family, _ = key
-        if scope == "family" and len(by_metric[metric]) == 1:
+        if rank[scope] > rank[by] or (scope == "family" and len(by_metric[metric]) == 1):
             continue
         yield key, groups[key]
 

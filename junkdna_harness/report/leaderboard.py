@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.stats import holm
 from junkdna_harness.gate.items import PREFERRED, lower_is_better
 from junkdna_harness.gate.paired import paired_loss
-from junkdna_harness.gate.rule import holm
 from junkdna_harness.report.scores import Score, score
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _best(
                     usable = ~np.isnan(pair[0]) & ~np.isnan(pair[1])
                     loss = paired_loss(pair[1][usable], pair[0][usable], clusters[mask][usable], worse_up)
                     p.append(min(1.0, 2 * loss.p_exceeds(0.0)))
-            if max(holm(p)) < 0.05:
+            if holm(np.array(p)).max() < 0.05:
                 best.add((top, column))
     return frozenset(best)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from junkdna_harness.gate.paired import paired_loss
+from difficulty.stats import wilson
+from junkdna_harness.gate.paired import cluster_codes, clustered_standard_error, paired_loss
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Score:
 
 def score(
     values: ArrayLike,
-    clusters: ArrayLike | None = None,
+    clusters: Sequence[object] | NDArray[Any] | None = None,
     chance: float = 0.0,
     dense: ArrayLike | None = None,
     lower_is_better: bool = False,
@@ -68,16 +71,15 @@ def score(
     return Score(mean, low, high, len(x), n_clusters, chance, retention, corrected, loss.loss, p)
 
 
-def mean_interval(x: NDArray[np.float64], clusters: ArrayLike | None = None) -> tuple[float, float, int]:
+def mean_interval(x: NDArray[np.float64], clusters: Sequence[object] | NDArray[Any] | None = None) -> tuple[float, float, int]:
     """(low, high, number of clusters): 95 % interval of the mean of x, shape (n_items,).
 
     Reference: Wilson (1927); Miller (2024), arXiv 2411.00640, for the clustered error.
     """
-    names, codes = np.unique(np.arange(len(x)) if clusters is None else np.asarray(clusters), return_inverse=True)
-    n, g = len(x), len(names)
+    n = len(x)
+    codes, g = cluster_codes(clusters, n)
     mean = float(x.mean())
-    sums = np.bincount(codes, weights=x - mean, minlength=g)
-    variance = float((sums**2).sum()) * g / max(g - 1, 1) / n**2
+    variance = clustered_standard_error(x, codes) ** 2
     if not np.isin(x, (0, 1)).all():
         if g < 2:
             return -math.inf, math.inf, g
@@ -86,13 +88,5 @@ def mean_interval(x: NDArray[np.float64], clusters: ArrayLike | None = None) -> 
     plain = mean * (1 - mean) / n
     worst = float((np.bincount(codes, minlength=g).astype(float) ** 2).sum() / n)
     effect = min(max(variance / plain, 1.0), worst) if plain > 0 else worst
-    low, high = wilson(mean, n / effect)
-    return low, high, g
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share seen in n trials (n need not be whole)."""
-    z = float(stats.norm.ppf(0.975))
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low, high = wilson(np.array(mean * n / effect), np.array(n / effect))
+    return float(low), float(high), g

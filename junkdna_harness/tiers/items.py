@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -44,12 +45,23 @@ def item_of_sample(sample: Mapping[str, Any]) -> Item:
     requests = [_arguments(entry) for entry in _rows(sample.get("arguments", []))]
     context = str(requests[0][0]) if requests and requests[0] else ""
     continuations = [str(request[1]) for request in requests if len(request) > 1 and isinstance(request[1], str)]
-    target = sample.get("target")
+    target = _parsed(sample.get("target"))
     if len(continuations) > 1:
         options = [continuation.strip() for continuation in continuations]
         return Item(sample.get("doc", {}), context, _chosen(target, options), tuple(options))
     answers = tuple(continuations) if continuations else _texts(target)
     return Item(sample.get("doc", {}), context, tuple(answer.strip() for answer in answers))
+
+
+def _parsed(target: Any) -> Any:
+    """The target as the task gave it: lm-eval writes a list of answers as its Python text."""
+    if isinstance(target, str) and target.startswith("[") and target.endswith("]"):
+        try:
+            value = ast.literal_eval(target)
+        except (SyntaxError, ValueError):
+            return target
+        return value if isinstance(value, list) else target
+    return target
 
 
 def _chosen(target: Any, options: Sequence[str]) -> tuple[str, ...]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.table import MARGIN
 from difficulty.tiers import quote
-from junkdna_harness.tiers.runlog import TaskLog, log_metric, margin, metric_value, read_log
+from junkdna_harness.tiers.runlog import RunLog, read_log, samples_sha256
 
 DENSE_RULES = ("dense_accuracy", "dense_margin")
 
@@ -31,8 +32,9 @@ class RunScores:
 
     scores: Mapping[str, float]
     kept_back: Mapping[str, float]
-    made_by: tuple[TaskLog, ...]
-    judge_with: tuple[TaskLog, ...]
+    made_by: tuple[RunLog, ...]
+    judge_with: tuple[RunLog, ...]
+    task: str
     metric: str
     warning: str
     held_out: Mapping[int, tuple[float, float]] = field(default_factory=dict)
@@ -40,7 +42,8 @@ class RunScores:
     def source(self) -> dict[str, Any]:
         """What is written into the assignment about where the scores come from."""
         describe = [
-            {"folder": log.folder, "model": log.model, "samples_sha256": log.sha256} for log in self.made_by
+            {"folder": log.folder, "model": log.model, "samples_sha256": samples_sha256(log.folder, self.task)}
+            for log in self.made_by
         ]
         return {
             "metric": self.metric,
@@ -76,11 +79,13 @@ def dense_scores(
             "--cross-fit needs two or more --scores folders (other seeds, prompts or numbers of shots): one half makes "
             "the tiers, the other judges."
         )
-    logs = [read_log(folder, task) for folder in folders]
+    logs = [read_log(folder) for folder in folders]
+    if rule == "dense_margin":
+        metric = MARGIN
+    elif metric is None:
+        metric = logs[0].default_metric(task)
     for log in logs:
-        _same_documents(log, hashes)
-    if metric is None or rule == "dense_margin":
-        metric = "margin" if rule == "dense_margin" else log_metric(next(iter(logs[0].samples.values())))
+        _same_documents(log, task, metric, hashes)
     split = len(logs) > 1 if cross_fit is None else cross_fit
     order = list(range(len(logs)))
     random.Random(seed).shuffle(order)
@@ -88,39 +93,44 @@ def dense_scores(
     made_by = [logs[i] for i in sorted(makers)]
     judges = [logs[i] for i in range(len(logs)) if i not in makers]
     return RunScores(
-        scores=_means(made_by, metric, hashes),
-        kept_back=_means(judges, metric, hashes) if judges else {},
+        scores=_means(made_by, task, metric, hashes),
+        kept_back=_means(judges, task, metric, hashes) if judges else {},
         made_by=tuple(made_by),
         judge_with=tuple(judges),
+        task=task,
         metric=metric,
         warning="" if split else _regression_warning(made_by),
     )
 
 
-def _same_documents(log: TaskLog, hashes: Sequence[str]) -> None:
+def _same_documents(log: RunLog, task: str, metric: str, hashes: Sequence[str]) -> None:
+    scored = _by_document(log, task, metric)
     wanted = set(hashes)
-    strange = [key for key in log.samples if key not in wanted]
-    missing = [key for key in hashes if key not in log.samples]
+    strange = [key for key in scored if key not in wanted]
+    missing = [key for key in hashes if key not in scored]
     if strange:
         raise UsageError(
-            f"{len(strange)} of {len(log.samples)} documents in {log.file.name!r} are not in the task ({quote(strange)}): "
+            f"{len(strange)} of {len(scored)} documents in {log.folder!r} are not in the task ({quote(strange)}): "
             "the scores are of other documents. Log the run again with the same data and task version."
         )
     if missing:
         raise UsageError(
-            f"{log.file.name!r} has no score for {len(missing)} of {len(hashes)} documents ({quote(missing)}). "
+            f"{log.folder!r} has no score for {len(missing)} of {len(hashes)} documents ({quote(missing)}). "
             "Log the run without --limit."
         )
 
 
-def _means(logs: Sequence[TaskLog], metric: str, hashes: Sequence[str]) -> dict[str, float]:
-    def value(sample: Mapping[str, Any]) -> float:
-        return margin(sample) if metric == "margin" else metric_value(sample, metric)
-
-    return {key: sum(value(log.samples[key]) for log in logs) / len(logs) for key in hashes}
+def _means(logs: Sequence[RunLog], task: str, metric: str, hashes: Sequence[str]) -> dict[str, float]:
+    tables = [_by_document(log, task, metric) for log in logs]
+    return {key: sum(table[key] for table in tables) / len(tables) for key in hashes}
 
 
-def _regression_warning(logs: Sequence[TaskLog]) -> str:
+def _by_document(log: RunLog, task: str, metric: str) -> dict[str, float]:
+    """doc_hash -> score; the copies of a document ("hash#2") count as one."""
+    return {item.partition("#")[0]: value for item, value in log.scores(task, metric).items()}
+
+
+def _regression_warning(logs: Sequence[RunLog]) -> str:
     models = sorted({log.model for log in logs})
     return (
         f"these tiers are made from the answers of {', '.join(models)}. If you judge that very model, or a compressed "

@@ -33,7 +33,7 @@ LOG = "train_log.jsonl"
 class Recipe:
     """Everything that decides the weights."""
 
-    steps: int = 10000
+    steps: int = 4500
     rows: int = 24
     length: int = 96
     warmup: int = 100

@@ -145,10 +145,14 @@ def test_nothing_is_rounded_before_it_is_compared() -> None:
         assert gate.verdict == verdict
 
 
-def test_holm_is_that_of_statsmodels() -> None:
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
-    p = list(np.random.default_rng(3).uniform(0, 0.2, 12))
-    assert holm(p) == pytest.approx(list(multitest.multipletests(p, method="holm")[1]))
+def test_a_fail_is_corrected_for_the_number_of_tiers() -> None:
+    cells = [("addition", t) for t in range(1, 21)]
+    lost = {("addition", 7): 16}  # 14 lost of 250: p = 0.0004 against 2 points, over 0.05 only when not among 21
+    alone = check(run(broken=lost, cells=[("addition", 7)]), run(cells=[("addition", 7)]))
+    among = check(run(broken=lost, cells=cells), run(cells=cells))
+    tier = by_name(among, "addition tier 7")
+    assert tier.p_exceeds < tier.p_holm == pytest.approx(21 * tier.p_exceeds)
+    assert by_name(alone, "addition tier 7").verdict == "fail"
 
 
 def test_the_baseline_file_gives_the_same_outcome_as_the_run() -> None:

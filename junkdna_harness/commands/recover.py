@@ -1,0 +1,155 @@
+"""`junkdna recover`: train a pruned model, under its mask or not, and see what comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+
+def recover(
+    pretrained: Annotated[
+        Optional[str],  # noqa: UP007, UP045 - typer evaluates it on Python 3.10 too
+        typer.Argument(help="Checkpoint folder, hub id or smollm2-135m; left out: the embedded model."),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP007, UP045
+        typer.Option("--output", "-o", help="Folder of the result; an unfinished run goes on when asked for again."),
+    ] = None,
+    arm: Annotated[
+        str, typer.Option(help="sparse_transfer, sparse_to_dense, dense_freezing, or dense_transfer (no mask).")
+    ] = "sparse_transfer",
+    data: Annotated[
+        str, typer.Option(help="graded, task:NAME (training split of an lm-eval task or group), or a .txt/.jsonl file.")
+    ] = "graded",
+    fraction: Annotated[float, typer.Option(help="Share of the training data; subsets are nested by --seed.")] = 1.0,
+    method: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option(help="How to prune first; left out, the zeros of the checkpoint are the mask."),
+    ] = None,
+    sparsity: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option(help="Fraction to remove, e.g. 0.5."),
+    ] = None,
+    pattern: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option(help="N:M instead, N kept of M, e.g. 4:8."),
+    ] = None,
+    mask: Annotated[
+        Optional[Path],  # noqa: UP007, UP045
+        typer.Option(help="A mask file that was saved from a model of this shape."),
+    ] = None,
+    calibration: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option(help="Calibration text for wanda and sparsegpt."),
+    ] = None,
+    mask_seed: Annotated[int, typer.Option(help="Seed of a random mask or of the calibration draw.")] = 0,
+    steps: Annotated[int, typer.Option(help="Optimizer steps: the same for all arms that are to be compared.")] = 300,
+    batch_size: Annotated[int, typer.Option(help="Examples a step and device.")] = 32,
+    lr: Annotated[
+        Optional[float],  # noqa: UP007, UP045
+        typer.Option(help="Learning rate; 2e-5, for adapters 2e-4, for the embedded model 1e-3."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of data, order and training.")] = 0,
+    max_length: Annotated[
+        Optional[int],  # noqa: UP007, UP045
+        typer.Option(help="Tokens a row; 512, or what the model can read."),
+    ] = None,
+    adapter: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option(help="lora or dora instead of the weights (a quantized checkpoint needs one)."),
+    ] = None,
+    rank: Annotated[int, typer.Option(help="Rank of the adapter.")] = 16,
+    merge: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option(help="masked, dense or keep: what becomes of the adapter."),
+    ] = None,
+    freeze: Annotated[
+        str, typer.Option(help="For dense_freezing: hold the weights that would be 'removed' (the paper's) or 'kept'.")
+    ] = "removed",
+    early_stop: Annotated[
+        Optional[int],  # noqa: UP007, UP045
+        typer.Option(help="Stop after so many evaluations without a better held-out loss (compute is then unequal)."),
+    ] = None,
+    save_every: Annotated[
+        Optional[int],  # noqa: UP007, UP045
+        typer.Option(help="Steps between checkpoints; a tenth of the steps."),
+    ] = None,
+    trainer: Annotated[
+        Optional[list[str]],  # noqa: UP007, UP045
+        typer.Option(help="NAME=VALUE for transformers.TrainingArguments, e.g. bf16=true; repeat it for more."),
+    ] = None,
+    trainer_config: Annotated[
+        Optional[Path],  # noqa: UP007, UP045
+        typer.Option(help="The same from a YAML or JSON file, e.g. for fsdp_config."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a folder that is not empty.")] = False,
+) -> None:
+    """Continue training a compressed model and write an ordinary checkpoint with a manifest.
+
+    Several GPUs: start it with `accelerate launch -m junkdna_harness.cli recover ...`. Exit code 1: training broke
+    down, and the last good weights were kept.
+    """
+    from difficulty.errors import UsageError
+    from junkdna_harness.recover.spec import RecoverSpec
+
+    if output is None:
+        raise UsageError("--output is missing: name the folder to write.")
+    options = {**_config(trainer_config), **_pairs(trainer or [])}
+    spec = RecoverSpec(
+        arm, data, fraction, steps, batch_size, lr, seed, max_length, adapter, rank, None, merge, freeze, early_stop,
+        save_every, options,
+    )  # fmt: skip
+    given = {
+        "method": method, "sparsity": sparsity, "pattern": pattern, "mask": mask, "calibration": calibration,
+    }  # fmt: skip
+    asked: dict[str, Any] = {name: str(value) for name, value in given.items() if value is not None}
+    from junkdna_harness.compress import PruneSpec
+    from junkdna_harness.recover.run import recover as run
+
+    prune_spec = PruneSpec.from_strings({**asked, "mask_seed": mask_seed}) if asked else None
+    done = run(pretrained, output, spec, prune_spec, force=force)
+    training = done.training
+    if done.manifest:
+        loss = f"loss {training.first_loss:.4g} -> {training.last_loss:.4g}, " if training.last_loss is not None else ""
+        typer.echo(
+            f"{done.manifest['method']}: {training.steps} steps, {training.tokens:,} tokens, {loss}"
+            f"{done.manifest.get('sparsity_targeted', 0):.4f} of the targeted weights are zero: {output}"
+        )
+    if training.stopped:
+        typer.echo(f"junkdna: {training.stopped}.", err=True)
+    if training.failed:
+        raise typer.Exit(1)
+
+
+def _pairs(given: list[str]) -> dict[str, Any]:
+    import yaml
+
+    from difficulty.errors import UsageError
+
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--trainer {text!r} is no NAME=VALUE. Write e.g. --trainer bf16=true.")
+        found[name] = yaml.safe_load(value)
+    return found
+
+
+def _config(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    import yaml
+
+    from difficulty.errors import UsageError
+
+    if not path.is_file():
+        raise UsageError(f"--trainer-config {str(path)!r} is no file.")
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UsageError(f"--trainer-config {str(path)!r} is neither YAML nor JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"--trainer-config {str(path)!r} holds no names and values. Write e.g. 'bf16: true'.")
+    return found

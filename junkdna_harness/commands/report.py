@@ -1,0 +1,81 @@
+"""`junkdna report`: leaderboard tables, plots and one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="lm-eval output folders, a sweep's folder, or tidy tables (.parquet, .csv).")
+    ],
+    by: Annotated[list[str] | None, typer.Option(help="Columns: tier, family, axis or task (may be repeated).")] = None,
+    metric: Annotated[str | None, typer.Option(help="Metric to report; by default acc, else what the task has.")] = None,
+    sort: Annotated[
+        list[str] | None, typer.Option(help="Order of the rows, e.g. level, --sort=-overall or --sort=-tier_4 for down.")
+    ] = None,
+    select: Annotated[
+        list[str] | None, typer.Option(help="Keep runs or tasks, e.g. method=wanda,magnitude or 'level<=0.5'; all must hold.")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables as markdown.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the tables as CSV.")] = None,
+    latex: Annotated[Path | None, typer.Option(help="Write the tables as LaTeX (booktabs).")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write everything as one HTML file.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write the plots as PNG and SVG into this folder.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the resamples behind bands and verdicts.")] = 0,
+) -> None:
+    """Show what compression cost: tables in the terminal, and as files where asked for.
+
+    A cell is the mean ± half of its 95 % interval, and in brackets what is left of the dense score. The HTML file needs
+    nothing else: verdicts, tables, plots, the documents that flipped, methods, and how to make it again.
+    """
+    from rich.console import Console
+
+    from difficulty.files import write_atomic
+    from junkdna_harness.report import formats
+    from junkdna_harness.report.build import DEFAULT_BY, build
+
+    made = build(
+        runs,
+        by=tuple(by or DEFAULT_BY),
+        metric=metric,
+        sort=tuple(sort or ()),
+        rules=tuple(select or ()),
+        with_fit=html is not None or plots is not None,
+        with_plots=html is not None or plots is not None,
+        with_documents=html is not None,
+        seed=seed,
+    )
+    written: list[Path] = []
+    if markdown:
+        write_atomic(markdown, "\n".join(f"### By {board.by}\n\n{formats.markdown(board)}" for board in made.boards))
+        written.append(markdown)
+    if csv:
+        write_atomic(csv, formats.csv_table(list(made.boards)))
+        written.append(csv)
+    if latex:
+        write_atomic(latex, "\n".join(formats.latex_table(board) for board in made.boards))
+        written.append(latex)
+    if plots:
+        from junkdna_harness.report.plots import write_plots
+
+        written += write_plots(made.plots, plots)
+    if html:
+        from junkdna_harness.report.html import render
+
+        write_atomic(html, render(made))
+        written.append(html)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, 200))
+    for board in made.boards:
+        console.print(formats.terminal(board))
+        for note in board.notes:
+            console.print(f"note: {note}", markup=False, highlight=False)
+    for warning in made.warnings:
+        typer.echo(f"note: {warning}", err=True)
+    for path in written:
+        typer.echo(f"wrote {path}", err=True)

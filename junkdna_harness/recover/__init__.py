@@ -1,0 +1,23 @@
+"""Recovery: what pruning took away, can training give it back? Four arms, equal compute, ordinary checkpoints out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from junkdna_harness.recover.spec import ARMS, DENSE_FREEZING, DENSE_TRANSFER, SPARSE_TO_DENSE, SPARSE_TRANSFER, RecoverSpec
+
+if TYPE_CHECKING:
+    from junkdna_harness.recover.run import Recovered, recover
+
+__all__ = [
+    "ARMS", "DENSE_FREEZING", "DENSE_TRANSFER", "SPARSE_TO_DENSE", "SPARSE_TRANSFER", "RecoverSpec", "Recovered", "recover",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """`recover` and `Recovered` bring torch and transformers, so they are imported when first used."""
+    if name in ("recover", "Recovered"):
+        from junkdna_harness.recover import run
+
+        return getattr(run, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

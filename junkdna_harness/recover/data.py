@@ -1,0 +1,185 @@
+"""What recovery trains on: the graded suite's own generator, a task's training split, or a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from difficulty.errors import UsageError
+
+GRADED, TASK = "graded", "task:"
+GRADED_POOL = 40_000  # examples that count as 100 % of the graded data
+TEXT_SUFFIXES = (".txt", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Example:
+    """`prompt` is read, `answer` is learned; a text has no prompt. `end` is learned too: a newline, or 'eos'."""
+
+    prompt: str
+    answer: str
+    end: str = "eos"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Examples, where they came from, and a sha256 of them all."""
+
+    examples: tuple[Example, ...]
+    source: str
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+
+def load_data(name: str, fraction: float = 1.0, seed: int = 0) -> TrainingData:
+    """The share `fraction` of the training data `name`: 'graded', 'task:NAME', or a .txt or .jsonl file.
+
+    Subsets are nested: with the same `seed`, a smaller share is part of a larger one.
+
+    Raises:
+        UsageError: nothing there, no training split, or an empty subset.
+    """
+    if name == GRADED:
+        examples = graded_examples(GRADED_POOL, seed)
+    elif name.startswith(TASK):
+        examples = task_examples(name.removeprefix(TASK))
+    elif Path(name).suffix in TEXT_SUFFIXES:
+        examples = file_examples(Path(name))
+    else:
+        raise UsageError(
+            f"data={name!r} is unknown. Write graded, task:NAME (an lm-eval task with a training split), or the path of "
+            "a .txt or .jsonl file."
+        )
+    kept = nested_subset(len(examples), fraction, seed, name)
+    chosen = tuple(examples[i] for i in kept)
+    digest = hashlib.sha256()
+    for example in chosen:
+        digest.update(json.dumps([example.prompt, example.answer, example.end]).encode())
+    return TrainingData(chosen, name, digest.hexdigest())
+
+
+def nested_subset(n: int, fraction: float, seed: int, name: str = "the data") -> list[int]:
+    """Which of `n` examples belong to the share `fraction`: the first ones of a permutation drawn from `seed`.
+
+    Raises:
+        UsageError: the share is empty.
+    """
+    count = int(n * fraction + 1e-9)
+    if count < 1:
+        raise UsageError(
+            f"fraction={fraction:g} of the {n} examples of data={name!r} is an empty subset. Give a larger fraction."
+        )
+    order = list(range(n))
+    random.Random(f"subset/{seed}").shuffle(order)
+    return order[:count]
+
+
+def graded_examples(n: int, seed: int) -> list[Example]:
+    """`n` training items of the graded suite, families evenly, facts and ciphers as frequent as in its training."""
+    from difficulty.graded import FAMILIES, TIERS, draw_training_item
+    from difficulty.graded.facts import TRAINING_SHARE
+
+    rng = random.Random(f"recover/{seed}")
+    shares = [float(TRAINING_SHARE[tier]) for tier in TIERS]
+    found = []
+    for i in range(n):
+        family = list(FAMILIES)[i % len(FAMILIES)]
+        by_share = family in ("facts_closed", "cipher")
+        tier = rng.choices(TIERS, shares)[0] if by_share else rng.choice(TIERS)
+        item = draw_training_item(family, tier, rng)
+        found.append(Example(item.prompt, item.answer, "\n"))
+    return found
+
+
+def task_examples(name: str) -> list[Example]:
+    """The training split of an lm-eval task, or of all tasks of a group, as prompt and right answer.
+
+    Raises:
+        UsageError: no such task, no training split, or no answer that could be learned.
+    """
+    found: list[Example] = []
+    for task_name, task in _lm_eval_tasks(name).items():
+        if not task.has_training_docs():
+            raise UsageError(
+                f"task {task_name!r} has no training split, so nothing can be trained on. Choose another task, or give a "
+                ".jsonl file with prompt and answer."
+            )
+        delimiter = task.config.target_delimiter
+        for doc in task.training_docs():
+            prompt, answer = str(task.doc_to_text(doc)), _answer(task, doc, task_name)
+            found.append(Example(prompt, f"{delimiter}{answer}"))
+    if not found:
+        raise UsageError(f"the training split of {name!r} is empty. Choose another task.")
+    return found
+
+
+def _lm_eval_tasks(name: str) -> dict[str, Any]:
+    import junkdna_harness.autoload  # noqa: F401  (brings our tasks)
+    from lm_eval.tasks import TaskManager, get_task_dict
+
+    manager = TaskManager()
+    if name not in manager.all_tasks:
+        from difficulty.errors import did_you_mean
+
+        raise UsageError(f"there is no lm-eval task {name!r}.{did_you_mean(name, manager.all_tasks)}")
+    return dict(_flat(get_task_dict([name], manager)))
+
+
+def _flat(tree: dict[Any, Any]) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        found += _flat(value) if isinstance(value, dict) else [(str(key), value)]
+    return found
+
+
+def _answer(task: Any, doc: Any, name: str) -> str:
+    """The right answer's text, as the task's own scoring would append it to the prompt."""
+    target = task.doc_to_target(doc)
+    choices = task.doc_to_choice(doc) if task.config.doc_to_choice is not None else None
+    if isinstance(target, (list, tuple)) and target:
+        target = target[0]
+    if choices is not None and isinstance(target, int):
+        if not 0 <= target < len(choices):
+            raise UsageError(f"a training example of {name!r} has no right answer (label {target}).")
+        return str(choices[target])
+    return str(target)
+
+
+def file_examples(path: Path) -> list[Example]:
+    """Examples of a file: .txt, paragraphs divided by empty lines; .jsonl, rows with 'text', or 'prompt' and 'answer'.
+
+    Raises:
+        UsageError: no file, a broken row (its number is named), or nothing in it.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {str(path)!r} to train on.")
+    try:
+        content = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{str(path)!r} is no UTF-8 text ({error.reason} at byte {error.start}).") from error
+    if path.suffix == ".txt":
+        found = [Example("", part.strip()) for part in content.split("\n\n") if part.strip()]
+    else:
+        rows = [(n, line) for n, line in enumerate(content.splitlines(), start=1) if line.strip()]
+        found = [_row(path, n, line) for n, line in rows]
+    if not found:
+        raise UsageError(f"{str(path)!r} is empty. Give a file with text.")
+    return found
+
+
+def _row(path: Path, number: int, line: str) -> Example:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"line {number} of {str(path)!r} is no JSON: {error.msg}.") from error
+    if isinstance(row, dict) and isinstance(row.get("text"), str) and row["text"]:
+        return Example("", row["text"])
+    if isinstance(row, dict) and isinstance(row.get("prompt"), str) and isinstance(row.get("answer"), str) and row["answer"]:
+        return Example(row["prompt"], row["answer"])
+    raise UsageError(f"line {number} of {str(path)!r} has neither 'text' nor 'prompt' and 'answer'.")

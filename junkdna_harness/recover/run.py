@@ -1,0 +1,222 @@
+"""`recover`: a compressed model in, a trained one out, as an ordinary checkpoint that says how it was made."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from difficulty.errors import UsageError
+from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.compress import PruneSpec, prune, weights_sha256
+from junkdna_harness.recover.adapters import add_adapter
+from junkdna_harness.recover.data import GRADED, load_data
+from junkdna_harness.recover.hold import Held, HoldWeights
+from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsity
+from junkdna_harness.recover.save import MANIFEST, save
+from junkdna_harness.recover.schedule import longest, tokenize
+from junkdna_harness.recover.spec import ADAPTER_LR, DENSE_FREEZING, EMBEDDED_LR, PAPER_LR, SPARSE_TRANSFER, RecoverSpec
+from junkdna_harness.recover.training import Training, remove_checkpoints, train
+from junkdna_harness.tiny import EMBEDDED, knows_the_suite
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A recovery: the checkpoint's folder, its manifest, and what the training was like."""
+
+    output: Path
+    manifest: Mapping[str, Any]
+    training: Training
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an arm begins: the model as it is now, the mask, what is known of the compression, what must be held."""
+
+    masks: Masks
+    block: Mapping[str, Any]
+    hold: HoldWeights
+    stored_codes: bool = False
+
+
+def recover(
+    pretrained: str | None,
+    output: str | Path,
+    spec: RecoverSpec | None = None,
+    prune_spec: PruneSpec | None = None,
+    force: bool = False,
+    callbacks: Sequence[Any] = (),
+) -> Recovered:
+    """Train `pretrained` by one arm of the paper and write an ordinary checkpoint with a manifest to `output`.
+
+    The mask is made by `prune_spec`, or read off the zeros of a checkpoint that is pruned already. A run that was cut
+    off goes on from its last checkpoint when it is asked for again.
+
+    Raises:
+        UsageError: the model, the mask, the data or the options cannot be used.
+    """
+    spec, output = spec or RecoverSpec(), Path(output)
+    _refuse_occupied(output, force)
+    source = resolve_pretrained(pretrained)
+    name = pretrained or EMBEDDED
+    _check_suite(spec.data, source)
+    data = load_data(spec.data, spec.fraction, spec.seed)
+    model, tokenizer = load(source, name)
+    start = begin(model, tokenizer, spec, prune_spec, read_manifest(source))
+    rows = tokenize(data.examples, tokenizer, longest(tokenizer, model, spec.max_length))
+    lr = spec.lr or default_lr(spec, source)
+    identity = {
+        "model": name, "spec": spec.to_dict(), "prune": repr(prune_spec), "data": data.sha256, "lr": lr,
+        "start": start.block.get("weights_sha256"),
+    }  # fmt: skip
+    trained = attach_adapter(model, spec, start)
+    folder = output.with_name(f".{output.name}.training")
+    training = train(trained, tokenizer, rows, start.hold, spec, lr, folder, identity, callbacks)
+    if int(os.environ.get("RANK", "0")) == 0:
+        facts = {
+            "data": data.source, "data_sha256": data.sha256, "examples": len(data), "rows": len(rows), "lr": lr,
+            "source": name,
+        }  # fmt: skip
+        manifest = save(trained, tokenizer, output, spec, start, training, facts, force)
+        remove_checkpoints(folder)
+        return Recovered(output, manifest, training)
+    return Recovered(output, {}, training)
+
+
+def load(source: str, name: str) -> tuple[Any, Any]:
+    """Model and tokenizer of a folder or hub id; fp32 unless the checkpoint holds codes.
+
+    Raises:
+        UsageError: they cannot be loaded.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from junkdna_harness.models.base import clear_loading_errors
+
+    with clear_loading_errors(name):
+        config = AutoConfig.from_pretrained(source)
+        codes = getattr(config, "quantization_config", None) is not None
+        model = AutoModelForCausalLM.from_pretrained(source, **({} if codes else {"dtype": torch.float32}))
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    return model, tokenizer
+
+
+def begin(
+    model: Any, tokenizer: Any, spec: RecoverSpec, prune_spec: PruneSpec | None, manifest: Mapping[str, Any]
+) -> Start:
+    """Put `model` where the arm begins and say which weights are to be held.
+
+    Raises:
+        UsageError: no mask where the arm needs one, or a quantized model without an adapter.
+    """
+    if _is_quantized(model, manifest):
+        return _begin_quantized(model, spec, prune_spec, manifest)
+    if not spec.needs_mask:
+        if prune_spec is not None:
+            raise UsageError(f"arm={spec.arm} trains the dense model, so method and sparsity have no meaning. Leave them out.")
+        return Start({}, {**manifest, **_dense_block(model, manifest)}, HoldWeights({}))
+    already = manifest.get("kind") == "pruned" and (manifest.get("sparsity_targeted") or 0) > 0
+    if spec.arm == DENSE_FREEZING and (already or prune_spec is None):
+        raise UsageError(
+            f"arm={DENSE_FREEZING} needs the dense model and a way to prune it, for it keeps what pruning would remove. "
+            "Name the dense checkpoint, with method= and sparsity=, or mask=."
+        )
+    dense = {n: p.detach().clone() for n, p in model.named_parameters()} if spec.arm == DENSE_FREEZING else {}
+    block = _pruned_block(model, tokenizer, prune_spec, manifest)
+    masks = kept_masks(model, *((prune_spec.targets, prune_spec.exclude) if prune_spec else ((), ())))
+    same_shapes(masks, model)
+    if sparsity(masks) == 0:
+        raise UsageError(
+            f"arm={spec.arm} needs a pruned model, and no weight here is zero. Give method= and sparsity= (or mask=), or "
+            "name a pruned checkpoint."
+        )
+    if spec.arm == DENSE_FREEZING:
+        for parameter_name, parameter in model.named_parameters():
+            parameter.data.copy_(dense[parameter_name])
+    if spec.adapter is not None or not spec.under_mask:
+        return Start(masks, block, HoldWeights({}))
+    if spec.arm == SPARSE_TRANSFER:
+        return Start(masks, block, HoldWeights({n: Held(~mask) for n, mask in masks.items()}))
+    held = {n: (~mask if spec.freeze == "removed" else mask) for n, mask in masks.items()}
+    return Start(masks, block, HoldWeights({n: Held(where, dense[n]) for n, where in held.items()}))
+
+
+def attach_adapter(model: Any, spec: RecoverSpec, start: Start) -> Any:
+    """`model`, or a peft model around it where the spec asks for an adapter."""
+    if spec.adapter is None:
+        return model
+    trainable: Masks | None = None if start.stored_codes else {}
+    if spec.under_mask and not start.stored_codes:
+        kept = spec.arm == SPARSE_TRANSFER or spec.freeze == "removed"
+        trainable = {name: mask if kept else ~mask for name, mask in start.masks.items()}
+    return add_adapter(model, spec.adapter, spec.rank, spec.alpha, trainable, spec.seed)
+
+
+def default_lr(spec: RecoverSpec, source: str) -> float:
+    """The learning rate where none is given."""
+    if knows_the_suite(source):
+        return EMBEDDED_LR
+    return PAPER_LR if spec.adapter is None else ADAPTER_LR
+
+
+def read_manifest(source: str) -> dict[str, Any]:
+    """The `junkdna.json` of a folder; empty where there is none."""
+    path = Path(source) / MANIFEST
+    if not path.is_file():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{str(path)!r} is no JSON: {error}. Restore it or remove it.") from error
+    return found
+
+
+def _refuse_occupied(output: Path, force: bool) -> None:
+    """Before hours of training, not after."""
+    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not force):
+        raise UsageError(f"{str(output)!r} exists already. Name another folder, or pass --force to replace it.")
+
+
+def _check_suite(data: str, source: str) -> None:
+    """The suite can be taught to any model; but then nothing is restored, and that should be known."""
+    if data == GRADED and not knows_the_suite(source):
+        print("note: this model never saw the graded suite, so it is taught here, not restored.", file=sys.stderr)
+
+
+def _is_quantized(model: Any, manifest: Mapping[str, Any]) -> bool:
+    return getattr(model.config, "quantization_config", None) is not None or manifest.get("kind") == "quantized"
+
+
+def _begin_quantized(
+    model: Any, spec: RecoverSpec, prune_spec: PruneSpec | None, manifest: Mapping[str, Any]
+) -> Start:
+    if spec.adapter is None or spec.merge not in (None, "keep"):
+        raise UsageError(
+            "the checkpoint is quantized, and training its weights would take them off their grid: only an adapter can be "
+            "trained beside them. Give adapter=lora or adapter=dora, with merge=keep."
+        )
+    if spec.needs_mask or prune_spec is not None:
+        raise UsageError(f"arm={spec.arm} needs a mask, and the checkpoint is quantized. Use arm=dense_transfer.")
+    block = {**manifest, "method": manifest.get("method") or "quantized", "kind": "quantized"}
+    return Start({}, block, HoldWeights({}), stored_codes=True)
+
+
+def _dense_block(model: Any, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Dense transfer begins from the model as it is: dense, or (manifest) what it already is."""
+    if manifest:
+        return {"weights_sha256": weights_sha256(model)}
+    return {"kind": "pruned", "method": "dense", "level": 0.0, "pattern": None, "bits": None, "weights_sha256": weights_sha256(model)}
+
+
+def _pruned_block(
+    model: Any, tokenizer: Any, prune_spec: PruneSpec | None, manifest: Mapping[str, Any]
+) -> dict[str, Any]:
+    report = prune(model, prune_spec or PruneSpec(method="none"), tokenizer=tokenizer).to_dict()
+    if prune_spec is None and manifest:
+        return {**report, **manifest, "weights_sha256": report["weights_sha256"]}
+    return {**report, "method": report["method"] if prune_spec is not None else "pruned"}

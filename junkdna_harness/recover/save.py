@@ -1,0 +1,76 @@
+"""The result on disk: a checkpoint that transformers loads without us, and a manifest of how it came to be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from difficulty.files import atomic_dir, write_atomic
+from junkdna_harness.compress import measure, weights_sha256
+from junkdna_harness.recover.adapters import merge_adapter
+from junkdna_harness.recover.spec import RecoverSpec
+from junkdna_harness.recover.training import Training
+
+if TYPE_CHECKING:
+    from junkdna_harness.recover.run import Start
+
+MANIFEST = "junkdna.json"
+LOG = "train_log.jsonl"
+
+
+def save(
+    trained: Any, tokenizer: Any, output: Path, spec: RecoverSpec, start: Start, training: Training,
+    facts: Mapping[str, Any], force: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """The manifest, after writing it with the model (adapters merged, unless kept), tokenizer and log to `output`."""
+    keep = spec.adapter is not None and (spec.merge == "keep" or start.stored_codes)
+    model = trained if spec.adapter is None or keep else merge_adapter(trained)
+    with atomic_dir(output, force=force) as folder:
+        if training.state is None:
+            model.save_pretrained(folder)
+        else:  # sharded: gathered on this process
+            model.save_pretrained(folder, state_dict=dict(training.state))
+        tokenizer.save_pretrained(folder)
+        manifest = make_manifest(model, spec, start, training, facts, keep)
+        write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        write_atomic(folder / LOG, "".join(json.dumps(row) + "\n" for row in training.log))
+    return manifest
+
+
+def make_manifest(
+    model: Any, spec: RecoverSpec, start: Start, training: Training, facts: Mapping[str, Any], keep: bool
+) -> dict[str, Any]:
+    """The `junkdna` block of the model before recovery, brought up to date, with what was done under `recovery`."""
+    block = dict(start.block)
+    before = block.get("weights_sha256")
+    block["method"] = method_of(block) + spec.suffix
+    if not keep and training.state is None:
+        now = measure(model).to_dict()
+        for name in ("sparsity_targeted", "sparsity_all", "sparsity_by_module", "weights_sha256", "effective_bits", "effective_bits_all"):
+            block[name] = now[name]
+    elif keep:
+        block["weights_sha256"] = weights_sha256(model)
+    recovery = {
+        **spec.to_dict(),
+        **facts,
+        "adapter_merged": None if spec.adapter is None else ("no" if keep else "masked" if spec.under_mask else "dense"),
+        "weights_sha256_before": before,
+        "steps_done": training.steps,
+        "tokens_seen": training.tokens,
+        "seconds": round(training.seconds, 1),
+        "first_loss": training.first_loss,
+        "last_loss": training.last_loss,
+        "stopped": training.stopped,
+        "versions": {name: version(name) for name in ("transformers", "accelerate", "torch", "peft")},
+    }
+    warnings = list(block.get("warnings") or [])
+    return {**block, "kind": block.get("kind") or "pruned", "model": facts["source"], "warnings": warnings, "recovery": recovery}
+
+
+def method_of(block: Mapping[str, Any]) -> str:
+    """The method's name as the tidy table has it: an N:M pattern is part of it."""
+    method, pattern = str(block.get("method") or "pruned"), str(block.get("pattern") or "")
+    return f"{method} {pattern}" if ":" in pattern and pattern not in method else method

@@ -1,0 +1,149 @@
+"""What is asked of a recovery: the arm, the data, the amount of training; checked, one sentence a mistake.
+
+Reference: Yin et al., Junk DNA Hypothesis (2310.02277). With pre-trained weights w0 and the mask m of pruning:
+dense transfer trains from w0; sparse transfer from m*w0, with m applied again after every step; sparse-to-dense
+transfer from m*w0, where zeros may grow back; dense transfer with freezing from w0, where what m would remove keeps
+its pre-trained value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from difficulty.errors import UsageError, did_you_mean
+
+DENSE_TRANSFER, SPARSE_TRANSFER = "dense_transfer", "sparse_transfer"
+SPARSE_TO_DENSE, DENSE_FREEZING = "sparse_to_dense", "dense_freezing"
+ARMS = (DENSE_TRANSFER, SPARSE_TRANSFER, SPARSE_TO_DENSE, DENSE_FREEZING)
+ADAPTERS = ("lora", "dora")
+MERGES = ("masked", "dense", "keep")
+FREEZES = ("removed", "kept")
+
+PAPER_LR = 2e-5  # the paper's GLUE scripts
+ADAPTER_LR = 2e-4
+EMBEDDED_LR = 1e-3  # 1.3 M parameters; half the rate at which they were trained
+WARMUP = 0.06  # of the steps, as in the paper's scripts
+
+# Options of TrainingArguments that have a name of our own.
+OWN_NAMES = {
+    "output_dir": "output",
+    "max_steps": "steps",
+    "num_train_epochs": "steps",
+    "per_device_train_batch_size": "batch_size",
+    "learning_rate": "lr",
+    "seed": "seed",
+    "data_seed": "seed",
+    "save_steps": "save_every",
+    "save_strategy": "save_every",
+    "resume_from_checkpoint": "output",
+    "train_sampling_strategy": "seed",
+    "push_to_hub": "output",
+}
+
+
+@dataclass(frozen=True)
+class RecoverSpec:
+    """A recovery. Every arm with the same spec sees the same examples in the same order, so compute is equal.
+
+    `data` is 'graded', 'task:NAME' or a .txt/.jsonl file; `fraction` the share of it that may be seen (nested by
+    `seed`); `batch_size` counts examples a step and device. `lr` None is the paper's 2e-5 (2e-4 for adapters, 1e-3 for
+    the embedded model). `adapter` trains LoRA or DoRA instead of the weights, `merge` says what becomes of it: 'masked'
+    (it learns and is merged under the mask), 'dense' (merged everywhere) or 'keep' (not merged). `freeze` is which
+    weights dense_freezing holds: those that pruning would have 'removed' (the paper's) or those it would have 'kept'.
+    `early_stop` ends training after so many evaluations without a better held-out loss, and gives up equal compute.
+    `trainer` goes to `transformers.TrainingArguments`.
+
+    Raises:
+        UsageError: a value that cannot be used.
+    """
+
+    arm: str = SPARSE_TRANSFER
+    data: str = "graded"
+    fraction: float = 1.0
+    steps: int = 300
+    batch_size: int = 32
+    lr: float | None = None
+    seed: int = 0
+    max_length: int | None = None
+    adapter: str | None = None
+    rank: int = 16
+    alpha: float | None = None
+    merge: str | None = None
+    freeze: str = "removed"
+    early_stop: int | None = None
+    save_every: int | None = None
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _one_of("arm", self.arm, ARMS)
+        _one_of("freeze", self.freeze, FREEZES)
+        if self.adapter is not None:
+            _one_of("adapter", self.adapter, ADAPTERS)
+        if self.merge is not None:
+            _one_of("merge", self.merge, MERGES)
+            if self.adapter is None:
+                raise UsageError(f"merge={self.merge!r} is about an adapter. Give adapter=lora or adapter=dora too.")
+        if not 0 < self.fraction <= 1:
+            raise UsageError(f"fraction={self.fraction} of the training data: give a number above 0 and at most 1.")
+        for name in ("steps", "batch_size", "rank", "early_stop", "save_every", "max_length"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name}={value} is too few. Give a whole number of at least 1.")
+        if self.lr is not None and not 0 < self.lr < 1:
+            raise UsageError(f"lr={self.lr} is no learning rate. Give a number above 0 and below 1, e.g. {PAPER_LR}.")
+        if self.arm in (DENSE_TRANSFER, SPARSE_TO_DENSE) and self.merge == "masked":
+            raise UsageError(f"arm={self.arm} trains without a mask, so merge='masked' has none. Use merge='dense'.")
+        if self.arm in (SPARSE_TRANSFER, DENSE_FREEZING) and self.merge == "dense":
+            raise UsageError(f"arm={self.arm} trains under a mask, which merge='dense' would break. Use merge='masked'.")
+        check_trainer_arguments(self.trainer)
+
+    @property
+    def under_mask(self) -> bool:
+        """True where some weights are held."""
+        return self.arm in (SPARSE_TRANSFER, DENSE_FREEZING)
+
+    @property
+    def needs_mask(self) -> bool:
+        """True for all arms but dense transfer."""
+        return self.arm != DENSE_TRANSFER
+
+    @property
+    def suffix(self) -> str:
+        """What the method string of a recovered run ends in, e.g. '+sparse_transfer@0.25'."""
+        name = self.arm + ("_kept" if self.arm == DENSE_FREEZING and self.freeze == "kept" else "")
+        adapter = f"_{self.adapter}" if self.adapter else ""
+        return f"+{name}{adapter}" + (f"@{self.fraction:g}" if self.fraction < 1 else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "trainer": dict(self.trainer)}
+
+
+def check_trainer_arguments(given: Mapping[str, Any]) -> None:
+    """Refuse names that `transformers.TrainingArguments` lacks or that we set ourselves.
+
+    Raises:
+        UsageError: says which option to use.
+    """
+    if not given:
+        return
+    from dataclasses import fields
+
+    from transformers import TrainingArguments
+
+    known = {f.name for f in fields(TrainingArguments)}
+    for name in given:
+        if name in OWN_NAMES:
+            raise UsageError(f"trainer option {name!r} is set by us. Use {OWN_NAMES[name]!r} instead.")
+        if name not in known:
+            raise UsageError(
+                f"transformers.TrainingArguments has no {name!r}.{did_you_mean(name, known)} Give its names, e.g. "
+                "gradient_accumulation_steps=4 or bf16=true."
+            )
+
+
+def _one_of(name: str, given: str, allowed: tuple[str, ...]) -> None:
+    if given not in allowed:
+        raise UsageError(f"{name}={given!r} is unknown. Choose one of {', '.join(allowed)}.{did_you_mean(given, allowed)}")

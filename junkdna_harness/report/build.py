@@ -1,0 +1,139 @@
+"""A report: everything that is shown, computed once, from which each format takes its part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from difficulty.errors import UsageError
+from difficulty.logs import Runs, read_runs
+from difficulty.table import DENSE
+from junkdna_harness.report.documents import Documents, documents
+from junkdna_harness.report.leaderboard import Leaderboard, leaderboard
+from junkdna_harness.report.select import select
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from difficulty.fit import FitResult
+    from junkdna_harness.report.plots import Plot
+
+DEFAULT_BY = ("tier", "family")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is reported. `fits`, `plots` and `documents` are empty unless they were asked for."""
+
+    items: pd.DataFrame = field(repr=False)
+    runs: pd.DataFrame = field(repr=False)
+    boards: tuple[Leaderboard, ...]
+    fits: tuple[FitResult, ...]
+    plots: tuple[Plot, ...] = field(repr=False)
+    documents: Documents = field(repr=False)
+    manifests: dict[str, dict[str, Any]] = field(repr=False)
+    warnings: tuple[str, ...]
+    sources: tuple[str, ...]
+    metric: str | None
+
+    @property
+    def models(self) -> list[str]:
+        """The models, in the order of the runs."""
+        return [str(name) for name in self.items["model"].unique()]
+
+
+def build(
+    paths: Sequence[str | Path],
+    by: Sequence[str] = DEFAULT_BY,
+    metric: str | None = None,
+    sort: Sequence[str] = (),
+    rules: Sequence[str] = (),
+    with_fit: bool = True,
+    with_plots: bool = True,
+    with_documents: bool = True,
+    seed: int = 0,
+) -> Report:
+    """The report of the runs under `paths`. `rules` select runs and tasks, `sort` orders the rows of the tables.
+
+    Raises:
+        UsageError: nothing to read, no dense run, mixed items or task versions, an unknown column or rule.
+    """
+    read = read_runs(list(paths))
+    _same_versions(read)
+    bits = {str(r): float(b) for r, b in zip(read.runs["run"], read.runs["effective_bits"], strict=True) if b is not None and b == b}
+    table = _with_bits(read.table, bits)
+    items = select(table, rules)
+    _require_dense(items)
+    order = {"sort": list(sort)} if sort else {}
+    boards = tuple(leaderboard(items, one, metric, bits, **order) for one in by)
+    warnings = list(read.warnings)
+    fits = tuple(_fits(items, read, metric, seed, warnings)) if with_fit else ()
+    pictures = tuple(_plots(items, bits, metric, fits, warnings)) if with_plots else ()
+    asked = documents(items, paths) if with_documents else Documents({}, {})
+    shown = set(items["run"].unique())
+    runs = read.runs[read.runs["run"].isin(shown)].reset_index(drop=True)
+    manifests = {run: block for run, block in read.manifests.items() if run in shown and block}
+    sources = tuple(str(path) for path in paths)
+    return Report(items, runs, boards, fits, pictures, asked, manifests, tuple(dict.fromkeys(warnings)), sources, metric)
+
+
+def _with_bits(table: pd.DataFrame, bits: dict[str, float]) -> pd.DataFrame:
+    return table.assign(effective_bits=table["run"].map(bits)) if bits else table
+
+
+def _same_versions(read: Runs) -> None:
+    """Scores of two versions of a task are not the same measure."""
+    seen: dict[str, dict[str, str]] = {}
+    for run, versions in zip(read.runs["run"], read.runs["task_versions"], strict=True):
+        for task, version in json.loads(str(versions or "{}")).items():
+            seen.setdefault(task, {}).setdefault(str(version), str(run))
+    for task, found in sorted(seen.items()):
+        if len(found) > 1:
+            listed = " and ".join(f"version {version} in {run!r}" for version, run in sorted(found.items()))
+            raise UsageError(
+                f"task {task!r} has {listed}, so that their scores do not compare. Evaluate all runs with one version."
+            )
+
+
+def _require_dense(items: pd.DataFrame) -> None:
+    without = sorted(set(items["model"].unique()) - set(items.loc[items["method"] == DENSE, "model"].unique()))
+    if without:
+        raise UsageError(
+            f"there is no dense run of {without[0]!r}, which the others are compared with. "
+            "Evaluate it with sparsity=0 and give its folder too."
+        )
+
+
+def _fits(items: pd.DataFrame, read: Runs, metric: str | None, seed: int, warnings: list[str]) -> list[FitResult]:
+    """The verdicts on each model; one that cannot be judged is told in the warnings."""
+    from difficulty.fit import fit
+
+    found = []
+    for model in items["model"].unique():
+        try:
+            found.append(fit(items[items["model"] == model], runs=read.runs, metric=metric, seed=seed))
+        except UsageError as error:
+            warnings.append(f"no verdicts on {model}: {error}")
+    return found
+
+
+def _plots(
+    items: pd.DataFrame, bits: dict[str, float], metric: str | None, fits: Sequence[FitResult], warnings: list[str]
+) -> list[Plot]:
+    from junkdna_harness.report.curves import measure
+    from junkdna_harness.report.plots import plots
+
+    made = []
+    for model in items["model"].unique():
+        part = items[items["model"] == model]
+        if part["run"].nunique() < 2:
+            warnings.append(f"no plots of {model}: there is only its dense run.")
+            continue
+        try:
+            made += plots(measure(part, bits, str(model), metric), next((f for f in fits if f.model == model), None))
+        except UsageError as error:
+            warnings.append(f"no plots of {model}: {error}")
+    return made

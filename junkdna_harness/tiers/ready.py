@@ -1,0 +1,384 @@
+"""The ready-made groups: this table is what `task_configs/benchmarks/` is written from.
+
+    python -m junkdna_harness.tiers.ready task_configs/benchmarks
+
+A benchmark says which lm-eval task it is and where its rows lie on disk; a group says what makes its tiers. Tiers are
+numbered from the easiest.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from difficulty.families import PAIRS
+
+CLASS = "junkdna_harness.tiers.task.TieredTask"
+VIEWS = "junkdna_harness.tiers.views"
+SCORES = "scores_smollm2_135m.json"
+LETTERS = "ABCD"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """An lm-eval task. keys: what a tier's YAML says about it; chance: accuracy of guessing; metrics: those whose
+    mean over the tiers is the mean over the items."""
+
+    name: str
+    keys: Mapping[str, Any]
+    chance: float = 0.0
+    metrics: tuple[str, ...] = ("acc",)
+    version: float = 1.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of tiers. members: for each tier the benchmark and the keys that make it."""
+
+    name: str
+    axis: str
+    family: str
+    members: Sequence[tuple[Benchmark, Mapping[str, Any]]]
+    chances: Sequence[float] | None = None
+    cluster: str | None = None
+
+
+def files() -> dict[str, str]:
+    """File name -> text of every YAML of `task_configs/benchmarks`."""
+    written: dict[str, str] = {}
+    for group in groups():
+        written.update(_group_files(group))
+    for name, parts in collections().items():
+        written[f"{name}.yaml"] = _yaml({"group": name, "task": list(parts), "metadata": {"version": 1.0}})
+    return dict(sorted(written.items()))
+
+
+def _mc(name: str, base: str, chance: float, local: Mapping[str, str], **keys: Any) -> Benchmark:
+    return Benchmark(name, {"base": base, "output_type": "multiple_choice", "local": dict(local), **keys}, chance)
+
+
+def _gen(name: str, base: str | None, local: Mapping[str, str], version: float = 1.0, **keys: Any) -> Benchmark:
+    where = {"base": base} if base else {}
+    return Benchmark(name, {**where, "output_type": "generate_until", "local": dict(local), **keys}, 0.0, ("exact_match",), version)
+
+
+def _splits(folder: str, *splits: str) -> dict[str, str]:
+    return {split: f"{folder}/{split}.jsonl" for split in splits}
+
+
+ARC_EASY = _mc("arc_easy", "arc/arc_easy.yaml", 0.25, _splits("arc_easy", "test", "validation"))
+ARC_CHALLENGE = _mc("arc_challenge", "arc/arc_challenge.yaml", 0.25, _splits("arc_challenge", "test", "validation"))
+OPENBOOKQA = _mc("openbookqa", "openbookqa/openbookqa.yaml", 0.25, _splits("openbookqa", "test"))
+COMMONSENSE = _mc("commonsense_qa", "commonsense_qa/default.yaml", 0.2, _splits("commonsense_qa", "validation"))
+BOOLQ = _mc("boolq", "super_glue/boolq/default.yaml", 0.5, _splits("boolq", "validation"))
+HELLASWAG = _mc("hellaswag", "hellaswag/hellaswag.yaml", 0.25, _splits("hellaswag", "validation"))
+WINOGRANDE = _mc("winogrande", "winogrande/default.yaml", 0.5, _splits("winogrande", "validation"))
+# lm-eval runs MMLU as 57 tasks that differ in the data set's name and in this line of the prompt
+MMLU = _mc(
+    "mmlu", "mmlu/default/_default_template_yaml", 0.25, _splits("mmlu", "test", "dev"),
+    override={
+        "dataset_name": "all",
+        "description": "The following are multiple choice questions (with answers) about "
+        "{{subject | replace('_', ' ')}}.\n\n",
+    },
+)  # fmt: skip
+SST2 = _mc("sst2", "glue/sst2/default.yaml", 0.5, _splits("glue_sst2", "validation"))
+COLA = _mc(
+    "cola", "glue/cola/default.yaml", 0.5, _splits("glue_cola", "validation"),
+    override={"metric_list": [{"metric": "acc"}, {"metric": "mcc"}]},
+)  # fmt: skip
+QQP = _mc("qqp", "glue/qqp/default.yaml", 0.5, {"validation": "glue_qqp/sample.jsonl"})
+QNLI = _mc("qnli", "glue/qnli/default.yaml", 0.5, _splits("glue_qnli", "validation"))
+RTE = _mc("rte", "glue/rte/default.yaml", 0.5, _splits("glue_rte", "validation"))
+# not among lm-eval's tasks; asked as its qqp is
+STSB = Benchmark(
+    "stsb",
+    {
+        "output_type": "multiple_choice",
+        "local": _splits("glue_stsb", "validation"),
+        "view": {"function": f"{VIEWS}:stsb_binary", "fewshot": True},
+        "original": {
+            "dataset_path": "nyu-mll/glue",
+            "dataset_name": "stsb",
+            "output_type": "multiple_choice",
+            "training_split": "train",
+            "validation_split": "validation",
+            "doc_to_text": "Sentence 1: {{sentence1}}\nSentence 2: {{sentence2}}\n"
+            "Question: Do both sentences mean the same thing?\nAnswer:",
+            "doc_to_target": "same",
+            "doc_to_choice": ["no", "yes"],
+            "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        },
+    },
+    0.5,
+)
+GSM8K = _gen("gsm8k", "gsm8k/gsm8k.yaml", _splits("gsm8k", "test"), 3.0)
+NQ_OPEN = _gen("nq_open", "nq_open/nq_open.yaml", {"validation": "nq_open_closed_book/validation.jsonl"}, 4.0)
+TRIVIAQA = _gen(
+    "triviaqa", "triviaqa/default.yaml", {"validation": "triviaqa_closed_book/test.jsonl"}, 3.0, rows=f"{VIEWS}:trivia_rows"
+)
+
+
+def _word_problems(name: str, hub: str, split: str, local: Mapping[str, str], view: str) -> Benchmark:
+    """SVAMP and MAWPS are not among lm-eval's tasks; asked as its asdiv-like tasks ask, answered by a number."""
+    original = {
+        "dataset_path": hub,
+        "output_type": "generate_until",
+        "test_split": split,
+        "doc_to_text": "Question: {{problem}}\nAnswer:",
+        "doc_to_target": "{{number}}",
+        "generation_kwargs": {"until": ["\n", "Question:"], "do_sample": False, "max_gen_toks": 48},
+        "filter_list": [
+            {
+                "name": "number",
+                "filter": [
+                    {"function": "regex", "regex_pattern": r"(-?\d[\d,]*(?:\.\d+)?)", "group_select": -1},
+                    {"function": "take_first"},
+                ],
+            }
+        ],
+        "metric_list": [
+            {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True, "regexes_to_ignore": [",", r"\.0+$"]}
+        ],
+        "num_fewshot": 4,
+    }
+    return _gen(name, None, local, original=original, view={"function": f"{VIEWS}:{view}", "fewshot": True})
+
+
+SVAMP = _word_problems("svamp", "ChilleD/SVAMP", "test", _splits("svamp", "test"), "svamp_rows")
+MAWPS = _word_problems("mawps", "mwpt5/MAWPS", "train", {"train": "mawps/test.jsonl"}, "mawps_rows")
+
+QA_METRICS = [
+    {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True},
+    {"metric": "contains", "aggregation": "mean", "higher_is_better": True},
+]
+CONTAINS = {"python_module": VIEWS, "python_function": "contains_answer"}
+NQ_OPEN_BOOK = "{{passages}}\n\nQ: {{question}}?\nA:"  # the passages, then lm-eval's own question
+TRIVIA_OPEN_BOOK = "{{passages}}\n\nQuestion: {{question}}?\nAnswer:"
+
+
+def _open_book(benchmark: Benchmark, **keys: Any) -> tuple[Benchmark, dict[str, Any]]:
+    """A tier of `benchmark` judged by exact match and containment, with other keys replaced."""
+    override = {**benchmark.keys.get("override", {}), **keys.pop("override", {}),
+                "process_results": CONTAINS, "metric_list": QA_METRICS}  # fmt: skip
+    return benchmark, {**keys, "override": override}
+
+
+def _by(benchmark: Benchmark, tiers: int, **keys: Any) -> list[tuple[Benchmark, dict[str, Any]]]:
+    return [(benchmark, {**keys, "tier": number}) for number in range(1, tiers + 1)]
+
+
+def _quantiles(benchmark: Benchmark, axis: str, tiers: int = 4) -> Group:
+    """Tiers by a rule, cut at the quantiles of whatever rows are loaded."""
+    members = _by(benchmark, tiers, by=axis, bins=tiers)
+    return Group(f"difficulty_tiers_{benchmark.name}_{axis}", axis, benchmark.name, members)
+
+
+def _margins(benchmark: Benchmark, tiers: int = 3) -> Group:
+    members = _by(benchmark, tiers, scores=SCORES, bins=tiers)
+    return Group(f"difficulty_tiers_{benchmark.name}_margin", "dense_margin", benchmark.name, members)
+
+
+def _steps(benchmark: Benchmark, rule: str, cuts: Sequence[float]) -> Group:
+    members = _by(benchmark, len(cuts) + 1, by=rule, cuts=list(cuts))
+    return Group(f"difficulty_tiers_{benchmark.name}_steps", "steps", benchmark.name, members)
+
+
+def _options(benchmark: Benchmark, view: str, letters: bool) -> Group:
+    """Two, three and four options: the same questions, distractors dropped."""
+    members = []
+    for keep in (2, 3, 4):
+        keys: dict[str, Any] = {"view": {"function": f"{VIEWS}:{view}", "keep": keep, "fewshot": True}}
+        if letters and keep < 4:
+            lines = "".join(f"{LETTERS[i]}. {{{{choices[{i}]}}}}\n" for i in range(keep))
+            keys["override"] = {
+                **benchmark.keys.get("override", {}),
+                "doc_to_text": f"{{{{question.strip()}}}}\n{lines}Answer:",
+                "doc_to_choice": list(LETTERS[:keep]),
+            }
+        members.append((benchmark, keys))
+    return Group(
+        f"difficulty_tiers_{benchmark.name}_options", "option_count", benchmark.name, members, (1 / 2, 1 / 3, 1 / 4)
+    )
+
+
+def _hotpot() -> Group:
+    original = {
+        "dataset_path": "hotpotqa/hotpot_qa",
+        "dataset_name": "distractor",
+        "output_type": "generate_until",
+        "validation_split": "validation",
+        "doc_to_text": "{{passages}}\n\nQuestion: {{question}}\nAnswer:",
+        "doc_to_target": "{{answer}}",
+        "generation_kwargs": {"until": ["\n", "."], "do_sample": False, "max_gen_toks": 32},
+    }
+    local = {"validation": "hotpot_qa/validation_sample.jsonl"}
+    hotpot = _gen("hotpot_qa", None, local, original=original)
+    members = [
+        _open_book(hotpot, view={"function": f"{VIEWS}:hotpot_paragraphs", "paragraphs": n}) for n in (2, 4, 7, 10)
+    ]
+    # `override` is merged into `original`
+    return Group("difficulty_tiers_hotpot_qa_context", "context_length", "hotpot_qa", members)
+
+
+NQ_BOOK = {"validation": "nq_open_open_book/validation.jsonl"}
+
+
+def _nq_context(position: str) -> Group:
+    members = [
+        _open_book(
+            NQ_OPEN, local=NQ_BOOK, override={"doc_to_text": NQ_OPEN_BOOK},
+            view={"function": f"{VIEWS}:nq_passages", "passages": n, "position": position},
+        )
+        for n in (1, 2, 4, 8)
+    ]  # fmt: skip
+    suffix = "" if position == "spread" else f"_{position}"
+    return Group(f"difficulty_tiers_nq_open_context{suffix}", "context_length", "nq_open", members)
+
+
+def _nq_book() -> Group:
+    book = _open_book(
+        NQ_OPEN, local=NQ_BOOK, override={"doc_to_text": NQ_OPEN_BOOK},
+        view={"function": f"{VIEWS}:nq_passages", "passages": 1},
+    )  # fmt: skip
+    return Group("difficulty_tiers_nq_open_book", "open_closed_book", "nq_open", [book, _open_book(NQ_OPEN)])
+
+
+def _trivia_book() -> Group:
+    book = _open_book(
+        TRIVIAQA, local={"validation": "triviaqa_open_book/test.jsonl"},
+        override={"dataset_name": "rc", "doc_to_text": TRIVIA_OPEN_BOOK}, view={"function": f"{VIEWS}:trivia_passages"},
+    )  # fmt: skip
+    return Group("difficulty_tiers_triviaqa_book", "open_closed_book", "triviaqa", [book, _open_book(TRIVIAQA)])
+
+
+def _factoid() -> Group:
+    """The same questions with four options, and with none."""
+    choice = {
+        "output_type": "multiple_choice",
+        "view": {"function": f"{VIEWS}:nq_choices", "options": 4, "fewshot": True},
+        "override": {
+            "output_type": "multiple_choice", "generation_kwargs": None, "filter_list": None,
+            "doc_to_choice": "{{choices}}", "doc_to_target": "gold",
+            "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        },
+    }  # fmt: skip
+    members = [(NQ_OPEN, choice), _open_book(NQ_OPEN)]
+    return Group("difficulty_tiers_nq_open_factoid", "factoid_vs_choice", "nq_open", members, (0.25, 0.0))
+
+
+def _shots(benchmark: Benchmark) -> Group:
+    """Five examples in the prompt, three, one, none."""
+    members = [(benchmark, {"num_fewshot": shots}) for shots in (5, 3, 1, 0)]
+    return Group(f"difficulty_tiers_{benchmark.name}_shots", "shots", benchmark.name, members)
+
+
+def _families() -> list[Group]:
+    table = {b.name: b for b in (SST2, COLA, QQP, STSB, QNLI, RTE, WINOGRANDE, COMMONSENSE, MAWPS, SVAMP)}
+    return [
+        Group(f"difficulty_tiers_families_{pair.name}", "human_llm_gap", pair.name,
+              [(table[pair.easy], {}), (table[pair.hard], {})], (table[pair.easy].chance, table[pair.hard].chance))
+        for pair in PAIRS
+    ]  # fmt: skip
+
+
+def groups() -> list[Group]:
+    """Every group of tiers."""
+    return [
+        Group("difficulty_tiers_arc", "reference_accuracy", "arc", [(ARC_EASY, {}), (ARC_CHALLENGE, {})]),
+        *(_quantiles(benchmark, "answer_length") for benchmark in (GSM8K, NQ_OPEN, TRIVIAQA, HELLASWAG)),
+        *(_margins(benchmark) for benchmark in (ARC_EASY, ARC_CHALLENGE, MMLU, COMMONSENSE, OPENBOOKQA, BOOLQ)),
+        _options(ARC_EASY, "fewer_arc_options", letters=False),
+        _options(MMLU, "fewer_mmlu_options", letters=True),
+        _hotpot(),
+        _nq_context("spread"),
+        _nq_context("first"),
+        _steps(SVAMP, "operators:equation", [2]),
+        _steps(MAWPS, "operators:equation", [2, 3]),
+        _steps(GSM8K, "steps:answer", [3, 4, 5]),
+        _shots(ARC_EASY),
+        _nq_book(),
+        _trivia_book(),
+        _factoid(),
+        *_families(),
+    ]
+
+
+def collections() -> dict[str, tuple[str, ...]]:
+    """Groups of groups: one an axis, and the small one that a first run wants."""
+
+    def named(axis: str) -> tuple[str, ...]:
+        return tuple(group.name for group in groups() if group.axis == axis)
+
+    return {
+        "difficulty_tiers_answer_length": named("answer_length"),
+        "difficulty_tiers_margin": named("dense_margin"),
+        "difficulty_tiers_options": named("option_count"),
+        "difficulty_tiers_context": named("context_length"),
+        "difficulty_tiers_steps": named("steps"),
+        "difficulty_tiers_book": named("open_closed_book"),
+        "difficulty_tiers_families": named("human_llm_gap"),
+        "difficulty_tiers_benchmarks": ("difficulty_tiers_arc", "difficulty_tiers_openbookqa_margin"),
+    }
+
+
+def _group_files(group: Group) -> dict[str, str]:
+    names, written = [], {}
+    for number, (benchmark, keys) in enumerate(group.members, start=1):
+        name = f"{group.name}_t{number}"
+        names.append(name)
+        chance = group.chances[number - 1] if group.chances else benchmark.chance
+        merged = {**benchmark.keys, **keys}
+        if "original" in merged and "override" in merged:
+            merged["original"] = {**merged["original"], **merged.pop("override")}
+        metadata = {
+            "axis": group.axis,
+            "family": group.family,
+            "tier": number,
+            "n_tiers": len(group.members),
+            "chance": round(chance, 6),
+            "version": benchmark.version,
+            **({"cluster_field": group.cluster} if group.cluster else {}),
+        }
+        body = _yaml({"task": name, **merged, "metadata": metadata})
+        written[f"{name}.yaml"] = f"class: !function {CLASS}\n{body}"
+    head: dict[str, Any] = {"group": group.name, "task": names}
+    metrics = sorted({metric for benchmark, _ in group.members for metric in benchmark.metrics})
+    if len({benchmark.metrics for benchmark, _ in group.members}) == 1 and group.axis != "factoid_vs_choice":
+        head["aggregate_metric_list"] = [
+            {"metric": metric, "aggregation": "mean", "weight_by_size": True} for metric in metrics
+        ]
+    written[f"{group.name}.yaml"] = _yaml({**head, "metadata": {"version": 1.0}})
+    return written
+
+
+def _yaml(body: Mapping[str, Any]) -> str:
+    import yaml
+
+    return str(yaml.dump(dict(body), Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=110))
+
+
+def _dumper() -> Any:
+    """YAML without anchors: every file can be read on its own."""
+    import yaml
+
+    return type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda self, data: True})
+
+
+def main(folder: str) -> None:
+    """Write the YAML files, and remove those that the table no longer has."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    wanted = files()
+    for path in target.glob("*.yaml"):
+        if path.name not in wanted:
+            path.unlink()
+    for name, text in wanted.items():
+        (target / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,91 @@
+"""Training data: nested subsets, no test item, and clear words for what cannot be trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from difficulty.errors import UsageError
+from difficulty.graded import FAMILIES, is_test_prompt
+from junkdna_harness.recover.data import Example, file_examples, graded_examples, load_data, nested_subset
+from junkdna_harness.recover.schedule import IGNORED, batches, tokenize
+from junkdna_harness.tiny.tokenizer import build_tokenizer
+
+
+@given(st.integers(1, 400), st.integers(0, 5), st.sampled_from([(0.1, 0.25), (0.25, 0.5), (0.5, 0.7), (0.7, 1.0)]))
+def test_a_smaller_share_is_part_of_a_larger_one(n: int, seed: int, shares: tuple[float, float]) -> None:
+    small, large = shares
+    if int(n * small + 1e-9) < 1:
+        with pytest.raises(UsageError, match="is an empty subset"):
+            nested_subset(n, small, seed)
+        return
+    few, many = nested_subset(n, small, seed), nested_subset(n, large, seed)
+    assert set(few) <= set(many)
+    assert len(set(few)) == len(few) == int(n * small + 1e-9)
+    assert set(nested_subset(n, 1.0, seed)) == set(range(n))
+
+
+def test_another_seed_draws_another_subset() -> None:
+    assert set(nested_subset(1000, 0.1, 0)) != set(nested_subset(1000, 0.1, 1))
+
+
+def test_graded_data_holds_no_test_item_and_every_family() -> None:
+    examples = graded_examples(900, 0)
+    assert not any(is_test_prompt(e.prompt) for e in examples if not e.prompt.startswith("who ") and ";who" not in e.prompt)
+    starts = {e.prompt[:4] for e in examples}
+    assert {"rev ", "sort", "max ", "who "} <= starts
+    assert len(examples) % len(FAMILIES) == 0
+    assert graded_examples(900, 0) == examples != graded_examples(900, 1)
+
+
+def test_only_the_answer_carries_loss() -> None:
+    row = tokenize([Example("sort ba=", "ab", "\n")], build_tokenizer(), 64)[0]
+    assert row["labels"][:8] == [IGNORED] * 8
+    assert row["labels"][8:] == row["input_ids"][8:]
+    assert len(row["labels"]) == len("sort ba=ab\n")
+
+
+def test_a_prompt_that_is_too_long_loses_its_beginning_and_never_the_answer() -> None:
+    row = tokenize([Example("x" * 100, "ab", "\n")], build_tokenizer(), 16)[0]
+    assert len(row["input_ids"]) == 16
+    assert [i for i in row["labels"] if i != IGNORED] == build_tokenizer()("ab\n")["input_ids"]
+
+
+def test_a_long_text_is_cut_into_rows_and_nothing_is_lost() -> None:
+    tokenizer = build_tokenizer()
+    rows = tokenize([Example("", "abcdefghij" * 7, "")], tokenizer, 16)
+    assert [i for row in rows for i in row["input_ids"]] == tokenizer("abcdefghij" * 7)["input_ids"]
+    assert all(row["labels"] == row["input_ids"] for row in rows)
+
+
+def test_an_epoch_of_batches_holds_every_row_once_and_the_order_follows_the_seed() -> None:
+    rows = [{"input_ids": [0] * (i % 7 + 1), "labels": []} for i in range(64)]
+    order = batches(rows, 16, 8, seed=0)
+    assert sorted(order[:64]) == sorted(order[64:]) == list(range(64))
+    assert order == batches(rows, 16, 8, seed=0) != batches(rows, 16, 8, seed=1)
+    lengths = [[len(rows[i]["input_ids"]) for i in order[s : s + 8]] for s in range(0, 64, 8)]
+    assert sum(max(batch) * 8 - sum(batch) for batch in lengths) < 40  # padding: little, for rows of 1 to 7 tokens
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.jsonl", '{"text": "a"}\n{"txt": "b"}\n', "line 2 of .* has neither 'text' nor 'prompt' and 'answer'"),
+        ("x.jsonl", '{"text": "a"\n', "line 1 of .* is no JSON"),
+        ("x.txt", "\n\n", "is empty"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError, match=message):
+        file_examples(tmp_path / name)
+
+
+def test_unknown_data_says_what_is_allowed() -> None:
+    with pytest.raises(UsageError, match=r"data='glue' is unknown. Write graded, task:NAME"):
+        load_data("glue")
+    with pytest.raises(UsageError, match="there is no file"):
+        load_data("nowhere.jsonl")
