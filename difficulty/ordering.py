@@ -13,7 +13,10 @@ from difficulty.stats.result import Bools, Estimate, Floats
 from difficulty.stats.scores import wilson
 from difficulty.verdicts import Rules
 
-_CEILING = 5  # fewer wrong answers than this: how far above the ceiling a tier lies is not known
+# Fewer wrong answers than this, and how far a tier lies above the ceiling is not known. Not smaller, because tiers are
+# let in by the dense run's own errors: near the limit they come in when these happen to be many, and then seem to lose
+# little. At 15 that bias is small beside the standard error (see the simulated worlds in benchmarks/honesty.py).
+_CEILING = 15
 
 
 @dataclass(frozen=True)

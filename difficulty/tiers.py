@@ -143,15 +143,15 @@ def _by_quantile(
     starts = _quantile_starts(counts, bins)
     if starts is None or min(_sizes(counts, starts)) < min_items:
         best = largest_bins(signed, min_items)
-        smallest = "too few distinct scores" if starts is None else f"a tier of {min(_sizes(counts, starts))} items"
+        why = "equal scores stay together" if starts is None else f"the smallest would have {min(_sizes(counts, starts))}"
         advice = (
             f"The largest number of tiers that works is {best}."
             if best > 1
             else "No number of tiers works: use more items, another rule, or a smaller --min-items."
         )
         raise UsageError(
-            f"{bins} tiers of {len(numbers)} items ({len(levels)} distinct scores) leave {smallest}, "
-            f"and each tier needs at least {min_items}. {advice}"
+            f"{len(numbers)} items with {len(levels)} distinct scores cannot make {bins} tiers of {min_items} items or "
+            f"more ({why}). {advice}"
         )
     return _assemble(numbers, [levels[i] for i in starts], sign, harder)
 
@@ -182,7 +182,7 @@ def _assemble(numbers: Mapping[str, float], ladder: Sequence[float], sign: float
         inside = [score for item, score in numbers.items() if tier_of[item] == number]
         if inside:
             tiers.append(Tier(number, len(inside), min(inside), max(inside)))
-    return TierAssignment(tier_of, tuple(tiers), tuple(sign * cut for cut in ladder), harder, False)
+    return TierAssignment(tier_of, tuple(tiers), tuple(sign * cut + 0.0 for cut in ladder), harder, False)
 
 
 def _by_value(

@@ -39,10 +39,11 @@ def wilson(successes: Floats, n: Floats, confidence: float = 0.95) -> tuple[Floa
 def latent_from_accuracy(accuracy: Floats, chance: Floats, n: Floats, link: str) -> Floats:
     """Log-odds scale position of a tier whose items answer right with `accuracy`, guessing with `chance`.
 
-    The accuracy above chance, kept 1/(2n) away from 0 and 1, goes through the logit, or through the probit times 1.702.
+    The accuracy above chance, moved to (n p + 1/2) / (n + 1) and so kept off 0 and 1 (Haldane 1955; nearly unbiased for
+    the logit), goes through the logit, or through the probit times 1.702.
     Equal shifts of a normally (logistically) spread latent margin are equal on the probit (logit) scale.
     """
-    corrected = np.clip(above_chance(accuracy, chance), 1 / (2 * n), 1 - 1 / (2 * n))
+    corrected = (n * np.clip(above_chance(accuracy, chance), 0.0, 1.0) + 0.5) / (n + 1)
     if link == "logit":
         return np.asarray(special.logit(corrected))
     if link == "probit":

@@ -76,6 +76,10 @@ def recover(
         Optional[int],  # noqa: UP007, UP045
         typer.Option(help="Steps between checkpoints; a tenth of the steps."),
     ] = None,
+    include_path: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option("--include_path", "--include-path", help="Folder of your own task files, for --data task:NAME."),
+    ] = None,
     trainer: Annotated[
         Optional[list[str]],  # noqa: UP007, UP045
         typer.Option(help="NAME=VALUE for transformers.TrainingArguments, e.g. bf16=true; repeat it for more."),
@@ -99,7 +103,7 @@ def recover(
     options = {**_config(trainer_config), **_pairs(trainer or [])}
     spec = RecoverSpec(
         arm, data, fraction, steps, batch_size, lr, seed, max_length, adapter, rank, None, merge, freeze, early_stop,
-        save_every, options,
+        save_every, include_path, options,
     )  # fmt: skip
     given = {
         "method": method, "sparsity": sparsity, "pattern": pattern, "mask": mask, "calibration": calibration,

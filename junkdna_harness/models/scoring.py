@@ -76,8 +76,12 @@ class PrefixScoring:
         passes: Iterable[Prepared],
         requests: Sequence[Request],
         disable_tqdm: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> list[Answer]:
-        """(log-likelihood, is greedy) of each request, in order, by the given passes (see `plan_scoring`)."""
+        """(log-likelihood, is greedy) of each request, in order, by the given passes (see `plan_scoring`).
+
+        `progress` is told the number of requests answered after each pass.
+        """
         lm: Any = self
         runner = Runner(lm.model, lm.device, lm.softmax_dtype, lm.mixed_precision_dtype)
         answers: list[Answer] = [(float("nan"), False)] * len(requests)
@@ -90,6 +94,8 @@ class PrefixScoring:
                     if requests[slot][0] is not None:
                         lm.cache_hook.add_partial("loglikelihood", requests[slot][0], answer)
                 bar.update(len(batch.slots))
+                if progress:
+                    progress(len(batch.slots))
         return answers
 
     def _batches(self, rows: list[Row], override_bs: int | None) -> list[Batch]:

@@ -37,7 +37,7 @@ class TrainingData:
         return len(self.examples)
 
 
-def load_data(name: str, fraction: float = 1.0, seed: int = 0) -> TrainingData:
+def load_data(name: str, fraction: float = 1.0, seed: int = 0, include_path: str | None = None) -> TrainingData:
     """The share `fraction` of the training data `name`: 'graded', 'task:NAME', or a .txt or .jsonl file.
 
     Subsets are nested: with the same `seed`, a smaller share is part of a larger one.
@@ -48,7 +48,7 @@ def load_data(name: str, fraction: float = 1.0, seed: int = 0) -> TrainingData:
     if name == GRADED:
         examples = graded_examples(GRADED_POOL, seed)
     elif name.startswith(TASK):
-        examples = task_examples(name.removeprefix(TASK))
+        examples = task_examples(name.removeprefix(TASK), include_path)
     elif Path(name).suffix in TEXT_SUFFIXES:
         examples = file_examples(Path(name))
     else:
@@ -97,14 +97,14 @@ def graded_examples(n: int, seed: int) -> list[Example]:
     return found
 
 
-def task_examples(name: str) -> list[Example]:
+def task_examples(name: str, include_path: str | None = None) -> list[Example]:
     """The training split of an lm-eval task, or of all tasks of a group, as prompt and right answer.
 
     Raises:
         UsageError: no such task, no training split, or no answer that could be learned.
     """
     found: list[Example] = []
-    for task_name, task in _lm_eval_tasks(name).items():
+    for task_name, task in _lm_eval_tasks(name, include_path).items():
         if not task.has_training_docs():
             raise UsageError(
                 f"task {task_name!r} has no training split, so nothing can be trained on. Choose another task, or give a "
@@ -119,23 +119,18 @@ def task_examples(name: str) -> list[Example]:
     return found
 
 
-def _lm_eval_tasks(name: str) -> dict[str, Any]:
-    import junkdna_harness.autoload  # noqa: F401  (brings our tasks)
-    from lm_eval.tasks import TaskManager, get_task_dict
+def _lm_eval_tasks(name: str, include_path: str | None) -> dict[str, Any]:
+    from junkdna_harness.sweep.plan import Settings
+    from junkdna_harness.sweep.suite import find_tasks
 
-    manager = TaskManager()
-    if name not in manager.all_tasks:
-        from difficulty.errors import did_you_mean
-
-        raise UsageError(f"there is no lm-eval task {name!r}.{did_you_mean(name, manager.all_tasks)}")
-    return dict(_flat(get_task_dict([name], manager)))
-
-
-def _flat(tree: dict[Any, Any]) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        found += _flat(value) if isinstance(value, dict) else [(str(key), value)]
-    return found
+    manager, names = find_tasks(Settings((name,), include_path=include_path), {})
+    try:
+        return dict(manager.load(names)["tasks"])
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a data set's loader raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(f"task {name!r} cannot be loaded ({reason}). Check that its data are reachable.") from error
 
 
 def _answer(task: Any, doc: Any, name: str) -> str:

@@ -20,7 +20,7 @@ from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsi
 from junkdna_harness.recover.save import MANIFEST, save
 from junkdna_harness.recover.schedule import longest, tokenize
 from junkdna_harness.recover.spec import ADAPTER_LR, DENSE_FREEZING, EMBEDDED_LR, PAPER_LR, SPARSE_TRANSFER, RecoverSpec
-from junkdna_harness.recover.training import Training, remove_checkpoints, train
+from junkdna_harness.recover.training import MOST_HELD_OUT, Training, remove_checkpoints, train
 from junkdna_harness.tiny import EMBEDDED, knows_the_suite
 
 
@@ -64,10 +64,11 @@ def recover(
     source = resolve_pretrained(pretrained)
     name = pretrained or EMBEDDED
     _check_suite(spec.data, source)
-    data = load_data(spec.data, spec.fraction, spec.seed)
+    data = load_data(spec.data, spec.fraction, spec.seed, spec.include_path)
     model, tokenizer = load(source, name)
     start = begin(model, tokenizer, spec, prune_spec, read_manifest(source))
-    rows = tokenize(data.examples, tokenizer, longest(tokenizer, model, spec.max_length))
+    examples = data.examples[: most_examples(spec)]
+    rows = tokenize(examples, tokenizer, longest(model, spec.max_length))
     lr = spec.lr or default_lr(spec, source)
     identity = {
         "model": name, "spec": spec.to_dict(), "prune": repr(prune_spec), "data": data.sha256, "lr": lr,
@@ -85,6 +86,12 @@ def recover(
         remove_checkpoints(folder)
         return Recovered(output, manifest, training)
     return Recovered(output, {}, training)
+
+
+def most_examples(spec: RecoverSpec) -> int:
+    """As many as training can come to see: the others need no tokens."""
+    per_step = spec.batch_size * int(spec.trainer.get("gradient_accumulation_steps", 1)) * int(os.environ.get("WORLD_SIZE", "1"))
+    return spec.steps * per_step + (MOST_HELD_OUT if spec.early_stop is not None else 0)
 
 
 def load(source: str, name: str) -> tuple[Any, Any]:

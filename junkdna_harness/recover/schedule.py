@@ -47,7 +47,7 @@ def _text_rows(ids: list[int], max_length: int) -> list[Row]:
     return [{"input_ids": piece, "labels": list(piece)} for piece in pieces if len(piece) > 1]
 
 
-def longest(tokenizer: Any, model: Any, asked: int | None) -> int:
+def longest(model: Any, asked: int | None) -> int:
     """Tokens a row may have: as asked, else 512 or what the model can read.
 
     Raises:
@@ -71,7 +71,8 @@ def batches(rows: Sequence[Row], count: int, size: int, seed: int) -> list[int]:
         rng.shuffle(epoch)
         order += epoch
     order = order[: count * size]
-    window = BUCKET * size
+    whole = len(rows) // size  # batches of an epoch; sorting across epochs would put a row twice into a batch
+    window = max(1, min(BUCKET, whole)) * size
     scheduled: list[int] = []
     for start in range(0, len(order), window):
         bucket = sorted(order[start : start + window], key=lambda i: len(rows[i]["input_ids"]))

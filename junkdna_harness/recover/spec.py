@@ -53,7 +53,7 @@ class RecoverSpec:
     (it learns and is merged under the mask), 'dense' (merged everywhere) or 'keep' (not merged). `freeze` is which
     weights dense_freezing holds: those that pruning would have 'removed' (the paper's) or those it would have 'kept'.
     `early_stop` ends training after so many evaluations without a better held-out loss, and gives up equal compute.
-    `trainer` goes to `transformers.TrainingArguments`.
+    `include_path` is a folder of task files for 'task:NAME'. `trainer` goes to `transformers.TrainingArguments`.
 
     Raises:
         UsageError: a value that cannot be used.
@@ -74,6 +74,7 @@ class RecoverSpec:
     freeze: str = "removed"
     early_stop: int | None = None
     save_every: int | None = None
+    include_path: str | None = None
     trainer: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

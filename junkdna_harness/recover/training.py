@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def train(
     arguments = training_arguments(spec, lr, folder)
     per_step = spec.batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     order = batches(rows, spec.steps, per_step, spec.seed)
-    extra: list[Any] = [OnlyFiniteCheckpoints(), *callbacks]
+    extra: list[Any] = [*callbacks, OnlyFiniteCheckpoints()]
     if spec.early_stop is not None:
         extra.append(EarlyStoppingCallback(early_stopping_patience=spec.early_stop))
     if tokenizer.pad_token is None:
@@ -117,7 +118,8 @@ def train(
     start = _trainable(model) if get_last_checkpoint(str(folder)) is None else {}
     stopped, failed, clock = None, False, time.perf_counter()
     try:
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
+        with _quiet():
+            trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
     except NotFinite as error:
         stopped, failed = _back_to_good(trainer, model, folder, start, error), True
     if not failed and trainer.state.global_step < spec.steps:
@@ -193,6 +195,20 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
         )
     if int(os.environ.get("RANK", "0")) == 0:
         write_atomic(request, stamp)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a progress bar for every shard of every checkpoint."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _split(rows: Sequence[Row], spec: RecoverSpec) -> tuple[list[Row], list[Row]]:

@@ -158,6 +158,8 @@ def critical_sparsity(measured: Measured, fit: FitResult) -> Figure | None:
     figure = pyplot.figure(figsize=(6.4, 3.9))
     axes = figure.add_subplot()
     families = list(dict.fromkeys(found["family"]))
+    # A curve that never passes the mark is given the last level.
+    top = fit.cells.loc[fit.cells["method"] == fit.primary, "level"].max()
     for k, family in enumerate(families):
         rows = found[found["family"] == family].sort_values("tier")
         level = rows["critical"].to_numpy(dtype=float)
@@ -166,7 +168,7 @@ def critical_sparsity(measured: Measured, fit: FitResult) -> Figure | None:
         bars = [np.maximum(level - rows["critical_low"], 0), np.maximum(rows["critical_high"] - level, 0)]
         axes.plot(x, level, color=color, linestyle=DASHES[k % len(DASHES)], linewidth=1.3)
         axes.errorbar(x, level, yerr=bars, fmt="none", ecolor=color, elinewidth=0.9, capsize=2)
-        for xi, yi, open_end in zip(x, level, rows["censored"], strict=True):
+        for xi, yi, open_end in zip(x, level, level >= top, strict=True):
             axes.plot(xi, yi, marker, color=color, markersize=6, markerfacecolor="white" if open_end else color)
         axes.plot([], [], marker=marker, color=color, linestyle=DASHES[k % len(DASHES)], label=_short(family, 24))
     tiers = sorted(found["tier"].unique())
@@ -175,7 +177,7 @@ def critical_sparsity(measured: Measured, fit: FitResult) -> Figure | None:
     axes.set_ylim(-0.02, 1.0)
     _legend(figure, axes, "")
     what = f"Critical sparsity under {fit.primary}: where the loss passes {100 * fit.rules.delta:g} points, bars 95 %"
-    if found["censored"].any():
+    if (found["critical"] >= top).any():
         what += " (open: not within the levels measured)"
     _title(figure, measured, what)
     return figure

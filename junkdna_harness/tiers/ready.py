@@ -316,7 +316,7 @@ def collections() -> dict[str, tuple[str, ...]]:
     return {
         "difficulty_tiers_answer_length": named("answer_length"),
         "difficulty_tiers_margin": named("dense_margin"),
-        "difficulty_tiers_options": named("option_count"),
+        "difficulty_tiers_option_count": named("option_count"),
         "difficulty_tiers_context": named("context_length"),
         "difficulty_tiers_steps": named("steps"),
         "difficulty_tiers_book": named("open_closed_book"),

@@ -66,7 +66,7 @@ def test_the_largest_number_of_tiers_works_and_the_next_ones_do_not(scores, min_
 
 
 def test_distinct_scores_give_equal_tiers():
-    found = assign_tiers(list(range(100)), 4)
+    found = assign_tiers(list(range(100)), 4, 25)
     assert [tier.n_items for tier in found.tiers] == [25, 25, 25, 25]
     assert found.cuts == (25.0, 50.0, 75.0)
 
@@ -87,8 +87,8 @@ def test_low_scores_are_hard_when_asked():
 def test_cuts_by_hand():
     found = assign_tiers([1, 2, 3, 4, 5, 6], min_items=1, cuts=[3, 5])
     assert list(found.tier_of.values()) == [1, 1, 2, 2, 3, 3]
+    # low scores are hard: going down, tier 2 begins at 5 and tier 3 at 3
     low = assign_tiers([1, 2, 3, 4, 5, 6], min_items=1, cuts=[3, 5], harder="low")
-    assert list(low.tier_of.values()) == [3, 3, 2, 2, 1, 1] or low.tier_of["5"] == 1
     assert low.tier_of == {"0": 3, "1": 3, "2": 3, "3": 2, "4": 2, "5": 1}
 
 
@@ -111,7 +111,7 @@ def test_text_makes_one_tier_a_value():
         (list(range(100)), {"bins": 1}, "2 or more"),
         (list(range(100)), {"bins": 4, "min_items": 30}, "largest number of tiers that works is 3"),
         (list(range(20)), {"bins": 2}, "No number of tiers works"),
-        ([1] * 50 + [2] * 50, {"bins": 4}, r"too few distinct scores.*works is 2"),
+        ([1] * 50 + [2] * 50, {"bins": 4}, r"equal scores stay together.*works is 2"),
         (list(range(100)), {"min_items": 0}, "min_items=0"),
         (list(range(100)), {"cuts": [5, 5]}, "do not rise"),
         (list(range(100)), {"cuts": [500]}, r"\[100, 0\] items"),

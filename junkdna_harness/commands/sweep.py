@@ -1,0 +1,164 @@
+"""`junkdna sweep`: a grid of compressed states, one load, resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+PANEL_MACHINE = "Machine (changes no score)"
+PANEL_TASKS = "Evaluation, as in lm_eval"
+
+
+def sweep(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PLAN.yaml] | export DIR OUT", help="A plan in YAML, or `export DIR OUT`."),
+    ] = None,
+    model_args: Annotated[
+        list[str] | None,
+        typer.Option("--model_args", help="As in lm_eval; repeat it for several models. Default: the embedded model."),
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="Pruning methods, e.g. magnitude,wanda,sparsegpt.")] = None,
+    sparsity: Annotated[str | None, typer.Option(help="Fractions removed: 0.3,0.5 or first:last:step.")] = None,
+    patterns: Annotated[str | None, typer.Option(help="N:M patterns, N kept of M, e.g. 7:8,4:8,2:4.")] = None,
+    quantize: Annotated[str | None, typer.Option(help="Quantizers with bits, e.g. rtn:8,4,3,2.")] = None,
+    replicates: Annotated[int | None, typer.Option(help="Draws of method 'random'.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Tasks or groups, comma-separated.", rich_help_panel=PANEL_TASKS)
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The sweep's folder.")] = None,
+    limit: Annotated[float | None, typer.Option(help="Documents a task.", rich_help_panel=PANEL_TASKS)] = None,
+    num_fewshot: Annotated[
+        int | None, typer.Option("--num_fewshot", help="Examples in the prompt.", rich_help_panel=PANEL_TASKS)
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(help="One seed, or python,numpy,torch,fewshot.", rich_help_panel=PANEL_TASKS)
+    ] = None,
+    apply_chat_template: Annotated[
+        bool, typer.Option("--apply_chat_template", help="Prompts as chat.", rich_help_panel=PANEL_TASKS)
+    ] = False,
+    system_instruction: Annotated[
+        str | None, typer.Option("--system_instruction", help="System message.", rich_help_panel=PANEL_TASKS)
+    ] = None,
+    include_path: Annotated[
+        str | None, typer.Option("--include_path", help="A folder of more tasks.", rich_help_panel=PANEL_TASKS)
+    ] = None,
+    batch_size: Annotated[
+        str | None, typer.Option("--batch_size", help="A number, auto or auto:N.", rich_help_panel=PANEL_MACHINE)
+    ] = None,
+    max_batch_size: Annotated[
+        int | None, typer.Option("--max_batch_size", help="Limit for auto.", rich_help_panel=PANEL_MACHINE)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda:0, or cuda:0,1 (a worker each).", rich_help_panel=PANEL_MACHINE)
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="local or ray.", rich_help_panel=PANEL_MACHINE)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes. Default: as many as help.", rich_help_panel=PANEL_MACHINE)
+    ] = None,
+    no_prefix_cache: Annotated[
+        bool, typer.Option("--no-prefix-cache", help="Score as hf does.", rich_help_panel=PANEL_MACHINE)
+    ] = False,
+    extend: Annotated[bool, typer.Option("--extend", help="Add runs to the plan of an existing folder.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it will cost, and stop.")] = False,
+) -> None:
+    """Evaluate a model at every method and level of a grid, into a folder that fit and report read.
+
+    The same command goes on where a killed sweep stopped. Exit codes: 0 all runs are there, 1 some failed (the others
+    are stored), 2 wrong usage.
+    """
+    given = {
+        "model_args": model_args, "methods": methods, "sparsity": sparsity, "patterns": patterns,
+        "quantize": quantize, "replicates": replicates, "tasks": tasks, "output": output, "limit": limit,
+        "num_fewshot": num_fewshot, "seed": seed, "apply_chat_template": apply_chat_template or None,
+        "system_instruction": system_instruction, "include_path": include_path, "batch_size": batch_size,
+        "max_batch_size": max_batch_size, "device": device, "engine": engine, "workers": workers,
+        "prefix_cache": False if no_prefix_cache else None,
+    }  # fmt: skip
+    if words and words[0] == "export":
+        _export(words[1:])
+        return
+    options = _options(words or [], {name: value for name, value in given.items() if value is not None})
+    code = _sweep(options, extend=extend, dry_run=dry_run)
+    if code:
+        raise typer.Exit(code)
+
+
+def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
+    """The plan file's options, with those of the command line in front."""
+    from difficulty.errors import UsageError, did_you_mean
+    from junkdna_harness.sweep.plan import read_plan_file
+
+    if len(words) > 1:
+        raise UsageError(f"{' '.join(words)!r} is more than one plan. Name one YAML file.")
+    if not words:
+        return given
+    options = read_plan_file(Path(words[0]))
+    for name in options:
+        if name not in OPTIONS:
+            raise UsageError(f"{words[0]!r} has the unknown option {name!r}.{did_you_mean(name, OPTIONS)}")
+    return {**options, **given}
+
+
+MACHINE_OPTIONS = ("batch_size", "max_batch_size", "device", "engine", "workers", "prefix_cache")
+PLAN_OPTIONS = (
+    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "tasks", "limit", "num_fewshot",
+    "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path",
+)  # fmt: skip
+OPTIONS = (*PLAN_OPTIONS, *MACHINE_OPTIONS, "output")
+
+
+def _sweep(options: dict[str, Any], extend: bool, dry_run: bool) -> int:
+    from difficulty.errors import UsageError
+    from junkdna_harness.sweep.display import Display, print_plan, print_summary
+    from junkdna_harness.sweep.plan import build_plan
+    from junkdna_harness.sweep.run import run_sweep
+
+    if not options.get("tasks"):
+        raise UsageError("no task was given. Add --tasks difficulty_tiers.")
+    plan = build_plan(**{name: options[name] for name in PLAN_OPTIONS if name in options})
+    output = options.get("output")
+    if dry_run:
+        print_plan(plan, None if output is None else Path(output))
+        return 0
+    if output is None:
+        raise UsageError("no folder was given. Add --output runs/NAME.")
+    engine, machine = _engine_and_machine(options)
+    with Display(plan) as display:
+        outcome = run_sweep(plan, output, machine, engine, extend, display.hear)
+    print_summary(outcome)
+    return outcome.exit_code
+
+
+def _engine_and_machine(options: dict[str, Any]) -> tuple[Any, Any]:
+    from difficulty.errors import UsageError
+    from junkdna_harness.sweep.engines.local import LocalEngine
+    from junkdna_harness.sweep.machine import Machine, parse_devices
+
+    devices = parse_devices(options.get("device"))
+    machine = Machine(
+        device=devices[0] if devices else None,
+        batch_size=options.get("batch_size"),
+        max_batch_size=options.get("max_batch_size"),
+        prefix_cache=bool(options.get("prefix_cache", True)),
+    )
+    name = str(options.get("engine", "local"))
+    if name == "local":
+        return LocalEngine(options.get("workers"), devices), machine
+    if name == "ray":
+        from junkdna_harness.sweep.engines.ray import RayEngine
+
+        return RayEngine(options.get("workers")), machine
+    raise UsageError(f"engine {name!r} is unknown. Choose local or ray.")
+
+
+def _export(words: list[str]) -> None:
+    from difficulty.errors import UsageError
+    from junkdna_harness.sweep.export import export
+
+    if len(words) != 2:
+        raise UsageError("export takes a sweep's folder and a new one: junkdna sweep export DIR OUT.")
+    folders = export(Path(words[0]), Path(words[1]))
+    typer.echo(f"{len(folders)} runs in lm-eval's layout: {words[1]}", err=True)

@@ -1,0 +1,193 @@
+"""The report as one HTML file that needs no network: everything is inside it, and every string is escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from junkdna_harness import __version__
+from junkdna_harness.report import formats
+from junkdna_harness.report.build import Report
+from junkdna_harness.report.escape import script_json
+from junkdna_harness.report.explorer import explorer
+from junkdna_harness.report.leaderboard import OVERALL, Leaderboard
+from junkdna_harness.report.plots import Plot
+
+if TYPE_CHECKING:
+    from difficulty.fit import FitResult
+    from difficulty.verdicts import Claim
+
+_MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "not tested": "–"}
+_WIDE = 760  # CSS pixels beyond which a plot scrolls sideways on a phone in place of shrinking
+
+
+def render(report: Report) -> str:
+    """The whole page."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    folder = resources.files("junkdna_harness.report") / "page"
+    js = (folder / "page.js").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
+    found = explorer(report)
+    items = report.boards[0].n_items
+    return template.render(
+        title="What compression cost: " + ", ".join(report.models),
+        subtitle=f"{report.items['run'].nunique()} runs on {items:,} items each, "
+        f"{report.items['family'].nunique()} families, {report.items['tier'].nunique()} tiers of difficulty",
+        css=Markup((folder / "page.css").read_text(encoding="utf-8")),
+        js=Markup(js),
+        script_hash=base64.b64encode(hashlib.sha256(js.encode()).digest()).decode(),
+        warnings=report.warnings,
+        verdicts=[_verdicts(fit) for fit in report.fits],
+        boards=[_board(board) for board in report.boards],
+        plots=[_plot(plot) for plot in report.plots],
+        explorer=found and {"runs": found.selectable, "tasks": found.tasks, "json": Markup(script_json(found.data))},
+        methods=_methods(report),
+        command=_command(report),
+        run_heads=_RUN_HEADS,
+        runs=_runs(report),
+        manifests=[(run, json.dumps(block, indent=1, ensure_ascii=False)) for run, block in report.manifests.items()],
+        version=__version__,
+    )
+
+
+def _verdicts(fit: FitResult) -> dict[str, Any]:
+    headline = [_claim(claim) for claim in fit.headline().values()]
+    shown = set(map(id, fit.headline().values()))
+    return {
+        "name": fit.model,
+        "cards": headline,
+        "families": [_claim(claim) for claim in fit.claims if id(claim) not in shown],
+    }
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    from difficulty.verdicts import STATEMENTS
+
+    number = "" if claim.estimate is None else f"{claim.estimate:.3g}"
+    interval = "" if claim.ci_low is None or claim.ci_high is None else f"{claim.ci_low:.3g} to {claim.ci_high:.3g}"
+    p = claim.p_holm if claim.p_holm is not None else claim.p
+    p_text = "" if p is None or p != p else "<0.0001" if p < 1e-4 else f"{p:.2g}"
+    parts = [f"{claim.unit}: {number}", f"95 % {interval}" if interval else "", f"p {p_text}" if p_text else ""]
+    return {
+        "claim": claim.claim,
+        "statement": STATEMENTS[claim.claim],
+        "family": claim.family,
+        "method": claim.method,
+        "verdict": claim.verdict,
+        "css": claim.verdict.replace(" ", "-"),
+        "mark": _MARKS[claim.verdict],
+        "estimate": ", ".join(part for part in parts if part) if number else "",
+        "number": number,
+        "sort": "" if claim.estimate is None else repr(float(claim.estimate)),
+        "interval": interval,
+        "p": p_text,
+        "p_sort": "" if p is None or p != p else repr(float(p)),
+        "n_items": claim.n_items,
+        "sample": f"{claim.method}, {claim.n_items:,} items in {claim.n_clusters:,} clusters" if claim.n_items else claim.method,
+        "reason": claim.reason,
+        "rule": claim.rule,
+    }
+
+
+def _board(board: Leaderboard) -> dict[str, Any]:
+    """Heads and cells of a table, with what each is sorted and filtered by."""
+    columns = (OVERALL, *board.columns)
+    rows = []
+    for i, row in enumerate(board.rows):
+        model, method, size, effective = formats.row_heads(row)
+        severity = row.bits if row.bits is not None else (row.level or 0.0)
+        cells = [
+            _cell(model, css="name", choose=model),
+            _cell(method, choose=method),
+            _cell(size, repr(float(severity)), "number"),
+            _cell(effective, "" if row.effective_bits is None else repr(float(row.effective_bits)), "number"),
+        ]
+        for column in columns:
+            shown = formats.cell(board, i, column)
+            exact = repr(float(row.scores[column].mean)) if column in row.scores else ""
+            cells.append(_cell(shown.mean, exact, "number best" if shown.bold else "number", None, shown.half, shown.kept))
+        rows.append(cells)
+    filters = [
+        (0, "Model", list(dict.fromkeys(row.model for row in board.rows))),
+        (1, "Method", list(dict.fromkeys(formats.row_heads(row)[1] for row in board.rows))),
+    ]
+    return {
+        "by": board.by,
+        "heads": [{"text": h, "css": "" if i < 2 else "number"} for i, h in enumerate((*formats.HEADS, *columns))],
+        "rows": rows,
+        "filters": [one for one in filters if len(one[2]) > 1],
+        "caption": formats.caption(board),
+        "notes": board.notes,
+    }
+
+
+def _cell(
+    text: str, sort: str | None = None, css: str = "", choose: str | None = None, half: str = "", kept: str = ""
+) -> dict[str, Any]:
+    return {"text": text, "sort": text if sort is None else sort, "css": css, "filter": choose, "half": half, "kept": kept}
+
+
+def _plot(plot: Plot) -> dict[str, Any]:
+    size = re.search(rb'<svg[^>]*?height="([\d.]+)pt"[^>]*?width="([\d.]+)pt"', plot.svg) or re.search(
+        rb'<svg[^>]*?width="([\d.]+)pt"[^>]*?height="([\d.]+)pt"', plot.svg
+    )
+    assert size is not None
+    a, b = (round(float(value) * 4 / 3) for value in size.groups())
+    width, height = (b, a) if size.re.pattern.find(b"height") < size.re.pattern.find(b"width") else (a, b)
+    return {
+        "name": plot.name.replace("_", " "),
+        "alt": plot.alt,
+        "css": "wide" if width > _WIDE else "",
+        "width": width,
+        "height": height,
+        "data": base64.b64encode(plot.svg).decode(),
+    }
+
+
+def _methods(report: Report) -> list[str]:
+    """What was done, in paragraphs: first the tables, then the verdicts as the statistics describe themselves."""
+    from difficulty.fit_output import methods_paragraph
+
+    tables = (
+        f"Tables: {report.boards[0].metric}, each item evaluated in every run. Means over items, replicates (seeds) averaged "
+        "item by item first; 95 % intervals by Wilson's formula on the number of items divided by the design effect of their "
+        "clusters, or a cluster-robust t interval where scores are not right or wrong. In brackets the score as a share of "
+        "the dense score, left out where the dense score is not clearly above chance. Bold marks the best of the rows at "
+        "the same level where a paired test against each other one, Holm-corrected, stays below 5 %."
+    )
+    return [tables, *(methods_paragraph(fit) for fit in report.fits)]
+
+
+def _command(report: Report) -> str:
+    metric = f" --metric {shlex.quote(report.metric)}" if report.metric else ""
+    by = "".join(f" --by {board.by}" for board in report.boards)
+    return f"pip install junkdna-harness=={__version__}\njunkdna report {shlex.join(report.sources)}{by}{metric} --html report.html"
+
+
+_RUN_HEADS = (
+    ("Run", ""), ("Bits/weight", "number"), ("Zeros, all weights", "number"), ("Weights (sha256)", ""), ("lm-eval", ""),
+)  # fmt: skip
+
+
+def _runs(report: Report) -> list[list[tuple[str, str]]]:
+    def text(value: object, form: str = "") -> str:
+        return "" if value is None or value != value else format(value, form)
+
+    return [
+        [
+            (text(row.run), "name"),
+            (text(row.effective_bits, ".2f"), "number"),
+            (text(row.sparsity_all, ".4f"), "number"),
+            (text(row.weights_sha256)[:16], ""),
+            (text(row.lm_eval_version), ""),
+        ]
+        for row in report.runs.itertuples()
+    ]

@@ -1,0 +1,190 @@
+"""What a person sees of a sweep: its plan, its progress, its outcome."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from junkdna_harness.sweep.engines import Event
+from junkdna_harness.sweep.plan import Plan
+from junkdna_harness.sweep.run import SweepOutcome
+from junkdna_harness.sweep.store import Store
+
+# Seen on the embedded model: 1.3 M weights, 6,000 items and 8,500 requests take a few seconds on one core.
+FLOPS_A_CORE = 4e10
+TOKENS_AN_ITEM = 60
+BYTES_AN_ITEM = 60
+MOST_COLUMNS = 6
+
+
+class Display:
+    """Progress on stderr: a live line in a terminal, else one plain line a run."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.console = Console(stderr=True, soft_wrap=True)
+        self.live = self.console.is_terminal
+        self.done = self.requests = self.asked = 0
+        self.started = time.monotonic()
+        self.bar: Any = None
+
+    def __enter__(self) -> Display:
+        if self.live:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self.bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(), console=self.console,
+            )  # fmt: skip
+            self.bar.start()
+            self.task = self.bar.add_task("loading", total=len(self.plan.cells), rate="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def hear(self, event: Event) -> None:
+        """Show one event."""
+        if event.kind == "ready":
+            self.asked = event.facts["requests"]
+            self.started = time.monotonic()
+            self._line(f"model loaded, {self.asked:,} requests a run")
+        elif event.kind == "progress":
+            self.requests += event.count
+        elif event.cell is not None and event.kind in ("finished", "failed"):
+            self.done += 1
+            name = self.plan.run_id(event.cell)
+            if event.result is not None:
+                seconds = event.result.manifest["seconds"]
+                told = f"{name}: {_mean(event.result.manifest)} in {sum(seconds.values()):.1f} s"
+            else:
+                told = f"{name} FAILED: {event.error}"
+            self._line(f"[{self.done}] {told}")
+        if self.bar:
+            self._move(event)
+
+    def _move(self, event: Event) -> None:
+        name = self.plan.run_id(event.cell) if event.cell else ""
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        rate = f"{max(self.requests, self.done * self.asked) / seconds:,.0f} requests/s"
+        self.bar.update(self.task, completed=self.done, rate=rate, **({"description": escape(name)} if name else {}))
+
+    def _line(self, text: str) -> None:
+        (self.bar.console if self.bar else self.console).print(escape(text), highlight=False)
+
+
+def _mean(manifest: dict[str, Any]) -> str:
+    found = [
+        (key.partition(",")[0], value)
+        for result in manifest["results"]["results"].values()
+        for key, value in result.items()
+        if key.startswith(("acc,", "exact_match,")) and isinstance(value, float)
+    ]
+    if not found:
+        return "done"
+    return f"mean {found[0][0]} {sum(value for _, value in found) / len(found):.3f}"
+
+
+def print_plan(plan: Plan, output: Path | None) -> None:
+    """The plan with an estimate of time, memory and disk, on stdout. Reads tasks, loads no model."""
+    from junkdna_harness.sweep.run import check_tasks
+
+    check_tasks(plan)
+    console = Console(soft_wrap=True)
+    table = Table("run", "method", "level", "bits", box=None)
+    done = set()
+    if output is not None and (store := Store(output)).plan() is not None:
+        done = {plan.run_id(cell) for cell in store.finished(plan)}
+    for cell in plan.cells:
+        name = plan.run_id(cell)
+        level = "" if cell.level is None else f"{cell.level:g}"
+        table.add_row(escape(name) + (" (done)" if name in done else ""), cell.table_method, level, str(cell.bits or ""))
+    console.print(table)
+    left = len(plan.cells) - len(done)
+    console.print(f"{len(plan.cells)} runs, {left} to do, tasks {', '.join(plan.settings.tasks)}", highlight=False)
+    for line in estimate(plan, left):
+        console.print(line, highlight=False)
+
+
+def estimate(plan: Plan, runs: int) -> list[str]:
+    """Sentences on time, memory and disk, rough: from the models' configurations and the tasks' sizes where known."""
+    from junkdna_harness.sweep.estimate import model_weights
+
+    sizes = [model_weights(str(model["pretrained"])) for model in plan.models]
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
+        return ["time and memory: unknown, for the model is not on this machine yet"]
+    largest = max(known)
+    from junkdna_harness.sweep.estimate import count_items
+    from junkdna_harness.sweep.machine import available_cores
+
+    items = count_items(plan)
+    seconds = 2 * largest.weights * TOKENS_AN_ITEM * items / (FLOPS_A_CORE * available_cores())
+    return [
+        f"time: roughly {_span(seconds * runs)} of forward passes on this machine's CPU ({items:,} items a run)",
+        f"memory: {_bytes(2 * largest.bytes)} (weights and their pristine copy; the copy is mapped from disk if it does not fit)",
+        f"disk: {_bytes(items * BYTES_AN_ITEM * runs)}",
+    ]
+
+
+def print_summary(outcome: SweepOutcome) -> None:
+    """The runs of the folder with their scores, then failures and where time went."""
+    console = Console(file=sys.stdout, soft_wrap=True)
+    manifests = Store(outcome.folder).manifests()
+    columns = _columns(manifests)
+    table = Table("run", "effective bits", *columns, "seconds", box=None)
+    for manifest in manifests:
+        cells = [_score(manifest, column) for column in columns]
+        bits = manifest["effective_bits"]
+        table.add_row(
+            escape(manifest["run"]), "" if bits is None else f"{bits:.2f}", *cells,
+            f"{sum(manifest['seconds'].values()):.1f}",
+        )  # fmt: skip
+    console.print(table)
+    for run, error in outcome.failed.items():
+        console.print(f"failed: {escape(run)}: {escape(error)}", highlight=False)
+    if outcome.seconds:
+        parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())
+        console.print(f"time: {parts}", highlight=False)
+    already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""
+    failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
+    console.print(f"{len(outcome.finished)} runs done{already}{failed}: {escape(str(outcome.folder))}", highlight=False)
+
+
+def _columns(manifests: list[dict[str, Any]]) -> list[str]:
+    """Groups where there are some, else tasks; the few that fit."""
+    if not manifests:
+        return []
+    results = manifests[0]["results"]
+    names = list(results["groups"]) or list(results["results"])
+    return names[:MOST_COLUMNS]
+
+
+def _score(manifest: dict[str, Any], name: str) -> str:
+    result = manifest["results"]["results"].get(name, {})
+    for key, value in result.items():
+        metric = key.partition(",")[0]
+        if "," in key and not metric.endswith("_stderr") and isinstance(value, (int, float)):
+            return f"{value:.3f}"
+    return ""
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

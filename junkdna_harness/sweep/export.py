@@ -1,0 +1,96 @@
+"""A sweep's folder in lm-eval's own layout: results_*.json and samples_*.jsonl, written by lm-eval's own tracker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from difficulty.errors import UsageError
+from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.store import Store
+
+
+def export(folder: Path, out: Path) -> list[Path]:
+    """The folders written, one a finished run: OUT/<run>/<model>/results_<time>.json and samples_<task>_<time>.jsonl.
+
+    Raises:
+        UsageError: no sweep there, nothing finished, or OUT is not empty.
+    """
+    store = Store(folder)
+    plan = store.plan()
+    if plan is None:
+        raise UsageError(f"{str(folder)!r} holds no sweep. Name the folder given to sweep --output.")
+    cells = store.finished(plan)
+    if not cells:
+        raise UsageError(f"the sweep in {str(folder)!r} has no finished run yet.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{str(out)!r} exists and is not empty. Name a new folder.")
+    manifests = {manifest["run"]: manifest for manifest in store.manifests()}
+    return [_export_run(store, plan, cell, manifests[plan.run_id(cell)], out) for cell in cells]
+
+
+def _export_run(store: Store, plan: Plan, cell: Cell, manifest: dict[str, Any], out: Path) -> Path:
+    from lm_eval.loggers import EvaluationTracker
+    from lm_eval.utils import sanitize_model_name
+
+    target = out / plan.file_name(cell)
+    tracker = EvaluationTracker(output_path=str(target))
+    general = tracker.general_config_tracker
+    general.model_source = "junkdna-sweep"
+    general.model_name = plan.model_name(cell)
+    general.model_name_sanitized = sanitize_model_name(general.model_name)
+    samples = _samples(store, plan, cell)
+    tracker.save_results_aggregated(results=_results(store, plan, cell, manifest), samples=samples)
+    for task, listed in samples.items():
+        tracker.save_results_samples(task_name=task, samples=listed)
+    return target
+
+
+def _results(store: Store, plan: Plan, cell: Cell, manifest: dict[str, Any]) -> dict[str, Any]:
+    results = {name: value for name, value in manifest["results"].items() if value}
+    settings = plan.settings
+    config = {
+        "model": "junkdna-sweep",
+        "model_args": {**plan.models[cell.model], **cell.arguments},
+        "batch_size": manifest["batch_size"],
+        "device": manifest["device"],
+        "limit": settings.limit,
+        "random_seed": settings.seed[0],
+        "numpy_seed": settings.seed[1],
+        "torch_seed": settings.seed[2],
+        "fewshot_seed": settings.seed[3],
+        "junkdna": manifest["manifest"],
+    }
+    return {
+        **results,
+        **store.task_facts(cell.model),
+        "config": config,
+        "lm_eval_version": manifest["lm_eval_version"],
+    }
+
+
+def _samples(store: Store, plan: Plan, cell: Cell) -> dict[str, list[dict[str, Any]]]:
+    items = store.items(cell.model).set_index(["task", "doc_id"])
+    documents = {key: row for key, row in zip(items.index, items.to_dict("records"), strict=True)}
+    samples: dict[str, list[dict[str, Any]]] = {}
+    for row in store.responses(plan, cell).to_dict("records"):
+        item = documents[row["task"], row["doc_id"]]
+        metrics = json.loads(row["metrics"])
+        samples.setdefault(row["task"], []).append(
+            {
+                "doc_id": row["doc_id"],
+                "doc": json.loads(item["doc"]),
+                "target": item["target"],
+                "arguments": json.loads(item["arguments"]),
+                "resps": json.loads(row["resps"]),
+                "filtered_resps": json.loads(row["filtered_resps"]),
+                "filter": row["filter"],
+                "metrics": list(metrics),
+                "doc_hash": item["doc_hash"],
+                "prompt_hash": item["prompt_hash"],
+                "target_hash": item["target_hash"],
+                **metrics,
+            }
+        )
+    return samples

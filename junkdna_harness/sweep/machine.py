@@ -1,0 +1,54 @@
+"""Where and how a process runs its part of a sweep; nothing here may change a score."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from difficulty.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """None leaves the choice to us: the first GPU or the CPU, a batch size that fits, as many threads as are useful."""
+
+    device: str | None = None
+    batch_size: int | str | None = None
+    max_batch_size: int | None = None
+    prefix_cache: bool = True
+    threads: int | None = None
+
+
+def parse_devices(text: str | None) -> tuple[str, ...]:
+    """Devices from `cpu`, `cuda:0` or `cuda:0,1`.
+
+    Raises:
+        UsageError: empty, or one twice.
+    """
+    if text is None:
+        return ()
+    first, *others = [part.strip() for part in str(text).split(",")]
+    family = first.partition(":")[0]
+    devices = [first, *(f"{family}:{part}" if part.isdigit() else part for part in others)]
+    if not all(devices) or len(set(devices)) < len(devices):
+        raise UsageError(f"device {text!r} names a device twice or none. Write e.g. cpu, cuda:0 or cuda:0,1.")
+    return tuple(devices)
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Bytes of memory that are free on this machine; very many where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 1 << 62

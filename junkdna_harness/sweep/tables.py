@@ -1,0 +1,112 @@
+"""From a level's scores to the store's tables. Rows are derived by the reader of lm-eval's logs, so both agree."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from difficulty import lm_eval_folder
+from difficulty.table import COLUMNS
+from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.store import parquet_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from junkdna_harness.sweep.suite import Sample, Scores, Suite
+
+
+def samples_frame(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> pd.DataFrame:
+    """The tidy rows of one run, with `doc_id`, `prompt_hash` and `option_loglik`."""
+    import numpy as np
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    warnings: list[str] = []
+    for name, samples in scores.samples.items():
+        config = suite.tasks[name].dump_config()
+        rows += lm_eval_folder._task_rows(name, config, samples, warnings)
+    identity = {
+        "run": plan.run_id(cell),
+        "model": plan.model_name(cell),
+        "method": cell.table_method,
+        "level": np.nan if cell.level is None else cell.level,
+        "bits": np.nan if cell.bits is None else float(cell.bits),
+        "replicate": cell.replicate,
+    }
+    table = pd.DataFrame(rows).assign(**identity)
+    return table[[*COLUMNS, *(c for c in table if c not in COLUMNS)]]
+
+
+def samples_table(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> bytes:
+    """`samples_frame` as parquet."""
+    return parquet_bytes(samples_frame(plan, cell, suite, scores))
+
+
+def responses_table(scores: Scores) -> bytes:
+    """What the model answered, as parquet: one row a task, document and filter; answers and metrics as JSON text."""
+    import pandas as pd
+
+    rows = [
+        {
+            "task": name,
+            "doc_id": sample["doc_id"],
+            "filter": sample["filter"],
+            "resps": _json(sample["resps"]),
+            "filtered_resps": _json(sample["filtered_resps"]),
+            "metrics": _json({metric: sample[metric] for metric in sample["metrics"]}),
+        }
+        for name, samples in scores.samples.items()
+        for sample in samples
+    ]
+    return parquet_bytes(pd.DataFrame(rows))
+
+
+def items_table(suite: Suite) -> bytes:
+    """Prompts, targets and answers as parquet, one row a task and document, for looking at single items."""
+    import pandas as pd
+
+    rows = []
+    for name, documents in suite.documents.items():
+        samples: list[Sample] = [{**d.fixed, "filter": "none"} for d in documents]
+        ids = lm_eval_folder._item_ids(name, samples)
+        for document, (item, _) in zip(documents, ids, strict=True):
+            fixed = document.fixed
+            arguments = fixed["arguments"]
+            rows.append(
+                {
+                    "task": name,
+                    "item_id": item,
+                    "doc_id": fixed["doc_id"],
+                    "prompt": str(arguments[0][0]),
+                    "answers": [str(a[1]) for a in arguments if len(a) > 1 and isinstance(a[1], str)],
+                    "target": str(fixed["target"]),
+                    "doc": _json(fixed["doc"]),
+                    "arguments": _json(arguments),
+                    "doc_hash": fixed["doc_hash"],
+                    "prompt_hash": fixed["prompt_hash"],
+                    "target_hash": fixed["target_hash"],
+                }
+            )
+    return parquet_bytes(pd.DataFrame(rows))
+
+
+def task_facts(suite: Suite) -> dict[str, Any]:
+    """lm-eval's configuration, version, shots and groups of the tasks."""
+    from lm_eval.evaluator_utils import _process_results
+
+    empty = {n: {"task": task, "raw_metrics": {}, "logged_samples": []} for n, task in suite.tasks.items()}
+    found = dict(_process_results(empty, {}, bootstrap_iters=0)._to_eval_results())
+    names = ("configs", "versions", "n-shot", "higher_is_better", "n-samples")
+    facts = {name: found[name] for name in names}
+    facts["group_subtasks"] = {name: group.child_names for name, group in suite.groups.items()}
+    for name, documents in suite.documents.items():
+        facts["n-samples"][name]["effective"] = len(documents)
+    result: dict[str, Any] = json.loads(_json(facts))
+    return result
+
+
+def _json(value: Any) -> str:
+    from lm_eval.utils import handle_non_serializable
+
+    return json.dumps(value, default=handle_non_serializable, ensure_ascii=False)
