@@ -22,13 +22,14 @@ from junkdna_harness.gate.rule import Scope
 FAMILIES, TIERS, ITEMS = 6, (1, 2, 3, 4), 250
 DENSE = {1: 0.97, 2: 0.94, 3: 0.90, 4: 0.85}
 CELLS = [(f, t) for f in range(FAMILIES) for t in TIERS]
+IDS = {(f, t): tuple(f"{f}-{t}-{i}" for i in range(ITEMS)) for f, t in CELLS}
 
 
 def suite(right: dict[tuple[int, int], np.ndarray]) -> RunItems:
     """A run of the default suite's shape with the given right (1) and wrong (0) answers."""
     tasks = {}
     for (family, tier), values in right.items():
-        ids = tuple(f"{family}-{tier}-{i}" for i in range(len(values)))
+        ids = IDS[(family, tier)]
         name = f"family{family}_t{tier}"
         tasks[name] = TaskItems(name, f"family{family}", "size", tier, "acc", 0.0, ids, values.astype(float), ids)
     return RunItems("simulated", {"model": "simulated", "method": "dense"}, tasks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Cell:
     def n_items(self) -> int:
         return len(self.rows)
 
-    @property
+    @cached_property
     def n_clusters(self) -> int:
         return len(np.unique(self.clusters))
 

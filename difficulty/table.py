@@ -258,5 +258,5 @@ def _from_csv(table: pd.DataFrame) -> pd.DataFrame:
         elif not pd.api.types.is_numeric_dtype(table[name]):
             table[name] = [v[1:] if isinstance(v, str) and v[:1] == "'" else v for v in table[name]]
     if "axis" in table:
-        table["axis"] = table["axis"].fillna("")
+        table["axis"] = table["axis"].astype(object).fillna("")
     return table

@@ -3,89 +3,108 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
 
 def recover(
     pretrained: Annotated[
-        Optional[str],  # noqa: UP007, UP045 - typer evaluates it on Python 3.10 too
+        str | None,
         typer.Argument(help="Checkpoint folder, hub id or smollm2-135m; left out: the embedded model."),
     ] = None,
     output: Annotated[
-        Optional[Path],  # noqa: UP007, UP045
-        typer.Option("--output", "-o", help="Folder of the result; an unfinished run goes on when asked for again."),
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder of the result; an unfinished run goes on when asked for again."
+        ),
     ] = None,
     arm: Annotated[
-        str, typer.Option(help="sparse_transfer, sparse_to_dense, dense_freezing, or dense_transfer (no mask).")
+        str,
+        typer.Option(help="sparse_transfer, sparse_to_dense, dense_freezing, or dense_transfer (no mask)."),
     ] = "sparse_transfer",
     data: Annotated[
-        str, typer.Option(help="graded, task:NAME (training split of an lm-eval task or group), or a .txt/.jsonl file.")
+        str,
+        typer.Option(
+            help="graded, task:NAME (training split of an lm-eval task or group), or a .txt/.jsonl file."
+        ),
     ] = "graded",
-    fraction: Annotated[float, typer.Option(help="Share of the training data; subsets are nested by --seed.")] = 1.0,
+    fraction: Annotated[
+        float, typer.Option(help="Share of the training data; subsets are nested by --seed.")
+    ] = 1.0,
     method: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        str | None,
         typer.Option(help="How to prune first; left out, the zeros of the checkpoint are the mask."),
     ] = None,
     sparsity: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        str | None,
         typer.Option(help="Fraction to remove, e.g. 0.5."),
     ] = None,
     pattern: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        str | None,
         typer.Option(help="N:M instead, N kept of M, e.g. 4:8."),
     ] = None,
     mask: Annotated[
-        Optional[Path],  # noqa: UP007, UP045
+        Path | None,
         typer.Option(help="A mask file that was saved from a model of this shape."),
     ] = None,
     calibration: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        str | None,
         typer.Option(help="Calibration text for wanda and sparsegpt."),
     ] = None,
     mask_seed: Annotated[int, typer.Option(help="Seed of a random mask or of the calibration draw.")] = 0,
-    steps: Annotated[int, typer.Option(help="Optimizer steps: the same for all arms that are to be compared.")] = 300,
+    steps: Annotated[
+        int, typer.Option(help="Optimizer steps: the same for all arms that are to be compared.")
+    ] = 300,
     batch_size: Annotated[int, typer.Option(help="Examples a step and device.")] = 32,
     lr: Annotated[
-        Optional[float],  # noqa: UP007, UP045
+        float | None,
         typer.Option(help="Learning rate; 2e-5, for adapters 2e-4, for the embedded model 1e-3."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of data, order and training.")] = 0,
     max_length: Annotated[
-        Optional[int],  # noqa: UP007, UP045
+        int | None,
         typer.Option(help="Tokens a row; 512, or what the model can read."),
     ] = None,
     adapter: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        str | None,
         typer.Option(help="lora or dora instead of the weights (a quantized checkpoint needs one)."),
     ] = None,
     rank: Annotated[int, typer.Option(help="Rank of the adapter.")] = 16,
     merge: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        str | None,
         typer.Option(help="masked, dense or keep: what becomes of the adapter."),
     ] = None,
     freeze: Annotated[
-        str, typer.Option(help="For dense_freezing: hold the weights that would be 'removed' (the paper's) or 'kept'.")
+        str,
+        typer.Option(
+            help="For dense_freezing: hold the weights that would be 'removed' (the paper's) or 'kept'."
+        ),
     ] = "removed",
     early_stop: Annotated[
-        Optional[int],  # noqa: UP007, UP045
-        typer.Option(help="Stop after so many evaluations without a better held-out loss (compute is then unequal)."),
+        int | None,
+        typer.Option(
+            help="Stop after so many evaluations without a better held-out loss (compute is then unequal)."
+        ),
     ] = None,
     save_every: Annotated[
-        Optional[int],  # noqa: UP007, UP045
+        int | None,
         typer.Option(help="Steps between checkpoints; a tenth of the steps."),
     ] = None,
     include_path: Annotated[
-        Optional[str],  # noqa: UP007, UP045
-        typer.Option("--include_path", "--include-path", help="Folder of your own task files, for --data task:NAME."),
+        str | None,
+        typer.Option(
+            "--include_path", "--include-path", help="Folder of your own task files, for --data task:NAME."
+        ),
     ] = None,
     trainer: Annotated[
-        Optional[list[str]],  # noqa: UP007, UP045
-        typer.Option(help="NAME=VALUE for transformers.TrainingArguments, e.g. bf16=true; repeat it for more."),
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE for transformers.TrainingArguments, e.g. bf16=true; repeat it for more."
+        ),
     ] = None,
     trainer_config: Annotated[
-        Optional[Path],  # noqa: UP007, UP045
+        Path | None,
         typer.Option(help="The same from a YAML or JSON file, e.g. for fsdp_config."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder that is not empty.")] = False,
@@ -116,7 +135,11 @@ def recover(
     done = run(pretrained, output, spec, prune_spec, force=force)
     training = done.training
     if done.manifest:
-        loss = f"loss {training.first_loss:.4g} -> {training.last_loss:.4g}, " if training.last_loss is not None else ""
+        loss = (
+            f"loss {training.first_loss:.4g} -> {training.last_loss:.4g}, "
+            if training.last_loss is not None
+            else ""
+        )
         typer.echo(
             f"{done.manifest['method']}: {training.steps} steps, {training.tokens:,} tokens, {loss}"
             f"{done.manifest.get('sparsity_targeted', 0):.4f} of the targeted weights are zero: {output}"
@@ -155,5 +178,7 @@ def _config(path: Path | None) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise UsageError(f"--trainer-config {str(path)!r} is neither YAML nor JSON: {error}.") from error
     if not isinstance(found, dict):
-        raise UsageError(f"--trainer-config {str(path)!r} holds no names and values. Write e.g. 'bf16: true'.")
+        raise UsageError(
+            f"--trainer-config {str(path)!r} holds no names and values. Write e.g. 'bf16: true'."
+        )
     return found

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.bits import effective_bits
-from junkdna_harness.compress.checks import merge_adapters, refuse_quantized, refuse_unfinite, unreached
+from junkdna_harness.compress.checks import (
+    merge_adapters,
+    refuse_offloaded,
+    refuse_quantized,
+    refuse_unfinite,
+    unreached,
+)
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.pattern import NM, Pattern, check_width, removal_mask
 from junkdna_harness.compress.rank import lowest_overall
@@ -32,6 +38,7 @@ class Outcome:
     pattern: Pattern | None
     scope: str | None
     seed: int = 0
+    group: int | None = None
     calibration: dict[str, Any] | None = None
     damping: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -55,13 +62,18 @@ def prune(
         if spec.method != NONE:
             refuse_quantized(model)
         targets = find_targets(model, spec.targets, spec.exclude)
+        refuse_offloaded(targets)
+        if spec.bits is not None:
+            from junkdna_harness.compress.grid import resolve_group
+
+            resolve_group(targets, spec.group_size)  # refuses before anything is changed
         outcome = _prune(model, targets, spec, tokenizer, progress)
         outcome.warnings += unreached(model, targets) if not spec.targets else []
         outcome.warnings += _twins(model, targets)
         if spec.bits is not None:
             from junkdna_harness.compress.quantize import quantize_targets
 
-            quantize_targets(model, targets, spec, outcome, tokenizer, progress, keep_zeros=True)
+            outcome.group = quantize_targets(model, targets, spec, outcome, tokenizer, progress)
     return _report(model, targets, spec, outcome, time.perf_counter() - started)
 
 
@@ -173,11 +185,11 @@ def _report(
 ) -> PruneReport:
     zeros = count_zeros(model, targets)
     pattern = outcome.pattern
-    group = spec.group_size
-    if spec.bits is not None:
+    group = None
+    if outcome.group is not None:
         from junkdna_harness.compress.grid import mean_group
 
-        group = mean_group(targets, spec.group_size)
+        group = mean_group(targets, outcome.group)
     bits = effective_bits(
         zeros.sparsity_targeted,
         bits=spec.bits,
@@ -202,7 +214,7 @@ def _report(
         effective_bits=bits,
         effective_bits_all=bits_of_model(bits, zeros),
         weights_sha256=weights_sha256(model),
-        group_size=spec.group_size,
+        group_size=outcome.group,
         symmetric=spec.symmetric if spec.bits is not None else None,
         quantizer=spec.quantizer if spec.bits is not None else None,
         targets=spec.targets,

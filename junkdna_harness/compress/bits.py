@@ -22,7 +22,7 @@ def effective_bits(
     sparsity: float = 0.0,
     *,
     bits: float | None = None,
-    group: int | None = None,
+    group: float | None = None,
     symmetric: bool = False,
     pattern: NM | None = None,
 ) -> float:

@@ -33,6 +33,7 @@ def walk_and_change(
     calibration: Calibration,
     outcome: Outcome,
     progress: Progress | None = None,
+    fallback: str = "ranked by magnitude",
 ) -> None:
     """Pass the calibration tokens through the model block by block, and `change` each target with its statistic.
 
@@ -60,7 +61,7 @@ def walk_and_change(
                     _note_damping(target, statistic, outcome)
     if unseen:
         outcome.warnings.append(
-            f"{len(unseen)} experts saw no calibration token and were ranked by magnitude, e.g. {unseen[0]}"
+            f"{len(unseen)} experts saw no calibration token and were {fallback}, e.g. {unseen[0]}"
         )
     if progress:
         progress(1, 1, "")
@@ -87,7 +88,9 @@ def prune_calibrated(
         if statistic is None:
             remove(target, removal_mask(target.weight.float().abs(), what, scope))
         elif method.updates:
-            target.weight.copy_(_updated(method, target, statistic, what, Selection(what, scope, target.shape)))
+            target.weight.copy_(
+                _updated(method, target, statistic, what, Selection(what, scope, target.shape))
+            )
         else:
             remove(target, removal_mask(score(method, target, statistic), what, scope))
 

@@ -30,7 +30,7 @@ class Calibration:
     ids: Tensor
     source: str
     seed: int
-    tokens_available: int
+    tokens_read: int
     overlapping: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class Calibration:
             "nsamples": self.ids.shape[0],
             "seqlen": self.ids.shape[1],
             "seed": self.seed,
-            "tokens_available": self.tokens_available,
+            "tokens_read": self.tokens_read,
             "overlapping": self.overlapping,
             "tokens_sha256": hashlib.sha256(self.ids.contiguous().numpy().tobytes()).hexdigest(),
         }
@@ -65,7 +65,9 @@ def load_calibration(
         UsageError: no source, an unreadable one, or less text than one window.
     """
     if tokenizer is None:
-        raise UsageError("calibration needs the model's tokenizer. Pass tokenizer=, or name a model that has one.")
+        raise UsageError(
+            "calibration needs the model's tokenizer. Pass tokenizer=, or name a model that has one."
+        )
     length = _length(model, seqlen)
     name, documents = _documents(source, model, nsamples * length, seed)
     random.Random(seed).shuffle(documents)
@@ -227,7 +229,9 @@ def _task(source: str) -> Iterable[str]:
     name = source.removeprefix("task:")
     manager = TaskManager()
     if name not in manager.all_tasks:
-        raise UsageError(f"calibration={source!r}: lm-eval has no task {name!r}. `lm_eval ls tasks` lists them.")
+        raise UsageError(
+            f"calibration={source!r}: lm-eval has no task {name!r}. `lm_eval ls tasks` lists them."
+        )
     texts: list[str] = []
     for task in _leaves(get_task_dict([name], manager)):
         if not task.has_training_docs():

@@ -34,6 +34,20 @@ def refuse_quantized(model: nn.Module) -> None:
             )
 
 
+def refuse_offloaded(targets: Sequence[Target]) -> None:
+    """Refuse weights that lie on disk or wait elsewhere.
+
+    Raises:
+        UsageError: names the layer.
+    """
+    for target in targets:
+        if target.parameter.is_meta:
+            raise UsageError(
+                f"the weights of {target.name} are offloaded. Load the model whole, on one or more devices, "
+                f"without offloading to CPU or disk."
+            )
+
+
 def refuse_unfinite(targets: Sequence[Target]) -> None:
     """Refuse weights that cannot be ranked.
 

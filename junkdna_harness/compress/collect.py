@@ -43,7 +43,9 @@ class _Layers:
         self.seed = seed
         self.groups: dict[str, tuple[Statistic | None, list[Target]]] = {t.name: (None, [t]) for t in targets}
         self._handles: dict[str, RemovableHandle] = {}
-        self._first: dict[tuple[int, int], str] = {}  # (input tensor, its version) -> the layer that saw it first
+        self._first: dict[
+            tuple[int, int], str
+        ] = {}  # (input tensor, its version) -> the layer that saw it first
         self._alive: list[Tensor] = []  # keeps the first batch's inputs, so that no id is used twice
         self._follows: dict[str, str] = {}
         self._calls: dict[str, int] = {}
@@ -105,7 +107,14 @@ class _Experts(TorchFunctionMode):
     """Watches matrix products for those with a slice of a stack of experts, whatever the module's code looks like."""
 
     _LINEAR = (nn.functional.linear,)
-    _MATMUL = (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.mm, torch.bmm, torch.Tensor.bmm)
+    _MATMUL = (
+        torch.matmul,
+        torch.Tensor.matmul,
+        torch.Tensor.__matmul__,
+        torch.mm,
+        torch.bmm,
+        torch.Tensor.bmm,
+    )
 
     def __init__(self, targets: Sequence[Target], needs: type[Statistic], seed: int) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -129,40 +129,36 @@ class PruneSpec:
         Raises:
             UsageError: an unknown name or a value that cannot be used.
         """
-        for name in given:
-            if name not in PRUNE_ARGUMENTS:
-                raise UsageError(
-                    f"{name}={given[name]!r} is no pruning argument. Choose among {', '.join(PRUNE_ARGUMENTS)}."
-                    f"{did_you_mean(name, PRUNE_ARGUMENTS)}"
-                )
-        # lm-eval turns the text 'none' into None before we see it, so a method that is there and None is 'none'.
-        method = (
-            NONE if "method" in given and given["method"] is None else str(given.get("method", "magnitude"))
-        )
-        values: dict[str, Any] = {"method": method, "seed": _seed(given)}
-        readers = {
-            "sparsity": lambda v: parse_sparsity(v).fraction,
-            "pattern": lambda v: str(parse_pattern(v)),
-            "scope": read_scope,
-            "targets": read_patterns,
-            "exclude": read_patterns,
-            "calibration": str,
-            "nsamples": lambda v: read_count("nsamples", v),
-            "seqlen": lambda v: read_count("seqlen", v),
-            "mask": str,
-            "bits": read_bits,
-            "group_size": read_group_size,
-            "symmetric": lambda v: read_bool("symmetric", v),
-            "quantizer": read_quantizer,
-        }
-        for name, reader in readers.items():
-            if given.get(name) is not None:
-                values[name] = reader(given[name])
+        values = read_arguments(given, PRUNE_ARGUMENTS, "magnitude")
         if values.get("sparsity") is not None and values.get("pattern") is not None:
             raise UsageError(
                 f"sparsity={given['sparsity']} and pattern={given['pattern']} were both given. Give one of them."
             )
         return cls(**values)
+
+
+def read_arguments(given: Mapping[str, Any], allowed: Sequence[str], method: str) -> dict[str, Any]:
+    """The fields of a spec from values as `--model_args` brings them; `method` is the default method.
+
+    Raises:
+        UsageError: a name that is not `allowed`, or a value that cannot be used.
+    """
+    for name in given:
+        if name not in allowed:
+            raise UsageError(
+                f"{name}={given[name]!r} is no argument here. Choose among {', '.join(allowed)}."
+                f"{did_you_mean(name, allowed)}"
+            )
+    # lm-eval turns the text 'none' into None before we see it, so a method that is there and None is 'none'.
+    unsaid = "method" in given and given["method"] is None
+    values: dict[str, Any] = {
+        "method": NONE if unsaid else str(given.get("method", method)),
+        "seed": _seed(given),
+    }
+    for name, reader in _READERS.items():
+        if given.get(name) is not None:
+            values[name] = reader(given[name])
+    return values
 
 
 def read_scope(given: object) -> Scope:
@@ -294,3 +290,20 @@ def _need_bits(spec: PruneSpec) -> None:
         raise UsageError(
             "group_size, symmetric and quantizer say how to quantize. Give bits= too, or leave them out."
         )
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "sparsity": lambda value: parse_sparsity(value).fraction,
+    "pattern": lambda value: str(parse_pattern(value)),
+    "scope": read_scope,
+    "targets": read_patterns,
+    "exclude": read_patterns,
+    "calibration": str,
+    "nsamples": lambda value: read_count("nsamples", value),
+    "seqlen": lambda value: read_count("seqlen", value),
+    "mask": str,
+    "bits": read_bits,
+    "group_size": read_group_size,
+    "symmetric": lambda value: read_bool("symmetric", value),
+    "quantizer": read_quantizer,
+}

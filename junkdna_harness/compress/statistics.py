@@ -88,7 +88,9 @@ class Hessian(Statistic):
             UsageError: `factor` was called before, which takes the matrix's place in memory.
         """
         if self._factor is not None:
-            raise UsageError(f"the Hessian of {self.name} was given up for its factor. Ask for the matrix first.")
+            raise UsageError(
+                f"the Hessian of {self.name} was given up for its factor. Ask for the matrix first."
+            )
         return self._products * (2 / max(self.tokens, 1))
 
     def factor(self) -> Tensor:

@@ -98,12 +98,6 @@ def find_targets(model: nn.Module, targets: Sequence[str] = (), exclude: Sequenc
     kept = [t for t in found if not any(matches(t.name, pattern) for pattern in exclude)]
     if not kept:
         raise UsageError(f"exclude={'+'.join(exclude)!r} leaves nothing to compress. Exclude fewer modules.")
-    for target in kept:
-        if target.parameter.is_meta:
-            raise UsageError(
-                f"the weights of {target.name} are offloaded. Load the model whole, on one or more devices, without "
-                f"offloading to CPU or disk."
-            )
     return kept
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from difficulty.errors import UsageError
 from difficulty.stats import holm
+from difficulty.stats.result import Floats
 from difficulty.table import some
 from junkdna_harness.gate.items import RunItems, TaskItems, lower_is_better
 from junkdna_harness.gate.paired import PairedLoss, paired_loss
@@ -125,8 +126,6 @@ def check(new: RunItems, baseline: RunItems, limits: Limits | None = None) -> Ga
         pair, gone, note = _pair(new.tasks[name], old)
         missing += gone
         notes += note
-        if pair is None:
-            continue
         metric = old.metric
         for key in (
             ("overall", metric, None, None),
@@ -155,12 +154,14 @@ def decide(cells: list[Cell], alpha: float) -> list[Cell]:
 
 @dataclass(frozen=True)
 class _Paired:
-    before: np.ndarray
-    after: np.ndarray
-    clusters: tuple[str, ...]
+    """The same items before and after; `clusters` is None where every item is its own."""
+
+    before: Floats
+    after: Floats
+    clusters: tuple[str, ...] | None
 
 
-def _pair(new: TaskItems, old: TaskItems) -> tuple[_Paired | None, list[str], list[str]]:
+def _pair(new: TaskItems, old: TaskItems) -> tuple[_Paired, list[str], list[str]]:
     """The values of the baseline's items in both runs, what is missing of them, and what is worth a note."""
     if new.version is not None and old.version is not None and new.version != old.version:
         raise UsageError(
@@ -172,22 +173,30 @@ def _pair(new: TaskItems, old: TaskItems) -> tuple[_Paired | None, list[str], li
             f"task {old.task!r} is judged by {new.metric} in the new run and {old.metric} in the baseline. "
             "Name one with --metric."
         )
-    length = old.id_length
-    where = {key: i for i, key in enumerate(new.keys(length))}
-    found = [(i, where[key]) for i, key in enumerate(old.item_ids if length else old.keys(None)) if key in where]
-    if not found:
+    before, after = _positions(new, old)
+    if not before:
         raise UsageError(
             f"none of the {len(old.item_ids)} items of task {old.task!r} in the baseline is in the new run: "
             "their hashes differ, so it is another version of the task. Write the baseline again with this version."
         )
-    matched = {i for i, _ in found}
-    gone = [item for i, item in enumerate(old.item_ids) if i not in matched]
-    missing = [f"{len(gone)} of {len(old.item_ids)} items of {old.task} ({some(gone, 3)})"] if gone else []
-    extra = len(new.item_ids) - len(found)
+    gone = sorted(set(range(len(old.item_ids))) - set(before)) if len(before) < len(old.item_ids) else []
+    named = some((old.item_ids[i] for i in gone), 3)
+    missing = [f"{len(gone)} of {len(old.item_ids)} items of {old.task} ({named})"] if gone else []
+    extra = len(new.item_ids) - len(before)
     notes = [f"{extra} items of {old.task} are not in the baseline and were not compared"] if extra else []
-    before, after = [i for i, _ in found], [j for _, j in found]
-    pair = _Paired(old.values[before], new.values[after], tuple(f"{old.task}/{old.clusters[i]}" for i in before))
-    return pair, missing, notes
+    alone = old.clusters == old.item_ids
+    clusters = None if alone else tuple(f"{old.task}/{old.clusters[i]}" for i in before)
+    return _Paired(old.values[before], new.values[after], clusters), missing, notes
+
+
+def _positions(new: TaskItems, old: TaskItems) -> tuple[list[int], list[int]]:
+    """Where the items that both have stand in `old` and in `new`, in the order of `old`."""
+    if new.item_ids == old.item_ids and old.id_length is None:
+        everything = list(range(len(old.item_ids)))
+        return everything, everything
+    where = {key: i for i, key in enumerate(new.keys(old.id_length))}
+    found = [(i, where[key]) for i, key in enumerate(old.item_ids) if key in where]
+    return [i for i, _ in found], [j for _, j in found]
 
 
 def _missing(new: RunItems, baseline: RunItems) -> tuple[list[str], list[str]]:
@@ -230,8 +239,15 @@ def _cell(key: tuple[str, str, str | None, int | None], pairs: list[_Paired], li
     loss = paired_loss(
         np.concatenate([p.before for p in pairs]),
         np.concatenate([p.after for p in pairs]),
-        [c for p in pairs for c in p.clusters],
+        _joined(pairs),
         lower_is_better(metric, limits.lower_is_better),
     )
     limit = limits.of(loss.before)
     return Cell(scope, family, tier, metric, loss, limit, loss.p_exceeds(limit), loss.p_below(limit))  # type: ignore[arg-type]
+
+
+def _joined(pairs: list[_Paired]) -> list[object] | None:
+    """The clusters of all pairs; an item without one gets a cluster of its own."""
+    if all(pair.clusters is None for pair in pairs):
+        return None
+    return [c for n, pair in enumerate(pairs) for c in (pair.clusters or ((n, i) for i in range(len(pair.before))))]

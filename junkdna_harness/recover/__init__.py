@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from junkdna_harness.recover.spec import ARMS, DENSE_FREEZING, DENSE_TRANSFER, SPARSE_TO_DENSE, SPARSE_TRANSFER, RecoverSpec
+from junkdna_harness.recover.spec import (
+    ARMS,
+    DENSE_FREEZING,
+    DENSE_TRANSFER,
+    SPARSE_TO_DENSE,
+    SPARSE_TRANSFER,
+    RecoverSpec,
+)
 
 if TYPE_CHECKING:
     from junkdna_harness.recover.run import Recovered, recover

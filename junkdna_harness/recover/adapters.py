@@ -20,7 +20,9 @@ from junkdna_harness.recover.masks import Masks
 ADAPTER = "default"
 
 
-def add_adapter(model: Any, kind: str, rank: int, alpha: float | None, trainable: Masks | None, seed: int) -> Any:
+def add_adapter(
+    model: Any, kind: str, rank: int, alpha: float | None, trainable: Masks | None, seed: int
+) -> Any:
     """`model` as a peft model with LoRA or DoRA on the linear layers of its blocks.
 
     `trainable` (parameter name -> bool) says which weights may change; None leaves peft's own forward (for layers
@@ -34,7 +36,9 @@ def add_adapter(model: Any, kind: str, rank: int, alpha: float | None, trainable
     # Layers that hold codes are no targets of ours; peft finds them itself.
     names: Any = _linear_names(model) if trainable is not None else "all-linear"
     if not names:
-        raise UsageError(f"{type(model).__name__} has no linear layers in its blocks that an adapter could be put on.")
+        raise UsageError(
+            f"{type(model).__name__} has no linear layers in its blocks that an adapter could be put on."
+        )
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank if alpha is None else alpha, target_modules=names, use_dora=kind == "dora",
         fan_in_fan_out=trainable is not None and _is_conv1d(model, names[0]), task_type="CAUSAL_LM",

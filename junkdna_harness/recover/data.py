@@ -37,7 +37,9 @@ class TrainingData:
         return len(self.examples)
 
 
-def load_data(name: str, fraction: float = 1.0, seed: int = 0, include_path: str | None = None) -> TrainingData:
+def load_data(
+    name: str, fraction: float = 1.0, seed: int = 0, include_path: str | None = None
+) -> TrainingData:
     """The share `fraction` of the training data `name`: 'graded', 'task:NAME', or a .txt or .jsonl file.
 
     Subsets are nested: with the same `seed`, a smaller share is part of a larger one.
@@ -130,7 +132,9 @@ def _lm_eval_tasks(name: str, include_path: str | None) -> dict[str, Any]:
         raise
     except Exception as error:  # whatever a data set's loader raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UsageError(f"task {name!r} cannot be loaded ({reason}). Check that its data are reachable.") from error
+        raise UsageError(
+            f"task {name!r} cannot be loaded ({reason}). Check that its data are reachable."
+        ) from error
 
 
 def _answer(task: Any, doc: Any, name: str) -> str:
@@ -175,6 +179,11 @@ def _row(path: Path, number: int, line: str) -> Example:
         raise UsageError(f"line {number} of {str(path)!r} is no JSON: {error.msg}.") from error
     if isinstance(row, dict) and isinstance(row.get("text"), str) and row["text"]:
         return Example("", row["text"])
-    if isinstance(row, dict) and isinstance(row.get("prompt"), str) and isinstance(row.get("answer"), str) and row["answer"]:
+    if (
+        isinstance(row, dict)
+        and isinstance(row.get("prompt"), str)
+        and isinstance(row.get("answer"), str)
+        and row["answer"]
+    ):
         return Example(row["prompt"], row["answer"])
     raise UsageError(f"line {number} of {str(path)!r} has neither 'text' nor 'prompt' and 'answer'.")

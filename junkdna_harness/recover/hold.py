@@ -45,7 +45,9 @@ class HoldWeights(TrainerCallback):  # type: ignore[misc]
         for name, held in self.held.items():
             parameter = found.get(name)
             if parameter is None:
-                raise UsageError(f"the trained model has no parameter {name!r}, which the mask holds. Check the mask.")
+                raise UsageError(
+                    f"the trained model has no parameter {name!r}, which the mask holds. Check the mask."
+                )
             if parameter.shape != held.where.shape:
                 raise UsageError(
                     f"{name!r} is stored as {tuple(parameter.shape)} and its mask as {tuple(held.where.shape)}. Use the "
@@ -84,7 +86,9 @@ class HoldWeights(TrainerCallback):  # type: ignore[misc]
         """Attach to the model as it is prepared for training."""
         self.attach(model)
 
-    def on_optimizer_step(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
+    def on_optimizer_step(
+        self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any
+    ) -> None:
         """Right after the step: values back, state cleared."""
         self.restore()
         self.clear_state(optimizer)
@@ -111,6 +115,8 @@ def _like(tensor: Tensor | None, parameter: nn.Parameter) -> Tensor | None:
     if hasattr(data, "device_mesh"):
         from torch.distributed.tensor import distribute_tensor
 
-        sharded = distribute_tensor(tensor.to(data.device_mesh.device_type), data.device_mesh, data.placements)
+        sharded = distribute_tensor(
+            tensor.to(data.device_mesh.device_type), data.device_mesh, data.placements
+        )
         return sharded.to_local()
     return tensor.to(parameter.device)

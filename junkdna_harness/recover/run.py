@@ -19,7 +19,14 @@ from junkdna_harness.recover.hold import Held, HoldWeights
 from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsity
 from junkdna_harness.recover.save import MANIFEST, save
 from junkdna_harness.recover.schedule import longest, tokenize
-from junkdna_harness.recover.spec import ADAPTER_LR, DENSE_FREEZING, EMBEDDED_LR, PAPER_LR, SPARSE_TRANSFER, RecoverSpec
+from junkdna_harness.recover.spec import (
+    ADAPTER_LR,
+    DENSE_FREEZING,
+    EMBEDDED_LR,
+    PAPER_LR,
+    SPARSE_TRANSFER,
+    RecoverSpec,
+)
 from junkdna_harness.recover.training import MOST_HELD_OUT, Training, remove_checkpoints, train
 from junkdna_harness.tiny import EMBEDDED, knows_the_suite
 
@@ -90,7 +97,11 @@ def recover(
 
 def most_examples(spec: RecoverSpec) -> int:
     """As many as training can come to see: the others need no tokens."""
-    per_step = spec.batch_size * int(spec.trainer.get("gradient_accumulation_steps", 1)) * int(os.environ.get("WORLD_SIZE", "1"))
+    per_step = (
+        spec.batch_size
+        * int(spec.trainer.get("gradient_accumulation_steps", 1))
+        * int(os.environ.get("WORLD_SIZE", "1"))
+    )
     return spec.steps * per_step + (MOST_HELD_OUT if spec.early_stop is not None else 0)
 
 
@@ -125,7 +136,9 @@ def begin(
         return _begin_quantized(model, spec, prune_spec, manifest)
     if not spec.needs_mask:
         if prune_spec is not None:
-            raise UsageError(f"arm={spec.arm} trains the dense model, so method and sparsity have no meaning. Leave them out.")
+            raise UsageError(
+                f"arm={spec.arm} trains the dense model, so method and sparsity have no meaning. Leave them out."
+            )
         return Start({}, {**manifest, **_dense_block(model, manifest)}, HoldWeights({}))
     already = manifest.get("kind") == "pruned" and (manifest.get("sparsity_targeted") or 0) > 0
     if spec.arm == DENSE_FREEZING and (already or prune_spec is None):
@@ -186,17 +199,24 @@ def read_manifest(source: str) -> dict[str, Any]:
 def _refuse_occupied(output: Path, force: bool) -> None:
     """Before hours of training, not after."""
     if output.is_file() or (output.is_dir() and any(output.iterdir()) and not force):
-        raise UsageError(f"{str(output)!r} exists already. Name another folder, or pass --force to replace it.")
+        raise UsageError(
+            f"{str(output)!r} exists already. Name another folder, or pass --force to replace it."
+        )
 
 
 def _check_suite(data: str, source: str) -> None:
     """The suite can be taught to any model; but then nothing is restored, and that should be known."""
     if data == GRADED and not knows_the_suite(source):
-        print("note: this model never saw the graded suite, so it is taught here, not restored.", file=sys.stderr)
+        print(
+            "note: this model never saw the graded suite, so it is taught here, not restored.",
+            file=sys.stderr,
+        )
 
 
 def _is_quantized(model: Any, manifest: Mapping[str, Any]) -> bool:
-    return getattr(model.config, "quantization_config", None) is not None or manifest.get("kind") == "quantized"
+    return (
+        getattr(model.config, "quantization_config", None) is not None or manifest.get("kind") == "quantized"
+    )
 
 
 def _begin_quantized(
@@ -208,7 +228,9 @@ def _begin_quantized(
             "trained beside them. Give adapter=lora or adapter=dora, with merge=keep."
         )
     if spec.needs_mask or prune_spec is not None:
-        raise UsageError(f"arm={spec.arm} needs a mask, and the checkpoint is quantized. Use arm=dense_transfer.")
+        raise UsageError(
+            f"arm={spec.arm} needs a mask, and the checkpoint is quantized. Use arm=dense_transfer."
+        )
     block = {**manifest, "method": manifest.get("method") or "quantized", "kind": "quantized"}
     return Start({}, block, HoldWeights({}), stored_codes=True)
 
@@ -217,7 +239,14 @@ def _dense_block(model: Any, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Dense transfer begins from the model as it is: dense, or (manifest) what it already is."""
     if manifest:
         return {"weights_sha256": weights_sha256(model)}
-    return {"kind": "pruned", "method": "dense", "level": 0.0, "pattern": None, "bits": None, "weights_sha256": weights_sha256(model)}
+    return {
+        "kind": "pruned",
+        "method": "dense",
+        "level": 0.0,
+        "pattern": None,
+        "bits": None,
+        "weights_sha256": weights_sha256(model),
+    }
 
 
 def _pruned_block(

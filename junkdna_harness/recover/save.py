@@ -49,14 +49,23 @@ def make_manifest(
     block["method"] = method_of(block) + spec.suffix
     if not keep and training.state is None:
         now = measure(model).to_dict()
-        for name in ("sparsity_targeted", "sparsity_all", "sparsity_by_module", "weights_sha256", "effective_bits", "effective_bits_all"):
+        for name in (
+            "sparsity_targeted",
+            "sparsity_all",
+            "sparsity_by_module",
+            "weights_sha256",
+            "effective_bits",
+            "effective_bits_all",
+        ):
             block[name] = now[name]
     elif keep:
         block["weights_sha256"] = weights_sha256(model)
     recovery = {
         **spec.to_dict(),
         **facts,
-        "adapter_merged": None if spec.adapter is None else ("no" if keep else "masked" if spec.under_mask else "dense"),
+        "adapter_merged": None
+        if spec.adapter is None
+        else ("no" if keep else "masked" if spec.under_mask else "dense"),
         "weights_sha256_before": before,
         "steps_done": training.steps,
         "tokens_seen": training.tokens,
@@ -67,7 +76,13 @@ def make_manifest(
         "versions": {name: version(name) for name in ("transformers", "accelerate", "torch", "peft")},
     }
     warnings = list(block.get("warnings") or [])
-    return {**block, "kind": block.get("kind") or "pruned", "model": facts["source"], "warnings": warnings, "recovery": recovery}
+    return {
+        **block,
+        "kind": block.get("kind") or "pruned",
+        "model": facts["source"],
+        "warnings": warnings,
+        "recovery": recovery,
+    }
 
 
 def method_of(block: Mapping[str, Any]) -> str:

@@ -55,7 +55,9 @@ def longest(model: Any, asked: int | None) -> int:
     """
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_MAX_LENGTH
     if asked is not None and asked > limit:
-        raise UsageError(f"max_length={asked} is more than the model's {limit} positions. Give at most {limit}.")
+        raise UsageError(
+            f"max_length={asked} is more than the model's {limit} positions. Give at most {limit}."
+        )
     return int(asked or min(DEFAULT_MAX_LENGTH, limit))
 
 

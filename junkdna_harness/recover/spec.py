@@ -85,19 +85,29 @@ class RecoverSpec:
         if self.merge is not None:
             _one_of("merge", self.merge, MERGES)
             if self.adapter is None:
-                raise UsageError(f"merge={self.merge!r} is about an adapter. Give adapter=lora or adapter=dora too.")
+                raise UsageError(
+                    f"merge={self.merge!r} is about an adapter. Give adapter=lora or adapter=dora too."
+                )
         if not 0 < self.fraction <= 1:
-            raise UsageError(f"fraction={self.fraction} of the training data: give a number above 0 and at most 1.")
+            raise UsageError(
+                f"fraction={self.fraction} of the training data: give a number above 0 and at most 1."
+            )
         for name in ("steps", "batch_size", "rank", "early_stop", "save_every", "max_length"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name}={value} is too few. Give a whole number of at least 1.")
         if self.lr is not None and not 0 < self.lr < 1:
-            raise UsageError(f"lr={self.lr} is no learning rate. Give a number above 0 and below 1, e.g. {PAPER_LR}.")
+            raise UsageError(
+                f"lr={self.lr} is no learning rate. Give a number above 0 and below 1, e.g. {PAPER_LR}."
+            )
         if self.arm in (DENSE_TRANSFER, SPARSE_TO_DENSE) and self.merge == "masked":
-            raise UsageError(f"arm={self.arm} trains without a mask, so merge='masked' has none. Use merge='dense'.")
+            raise UsageError(
+                f"arm={self.arm} trains without a mask, so merge='masked' has none. Use merge='dense'."
+            )
         if self.arm in (SPARSE_TRANSFER, DENSE_FREEZING) and self.merge == "dense":
-            raise UsageError(f"arm={self.arm} trains under a mask, which merge='dense' would break. Use merge='masked'.")
+            raise UsageError(
+                f"arm={self.arm} trains under a mask, which merge='dense' would break. Use merge='masked'."
+            )
         check_trainer_arguments(self.trainer)
 
     @property
@@ -147,4 +157,6 @@ def check_trainer_arguments(given: Mapping[str, Any]) -> None:
 
 def _one_of(name: str, given: str, allowed: tuple[str, ...]) -> None:
     if given not in allowed:
-        raise UsageError(f"{name}={given!r} is unknown. Choose one of {', '.join(allowed)}.{did_you_mean(given, allowed)}")
+        raise UsageError(
+            f"{name}={given!r} is unknown. Choose one of {', '.join(allowed)}.{did_you_mean(given, allowed)}"
+        )

@@ -16,7 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DataCollatorForSeq2Seq, EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    DataCollatorForSeq2Seq,
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 from difficulty.errors import UsageError
@@ -186,7 +192,9 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
         UsageError: it holds checkpoints of another run.
     """
     text = json.dumps(identity, sort_keys=True, default=str)
-    stamp = json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "run": json.loads(text)}, indent=1)
+    stamp = json.dumps(
+        {"sha256": hashlib.sha256(text.encode()).hexdigest(), "run": json.loads(text)}, indent=1
+    )
     request = folder / REQUEST
     if request.is_file() and request.read_text() != stamp:
         raise UsageError(
@@ -217,7 +225,9 @@ def _split(rows: Sequence[Row], spec: RecoverSpec) -> tuple[list[Row], list[Row]
         return list(rows), []
     n = min(MOST_HELD_OUT, max(1, int(len(rows) * HELD_OUT)))
     if n >= len(rows):
-        raise UsageError(f"early_stop={spec.early_stop} needs rows to hold out, and there is one only. Give more data.")
+        raise UsageError(
+            f"early_stop={spec.early_stop} needs rows to hold out, and there is one only. Give more data."
+        )
     return list(rows[n:]), list(rows[:n])
 
 
@@ -226,7 +236,9 @@ def _trainable(model: Any) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _back_to_good(trainer: Any, model: Any, folder: Path, start: Mapping[str, Tensor], error: NotFinite) -> str:
+def _back_to_good(
+    trainer: Any, model: Any, folder: Path, start: Mapping[str, Tensor], error: NotFinite
+) -> str:
     """Load the last good weights into the model and say which they are."""
     last = get_last_checkpoint(str(folder))
     if last is not None:

@@ -1,7 +1,7 @@
 """The documents behind the numbers: what was asked, what was wanted, and what each run answered.
 
-They come from a table that carries the columns `prompt`, `target` and `answer` (a sweep's store), or from the
-samples that lm_eval logged.
+They come from the samples that lm_eval logged, from a sweep's store (`items.parquet` and `responses/`), or from a
+table that carries the columns `prompt`, `target` and `answer`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,13 @@ def documents(items: pd.DataFrame, paths: Sequence[str | Path]) -> Documents:
         _from_columns(items, asked, answers)
     runs = {str(run) for run in items["run"].unique()}
     for path in map(Path, paths):
+        stores = sorted({p.parent.parent for p in path.rglob("samples/*.parquet")}) if path.is_dir() else []
+        for store in stores:
+            _from_store(store, runs, asked, answers)
         results = find_results(path) if path.is_dir() else [path] if path.suffix == ".json" else []
         for result in results:
-            _from_folder(result, runs, asked, answers)
+            if not any(store in result.parents for store in stores):
+                _from_folder(result, runs, asked, answers)
     return Documents(asked, answers)
 
 
@@ -54,6 +58,34 @@ def _from_columns(
             answers[(run, task, item)] = _shorten(answer)
 
 
+def _from_store(
+    store: Path,
+    runs: set[str],
+    asked: dict[tuple[str, str], tuple[str, str]],
+    answers: dict[tuple[str, str, str], str],
+) -> None:
+    """Prompts from a sweep's `items*.parquet`, answers from its `responses/<run>.parquet`."""
+    import pandas as pd
+
+    known: dict[tuple[str, int], tuple[str, Any]] = {}
+    for file in sorted(store.glob("items*.parquet")):
+        items = pd.read_parquet(file, columns=["task", "item_id", "doc_id", "prompt", "target", "arguments"])
+        for row in items.itertuples(index=False):
+            asked.setdefault((row.task, row.item_id), (_shorten(row.prompt), _text(row.target)))
+            known[(row.task, int(row.doc_id))] = (row.item_id, row.arguments)
+    for file in sorted((store / "runs").glob("*.json")):
+        run = str(json.loads(file.read_text(encoding="utf-8")).get("run"))
+        responses = store / "responses" / f"{file.stem}.parquet"
+        if run not in runs or not responses.is_file():
+            continue
+        rows = pd.read_parquet(responses, columns=["task", "doc_id", "filtered_resps"])
+        for row in rows.drop_duplicates(["task", "doc_id"]).itertuples(index=False):
+            item, arguments = known.get((row.task, int(row.doc_id)), ("", None))
+            if arguments is not None:
+                sample = {"arguments": json.loads(arguments), "filtered_resps": json.loads(row.filtered_resps)}
+                answers[(run, row.task, item)] = _answer(sample)
+
+
 def _from_folder(
     result: Path,
     runs: set[str],
@@ -63,8 +95,8 @@ def _from_folder(
     """Prompts and answers of one results file whose run is among `runs`."""
     content = json.loads(result.read_text(encoding="utf-8"))
     run = _run_of(result, runs)
+    stamp = result.stem.partition("_")[2]
     for task in content.get("configs") or {}:
-        stamp = result.stem.removeprefix("results_")
         samples = result.parent / f"samples_{task}_{stamp}.jsonl"
         if not samples.is_file():
             continue

@@ -55,8 +55,7 @@ def kept_text(found: Score) -> str:
 def row_heads(row: Row) -> tuple[str, str, str, str]:
     """Model, method, size and effective bits of a row, as text."""
     method = row.method + (f" (mean of {row.replicates})" if row.replicates > 1 else "")
-    effective = "" if row.effective_bits is None else f"{row.effective_bits:.2f}"
-    return row.model, method, row.size, effective
+    return row.model, method, row.size, f"{row.effective_bits:.2f}"
 
 
 HEADS = ("Model", "Method", "Level", "Bits/weight")

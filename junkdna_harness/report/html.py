@@ -37,6 +37,7 @@ def render(report: Report) -> str:
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
     found = explorer(report)
     items = report.boards[0].n_items
+    run_heads, run_rows = _runs(report)
     return template.render(
         title="What compression cost: " + ", ".join(report.models),
         subtitle=f"{report.items['run'].nunique()} runs on {items:,} items each, "
@@ -51,10 +52,11 @@ def render(report: Report) -> str:
         explorer=found and {"runs": found.selectable, "tasks": found.tasks, "json": Markup(script_json(found.data))},
         methods=_methods(report),
         command=_command(report),
-        run_heads=_RUN_HEADS,
-        runs=_runs(report),
+        run_heads=run_heads,
+        runs=run_rows,
         manifests=[(run, json.dumps(block, indent=1, ensure_ascii=False)) for run, block in report.manifests.items()],
         version=__version__,
+        one_model=len(report.models) == 1,
     )
 
 
@@ -108,7 +110,7 @@ def _board(board: Leaderboard) -> dict[str, Any]:
             _cell(model, css="name", choose=model),
             _cell(method, choose=method),
             _cell(size, repr(float(severity)), "number"),
-            _cell(effective, "" if row.effective_bits is None else repr(float(row.effective_bits)), "number"),
+            _cell(effective, repr(float(row.effective_bits)), "number"),
         ]
         for column in columns:
             shown = formats.cell(board, i, column)
@@ -177,11 +179,13 @@ _RUN_HEADS = (
 )  # fmt: skip
 
 
-def _runs(report: Report) -> list[list[tuple[str, str]]]:
+def _runs(report: Report) -> tuple[list[tuple[str, str]], list[list[tuple[str, str]]]]:
+    """Heads and rows of the table of runs, as (text, class); columns of which nothing is known are left out."""
+
     def text(value: object, form: str = "") -> str:
         return "" if value is None or value != value else format(value, form)
 
-    return [
+    rows = [
         [
             (text(row.run), "name"),
             (text(row.effective_bits, ".2f"), "number"),
@@ -191,3 +195,5 @@ def _runs(report: Report) -> list[list[tuple[str, str]]]:
         ]
         for row in report.runs.itertuples()
     ]
+    known = [k for k in range(len(_RUN_HEADS)) if any(row[k][0] for row in rows)]
+    return [_RUN_HEADS[k] for k in known], [[row[k] for k in known] for row in rows]

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.series import FULL_BITS, nominal_bits
 from difficulty.stats import holm
+from difficulty.table import DENSE
 from junkdna_harness.gate.items import PREFERRED, lower_is_better
 from junkdna_harness.gate.paired import paired_loss
 from junkdna_harness.report.scores import Score, score
@@ -35,7 +37,7 @@ class Row:
     method: str
     level: float | None
     bits: float | None
-    effective_bits: float | None
+    effective_bits: float
     replicates: int
     runs: tuple[str, ...]
     scores: dict[str, Score]
@@ -107,9 +109,10 @@ def leaderboard(
                     worse_up,
                 )
         runs = _runs(rows, key)
-        bits_known = [effective_bits[run] for run in runs if effective_bits and run in effective_bits]
+        known = [effective_bits[run] for run in runs if effective_bits and run in effective_bits]
+        memory = sum(known) / len(known) if known else _nominal(method, level, bits)
         table.append(
-            Row(model, method, _none(level), _none(bits), bits_known[0] if bits_known else None, len(runs), runs, scores)
+            Row(model, method, _none(level), _none(bits), memory, len(runs), runs, scores)
         )
     table = _sorted(table, sort, columns)
     values_of = {(k[0], k[1], _none(k[2]), _none(k[3])): v.to_numpy() for k, v in wide.items()}
@@ -193,6 +196,12 @@ def _runs(rows: pd.DataFrame, key: tuple[str, str, float, float]) -> tuple[str, 
     same &= rows["level"].astype(float).fillna(-1.0) == level
     same &= rows["bits"].astype(float).fillna(-1.0) == bits
     return tuple(str(run) for run in rows.loc[same, "run"].unique())
+
+
+def _nominal(method: str, level: float, bits: float) -> float:
+    """Bits a weight where no run says: 16, times the share that is kept, and 1 for the mask; or the nominal bits."""
+    kind = "quantized" if level == -1.0 else "pruned"
+    return FULL_BITS if method.split("+")[0] == DENSE and bits == -1.0 else nominal_bits(kind, max(level, 0.0), bits)
 
 
 def _none(value: float) -> float | None:

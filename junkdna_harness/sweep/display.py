@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -97,7 +98,7 @@ def print_plan(plan: Plan, output: Path | None) -> None:
     from junkdna_harness.sweep.run import check_tasks
 
     check_tasks(plan)
-    console = Console(soft_wrap=True)
+    console = _wide()
     table = Table("run", "method", "level", "bits", box=None)
     done = set()
     if output is not None and (store := Store(output)).plan() is not None:
@@ -136,10 +137,10 @@ def estimate(plan: Plan, runs: int) -> list[str]:
 
 def print_summary(outcome: SweepOutcome) -> None:
     """The runs of the folder with their scores, then failures and where time went."""
-    console = Console(file=sys.stdout, soft_wrap=True)
+    console = _wide()
     manifests = Store(outcome.folder).manifests()
     columns = _columns(manifests)
-    table = Table("run", "effective bits", *columns, "seconds", box=None)
+    table = Table("run", "bits a weight", *_short(columns), "seconds", box=None)
     for manifest in manifests:
         cells = [_score(manifest, column) for column in columns]
         bits = manifest["effective_bits"]
@@ -156,6 +157,18 @@ def print_summary(outcome: SweepOutcome) -> None:
     already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""
     failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
     console.print(f"{len(outcome.finished)} runs done{already}{failed}: {escape(str(outcome.folder))}", highlight=False)
+
+
+def _wide() -> Console:
+    """A console that never folds a table where nobody sees its edge."""
+    console = Console(file=sys.stdout, soft_wrap=True)
+    return console if console.is_terminal else Console(file=sys.stdout, soft_wrap=True, width=200)
+
+
+def _short(names: list[str]) -> list[str]:
+    """Names without the words that all of them begin with."""
+    common = os.path.commonprefix([name + "_" for name in names]).rpartition("_")[0] if len(names) > 1 else ""
+    return [escape(name.removeprefix(common).strip("_") or name) for name in names]
 
 
 def _columns(manifests: list[dict[str, Any]]) -> list[str]:

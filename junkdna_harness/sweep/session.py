@@ -189,6 +189,9 @@ def load_model(arguments: Mapping[str, Any], machine: Machine) -> SweepLM:
     Raises:
         UsageError: it cannot be loaded, or an argument is unknown.
     """
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
     SweepLM.check_arguments(arguments)
     device = machine.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     batch_size = machine.batch_size

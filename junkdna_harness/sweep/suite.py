@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +28,16 @@ def find_tasks(settings: Settings, metadata: Mapping[str, Any]) -> tuple[Any, li
     Raises:
         UsageError: names all unknown tasks.
     """
+    key = (settings, json.dumps(dict(metadata), sort_keys=True, default=str))
+    if key not in _found:
+        _found[key] = _find_tasks(settings, metadata)
+    return _found[key]
+
+
+_found: dict[tuple[Settings, str], tuple[Any, list[str]]] = {}
+
+
+def _find_tasks(settings: Settings, metadata: Mapping[str, Any]) -> tuple[Any, list[str]]:
     from lm_eval.tasks import TaskManager
 
     from junkdna_harness.autoload import tasks_dir
@@ -191,7 +203,8 @@ def build_suite(lm: Any, manager: Any, names: list[str], settings: Settings) -> 
     """
     seed_all(settings.seed)
     try:
-        loaded = manager.load(names)
+        with _without_hints():
+            loaded = manager.load(names)
     except ValueError as error:
         raise UsageError(f"the tasks cannot be evaluated together: {error}") from error
     suite = Suite(loaded["tasks"], loaded.get("groups", {}), settings)
@@ -289,14 +302,29 @@ def seed_all(seeds: Sequence[int | None]) -> None:
         set_torch_seed(seeds[2])
 
 
-class _quiet:
-    """No progress bar of lm-eval's for each of many small tasks."""
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar for each of many small tasks."""
+    import lm_eval.api.task as module
 
-    def __enter__(self) -> None:
-        import lm_eval.api.task as module
+    bar = module.tqdm
+    module.tqdm = lambda iterable=None, **_: iterable
+    try:
+        yield
+    finally:
+        module.tqdm = bar
 
-        self.module, self.bar = module, module.tqdm
-        module.tqdm = lambda iterable=None, **_: iterable
 
-    def __exit__(self, *_: object) -> None:
-        self.module.tqdm = self.bar
+@contextmanager
+def _without_hints() -> Iterator[None]:
+    """Leave out lm-eval's hint, once a task, that a data set of one's own takes arguments."""
+    logger = logging.getLogger("lm_eval.api.task")
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "Custom kwargs can be passed" not in record.getMessage()
+
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)

@@ -38,5 +38,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def lines(tmp_path: Path) -> Path:
     """A file of forty prompts and answers."""
     path = tmp_path / "data.jsonl"
-    path.write_text("".join(f'{{"prompt": "rev {i}=", "answer": "{str(i)[::-1]}"}}\n' for i in range(100, 140)))
+    path.write_text(
+        "".join(f'{{"prompt": "rev {i}=", "answer": "{str(i)[::-1]}"}}\n' for i in range(100, 140))
+    )
     return path

@@ -20,7 +20,9 @@ from tests.recover.conftest import small_model
 PRUNING = PruneSpec(sparsity=0.5)
 
 
-def run(checkpoint: Path, lines: Path, output: Path, arm: str, **options: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+def run(
+    checkpoint: Path, lines: Path, output: Path, arm: str, **options: Any
+) -> tuple[Any, dict[str, torch.Tensor]]:
     spec = RecoverSpec(arm=arm, data=str(lines), steps=4, batch_size=4, lr=0.01, **options)
     done = recover(str(checkpoint), output, spec, None if arm == "dense_transfer" else PRUNING)
     model = AutoModelForCausalLM.from_pretrained(output)
@@ -91,10 +93,15 @@ def test_the_manifest_says_from_what_and_how(checkpoint: Path, lines: Path, tmp_
     after = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert manifest["method"] == "pruned+sparse_transfer"
     assert manifest["recovery"]["weights_sha256_before"] == weights_sha256(model)
-    assert manifest["weights_sha256"] == weights_sha256(after) != manifest["recovery"]["weights_sha256_before"]
+    assert (
+        manifest["weights_sha256"] == weights_sha256(after) != manifest["recovery"]["weights_sha256_before"]
+    )
     assert manifest["recovery"]["steps_done"] == 2
     assert manifest["recovery"]["tokens_seen"] > 0
-    assert sum(int((t.weight == 0).sum()) for t in find_targets(after)) == sum(t.numel for t in find_targets(after)) / 2
+    assert (
+        sum(int((t.weight == 0).sum()) for t in find_targets(after))
+        == sum(t.numel for t in find_targets(after)) / 2
+    )
 
 
 def test_an_n_m_pattern_is_part_of_the_method(checkpoint: Path, lines: Path, tmp_path: Path) -> None:
@@ -120,10 +127,14 @@ def test_an_arm_without_its_mask_is_refused(
 
 
 def test_a_quantized_checkpoint_takes_adapters_only(checkpoint: Path, lines: Path, tmp_path: Path) -> None:
-    (checkpoint / "junkdna.json").write_text(json.dumps({"kind": "quantized", "method": "rtn", "level": None, "bits": 4}))
+    (checkpoint / "junkdna.json").write_text(
+        json.dumps({"kind": "quantized", "method": "rtn", "level": None, "bits": 4})
+    )
     with pytest.raises(UsageError, match="only an adapter can be trained beside them"):
         recover(str(checkpoint), tmp_path / "out", RecoverSpec(data=str(lines), steps=1))
-    spec = RecoverSpec("dense_transfer", str(lines), steps=2, batch_size=4, lr=0.01, adapter="lora", rank=2, merge="keep")
+    spec = RecoverSpec(
+        "dense_transfer", str(lines), steps=2, batch_size=4, lr=0.01, adapter="lora", rank=2, merge="keep"
+    )
     done = recover(str(checkpoint), tmp_path / "out", spec)
     assert done.manifest["method"] == "rtn+dense_transfer_lora"
     assert done.manifest["recovery"]["adapter_merged"] == "no"

@@ -46,7 +46,9 @@ def test_it_prints_what_was_done(checkpoint: Path, lines: Path, tmp_path: Path) 
         (["/no/such/model", "-o", "x", "--sparsity", "0.5"], "is no folder here"),
     ],
 )
-def test_mistakes_are_one_sentence(arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_mistakes_are_one_sentence(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=message):
         call(*arguments)
@@ -54,7 +56,15 @@ def test_mistakes_are_one_sentence(arguments: list[str], message: str, monkeypat
 
 def test_a_task_without_a_training_split_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no training split"):
-        call(str(checkpoint), "--data", "task:difficulty_tiers_addition_t1", "--sparsity", "0.5", "-o", str(tmp_path / "out"))
+        call(
+            str(checkpoint),
+            "--data",
+            "task:difficulty_tiers_addition_t1",
+            "--sparsity",
+            "0.5",
+            "-o",
+            str(tmp_path / "out"),
+        )
 
 
 OWN_TASK = """
@@ -65,7 +75,7 @@ training_split: train
 test_split: test
 output_type: multiple_choice
 doc_to_text: "Q: {{q}}\\nA:"
-doc_to_choice: [no, yes]
+doc_to_choice: ["no", "yes"]
 doc_to_target: label
 """
 

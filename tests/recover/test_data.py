@@ -15,7 +15,11 @@ from junkdna_harness.recover.schedule import IGNORED, batches, tokenize
 from junkdna_harness.tiny.tokenizer import build_tokenizer
 
 
-@given(st.integers(1, 400), st.integers(0, 5), st.sampled_from([(0.1, 0.25), (0.25, 0.5), (0.5, 0.7), (0.7, 1.0)]))
+@given(
+    st.integers(1, 400),
+    st.integers(0, 5),
+    st.sampled_from([(0.1, 0.25), (0.25, 0.5), (0.5, 0.7), (0.7, 1.0)]),
+)
 def test_a_smaller_share_is_part_of_a_larger_one(n: int, seed: int, shares: tuple[float, float]) -> None:
     small, large = shares
     if int(n * small + 1e-9) < 1:
@@ -34,7 +38,11 @@ def test_another_seed_draws_another_subset() -> None:
 
 def test_graded_data_holds_no_test_item_and_every_family() -> None:
     examples = graded_examples(900, 0)
-    assert not any(is_test_prompt(e.prompt) for e in examples if not e.prompt.startswith("who ") and ";who" not in e.prompt)
+    assert not any(
+        is_test_prompt(e.prompt)
+        for e in examples
+        if not e.prompt.startswith("who ") and ";who" not in e.prompt
+    )
     starts = {e.prompt[:4] for e in examples}
     assert {"rev ", "sort", "max ", "who "} <= starts
     assert len(examples) % len(FAMILIES) == 0
@@ -67,13 +75,19 @@ def test_an_epoch_of_batches_holds_every_row_once_and_the_order_follows_the_seed
     assert sorted(order[:64]) == sorted(order[64:]) == list(range(64))
     assert order == batches(rows, 16, 8, seed=0) != batches(rows, 16, 8, seed=1)
     lengths = [[len(rows[i]["input_ids"]) for i in order[s : s + 8]] for s in range(0, 64, 8)]
-    assert sum(max(batch) * 8 - sum(batch) for batch in lengths) < 40  # padding: little, for rows of 1 to 7 tokens
+    assert (
+        sum(max(batch) * 8 - sum(batch) for batch in lengths) < 40
+    )  # padding: little, for rows of 1 to 7 tokens
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.jsonl", '{"text": "a"}\n{"txt": "b"}\n', "line 2 of .* has neither 'text' nor 'prompt' and 'answer'"),
+        (
+            "x.jsonl",
+            '{"text": "a"}\n{"txt": "b"}\n',
+            "line 2 of .* has neither 'text' nor 'prompt' and 'answer'",
+        ),
         ("x.jsonl", '{"text": "a"\n', "line 1 of .* is no JSON"),
         ("x.txt", "\n\n", "is empty"),
     ],

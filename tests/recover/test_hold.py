@@ -42,7 +42,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 self.moved = max(self.moved, (parameter.detach() - self.before[name]).abs().max().item())
 
 
-@pytest.mark.parametrize("trainer", [{}, {"weight_decay": 0.1, "gradient_accumulation_steps": 2}, {"optim": "sgd"}])
+@pytest.mark.parametrize(
+    "trainer", [{}, {"weight_decay": 0.1, "gradient_accumulation_steps": 2}, {"optim": "sgd"}]
+)
 def test_no_masked_weight_ever_leaves_zero_and_no_optimizer_state_grows_there(
     checkpoint: Path, lines: Path, tmp_path: Path, trainer: dict[str, Any]
 ) -> None:

@@ -57,7 +57,15 @@ recover(source, output, RecoverSpec(data=lines, steps=3, batch_size=2, lr=0.01),
 def launch(script: str, folder: Path, *arguments: str) -> None:
     path = folder / "script.py"
     path.write_text(script)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(path), *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        str(path),
+        *arguments,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -69,7 +77,9 @@ def test_weights_sharded_over_processes_are_held_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_write_one_checkpoint_with_its_zeros(checkpoint: Path, lines: Path, tmp_path: Path) -> None:
+def test_two_processes_write_one_checkpoint_with_its_zeros(
+    checkpoint: Path, lines: Path, tmp_path: Path
+) -> None:
     launch(TRAINED, tmp_path, str(checkpoint), str(lines), str(tmp_path / "out"))
     weights = load_file(tmp_path / "out" / "model.safetensors")
     pruned = [w for name, w in weights.items() if "proj" in name]

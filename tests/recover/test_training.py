@@ -45,7 +45,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def spec(lines: Path, **options: Any) -> RecoverSpec:
-    return RecoverSpec(**{"data": str(lines), "steps": 6, "batch_size": 4, "lr": 0.01, "save_every": 2, **options})
+    return RecoverSpec(
+        **{"data": str(lines), "steps": 6, "batch_size": 4, "lr": 0.01, "save_every": 2, **options}
+    )
 
 
 def test_a_run_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(
@@ -66,7 +68,9 @@ def test_a_run_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(
     assert not (tmp_path / ".cut.training").exists()
 
 
-def test_an_unfinished_run_of_another_kind_is_not_continued(checkpoint: Path, lines: Path, tmp_path: Path) -> None:
+def test_an_unfinished_run_of_another_kind_is_not_continued(
+    checkpoint: Path, lines: Path, tmp_path: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         recover(str(checkpoint), tmp_path / "out", spec(lines), PRUNING, callbacks=[At(3, interrupt)])
     with pytest.raises(UsageError, match="holds an unfinished recovery of another kind"):
@@ -77,8 +81,16 @@ def test_an_unfinished_run_of_another_kind_is_not_continued(checkpoint: Path, li
     ("poisoned", "kept", "says"),
     [
         (5, 4, "the loss became nan at step 5; the weights of step 4, the last good checkpoint, were kept"),
-        (4, 2, "became NaN or infinite at step 4; the weights of step 2, the last good checkpoint, were kept"),
-        (1, 0, "the loss became nan at step 1; no checkpoint had been written, so the weights are those of the start"),
+        (
+            4,
+            2,
+            "became NaN or infinite at step 4; the weights of step 2, the last good checkpoint, were kept",
+        ),
+        (
+            1,
+            0,
+            "the loss became nan at step 1; no checkpoint had been written, so the weights are those of the start",
+        ),
     ],
 )
 def test_at_nan_training_stops_and_the_last_good_weights_are_kept(
@@ -87,7 +99,9 @@ def test_at_nan_training_stops_and_the_last_good_weights_are_kept(
     good: dict[int, dict[str, torch.Tensor]] = {}
 
     def remember(step: int) -> Any:
-        return lambda model: good.setdefault(step, {n: p.detach().clone() for n, p in model.named_parameters()})
+        return lambda model: good.setdefault(
+            step, {n: p.detach().clone() for n, p in model.named_parameters()}
+        )
 
     callbacks = [*(At(n, remember(n)) for n in range(1, 7)), At(poisoned, poison)]
     done = recover(str(checkpoint), tmp_path / "out", spec(lines), PRUNING, callbacks=callbacks)
@@ -104,7 +118,9 @@ def test_at_nan_training_stops_and_the_last_good_weights_are_kept(
     assert all(bool(torch.isfinite(value).all()) for value in after.values())
 
 
-def test_early_stopping_ends_training_and_is_written_down(checkpoint: Path, lines: Path, tmp_path: Path) -> None:
+def test_early_stopping_ends_training_and_is_written_down(
+    checkpoint: Path, lines: Path, tmp_path: Path
+) -> None:
     options = spec(lines, steps=40, lr=0.9, early_stop=1, save_every=2, trainer={"max_grad_norm": 1e9})
     done = recover(str(checkpoint), tmp_path / "out", options, PRUNING)
     assert done.training.steps < 40
@@ -121,7 +137,9 @@ def test_the_log_is_kept_with_the_checkpoint(checkpoint: Path, lines: Path, tmp_
     assert rates[-1] == min(rates[1:])
 
 
-def test_a_folder_that_is_not_empty_is_refused_before_training(checkpoint: Path, lines: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused_before_training(
+    checkpoint: Path, lines: Path, tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").write_text("x")
     with pytest.raises(UsageError, match="exists already"):

@@ -1,0 +1,116 @@
+"""`junkdna study`: the whole paper on one model, in one command."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def study(
+    pretrained: Annotated[
+        str | None,
+        typer.Argument(help="Checkpoint folder, hub id or smollm2-135m; left out: the embedded model."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The study's folder; the same command goes on with it. junkdna-study/MODEL.",
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(help="A YAML plan with any of the study's options, see docs/recovery.md."),
+    ] = None,
+    limit: Annotated[
+        float | None,
+        typer.Option(help="Items a task."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps of each training."),
+    ] = None,
+    recovery_levels: Annotated[
+        str | None,
+        typer.Option(help="Sparsities from which to recover, e.g. 0.5,0.7."),
+    ] = None,
+    fractions: Annotated[
+        str | None,
+        typer.Option(help="Shares of the training data, e.g. 0.1,0.25,0.5,0.7,1."),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Training seeds, e.g. 0,1,2."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small cut of the plan: tries everything, decides little.")
+    ] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray for the sweep.")] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Worker processes of the sweep."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda:0, or cuda:0,1."),
+    ] = None,
+    batch_size: Annotated[
+        str | None,
+        typer.Option("--batch_size", help="For evaluation: a number, auto or auto:N."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the plan and what it would cost, also on 7B and 70B models; write nothing.",
+        ),
+    ] = False,
+) -> None:
+    """Run the paper on one model: sweep, recovery arms, verdicts on all five claims, and an HTML report.
+
+    Without arguments: the embedded model, in less than ten minutes on two cores. Exit code 1: some run failed (the
+    others are in the report).
+    """
+    from junkdna_harness.study.plan import make_plan
+    from junkdna_harness.study.plan import quick as cut
+
+    asked = make_plan(
+        pretrained,
+        plan,
+        limit=limit,
+        steps=steps,
+        recovery_levels=recovery_levels,
+        fractions=fractions,
+        seeds=seeds,
+    )
+    asked = cut(asked) if quick else asked
+    if dry_run:
+        from junkdna_harness.study.dry_run import dry_run as estimate
+
+        estimate(asked, typer.echo)
+        return
+    from junkdna_harness.study.run import run_study, verdict_lines
+
+    folder = output or Path("junkdna-study") / (Path(asked.pretrained).name + ("-quick" if quick else ""))
+    started = time.perf_counter()
+    runner, machine = _engine(engine, workers, device, batch_size)
+    outcome = run_study(asked, folder, runner, machine, say=lambda text: typer.echo(text, err=True))
+    typer.echo(f"\n{outcome.fit.model}: {outcome.fit.n_items:,} items, {time.perf_counter() - started:.0f} s")
+    for line in verdict_lines(outcome.fit):
+        typer.echo(line)
+    typer.echo(f"report: {outcome.report}")
+    for name, why in outcome.failed.items():
+        typer.echo(f"junkdna: {name}: {why}.", err=True)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def _engine(name: str, workers: int | None, device: str | None, batch_size: str | None) -> tuple[Any, Any]:
+    from junkdna_harness.commands.sweep import _engine_and_machine
+
+    options = {"engine": name, "workers": workers, "device": device, "batch_size": batch_size}
+    return _engine_and_machine({key: value for key, value in options.items() if value is not None})

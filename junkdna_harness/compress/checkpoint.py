@@ -1,0 +1,158 @@
+"""Compressed models as ordinary checkpoints: dense safetensors with exact zeros, and `junkdna.json` beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from difficulty.errors import UsageError
+from difficulty.files import atomic_dir
+from junkdna_harness.compress.hashing import tensor_sha256
+from junkdna_harness.compress.report import CompressionReport
+
+MANIFEST = "junkdna.json"
+
+
+@dataclass(frozen=True)
+class TensorCheck:
+    """One stored tensor against the manifest; `state` is 'ok', 'changed', 'missing' or 'unknown' (not in it)."""
+
+    name: str
+    state: str
+    numel: int
+    zeros: int
+    zeros_expected: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A checkpoint folder read again: its manifest, and every tensor in its files."""
+
+    manifest: dict[str, Any]
+    tensors: tuple[TensorCheck, ...]
+
+    @property
+    def intact(self) -> bool:
+        """True if every tensor is what the manifest says."""
+        return all(tensor.state == "ok" for tensor in self.tensors)
+
+
+def save_checkpoint(
+    model: Any,
+    tokenizer: Any,
+    report: CompressionReport,
+    folder: str | Path,
+    source: dict[str, Any] | None = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """The manifest, after writing model, tokenizer and manifest to `folder`, which appears whole or not at all.
+
+    Raises:
+        UsageError: the folder is not empty and `force` is not set, or it cannot be written.
+    """
+    from safetensors import SafetensorError
+
+    forget_packing(model)
+    with atomic_dir(folder, force) as temporary:
+        try:
+            model.save_pretrained(temporary)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(temporary)
+            manifest = {**report.to_dict(), "source": source or {}, "tensors": _describe(temporary)}
+            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        except (OSError, SafetensorError) as error:
+            raise UsageError(
+                f"{str(folder)!r} could not be written: {error}. Nothing was left there."
+            ) from error
+    return manifest
+
+
+def inspect_checkpoint(folder: str | Path) -> Inspection:
+    """The manifest of `folder`, and each of its tensors hashed and counted again.
+
+    Raises:
+        UsageError: no such folder, no readable manifest, or unreadable weights.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise UsageError(
+            f"{str(folder)!r} is no folder. Name one that junkdna prune or junkdna quantize wrote."
+        )
+    manifest = _read_manifest(path)
+    expected: dict[str, dict[str, Any]] = manifest["tensors"]
+    found: dict[str, TensorCheck] = {}
+    for name, tensor in _tensors(path):
+        entry, zeros = expected.get(name), int((tensor == 0).sum())
+        if entry is None:
+            state = "unknown"
+        else:
+            state = (
+                "ok" if tensor_sha256(tensor) == entry["sha256"] and zeros == entry["zeros"] else "changed"
+            )
+        found[name] = TensorCheck(name, state, tensor.numel(), zeros, entry["zeros"] if entry else 0)
+    for name in expected.keys() - found.keys():
+        found[name] = TensorCheck(name, "missing", 0, 0, expected[name]["zeros"])
+    return Inspection(manifest, tuple(found[name] for name in sorted(found)))
+
+
+def forget_packing(model: nn.Module) -> None:
+    """Take the mark off a model unpacked from GGUF, whose weights are plain floats by now."""
+    config: Any = getattr(model, "config", None)
+    if getattr(model, "hf_quantizer", None) is None and not hasattr(config, "quantization_config"):
+        return
+    values: Any = model
+    values.is_quantized = False
+    values.hf_quantizer = None
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / MANIFEST
+    if not file.is_file():
+        raise UsageError(
+            f"{str(path)!r} has no {MANIFEST}, so it was not written by junkdna prune or quantize."
+        )
+    try:
+        manifest = json.loads(file.read_text())
+        well_formed = isinstance(manifest["tensors"], dict) and all(
+            isinstance(e["sha256"], str) and isinstance(e["zeros"], int) for e in manifest["tensors"].values()
+        )
+    except (ValueError, KeyError, TypeError):
+        well_formed = False
+    if not well_formed:
+        raise UsageError(f"{str(file)!r} is damaged: no list of tensors can be read from it.")
+    return dict(manifest)
+
+
+def _describe(folder: Path) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "sha256": tensor_sha256(tensor),
+            "shape": list(tensor.shape),
+            "numel": tensor.numel(),
+            "zeros": int((tensor == 0).sum()),
+        }
+        for name, tensor in _tensors(folder)
+    }
+
+
+def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Every stored tensor, one at a time."""
+    from safetensors import SafetensorError, safe_open
+
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UsageError(f"{str(folder)!r} holds no safetensors file.")
+    for file in files:
+        try:
+            with safe_open(str(file), framework="pt") as handle:
+                for name in handle.keys():  # noqa: SIM118  (not a dict)
+                    yield name, handle.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise UsageError(f"{str(file)!r} cannot be read: {error}.") from error

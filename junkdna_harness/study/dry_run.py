@@ -1,0 +1,132 @@
+"""`junkdna study --dry-run`: the plan, and what it would cost here and on models of 7 and 70 billion weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from junkdna_harness.study.estimate import (
+    DEFAULT_SEQLEN,
+    GPU_BYTES,
+    LLAMA_7B,
+    LLAMA_70B,
+    UTILISATION,
+    Cost,
+    Shape,
+    checks,
+    cost,
+    count_work,
+    measure_speed,
+)  # fmt: skip
+from junkdna_harness.study.plan import StudyPlan
+
+EXAMPLES = 500  # of the training data, to know how long they are
+
+
+def describe(plan: StudyPlan) -> list[str]:
+    """The plan in lines."""
+    from junkdna_harness.study.stages import sweep_plan
+
+    cells = sweep_plan(plan).cells
+    lines = [
+        f"model {plan.pretrained}; tasks {', '.join(plan.tasks)}"
+        + (f", {plan.limit:g} items a task" if plan.limit else ""),
+        f"sweep: {len(cells)} runs = dense, {', '.join(plan.methods)} at sparsity {plan.sparsity}"
+        + (f" and N:M {plan.patterns} (N kept)" if plan.patterns else "")
+        + (f", {plan.quantize}" if plan.quantize else ""),
+    ]
+    for job in plan.jobs():
+        at = f" at {job.level:g}" if job.level else ""
+        lines.append(
+            f"train: {job.method(plan.recovery_method)}{at}, seed {job.seed}: {plan.steps} steps of {plan.batch_size} examples "
+            f"of {plan.data}"
+        )
+    return lines
+
+
+def dry_run(plan: StudyPlan, say: Callable[[str], None]) -> list[Cost]:
+    """The costs, after printing plan and costs; the model is loaded and timed, nothing is written."""
+    for line in describe(plan):
+        say(line)
+    model, tokens, example = _measured(plan)
+    speed = measure_speed(model)
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", DEFAULT_SEQLEN)
+    work = count_work(plan, tokens, example, min(limit, DEFAULT_SEQLEN))
+    say("")
+    say(
+        f"measured on {speed.where}: {speed.forward * speed.parameters * 1e6:.3g} us a token forward, "
+        f"{speed.training * speed.parameters * 1e6:.3g} us in training ({speed.parameters / 1e6:.3g} M weights: "
+        f"{2 / speed.forward / 1e9:.3g} and {6 / speed.training / 1e9:.3g} GFLOP/s)"
+    )
+    say(
+        f"{work.runs} runs of {work.tokens_a_run:,} tokens; {sum(work.calibrated.values())} calibrations of "
+        f"{work.calibration_tokens:,}; {work.trainings} trainings of {work.training_tokens:,}"
+    )
+    costs = [cost(work, shape, speed) for shape in (shape_of(model, plan.pretrained), LLAMA_7B, LLAMA_70B)]
+    say("")
+    say(table(costs))
+    say(
+        f"A100: 80 GB at {UTILISATION:.0%} of 312 TFLOP/s; GPUs by memory. The formulas beside published figures:"
+    )
+    for check in checks():
+        say(
+            f"  {check.what}: ours {check.ours:,.3g} GPU hours, published {check.published:,.0f} ({check.source})"
+        )
+    return costs
+
+
+def table(costs: list[Cost]) -> str:
+    """The costs as text."""
+    rows = [("model", "PFLOP", "hours here", "A100 hours", "evaluate", "train all", "train LoRA")]
+    for one in costs:
+        rows.append(
+            (
+                one.shape.name, f"{sum(one.flops.values()) / 1e15:,.3g}", f"{one.hours_here:,.3g}", f"{one.gpu_hours:,.3g}",
+                _memory(one.evaluation_bytes), _memory(one.training_bytes), _memory(one.adapter_bytes),
+            )
+        )  # fmt: skip
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def shape_of(model: Any, name: str) -> Shape:
+    """The shape of a loaded model."""
+    from junkdna_harness.compress import find_blocks, find_targets
+
+    targets = find_targets(model)
+    blocks = len(find_blocks(model)[1])
+    first = tuple(target.shape for target in targets if target.block == 0)
+    return Shape(name, float(sum(p.numel() for p in model.parameters())), blocks, first)
+
+
+def _memory(size: float) -> str:
+    gpus = math.ceil(size / GPU_BYTES)
+    return f"{size / 1e9:,.3g} GB" + (f" ({gpus} GPUs)" if gpus > 1 else "")
+
+
+def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
+    """The loaded model, tokens of one evaluation (prompts counted once an option), tokens of a training example."""
+    from junkdna_harness.recover.data import load_data
+    from junkdna_harness.recover.schedule import longest, tokenize
+    from junkdna_harness.study.stages import sweep_plan
+    from junkdna_harness.sweep.machine import Machine
+    from junkdna_harness.sweep.session import load_model
+    from junkdna_harness.sweep.suite import build_suite, find_tasks
+    from junkdna_harness.sweep.suite import tokenize as tokenize_requests
+
+    grid = sweep_plan(plan)
+    manager, names = find_tasks(grid.settings, grid.models[0])
+    lm = load_model(grid.models[0], Machine())
+    suite = build_suite(lm, manager, names, grid.settings)
+    tokens = sum(
+        len(c) + len(a) for _, c, a in tokenize_requests(lm, suite.requests.get("loglikelihood", []))
+    )
+    example = 0.0
+    if plan.arms:
+        data = load_data(plan.data, 1.0, 0, plan.include_path)
+        rows = tokenize(data.examples[:EXAMPLES], lm.tokenizer, longest(lm.model, plan.max_length))
+        example = sum(len(row["input_ids"]) for row in rows) / len(rows)
+    return lm.model, tokens, example

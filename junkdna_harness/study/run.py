@@ -1,0 +1,180 @@
+"""`run_study`: sweep, train, evaluate, judge, report; whatever is finished in the folder is not done again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from difficulty.errors import UsageError
+from difficulty.files import write_atomic
+from junkdna_harness.study.plan import StudyPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from difficulty.fit import FitResult
+
+PLAN = "study.json"
+
+
+@dataclass
+class StudyOutcome:
+    """What a study came to: the fit with its verdicts, the report's path, what failed, seconds by stage."""
+
+    folder: Path
+    fit: FitResult
+    report: Path
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def run_study(
+    plan: StudyPlan,
+    output: str | Path,
+    engine: Any = None,
+    machine: Any = None,
+    say: Callable[[str], None] = print,
+    seed: int = 0,
+) -> StudyOutcome:
+    """Carry out `plan` in the folder `output`, going on where an earlier call was stopped.
+
+    Raises:
+        UsageError: the folder holds another study, or something in the plan cannot be used.
+    """
+    folder = Path(output)
+    claim(folder, plan)
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        say(f"== {name}")
+        yield
+        seconds[name] = time.perf_counter() - started
+        say(f"== {name}: {seconds[name]:.0f} s")
+
+    failed: dict[str, str] = {}
+    with stage("sweep"):
+        failed |= _sweep(plan, folder, engine, machine, say)
+    sources = [folder / "sweep"]
+    if plan.arms:
+        from junkdna_harness.study.stages import train_all
+
+        with stage("recovery"):
+            for job in train_all(plan, folder, say):
+                failed[job.folder(plan.recovery_method)] = (
+                    "training broke down; the last good weights were evaluated"
+                )
+        with stage("evaluation of what was recovered"):
+            failed |= _evaluate(plan, folder, machine, say)
+        sources.append(folder / "recovered")
+    with stage("verdicts and report"):
+        fit, report = _report(folder, sources, seed)
+    record = {
+        "plan": plan.to_dict(),
+        "seconds": {k: round(v, 1) for k, v in seconds.items()},
+        "failed": failed,
+    }
+    write_atomic(folder / "outcome.json", json.dumps(record, indent=1) + "\n")
+    return StudyOutcome(folder, fit, report, failed, seconds)
+
+
+def claim(folder: Path, plan: StudyPlan) -> None:
+    """Make `folder` the place of this study.
+
+    Raises:
+        UsageError: another study is there, or something else.
+    """
+    path = folder / PLAN
+    mine = plan.to_dict()
+    if path.is_file():
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(
+                f"{str(path)!r} is broken ({error}). Remove the folder, or give another one."
+            ) from error
+        if there != mine:
+            name = next((k for k in mine if there.get(k) != mine[k]), "plan")
+            raise UsageError(
+                f"{str(folder)!r} holds another study: its {name} is {json.dumps(there.get(name))}, not "
+                f"{json.dumps(mine.get(name))}. Give the same options to go on with it, or another --output."
+            )
+        return
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise UsageError(f"{str(folder)!r} exists and holds no study. Give another --output.")
+    write_atomic(path, json.dumps(mine, indent=1) + "\n")
+
+
+def _sweep(
+    plan: StudyPlan, folder: Path, engine: Any, machine: Any, say: Callable[[str], None]
+) -> dict[str, str]:
+    from junkdna_harness.study.stages import sweep_plan
+    from junkdna_harness.sweep.run import run_sweep
+
+    grid = sweep_plan(plan)
+    outcome = run_sweep(grid, folder / "sweep", machine, engine, listener=_Listener(grid, say))
+    return outcome.failed
+
+
+def _evaluate(plan: StudyPlan, folder: Path, machine: Any, say: Callable[[str], None]) -> dict[str, str]:
+    from junkdna_harness.study.stages import CheckpointEngine, recovered_plan
+    from junkdna_harness.sweep.run import run_sweep
+
+    grid = recovered_plan(plan, folder)
+    outcome = run_sweep(
+        grid, folder / "recovered", machine, CheckpointEngine(), listener=_Listener(grid, say)
+    )
+    return outcome.failed
+
+
+class _Listener:
+    """A line for each run."""
+
+    def __init__(self, plan: Any, say: Callable[[str], None]) -> None:
+        self.plan, self.say, self.done = plan, say, 0
+
+    def __call__(self, event: Any) -> None:
+        if event.kind == "finished":
+            self.done += 1
+            took = sum(event.result.manifest["seconds"].values())
+            self.say(f"[{self.done}/{len(self.plan.cells)}] {self.plan.run_id(event.cell)} ({took:.1f} s)")
+        elif event.kind == "failed":
+            self.say(f"{self.plan.run_id(event.cell)} FAILED: {event.error}")
+
+
+def _report(folder: Path, sources: list[Path], seed: int) -> tuple[FitResult, Path]:
+    from difficulty.fit_output import cells_csv, claims_csv, to_json
+    from junkdna_harness.report.build import build
+    from junkdna_harness.report.html import render
+
+    made = build(sources, seed=seed)
+    if not made.fits:
+        raise UsageError(
+            next((w for w in made.warnings if w.startswith("no verdicts")), "nothing could be judged.")
+        )
+    fit = made.fits[0]
+    write_atomic(folder / "fit.json", to_json(fit))
+    write_atomic(folder / "claims.csv", claims_csv(fit))
+    write_atomic(folder / "cells.csv", cells_csv(fit))
+    report = folder / "report.html"
+    write_atomic(report, render(made))
+    return fit, report
+
+
+def verdict_lines(fit: FitResult) -> list[str]:
+    """One line a claim: verdict, statement, estimate with interval, and what decided."""
+    from difficulty.verdicts import STATEMENTS
+
+    lines = []
+    for name, claim_ in fit.headline().items():
+        number = ""
+        if claim_.estimate is not None:
+            number = f" {claim_.estimate:.3g} [{claim_.ci_low:.3g}, {claim_.ci_high:.3g}] {claim_.unit};"
+        lines.append(f"{name} {claim_.verdict:<13}{STATEMENTS[name]}:{number} {claim_.reason}")
+    return lines

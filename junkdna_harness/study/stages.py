@@ -1,0 +1,180 @@
+"""The stages of a study, each resumable by itself: sweep, recover, evaluate what was recovered."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from difficulty.errors import UsageError
+from junkdna_harness.recover.spec import DENSE_TRANSFER
+from junkdna_harness.study.plan import Job, StudyPlan
+from junkdna_harness.sweep.engines import Tell, ready
+from junkdna_harness.sweep.engines.local import SMALL_MODEL_BYTES, _die_with, can_fork, run_cell
+from junkdna_harness.sweep.machine import Machine, available_cores
+from junkdna_harness.sweep.plan import Cell, Plan, build_plan
+from junkdna_harness.sweep.session import Session
+
+Say = Callable[[str], None]
+
+
+def sweep_plan(plan: StudyPlan) -> Plan:
+    """The grid of the study as a sweep."""
+    calibration = {"calibration": plan.calibration, "nsamples": plan.nsamples, "seqlen": plan.seqlen}
+    model = {
+        "pretrained": plan.pretrained,
+        **plan.model_args,
+        **{k: v for k, v in calibration.items() if v is not None},
+    }
+    return build_plan(
+        plan.tasks, [model], plan.methods, plan.sparsity, plan.patterns, plan.quantize, plan.replicates,
+        limit=plan.limit, num_fewshot=plan.num_fewshot, include_path=plan.include_path,
+    )  # fmt: skip
+
+
+def checkpoint(folder: Path, plan: StudyPlan, job: Job) -> Path:
+    """Where a training's result lies."""
+    return folder / "checkpoints" / job.folder(plan.recovery_method)
+
+
+def train_all(plan: StudyPlan, folder: Path, say: Say) -> list[Job]:
+    """The trainings that broke down (their last good weights are kept), after running those not yet finished.
+
+    Small models are trained several at a time, one a core.
+    """
+    waiting = [job for job in plan.jobs() if not (checkpoint(folder, plan, job) / "junkdna.json").is_file()]
+    workers = _workers(plan, len(waiting))
+    if workers > 1:
+        context = multiprocessing.get_context("fork" if can_fork() else "spawn")
+        threads = max(1, available_cores() // workers)
+        with ProcessPoolExecutor(
+            workers, context, initializer=_start, initargs=(threads, os.getpid())
+        ) as pool:
+            for future in as_completed([pool.submit(train_one, plan, folder, job) for job in waiting]):
+                say(future.result())
+    else:
+        for job in waiting:
+            say(train_one(plan, folder, job))
+    manifests = {job: _manifest(checkpoint(folder, plan, job)) for job in plan.jobs()}
+    return [job for job, manifest in manifests.items() if "NaN" in str(manifest["recovery"]["stopped"])]
+
+
+def train_one(plan: StudyPlan, folder: Path, job: Job) -> str:
+    """A line that says what one training did, after doing it."""
+    from junkdna_harness.compress import PruneSpec
+    from junkdna_harness.recover.run import recover
+
+    options = {"calibration": plan.calibration, "nsamples": plan.nsamples, "seqlen": plan.seqlen}
+    pruning = {
+        "method": plan.recovery_method,
+        "sparsity": job.level,
+        **{k: v for k, v in options.items() if v is not None},
+    }
+    spec = None if job.arm == DENSE_TRANSFER else PruneSpec.from_strings(pruning)
+    done = recover(plan.pretrained, checkpoint(folder, plan, job), plan.recover_spec(job), spec)
+    training = done.training
+    losses = (
+        "" if training.last_loss is None else f", loss {training.first_loss:.3g} -> {training.last_loss:.3g}"
+    )
+    stopped = f" ({training.stopped})" if training.stopped else ""
+    level = f" at {job.level:g}" if job.level else ""
+    return (
+        f"{job.method(plan.recovery_method)}{level}: {training.steps} steps, {training.tokens:,} tokens in "
+        f"{training.seconds:.0f} s{losses}{stopped}"
+    )
+
+
+def recovered_plan(plan: StudyPlan, folder: Path) -> Plan:
+    """The trained checkpoints as cells of a sweep over the original model, so that they share its items and its name."""
+    base = sweep_plan(plan)
+    cells = tuple(
+        Cell(
+            0, "prune", job.method(plan.recovery_method), job.level, None, None, job.replicate,
+            {"pretrained": str(checkpoint(folder, plan, job)), "method": "none"},
+        )
+        for job in plan.jobs()
+    )  # fmt: skip
+    return Plan(base.models, cells, base.settings)
+
+
+class CheckpointSession(Session):
+    """A session whose cells are checkpoints of the model's shape: their weights take the place of the model's."""
+
+    @contextmanager
+    def _compressed(self, cell: Cell) -> Iterator[dict[str, Any]]:
+        import torch
+        from safetensors.torch import load_file
+
+        folder = Path(str(cell.arguments["pretrained"]))
+        parameters = dict(self.lm.model.named_parameters())
+        kept = {name: p.detach().clone() for name, p in parameters.items()}
+        try:
+            with torch.no_grad():
+                for file in sorted(folder.glob("*.safetensors")):
+                    for name, value in load_file(file).items():
+                        parameters[name].copy_(value)
+            manifest = _manifest(folder)
+            yield {**manifest, "model": self.plan.model_name(cell), "replicate": cell.replicate}
+        finally:
+            with torch.no_grad():
+                for name, value in kept.items():
+                    parameters[name].copy_(value)
+
+
+class CheckpointEngine:
+    """Evaluates checkpoints one after another in this process."""
+
+    def run(self, plan: Plan, cells: Sequence[Cell], machine: Machine, scratch: Path, tell: Tell) -> None:
+        """Return when every checkpoint has been evaluated or has failed."""
+        from junkdna_harness.sweep.engines import Event
+
+        session = CheckpointSession(plan, 0, machine, scratch)
+        tell(ready(session, 0))
+        for cell in cells:
+            tell(Event("started", cell))
+            tell(run_cell(session, cell))
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    from junkdna_harness.recover.run import read_manifest
+
+    found = read_manifest(str(folder))
+    if "recovery" not in found:
+        raise UsageError(f"{str(folder)!r} is no finished recovery. Remove it and start the study again.")
+    return found
+
+
+def _workers(plan: StudyPlan, jobs: int) -> int:
+    """Trainings at a time: one a core for a small model on a CPU, else one."""
+    import torch
+
+    from junkdna_harness.arguments import resolve_pretrained
+
+    folder = Path(resolve_pretrained(plan.pretrained))
+    size = (
+        sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else sys.maxsize
+    )
+    if torch.cuda.is_available() or not 0 < size < SMALL_MODEL_BYTES:
+        return 1
+    return max(1, min(available_cores(), jobs))
+
+
+def _start(threads: int, parent: int) -> None:
+    """A worker's beginning: its share of the threads, and an end when its parent ends."""
+    import threading
+
+    import torch
+
+    torch.set_num_threads(threads)
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; None where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

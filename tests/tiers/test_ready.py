@@ -1,0 +1,223 @@
+"""Claims about the ready-made groups: their files, their items, and that tiers together are the original task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import yaml
+
+from difficulty.errors import UsageError
+from junkdna_harness.tiers import ready
+from junkdna_harness.tiers.config import packaged_tasks
+from junkdna_harness.tiers.views import trivia_rows
+from tests.tiers.conftest import BENCHMARKS, make_lm
+
+
+ROWS = 80  # of each file: real rows, and a test of seconds
+
+
+@pytest.fixture(scope="session")
+def small_data(benchmark_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first rows of every benchmark (MMLU: two subjects), in the same layout."""
+    target = tmp_path_factory.mktemp("rows")
+    for path in benchmark_data.glob("*/*.jsonl"):
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        if path.parent.name == "mmlu":
+            lines = [line for line in lines if json.loads(line)["subject"] in ("anatomy", "high_school_physics")]
+        (target / path.parent.name).mkdir(exist_ok=True)
+        (target / path.parent.name / path.name).write_text("\n".join(lines[:ROWS]) + "\n", encoding="utf-8")
+    return target
+
+
+@pytest.fixture
+def data(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("JUNKDNA_DATA", str(small_data))
+    return small_data
+
+
+@pytest.fixture
+def hub(benchmark_data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, list[dict[str, Any]]]], None]:
+    """Put rows in the place of the hub: what `load_dataset` returns to lm-eval's own task."""
+
+    def serve(splits: dict[str, list[dict[str, Any]]]) -> None:
+        served = datasets.DatasetDict({name: datasets.Dataset.from_list(rows) for name, rows in splits.items()})
+        monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: served)
+
+    return serve
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")]
+
+
+def test_the_files_are_those_that_the_table_gives():
+    on_disk = {path.name: path.read_text(encoding="utf-8") for path in BENCHMARKS.glob("*.yaml")}
+    assert on_disk == ready.files(), "run: python -m junkdna_harness.tiers.ready task_configs/benchmarks"
+
+
+def test_every_tier_says_its_axis_family_number_and_chance():
+    for name, text in ready.files().items():
+        loaded = yaml.load(text.replace("!function", ""), Loader=yaml.SafeLoader)
+        if "group" in loaded:
+            assert name == f"{loaded['group']}.yaml"
+            continue
+        assert set(loaded["metadata"]) >= {"axis", "family", "tier", "n_tiers", "chance", "version"}
+        assert loaded["task"].endswith(f"_t{loaded['metadata']['tier']}")
+        assert "/" not in str(loaded.get("scores", ""))
+
+
+ORIGINALS = [
+    # group of tiers, lm-eval's file, the rows that both get
+    ("difficulty_tiers_arc", ["arc/arc_easy.yaml", "arc/arc_challenge.yaml"], ["arc_easy/test", "arc_challenge/test"]),
+    ("difficulty_tiers_hellaswag_answer_length", ["hellaswag/hellaswag.yaml"], ["hellaswag/validation"]),
+    ("difficulty_tiers_nq_open_answer_length", ["nq_open/nq_open.yaml"], ["nq_open_closed_book/validation"]),
+    ("difficulty_tiers_triviaqa_answer_length", ["triviaqa/default.yaml"], ["triviaqa_closed_book/test"]),
+    ("difficulty_tiers_gsm8k_steps", ["gsm8k/gsm8k.yaml"], ["gsm8k/test"]),
+    ("difficulty_tiers_gsm8k_answer_length", ["gsm8k/gsm8k.yaml"], ["gsm8k/test"]),
+]
+
+
+@pytest.mark.parametrize(("group", "originals", "sources"), ORIGINALS, ids=[o[0][17:] for o in ORIGINALS])
+def test_the_tiers_together_ask_and_score_exactly_what_the_task_does(data, hub, evaluate, group, originals, sources, tmp_path):
+    """Same prompts (few-shot examples too), same answers, same scores as lm-eval's own task on the same rows."""
+    tiers_lm, whole_lm = make_lm(), make_lm()
+    tiers = evaluate([group], BENCHMARKS, tiers_lm)
+    scores: dict[str, float] = {}
+    items = 0
+    for original, source in zip(originals, sources, strict=True):
+        rows = rows_of(data / f"{source}.jsonl")
+        rows = trivia_rows(rows) if "trivia" in source else rows
+        # without a train split, few-shot examples come from the evaluated rows, as in the tiers
+        hub({name: rows for name in ("train", "validation", "test")})
+        text = f"include: {packaged_tasks() / original}\ntask: whole\n"
+        text += "fewshot_split: test\n" if "gsm8k" in original else ""
+        (tmp_path / "whole.yaml").write_text(text)
+        whole = evaluate(["whole"], tmp_path, whole_lm)
+        n = whole["n-samples"]["whole"]["effective"]
+        for key, value in whole["results"]["whole"].items():
+            if isinstance(value, float):
+                scores[key] = scores.get(key, 0.0) + n * value
+        items += n
+    assert sorted(map(str, tiers_lm.seen)) == sorted(map(str, whole_lm.seen))
+    for key, total in scores.items():
+        ours = sum(tiers["results"][task][key] * n["effective"] for task, n in tiers["n-samples"].items())
+        assert ours == pytest.approx(total, abs=1e-9), key
+    assert sum(n["effective"] for n in tiers["n-samples"].values()) == items
+    assert any(key.partition(",")[0] in ("acc", "exact_match") for key in scores)
+
+
+def test_mmlu_is_asked_as_lm_evals_own_subjects(data, hub, evaluate, tmp_path):
+    rows = rows_of(data / "mmlu" / "test.jsonl")
+    ours = make_lm()
+    evaluate(["difficulty_tiers_mmlu_options_t3"], BENCHMARKS, ours)
+    theirs = make_lm()
+    for subject in ("anatomy", "high_school_physics"):
+        mine = [row for row in rows if row["subject"] == subject]
+        hub({"test": mine, "dev": mine})
+        text = f"include: {packaged_tasks() / 'mmlu' / 'default' / f'mmlu_{subject}.yaml'}\ntask: whole\n"
+        (tmp_path / "whole.yaml").write_text(text)
+        evaluate(["whole"], tmp_path, theirs)
+    assert len(theirs.seen) > 150 and set(theirs.seen) <= set(ours.seen)
+
+
+def test_fewer_options_keep_the_question_the_gold_and_a_part_of_the_distractors(data):
+    tasks = _load("difficulty_tiers_arc_easy_options")
+    docs = [list(task.eval_docs) for task in tasks.values()]
+    assert len({len(each) for each in docs}) == 1
+    for two, three, four in zip(*docs, strict=True):
+        assert two["question"] == three["question"] == four["question"]
+        assert [len(d["choices"]["text"]) for d in (two, three, four)] == [2, 3, 4]
+        assert set(two["choices"]["text"]) <= set(three["choices"]["text"]) <= set(four["choices"]["text"])
+        for doc in (two, three, four):
+            assert doc["answerKey"] in doc["choices"]["label"]
+
+
+def test_more_passages_hold_the_fewer_and_only_one_has_the_answer(data):
+    tasks = list(_load("difficulty_tiers_nq_open_context_first").values())
+    for one, two, four, eight in zip(*(list(task.eval_docs)[:50] for task in tasks), strict=True):
+        parts = [doc["passages"].split("\n\n") for doc in (one, two, four, eight)]
+        assert [len(part) for part in parts] == [1, 2, 4, 8]
+        assert parts[0][0] == parts[1][0] == parts[3][0]  # gold first
+        assert set(parts[1]) <= set(parts[2]) <= set(parts[3])
+
+
+def test_shots_differ_in_nothing_but_the_examples(data, evaluate):
+    lms = {}
+    for number, shots in enumerate((5, 3, 1, 0), start=1):
+        lm = make_lm()
+        evaluate([f"difficulty_tiers_arc_easy_shots_t{number}"], BENCHMARKS, lm, limit=8)
+        lms[shots] = lm.seen
+    for shots, seen in lms.items():
+        for (context, option), (bare, same) in zip(seen, lms[0], strict=True):
+            assert context.endswith(bare) and option == same
+            assert context.count("Question: ") == shots + 1
+            assert bare not in context.removesuffix(bare)
+
+
+def test_open_book_is_the_closed_question_with_passages_before_it(data):
+    for group in ("nq_open_book", "triviaqa_book"):
+        book, closed = _load(f"difficulty_tiers_{group}").values()
+        for with_passages, without in zip(list(book.eval_docs)[:40], list(closed.eval_docs)[:40], strict=True):
+            prompt, bare = book.doc_to_text(with_passages), closed.doc_to_text(without)
+            assert prompt == f"{with_passages['passages']}\n\n{bare}"
+            assert book.doc_to_target(with_passages) == closed.doc_to_target(without)
+
+
+def test_containment_never_counts_an_empty_answer(data):
+    task = _load("difficulty_tiers_triviaqa_book")["difficulty_tiers_triviaqa_book_t2"]
+    doc = {"answer": {"aliases": ["Mark Twain"]}}
+    assert task.process_results(doc, [""]) == {"exact_match": 0.0, "contains": 0.0}
+    assert task.process_results(doc, ["It was Mark Twain, I think"]) == {"exact_match": 0.0, "contains": 1.0}
+    assert task.process_results(doc, ["mark twain."]) == {"exact_match": 1.0, "contains": 1.0}
+    assert task.process_results(doc, ["Mark Twainson"]) == {"exact_match": 0.0, "contains": 0.0}
+
+
+def test_families_pair_an_easier_with_a_harder_task(data, evaluate):
+    results = evaluate(["difficulty_tiers_families"], BENCHMARKS, limit=5)
+    assert len(results["n-samples"]) == 10
+    tiers = {name: config["metadata"]["tier"] for name, config in results["configs"].items()}
+    assert sorted(tiers.values()) == [1] * 5 + [2] * 5
+    cola = results["results"]["difficulty_tiers_families_sentence_t2"]
+    assert {"acc,none", "mcc,none"} <= set(cola)
+
+
+def test_a_user_adds_a_task_with_one_line(data, evaluate, tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "group: my_families\ntask:\n  - difficulty_tiers_families_sentence\n"
+        "  - {task: difficulty_tiers_arc_t1, metadata: {axis: human_llm_gap, family: science, tier: 1, chance: 0.25}}\n"
+    )
+    for path in BENCHMARKS.glob("*.yaml"):
+        (tmp_path / path.name).write_text(path.read_text())
+    results = evaluate(["my_families"], tmp_path, limit=3)
+    assert results["configs"]["difficulty_tiers_arc_t1"]["metadata"]["family"] == "science"
+
+
+def test_data_dir_of_the_metadata_wins_and_a_missing_file_is_named(data, monkeypatch, tmp_path, evaluate):
+    monkeypatch.setenv("JUNKDNA_DATA", str(tmp_path / "nothing"))
+    results = evaluate(["difficulty_tiers_arc"], BENCHMARKS, limit=2, metadata={"data_dir": str(data)})
+    assert len(results["n-samples"]) == 2
+    with pytest.raises(UsageError, match="does not exist. Set data_dir or JUNKDNA_DATA"):
+        evaluate(["difficulty_tiers_arc"], BENCHMARKS)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(UsageError, match="has no 'arc_easy/test.jsonl' or 'arc_easy/validation.jsonl'"):
+        evaluate(["difficulty_tiers_arc"], BENCHMARKS)
+
+
+def test_a_damaged_row_is_named(tmp_path, monkeypatch, evaluate):
+    (tmp_path / "arc_easy").mkdir()
+    (tmp_path / "arc_easy" / "test.jsonl").write_text('{"id": "a"}\n{"id": \n')
+    monkeypatch.setenv("JUNKDNA_DATA", str(tmp_path))
+    with pytest.raises(UsageError, match="line 2 of .* is no JSON object"):
+        evaluate(["difficulty_tiers_arc"], BENCHMARKS)
+
+
+def _load(group: str) -> dict[str, Any]:
+    from lm_eval.tasks import TaskManager
+
+    loaded = TaskManager(include_path=str(BENCHMARKS), include_defaults=False).load([group])
+    return {name: task for name, task in loaded["tasks"].items()}
