@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from junkdna_harness.gate import Limits, RunItems, TaskItems, check
-from junkdna_harness.gate.rule import Scope
+from junkdna_harness.gate.rule import By
 
 FAMILIES, TIERS, ITEMS = 6, (1, 2, 3, 4), 250
 DENSE = {1: 0.97, 2: 0.94, 3: 0.90, 4: 0.85}
@@ -31,7 +31,9 @@ def suite(right: dict[tuple[int, int], np.ndarray]) -> RunItems:
     for (family, tier), values in right.items():
         ids = IDS[(family, tier)]
         name = f"family{family}_t{tier}"
-        tasks[name] = TaskItems(name, f"family{family}", "size", tier, "acc", 0.0, ids, values.astype(float), ids)
+        tasks[name] = TaskItems(
+            name, f"family{family}", "size", tier, "acc", 0.0, ids, values.astype(float), ids
+        )
     return RunItems("simulated", {"model": "simulated", "method": "dense"}, tasks)
 
 
@@ -59,7 +61,7 @@ def everywhere(loss: float) -> dict[tuple[int, int], float]:
 NULL, EXACTLY, FIVE = everywhere(0.0), everywhere(0.02), everywhere(0.05)
 ONE_FAMILY = {(0, t): 0.05 for t in TIERS}
 HARDEST = {(f, 4): 0.05 for f in range(FAMILIES)}
-SCENARIOS: list[tuple[str, dict[tuple[int, int], float], Scope, tuple[float, ...]]] = [
+SCENARIOS: list[tuple[str, dict[tuple[int, int], float], By, tuple[float, ...]]] = [
     ("none (null)", NULL, "tier", (0.0, 0.005, 0.01, 0.02, 0.05)),
     ("none (null)", NULL, "family", (0.01, 0.02, 0.05)),
     ("none (null)", NULL, "overall", (0.05,)),
@@ -90,14 +92,18 @@ def main() -> None:
     for name, loss, by, noises in SCENARIOS:
         for noise in noises:
             rng = np.random.default_rng(20240708)
-            seen = Counter(check(*pair(rng, loss, noise), Limits(max_drop=0.02, by=by)).verdict for _ in range(options.n))
-            shares = " | ".join(f"{100 * seen[v] / options.n:.1f} %" for v in ("pass", "fail", "inconclusive"))
+            seen = Counter(
+                check(*pair(rng, loss, noise), Limits(max_drop=0.02, by=by)).verdict for _ in range(options.n)
+            )
+            shares = " | ".join(
+                f"{100 * seen[v] / options.n:.1f} %" for v in ("pass", "fail", "inconclusive")
+            )
             lines.append(f"| {name} | {by} | {100 * noise:g} % | {shares} |")
             print(lines[-1], flush=True)
     lines += [
         "",
         f"`python benchmarks/gate.py --n {options.n}`, {time.time() - start:.0f} s on one core. A pass asks for evidence in "
-        "each comparison (31 by tier, 7 by family), so 250 items a tier cannot pass a model that flips one item in a "
+        "each comparison (35 by tier, 11 by family), so 250 items a tier cannot pass a model that flips one item in a "
         "hundred by noise alone: give more items, a wider limit, or judge `--by family`.",
     ]
     options.out.write_text("\n".join(lines) + "\n")

@@ -61,7 +61,9 @@ def context_length(item: Item) -> int:
 def option_count(item: Item) -> int:
     """Number of options."""
     if not item.options:
-        raise UsageError("option_count needs a multiple-choice task, and these items have no options. Choose another rule.")
+        raise UsageError(
+            "option_count needs a multiple-choice task, and these items have no options. Choose another rule."
+        )
     return len(item.options)
 
 

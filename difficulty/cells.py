@@ -38,7 +38,9 @@ def cell_table(context: Context) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _cell_rows(context: Context, i: int, fits: dict[tuple[int, int], tuple[float, float, float]]) -> list[dict[str, Any]]:
+def _cell_rows(
+    context: Context, i: int, fits: dict[tuple[int, int], tuple[float, float, float]]
+) -> list[dict[str, Any]]:
     draws, confidence = context.draws, context.rules.confidence
     cell = draws.cells[i]
     n = cell.n_clusters

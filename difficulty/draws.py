@@ -113,7 +113,8 @@ def draw(panel: Panel, found: list[Condition], n_resamples: int, rng: np.random.
     scores, margins = _over_replicates(score, margin, found, n_resamples, rng)
     families = {cell.family for cell in cells}
     whole = {
-        name: not any(np.isnan(panel.margin[cell.rows]).any() for cell in cells if cell.family == name) for name in families
+        name: not any(np.isnan(panel.margin[cell.rows]).any() for cell in cells if cell.family == name)
+        for name in families
     }
     from_margin = tuple(whole[cell.family] for cell in cells)
     return Draws(cells, tuple(found), scores, _latent(cells, scores, margins, from_margin), from_margin)
@@ -136,7 +137,9 @@ def _over_replicates(
     return scores, margins
 
 
-def _latent(cells: tuple[Cell, ...], scores: Floats, margins: Floats, from_margin: tuple[bool, ...]) -> Floats:
+def _latent(
+    cells: tuple[Cell, ...], scores: Floats, margins: Floats, from_margin: tuple[bool, ...]
+) -> Floats:
     chance = np.array([cell.chance for cell in cells])[:, None]
     sizes = np.array([float(cell.n_items) for cell in cells])[:, None]
     chosen = np.array(from_margin)[:, None]

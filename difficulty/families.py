@@ -42,8 +42,12 @@ HUMAN: dict[str, HumanScore] = {
     "stsb": HumanScore(0.927, "Pearson correlation", GLUE),
     "qnli": HumanScore(0.912, "accuracy", GLUE),
     "rte": HumanScore(0.936, "accuracy", GLUE),
-    "winogrande": HumanScore(0.94, "accuracy", "Sakaguchi et al. 2019, WinoGrande (arXiv 1907.10641), abstract"),
-    "commonsense_qa": HumanScore(0.89, "accuracy", "Talmor et al. 2019, CommonsenseQA (arXiv 1811.00937), abstract"),
+    "winogrande": HumanScore(
+        0.94, "accuracy", "Sakaguchi et al. 2019, WinoGrande (arXiv 1907.10641), abstract"
+    ),
+    "commonsense_qa": HumanScore(
+        0.89, "accuracy", "Talmor et al. 2019, CommonsenseQA (arXiv 1811.00937), abstract"
+    ),
     "mawps": HumanScore(None, "accuracy", NONE),
     "svamp": HumanScore(None, "accuracy", NONE),
 }
@@ -68,10 +72,14 @@ def human_llm_gap(task: str, model_score: float) -> float:
     Reference: Yin et al., Junk DNA Hypothesis (ICML 2024): the gap normalised by human performance.
     """
     if task not in HUMAN:
-        raise UsageError(f"there is no human score of {task!r}; there are {', '.join(HUMAN)}.{did_you_mean(task, HUMAN)}")
+        raise UsageError(
+            f"there is no human score of {task!r}; there are {', '.join(HUMAN)}.{did_you_mean(task, HUMAN)}"
+        )
     human = HUMAN[task].score
     if human is None:
-        raise UsageError(f"{task!r} has no published human score here. Call normalized_gap with a score of your own.")
+        raise UsageError(
+            f"{task!r} has no published human score here. Call normalized_gap with a score of your own."
+        )
     return normalized_gap(human, model_score)
 
 

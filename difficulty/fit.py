@@ -94,7 +94,9 @@ def fit(
     rules = rules or Rules()
     wanted = _wanted(claims)
     if n_resamples < 100:
-        raise UsageError(f"n-resamples={n_resamples} is too few for intervals. Use 100 or more, 2000 by default.")
+        raise UsageError(
+            f"n-resamples={n_resamples} is too few for intervals. Use 100 or more, 2000 by default."
+        )
     warnings: list[str] = []
     if isinstance(table, Runs):
         runs = table.runs if runs is None else runs
@@ -162,7 +164,9 @@ def _some_families(table: pd.DataFrame, families: Iterable[str] | None) -> pd.Da
     names = list(families)
     for name in names:
         if name not in present:
-            raise UsageError(f"there is no family {name!r}.{did_you_mean(name, present)} Families: {', '.join(present)}.")
+            raise UsageError(
+                f"there is no family {name!r}.{did_you_mean(name, present)} Families: {', '.join(present)}."
+            )
     return table[table["family"].isin(names)]
 
 
@@ -200,7 +204,9 @@ def _judgeable(context: Context, wanted: tuple[str, ...]) -> None:
         )
 
 
-def _judge(context: Context, wanted: tuple[str, ...], n_shuffles: int, rng: np.random.Generator) -> list[Claim]:
+def _judge(
+    context: Context, wanted: tuple[str, ...], n_shuffles: int, rng: np.random.Generator
+) -> list[Claim]:
     judged: list[Claim] = []
     for series in context.series:
         several = len(series.at) > 1
@@ -257,7 +263,9 @@ def _remarks(context: Context, known: Mapping[str, float]) -> list[str]:
             f"the tiers of {family!r} seem to be cut from the scores of the very dense run that is judged: P2, P3 and P5 are "
             "not judged on them (regression to the mean)."
         )
-    dense_axes = sorted({c.family for c in context.draws.cells if c.axis.startswith("dense_")} - context.self_cut)
+    dense_axes = sorted(
+        {c.family for c in context.draws.cells if c.axis.startswith("dense_")} - context.self_cut
+    )
     if dense_axes:
         remarks.append(
             f"the tiers of {', '.join(dense_axes)} come from a dense model's scores: unless they were cross-fitted or come from "
@@ -271,5 +279,3 @@ def _remarks(context: Context, known: Mapping[str, float]) -> list[str]:
             "1 for the mask for pruning."
         )
     return remarks
-
-

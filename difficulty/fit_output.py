@@ -15,7 +15,9 @@ from difficulty.table import safe_csv
 from difficulty.verdicts import STATEMENTS, Claim
 
 SCHEMA = 1
-_DIGITS = 10  # significant digits written: enough for any use, and the same on machines that round sums differently
+_DIGITS = (
+    10  # significant digits written: enough for any use, and the same on machines that round sums differently
+)
 
 
 def to_json(result: FitResult) -> str:
@@ -109,7 +111,9 @@ def _plural(n: int, one: str, many: str) -> str:
 
 def _runs(cells: pd.DataFrame) -> str:
     levels = cells[cells["kind"] != "dense"][["method", "kind", "level", "bits"]].drop_duplicates()
-    each = [f"{len(rows)} {_plural(len(rows), 'level', 'levels')} of {m}" for m, rows in levels.groupby("method")]
+    each = [
+        f"{len(rows)} {_plural(len(rows), 'level', 'levels')} of {m}" for m, rows in levels.groupby("method")
+    ]
     return " and ".join([", ".join(each[:-1]), each[-1]] if len(each) > 1 else each)
 
 
@@ -118,9 +122,14 @@ def _outcome(claim: Claim) -> str:
     if claim.estimate is None:
         return f"{name}: {claim.reason}"
     return (
-        f"{name}: {claim.estimate:.3f} {claim.unit} [{claim.ci_low:.3f}, {claim.ci_high:.3f}], p = {p_text(claim.p)}, "
+        f"{name}: {claim.estimate:.3f} {claim.unit} [{claim.ci_low:.3f}, {claim.ci_high:.3f}], {_p_words(claim.p)}, "
         f"{claim.n_items:,} items in {claim.n_clusters:,} clusters."
     )
+
+
+def _p_words(p: float | None) -> str:
+    text = p_text(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def p_text(p: float | None) -> str:

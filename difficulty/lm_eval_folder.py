@@ -244,10 +244,12 @@ def _n_symbols(metadata: Mapping[str, Any], doc: Mapping[str, Any], sample: Row)
 def _scalar(value: object) -> float | None:
     """A metric's value for one item as a number; None for metrics that are made of parts (word perplexity, F1 of a set)."""
     if isinstance(value, str):
+        if value in ("True", "False"):
+            return float(value == "True")
         try:
             value = float(value)
         except ValueError:
-            return {"True": 1.0, "False": 0.0}.get(value)
-    if isinstance(value, (bool, int, float)) and (math.isfinite(value) or math.isnan(value)):
+            return None
+    if isinstance(value, (bool, int, float)) and not math.isinf(value):
         return float(value)
     return None

@@ -105,17 +105,28 @@ def _result_part(path: Path, warnings: list[str]) -> Part:
 def _read_store(store: Path) -> list[Part]:
     """The finished runs of a sweep: samples/*.parquet with runs.parquet or runs/*.json beside them."""
     runs = _store_runs(store)
+    finished = None if runs is None else set(runs["run"].astype(str))
     parts = []
     for path in sorted((store / "samples").glob("*.parquet")):
-        parts.extend(_split(read_table(path), runs, str(path)))
+        table = read_table(path)
+        if finished is not None:
+            table = table[
+                table["run"].isin(finished)
+            ]  # the manifest is written last: without it, a run was cut off
+        parts.extend(_split(table, runs, str(path)))
+    if not parts:
+        raise UsageError(
+            f"the sweep in {str(store)!r} has no finished run yet. Run it again: it goes on where it stopped."
+        )
     return parts
 
 
 def _store_runs(store: Path) -> pd.DataFrame | None:
     listed = sorted((store / "runs").glob("*.json"))
     try:
-        if listed:
-            return pd.DataFrame([json.loads(p.read_text(encoding="utf-8")) for p in listed])
+        if (store / "runs").is_dir():
+            columns = None if listed else ["run"]
+            return pd.DataFrame([json.loads(p.read_text(encoding="utf-8")) for p in listed], columns=columns)
         if (store / "runs.parquet").is_file():
             return pd.read_parquet(store / "runs.parquet")
     except (ValueError, OSError) as error:

@@ -127,8 +127,14 @@ def order(
         n = fewest_clusters(draws, cells), sample_size(draws, list(cells))
         levels.append(
             Level(
-                severity, k, cells, moved, "" if moved else "the mean loss is not shown to be above 0",
-                float(losses[number, 0]), envelope(slope, *n, rules), sized(score_slope, *n, rules),
+                severity,
+                k,
+                cells,
+                moved,
+                "" if moved else "the mean loss is not shown to be above 0",
+                float(losses[number, 0]),
+                envelope(slope, *n, rules),
+                sized(score_slope, *n, rules),
             )  # fmt: skip
         )
         if moved:
@@ -161,5 +167,9 @@ def envelope(draws: Floats, fewest: int, size: tuple[int, int], rules: Rules) ->
     """One estimate for all links (first axis of `draws`): the first one's value, the widest interval, the largest p."""
     found = [sized(link, fewest, size, rules) for link in draws]
     return Estimate(
-        found[0].estimate, min(e.ci_low for e in found), max(e.ci_high for e in found), max(e.p for e in found), *size
+        found[0].estimate,
+        min(e.ci_low for e in found),
+        max(e.ci_high for e in found),
+        max(e.p for e in found),
+        *size,
     )

@@ -78,7 +78,9 @@ def _one_model(table: pd.DataFrame, model: str | None, baseline: str | None) -> 
     models = [str(name) for name in table["model"].unique()]
     if model is not None:
         if model not in models:
-            raise UsageError(f"there is no model {model!r}.{did_you_mean(model, models)} Models: {some(models)}.")
+            raise UsageError(
+                f"there is no model {model!r}.{did_you_mean(model, models)} Models: {some(models)}."
+            )
         return table[table["model"] == model], model
     if len(models) == 1:
         return table, models[0]
@@ -235,8 +237,12 @@ def _common_items(
             f"{_named(items[absent[:, column]])}. Evaluate the same items in every run, or pass --allow-missing."
         )
     if not len(keep):
-        raise UsageError("no item is in every run, so that nothing can be compared. Evaluate the same items in every run.")
-    return keep, (f"{dropped} of {len(items)} items are not in every run and are left out: {_named(items[absent.any(axis=1)])}.",)
+        raise UsageError(
+            "no item is in every run, so that nothing can be compared. Evaluate the same items in every run."
+        )
+    return keep, (
+        f"{dropped} of {len(items)} items are not in every run and are left out: {_named(items[absent.any(axis=1)])}.",
+    )
 
 
 def _consistent(judged: pd.DataFrame, items: pd.DataFrame) -> None:

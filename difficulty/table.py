@@ -245,9 +245,13 @@ def safe_csv(table: pd.DataFrame) -> str:
     out = table.copy(deep=False)
     for name in out.columns:
         if name == OPTION_LOGLIK:
-            out[name] = [None if v is None or np.ndim(v) == 0 else json.dumps([float(x) for x in v]) for v in out[name]]
+            out[name] = [
+                None if v is None or np.ndim(v) == 0 else json.dumps([float(x) for x in v]) for v in out[name]
+            ]
         elif not pd.api.types.is_numeric_dtype(out[name]):
-            out[name] = [f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA_STARTS) else v for v in out[name]]
+            out[name] = [
+                f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA_STARTS) else v for v in out[name]
+            ]
     return str(out.to_csv(index=False))
 
 

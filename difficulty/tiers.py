@@ -132,9 +132,7 @@ def _complete(table: Mapping[str, Score | None]) -> dict[str, Score]:
     return values
 
 
-def _by_quantile(
-    numbers: Mapping[str, float], bins: int, min_items: int, harder: Harder
-) -> TierAssignment:
+def _by_quantile(numbers: Mapping[str, float], bins: int, min_items: int, harder: Harder) -> TierAssignment:
     if bins < 2:
         raise UsageError(f"{bins} bins make no tiers. Give 2 or more.")
     sign = 1.0 if harder == "high" else -1.0
@@ -143,7 +141,11 @@ def _by_quantile(
     starts = _quantile_starts(counts, bins)
     if starts is None or min(_sizes(counts, starts)) < min_items:
         best = largest_bins(signed, min_items)
-        why = "equal scores stay together" if starts is None else f"the smallest would have {min(_sizes(counts, starts))}"
+        why = (
+            "equal scores stay together"
+            if starts is None
+            else f"the smallest would have {min(_sizes(counts, starts))}"
+        )
         advice = (
             f"The largest number of tiers that works is {best}."
             if best > 1
@@ -160,7 +162,9 @@ def _at_cuts(
     numbers: Mapping[str, float], cuts: Sequence[float], min_items: int, harder: Harder
 ) -> TierAssignment:
     if not cuts or any(b <= a for a, b in zip(cuts, cuts[1:], strict=False)):
-        raise UsageError(f"the cuts {list(cuts)} do not rise. Give one or more scores in rising order, e.g. 3,5.")
+        raise UsageError(
+            f"the cuts {list(cuts)} do not rise. Give one or more scores in rising order, e.g. 3,5."
+        )
     sign = 1.0 if harder == "high" else -1.0
     # for "low" tier 2 begins at the highest cut, going down
     ladder = [sign * cut for cut in (cuts if harder == "high" else reversed(cuts))]
@@ -174,7 +178,9 @@ def _at_cuts(
     return assignment
 
 
-def _assemble(numbers: Mapping[str, float], ladder: Sequence[float], sign: float, harder: Harder) -> TierAssignment:
+def _assemble(
+    numbers: Mapping[str, float], ladder: Sequence[float], sign: float, harder: Harder
+) -> TierAssignment:
     """Tiers from the signed scores at which tier 2, 3, ... begin."""
     tier_of = {item: 1 + _steps_up(sign * score, ladder) for item, score in numbers.items()}
     tiers = []

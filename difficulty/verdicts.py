@@ -45,7 +45,9 @@ class Rules:
         for name, value in self.__dict__.items():
             top = 10.0 if name in ("delta_tier", "delta_latent") else 1.0
             if not 0 < value < top:
-                raise UsageError(f"{name.replace('_', '-')}={value} is not between 0 and {top:g}. The default is {getattr(type(self), name)}.")
+                raise UsageError(
+                    f"{name.replace('_', '-')}={value} is not between 0 and {top:g}. The default is {getattr(type(self), name)}."
+                )
 
     @property
     def confidence(self) -> float:
@@ -84,6 +86,7 @@ class Evidence:
 
     `latent` decides; `observed` is the same on the score's own scale, where the claim has both. `blocked`: why the
     evidence must not be used. `against`: a sentence if something contradicts the claim although the numbers support it.
+    `remark`: what a reader must know beside the verdict.
     """
 
     claim: str
@@ -94,6 +97,7 @@ class Evidence:
     observed: Estimate | None = None
     blocked: str = ""
     against: str = ""
+    remark: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -103,7 +107,9 @@ class Evidence:
         return max(found) if found else float("nan")
 
 
-def judge(evidence: Evidence, p_holm: float, rules: Rules, delta: float, observed_unit: str, rule: str) -> Claim:
+def judge(
+    evidence: Evidence, p_holm: float, rules: Rules, delta: float, observed_unit: str, rule: str
+) -> Claim:
     """The verdict on a claim "the effect is above 0", with `delta` the smallest effect that matters.
 
     supported: p_holm < alpha, both intervals above 0, the latent one not wholly below delta, nothing against.
@@ -111,37 +117,52 @@ def judge(evidence: Evidence, p_holm: float, rules: Rules, delta: float, observe
     """
     latent, observed = evidence.latent, evidence.observed
     if evidence.blocked or latent is None:
-        return claim_of(evidence, None, "inconclusive", rule, evidence.blocked or "there is nothing to judge it by.")
+        return claim_of(
+            evidence, None, "inconclusive", rule, evidence.blocked or "there is nothing to judge it by."
+        )
     details = dict(evidence.details)
     if observed is not None:
         details["observed"] = {**as_dict(observed), "unit": observed_unit}
     evidence = Evidence(**{**evidence.__dict__, "details": details})
     if latent.ci_high < delta:
         how = "the opposite holds" if latent.ci_high < 0 else f"an effect of {delta:g} is excluded"
-        seen = ""
-        if observed is not None and observed.ci_low > 0:
+        seen = " What is left is above 0, but too small to matter by the rule." if latent.ci_low > 0 else ""
+        if observed is not None and observed.ci_low > 0 and not seen:
             seen = (
                 " The pattern is seen on the score's own scale, but only because harder tiers start nearer to the point "
                 "where answers turn wrong."
             )
         return claim_of(evidence, p_holm, "refuted", rule, f"on the latent scale {how}.{seen}")
     if latent.ci_low <= 0:
-        return claim_of(evidence, p_holm, "inconclusive", rule, "the latent interval holds both 0 and effects that matter.")
+        return claim_of(
+            evidence,
+            p_holm,
+            "inconclusive",
+            rule,
+            "the latent interval holds both 0 and effects that matter.",
+        )
     if observed is not None and observed.ci_low <= 0:
         return claim_of(
-            evidence, p_holm, "inconclusive", rule, "it holds on the latent scale, but is not shown on the score's own."
+            evidence,
+            p_holm,
+            "inconclusive",
+            rule,
+            "it holds on the latent scale, but is not shown on the score's own.",
         )
     if evidence.against:
         return claim_of(evidence, p_holm, "inconclusive", rule, evidence.against)
     if not p_holm < rules.alpha:
-        return claim_of(evidence, p_holm, "inconclusive", rule, "it does not survive the correction for several families.")
+        return claim_of(
+            evidence, p_holm, "inconclusive", rule, "it does not survive the correction for several families."
+        )
     both = "on both scales" if observed is not None else "above 0"
     return claim_of(evidence, p_holm, "supported", rule, f"the effect is shown {both}.")
 
 
 def claim_of(evidence: Evidence, p_holm: float | None, verdict: Verdict, rule: str, reason: str) -> Claim:
-    """The claim with its main estimate filled in."""
-    main = evidence.latent
+    """The claim with its main estimate filled in; blocked evidence shows none, as it must not be used."""
+    main = None if evidence.blocked else evidence.latent
+    reason = f"{reason} {evidence.remark}".strip()
     if main is None:
         return Claim(
             evidence.claim, evidence.family, evidence.method, verdict, None, evidence.unit, None, None, None, None,
@@ -153,9 +174,14 @@ def claim_of(evidence: Evidence, p_holm: float | None, verdict: Verdict, rule: s
     )  # fmt: skip
 
 
-def not_tested(claim: str, method: str, reason: str) -> Claim:
-    """A pooled entry for a claim that the given runs cannot test."""
-    return Claim(claim, POOLED, method, "not tested", None, "", None, None, None, None, 0, 0, "", reason)
+def not_tested(claim: str, method: str, reason: str, family: str = POOLED) -> Claim:
+    """An entry for a claim that the given runs cannot test."""
+    return Claim(claim, family, method, "not tested", None, "", None, None, None, None, 0, 0, "", reason)
+
+
+def in_words(estimate: Estimate, confidence: float) -> str:
+    """`"0.10 (95 % interval 0.07 to 0.13)"`."""
+    return f"{estimate.estimate:.2f} ({100 * confidence:g} % interval {estimate.ci_low:.2f} to {estimate.ci_high:.2f})"
 
 
 def as_dict(estimate: Estimate) -> dict[str, float | int]:

@@ -12,7 +12,7 @@ from difficulty.panel import Panel
 from difficulty.series import Series, series_of
 from difficulty.stats.multiple import holm
 from difficulty.stats.result import Bools
-from difficulty.verdicts import POOLED, Claim, Evidence, Rules
+from difficulty.verdicts import POOLED, Claim, Evidence, Rules, not_tested
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,14 @@ def make_context(panel: Panel, draws: Draws, rules: Rules) -> Context:
     floor = at_floor(draws, rules)
     self_cut = frozenset(name for name in draws.families if _cut_from_dense(panel, draws, name))
     return Context(
-        panel, draws, rules, tuple(series_of(list(draws.conditions))), floor, ~floor[:, 0], at_ceiling(draws), self_cut
+        panel,
+        draws,
+        rules,
+        tuple(series_of(list(draws.conditions))),
+        floor,
+        ~floor[:, 0],
+        at_ceiling(draws),
+        self_cut,
     )
 
 
@@ -59,6 +66,12 @@ def orderings(context: Context, series: Series) -> dict[str, Ordering]:
         if part[context.draws.family(family)].sum() >= 2:
             found[family] = order(context.draws, family, series, part, context.floor, context.rules)
     return found
+
+
+def too_few_tiers(claim: str, method: str, context: Context, judged: set[str]) -> list[Claim]:
+    """An entry for every family that is not judged because fewer than two of its tiers may take part."""
+    reason = "fewer than two tiers take part: the others are at chance or at the ceiling when dense, or there are none."
+    return [not_tested(claim, method, reason, name) for name in context.draws.families if name not in judged]
 
 
 def _cut_from_dense(panel: Panel, draws: Draws, family: str) -> bool:

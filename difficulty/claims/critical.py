@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from difficulty.claims.context import Context, corrected, ordered
+from difficulty.claims.context import Context, corrected, ordered, too_few_tiers
 from difficulty.claims.interaction import REGRESSION
 from difficulty.ordering import envelope, fewest_clusters, sample_size, sized, tier_slope
 from difficulty.series import Series
@@ -75,7 +75,10 @@ def judge_critical(context: Context, series: Series) -> list[Claim]:
         judge(e, p, context.rules, delta, OBSERVED_UNIT, words)
         for e, p in zip(evidence, corrected(evidence), strict=True)
     ]
-    return ordered([_not_by_censoring(claim) for claim in claims])
+    return ordered(
+        [_not_by_censoring(claim) for claim in claims]
+        + too_few_tiers("P3", series.method, context, set(groups))
+    )
 
 
 def _falls(context: Context, critical: Critical) -> tuple[Floats, Floats]:
@@ -112,7 +115,9 @@ def _pooled(context: Context, series: Series, found: dict[str, Critical]) -> Evi
     family = context.label(POOLED, series.method)
     judged = {n: c for n, c in found.items() if n not in context.self_cut and not all(c.censored)}
     if not judged:
-        blocked = REGRESSION if context.self_cut else "in no family does a tier pass its mark within the levels."
+        blocked = (
+            REGRESSION if context.self_cut else "in no family does a tier pass its mark within the levels."
+        )
         return Evidence("P3", family, series.method, UNIT, None, blocked=blocked)
     falls = [_falls(context, critical) for critical in judged.values()]
     cells = [i for critical in judged.values() for i in critical.cells]

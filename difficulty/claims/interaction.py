@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from difficulty.claims.context import Context, corrected, ordered, orderings
+from difficulty.claims.context import Context, corrected, ordered, orderings, too_few_tiers
 from difficulty.draws import over_replicates
-from difficulty.ordering import Level, Ordering, envelope, fewest_clusters, sized
+from difficulty.ordering import Level, Ordering, envelope, fewest_clusters, sample_size, sized
 from difficulty.series import PRIMARY, Series
+from difficulty.stats.bootstrap import cluster_sums
 from difficulty.stats.logistic import interaction
-from difficulty.stats.result import Floats, Ints
+from difficulty.stats.result import Estimate, Floats, Ints
 from difficulty.stats.trend import jonckheere_terpstra, shuffled_slope
-from difficulty.verdicts import POOLED, Claim, Evidence, Rules, as_dict, judge
+from difficulty.verdicts import POOLED, Claim, Evidence, Rules, as_dict, in_words, judge
 
 UNIT = "log-odds of extra loss a tier"
 OBSERVED_UNIT = "accuracy of extra loss a tier"
@@ -33,7 +34,9 @@ def rule(rules: Rules) -> str:
     )
 
 
-def judge_interaction(context: Context, series: Series, n_shuffles: int, rng: np.random.Generator) -> list[Claim]:
+def judge_interaction(
+    context: Context, series: Series, n_shuffles: int, rng: np.random.Generator
+) -> list[Claim]:
     """P2 for each family with two tiers that may take part, and pooled over them (families weigh the same)."""
     found = orderings(context, series)
     if not found:
@@ -42,12 +45,11 @@ def judge_interaction(context: Context, series: Series, n_shuffles: int, rng: np
     evidence = [_pooled(context, series, found, control)]
     evidence += [_single(context, o, control.get(name), n_shuffles, rng) for name, o in found.items()]
     words, delta = rule(context.rules), context.rules.delta_tier
-    return ordered(
-        [
-            judge(e, p, context.rules, delta, OBSERVED_UNIT, words)
-            for e, p in zip(evidence, corrected(evidence), strict=True)
-        ]
-    )
+    judged = [
+        judge(e, p, context.rules, delta, OBSERVED_UNIT, words)
+        for e, p in zip(evidence, corrected(evidence), strict=True)
+    ]
+    return ordered(judged + too_few_tiers("P2", series.method, context, set(found)))
 
 
 def _control(context: Context, series: Series) -> dict[str, Ordering]:
@@ -75,14 +77,18 @@ def _single(
         details.update(_cross_checks(context, ordering, own, n_shuffles, rng))
     if control is not None:
         details["versus_random"] = _versus(context, [ordering], [control], fewest, size)
-    against = _against([level.slope.estimate > 0 for level in ordering.usable if level.slope], ordering.usable)
+    against = _against(
+        [level.slope.estimate > 0 for level in ordering.usable if level.slope], ordering.usable
+    )
     return Evidence("P2", family, method, UNIT, latent, observed, against=against, details=details)
 
 
 def _against(positive: list[bool], levels: tuple[Level, ...]) -> str:
     if sum(positive) < 2 / 3 * len(positive):
         return f"the slope is above 0 at only {sum(positive)} of {len(positive)} usable levels."
-    opposite = [f"{level.severity:g}" for level in levels if level.slope is not None and level.slope.ci_high < 0]
+    opposite = [
+        f"{level.severity:g}" for level in levels if level.slope is not None and level.slope.ci_high < 0
+    ]
     return f"the opposite is shown at level {', '.join(opposite)}." if opposite else ""
 
 
@@ -99,7 +105,7 @@ def _pooled(
         i for n in judged for i in context.draws.family(n) if context.takes_part[i] and not context.ceiling[i]
     ]
     fewest = fewest_clusters(context.draws, cells)
-    size = sum(o.n_items for o in judged.values()), sum(o.n_clusters for o in judged.values())
+    size = sample_size(context.draws, cells)
     latent = np.mean([o.latent for o in judged.values() if o.latent is not None], axis=0)
     observed = np.mean([o.observed for o in judged.values() if o.observed is not None], axis=0)
     agree = [float(o.latent[0, 0]) > 0 for o in judged.values() if o.latent is not None]
@@ -116,10 +122,37 @@ def _pooled(
         )
     few = sum(agree) < 2 / 3 * len(agree)
     against = f"only {sum(agree)} of {len(agree)} families have a slope above 0." if few else ""
+    remark = (
+        f"The slope is above 0 in {sum(agree)} of {len(agree)} families" + _opposite(context, judged) + "."
+    )
     return Evidence(
         "P2", family, series.method, UNIT, envelope(latent, fewest, size, context.rules),
-        sized(observed, fewest, size, context.rules), against=against, details=details,
+        sized(observed, fewest, size, context.rules), against=against,
+        remark=remark + _about_random(details.get("versus_random"), context.rules), details=details,
     )  # fmt: skip
+
+
+def _opposite(context: Context, judged: dict[str, Ordering]) -> str:
+    """Which families show the opposite of the pooled claim, as the end of a sentence."""
+    found = []
+    for name, ordering in judged.items():
+        if ordering.latent is None:
+            continue
+        size = (ordering.n_items, ordering.n_clusters)
+        if envelope(ordering.latent, size[1], size, context.rules).ci_high < 0:
+            found.append(name)
+    return f", and the opposite is shown in {', '.join(found)}" if found else ""
+
+
+def _about_random(versus: dict[str, Any] | None, rules: Rules) -> str:
+    if not versus or "estimate" not in versus:
+        return ""
+    found = Estimate(**{name: versus[name] for name in Estimate.__dataclass_fields__})
+    more = "more" if found.ci_low > 0 else "less" if found.ci_high < 0 else "not shown to be more or less"
+    return (
+        f" At the same mean loss the slope is {more} than under random pruning: the difference is "
+        f"{in_words(found, rules.confidence)} log-odds a tier."
+    )
 
 
 def _level(level: Level) -> dict[str, Any]:
@@ -143,12 +176,11 @@ def _cross_checks(
     dense = over_replicates(values, rows, draws.conditions[0])
     used = [over_replicates(values, rows, draws.conditions[level.at]) for level in ordering.usable]
     loss = dense - np.mean(used, axis=0)
-    sizes = np.bincount(clusters).astype(np.float64)
-    sums: Floats = np.bincount(clusters, weights=loss)
-    means = np.bincount(clusters, weights=tiers) / sizes
+    columns = np.column_stack([loss, np.ones(len(loss)), tiers, tiers**2])
+    sums, sizes, tier_sums, tier_squares = cluster_sums(columns, clusters, int(clusters.max()) + 1).T
     checks: dict[str, Any] = {}
-    if np.allclose(means, np.round(means)):
-        labels = np.round(means).astype(np.int64)
+    if (tier_squares * sizes == tier_sums**2).all():  # no cluster crosses tiers
+        labels = (tier_sums / sizes).astype(np.int64)
         checks["p_shuffled_tiers"] = shuffled_slope(sums, sizes, labels, n_shuffles, rng)[1]
         trend = jonckheere_terpstra(sums / sizes, labels)
         checks["jonckheere_z"], checks["jonckheere_p"] = trend.z, trend.p
@@ -177,11 +209,11 @@ def _versus(
     """Slope minus the slope that the control has at the same mean latent loss; above 0 = specific to this method."""
     differences = []
     for mine, other in zip(ours, control, strict=True):
-        each = [
-            mine.slopes[n] - at_loss(other, mine.losses[n])
-            for n, level in enumerate(mine.levels)
-            if level.usable and mine.losses[n, 0] <= np.nanmax(other.losses[:, 0], initial=0.0)
-        ]
+        each = []
+        for n, level in enumerate(mine.levels):
+            same = at_loss(other, mine.losses[n], level.cells) if level.usable else None
+            if same is not None:
+                each.append(mine.slopes[n] - same)
         if each:
             differences.append(np.mean(each, axis=0))
     if not differences:
@@ -190,9 +222,15 @@ def _versus(
     return {**as_dict(found), "unit": UNIT, "n_families": len(differences)}
 
 
-def at_loss(ordering: Ordering, losses: Floats) -> Floats:
-    """The slope of `ordering` where its mean latent loss is `losses` (1 + B,), interpolated between levels; at loss 0, 0."""
-    known = ~np.isnan(ordering.losses[:, 0])
+def at_loss(ordering: Ordering, losses: Floats, cells: tuple[int, ...]) -> Floats | None:
+    """The slope of `ordering` where its mean latent loss over `cells` is `losses` (1 + B,), between levels (loss 0: 0).
+
+    Only levels with just these tiers above the floor count, because a mean over other tiers is another measure of damage.
+    None where none of them loses as much.
+    """
+    known = [n for n, level in enumerate(ordering.levels) if level.cells == cells]
+    if not known or losses[0] > ordering.losses[known, 0].max():
+        return None
     x = np.vstack([np.zeros(losses.shape[0]), np.maximum.accumulate(ordering.losses[known], axis=0)])
     y = np.vstack([np.zeros(losses.shape[0]), ordering.slopes[known]])
     return interpolate(x, y, losses)

@@ -11,9 +11,9 @@ from difficulty.claims.interaction import REGRESSION, at_loss, interpolate
 from difficulty.ordering import Ordering, fewest_clusters, sample_size, sized
 from difficulty.series import FULL_BITS, Series
 from difficulty.stats.result import Estimate, Floats
-from difficulty.verdicts import POOLED, Claim, Evidence, Rules, as_dict, judge, not_tested
+from difficulty.verdicts import POOLED, Claim, Evidence, Rules, as_dict, in_words, judge, not_tested
 
-UNIT = "log-odds of extra loss a tier, pruning minus quantization"
+UNIT = "log-odds a tier, pruning - quantization"
 
 
 def rule(rules: Rules) -> str:
@@ -30,7 +30,13 @@ def judge_memory(context: Context, pruned: Series) -> list[Claim]:
     """P4 of one pruning method against every quantization method."""
     quantized = [s for s in context.series if s.kind == "quantized"]
     if not quantized:
-        return [not_tested("P4", pruned.method, "there are no quantized runs. Add some, e.g. junkdna sweep --quantize rtn:8,4,3,2.")]
+        return [
+            not_tested(
+                "P4",
+                pruned.method,
+                "there are no quantized runs. Add some, e.g. junkdna sweep --quantize rtn:8,4,3,2.",
+            )
+        ]
     ours = orderings(context, pruned)
     if not ours:
         return [not_tested("P4", pruned.method, "no family has two tiers that may take part.")]
@@ -46,7 +52,14 @@ def _against(
     theirs = orderings(context, other)
     method = f"{pruned.method} vs {other.method}"
     found = {n: _difference(context, ours[n], theirs[n]) for n in ours if n in theirs}
-    evidence = [_pooled(context, found, method, POOLED if first and pruned.method == context.primary else f"{POOLED}/{method}")]
+    evidence = [
+        _pooled(
+            context,
+            found,
+            method,
+            POOLED if first and pruned.method == context.primary else f"{POOLED}/{method}",
+        )
+    ]
     evidence += [_single(context, name, parts, method) for name, parts in found.items()]
     words = rule(context.rules)
     return ordered(
@@ -78,30 +91,39 @@ def _difference(context: Context, ours: Ordering, theirs: Ordering) -> Parts:
         compared[0].append(float(here))
         compared[1].append(pruning - theirs.slopes[n])
         compared[2].append(pruning)
-        if theirs.losses[n, 0] > 0 and theirs.losses[n, 0] <= np.nanmax(ours.losses[:, 0]):
-            compared[3].append(at_loss(ours, theirs.losses[n]) - theirs.slopes[n])
+        same = at_loss(ours, theirs.losses[n], level.cells) if theirs.losses[n, 0] > 0 else None
+        if same is not None:
+            compared[3].append(same - theirs.slopes[n])
     return compared
 
 
 def _estimate(context: Context, draws: Floats, families: list[str]) -> Estimate:
     part = context.takes_part & ~context.ceiling
     cells = [i for name in families for i in context.draws.family(name) if part[i]]
-    return sized(draws, fewest_clusters(context.draws, cells), sample_size(context.draws, cells), context.rules)
+    return sized(
+        draws, fewest_clusters(context.draws, cells), sample_size(context.draws, cells), context.rules
+    )
 
 
 def _evidence(context: Context, family: str, method: str, named: dict[str, Parts]) -> Evidence:
     difference = np.mean([np.mean(parts[1], axis=0) for parts in named.values()], axis=0)
-    pruning = _estimate(context, np.mean([np.mean(p[2], axis=0) for p in named.values()], axis=0), list(named))
+    pruning = _estimate(
+        context, np.mean([np.mean(p[2], axis=0) for p in named.values()], axis=0), list(named)
+    )
     latent = _estimate(context, difference, list(named))
     details: dict[str, Any] = {
         "effective_bits": {name: parts[0] for name, parts in named.items()},
         "pruning_slope": as_dict(pruning),
     }
     equal_loss = [np.mean(parts[3], axis=0) for parts in named.values() if parts[3]]
+    remark = ""
     if equal_loss:
-        details["at_equal_loss"] = {**as_dict(_estimate(context, np.mean(equal_loss, axis=0), list(named))), "unit": UNIT}
+        matched = _estimate(context, np.mean(equal_loss, axis=0), list(named))
+        details["at_equal_loss"] = {**as_dict(matched), "unit": UNIT}
+        words = in_words(matched, context.rules.confidence)
+        remark = f"Where pruning loses no more than quantization does, the difference is {words}."
     against = "" if pruning.ci_low > 0 else "pruning itself does not order the tiers at these bits."
-    return Evidence("P4", family, method, UNIT, latent, against=against, details=details)
+    return Evidence("P4", family, method, UNIT, latent, against=against, remark=remark, details=details)
 
 
 def _single(context: Context, family: str, parts: Parts, method: str) -> Evidence:
@@ -119,5 +141,3 @@ def _pooled(context: Context, found: dict[str, Parts], method: str, label: str) 
         blocked = "in no family are both methods above chance in two tiers at the same effective bits."
         return Evidence("P4", label, method, UNIT, None, blocked=blocked)
     return _evidence(context, label, method, judged)
-
-

@@ -30,7 +30,8 @@ def rule(rules: Rules) -> str:
 def judge_monotone(context: Context, series: Series) -> list[Claim]:
     """P1 for each family with a tier above chance, and pooled (families weigh the same)."""
     groups = {
-        name: [i for i in context.draws.family(name) if context.takes_part[i]] for name in context.draws.families
+        name: [i for i in context.draws.family(name) if context.takes_part[i]]
+        for name in context.draws.families
     }
     groups = {name: cells for name, cells in groups.items() if cells}
     if not groups:
@@ -40,7 +41,9 @@ def judge_monotone(context: Context, series: Series) -> list[Claim]:
     pooled = np.mean(list(curves.values()), axis=0)
     evidence = [_evidence(context, series, POOLED, every, pooled)]
     evidence += [_evidence(context, series, name, cells, curves[name]) for name, cells in groups.items()]
-    return ordered([_verdict(e, p, context.rules) for e, p in zip(evidence, corrected(evidence), strict=True)])
+    return ordered(
+        [_verdict(e, p, context.rules) for e, p in zip(evidence, corrected(evidence), strict=True)]
+    )
 
 
 def _curve(context: Context, series: Series, cells: list[int]) -> Floats:
@@ -93,17 +96,29 @@ def _verdict(evidence: Evidence, p_holm: float, rules: Rules) -> Claim:
     words = rule(rules)
     step = f"from level {found['largest_rise_from']:g} to {found['largest_rise_to']:g}"
     if found["rise_shown_above"] > rules.delta_rise:
-        return claim_of(evidence, p_holm, "refuted", words, f"the score rises {step} by {found['largest_rise']:.3f}.")
+        return claim_of(
+            evidence, p_holm, "refuted", words, f"the score rises {step} by {found['largest_rise']:.3f}."
+        )
     if drop.ci_high < rules.delta:
-        return claim_of(evidence, p_holm, "refuted", words, f"the whole loss is shown to be below {rules.delta:g}.")
+        return claim_of(
+            evidence, p_holm, "refuted", words, f"the whole loss is shown to be below {rules.delta:g}."
+        )
     if drop.ci_low <= 0 or found["page_z"] >= 0:
         return claim_of(evidence, p_holm, "inconclusive", words, "a loss is not shown.")
     if found["largest_rise"] >= rules.delta:
         return claim_of(
-            evidence, p_holm, "inconclusive", words, f"the score rises {step} by {found['largest_rise']:.3f}, which may be noise."
+            evidence,
+            p_holm,
+            "inconclusive",
+            words,
+            f"the score rises {step} by {found['largest_rise']:.3f}, which may be noise.",
         )
     if not p_holm < rules.alpha:
-        return claim_of(evidence, p_holm, "inconclusive", words, "it does not survive the correction for several families.")
+        return claim_of(
+            evidence,
+            p_holm,
+            "inconclusive",
+            words,
+            "it does not survive the correction for several families.",
+        )
     return claim_of(evidence, p_holm, "supported", words, "scores fall from level to level.")
-
-

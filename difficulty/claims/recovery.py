@@ -61,7 +61,9 @@ def judge_recovery(context: Context) -> list[Claim]:
         if arm is not None and arm.base != DENSE:
             arms.setdefault(arm.name, []).append(k)
     if not arms:
-        return [not_tested("P5", context.primary, "there are no recovered runs. Make some with junkdna recover.")]
+        return [
+            not_tested("P5", context.primary, "there are no recovered runs. Make some with junkdna recover.")
+        ]
     claims: list[Claim] = []
     names = sorted(arms, key=_rank)
     for name in names:
@@ -73,7 +75,9 @@ def judge_recovery(context: Context) -> list[Claim]:
             claims.append(not_tested("P5", name, reason))
         elif arm.mode != FREEZING:
             headline = not any(c.family == POOLED for c in claims)
-            claims += _judge_arm(context, name, arms[name], control, POOLED if headline else f"{POOLED}/{name}")
+            claims += _judge_arm(
+                context, name, arms[name], control, POOLED if headline else f"{POOLED}/{name}"
+            )
     return claims
 
 
@@ -102,7 +106,10 @@ def _judge_arm(context: Context, name: str, at: list[int], control: int, label: 
     evidence.insert(0, _pooled(context, name, label, {n: groups[n] for n in judged}, at, control))
     words, delta = rule(context.rules), context.rules.delta_tier
     return ordered(
-        [judge(e, p, context.rules, delta, OBSERVED_UNIT, words) for e, p in zip(evidence, corrected(evidence), strict=True)]
+        [
+            judge(e, p, context.rules, delta, OBSERVED_UNIT, words)
+            for e, p in zip(evidence, corrected(evidence), strict=True)
+        ]
     )
 
 

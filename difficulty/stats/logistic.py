@@ -31,6 +31,8 @@ def interaction(
     residual = right - special.expit(design @ beta)
     scores = cluster_sums(design * residual[:, None], codes, groups)
     covariance = bread @ (scores.T @ scores) @ bread * (groups / (groups - 1))
+    if not covariance[3, 3] > 0:
+        return None
     error = float(np.sqrt(covariance[3, 3]))
     half = float(special.ndtri((1 + confidence) / 2)) * error
     d = float(beta[3])

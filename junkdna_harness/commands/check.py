@@ -18,33 +18,46 @@ class Inconclusive(str, Enum):
 
 
 def check(
-    new: Annotated[Path, typer.Argument(help="Run to judge: lm-eval output folder, sweep store, or tidy table.")],
+    new: Annotated[
+        Path, typer.Argument(help="Run to judge: lm-eval output folder, sweep store, or tidy table.")
+    ],
     against: Annotated[
         Path | None, typer.Option("--against", help="Baseline: a run, or a file made with --write-baseline.")
     ] = None,
     max_drop: Annotated[
-        float | None, typer.Option(help="Largest loss allowed, in the metric's units. Default 0.02 if no limit is given.")
+        float | None,
+        typer.Option(help="Largest loss allowed, in the metric's units. Default 0.02 if no limit is given."),
     ] = None,
     max_relative_drop: Annotated[
-        float | None, typer.Option(help="Largest loss allowed, as a share of the baseline's score, e.g. 0.05.")
+        float | None,
+        typer.Option(help="Largest loss allowed, as a share of the baseline's score, e.g. 0.05."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="Metric to judge by; by default acc, else exact_match, else what the task has.")
+        str | None,
+        typer.Option(help="Metric to judge by; by default acc, else exact_match, else what the task has."),
     ] = None,
     lower_is_better: Annotated[
         list[str] | None, typer.Option(help="A metric where more is worse (perplexity and losses are known).")
     ] = None,
-    by: Annotated[str, typer.Option(help="The finest split that is judged: tier, family or overall.")] = "tier",
+    by: Annotated[
+        str, typer.Option(help="The finest split that is judged: tier, family or overall.")
+    ] = "tier",
     alpha: Annotated[float, typer.Option(help="Error rate of each decision.")] = 0.05,
     inconclusive: Annotated[
-        Inconclusive, typer.Option(help="What an inconclusive outcome counts as: its own exit code 3, a fail or a pass.")
+        Inconclusive,
+        typer.Option(help="What an inconclusive outcome counts as: its own exit code 3, a fail or a pass."),
     ] = Inconclusive.exit3,
     run: Annotated[str | None, typer.Option(help="Which run of NEW, where it holds several.")] = None,
-    baseline_run: Annotated[str | None, typer.Option(help="Which run of the baseline, where it holds several.")] = None,
-    write_baseline: Annotated[
-        Path | None, typer.Option(help="Write NEW as a baseline file to commit (and judge it, if --against is given).")
+    baseline_run: Annotated[
+        str | None, typer.Option(help="Which run of the baseline, where it holds several.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the outcome as JSON ('-' prints it).")] = None,
+    write_baseline: Annotated[
+        Path | None,
+        typer.Option(help="Write NEW as a baseline file to commit (and judge it, if --against is given)."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the outcome as JSON ('-' prints it).")
+    ] = None,
     junit_xml: Annotated[Path | None, typer.Option(help="Write the outcome as JUnit XML.")] = None,
 ) -> None:
     """Judge a run against a baseline: overall, by family and by tier of difficulty.

@@ -11,38 +11,40 @@ from difficulty.errors import UsageError
 
 
 def compare(
-    run_a: Annotated[str, typer.Argument(help="An lm_eval --output_path folder made with --log_samples: the reference.")],
+    run_a: Annotated[
+        str, typer.Argument(help="An lm_eval --output_path folder made with --log_samples: the reference.")
+    ],
     run_b: Annotated[str, typer.Argument(help="The other one, on the same tasks.")],
     by: Annotated[
-        Optional[str],  # noqa: UP007, UP045 - typer evaluates it on Python 3.10 too
+        Optional[str],  # noqa: UP045 - typer evaluates it on Python 3.10 too
         typer.Option(
             help="Split by answer_length, context_length, option_count, field:NAME, steps:NAME, operators:NAME, or "
             "module:function of the document."
         ),
     ] = None,
     bins: Annotated[
-        Optional[int],  # noqa: UP007, UP045
+        Optional[int],  # noqa: UP045
         typer.Option(help="Number of tiers (4, or as many as the items allow; text makes one tier a value)."),
     ] = None,
     task: Annotated[
-        Optional[list[str]],  # noqa: UP007, UP045
+        Optional[list[str]],  # noqa: UP045
         typer.Option(help="Only this task; repeat it for more."),
     ] = None,
     metric: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option(help="Metric to compare (acc, else exact_match, else the first)."),
     ] = None,
     min_items: Annotated[int, typer.Option(help="Fewest items a tier may have.")] = 30,
     cuts: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option(help="Instead of --bins: scores at which tiers 2, 3, ... begin, e.g. 3,5."),
     ] = None,
     order: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option(help="For text: the values from easiest to hardest, e.g. easy,medium,hard."),
     ] = None,
     json_file: Annotated[
-        Optional[Path],  # noqa: UP007, UP045
+        Optional[Path],  # noqa: UP045
         typer.Option("--json", help="Also write the table as JSON."),
     ] = None,
 ) -> None:
@@ -51,7 +53,9 @@ def compare(
     Ordinary runs will do: no tiers, no special model. Each row is a paired difference, B - A, with a 95 % interval.
     """
     if by is None and (bins is not None or cuts is not None or order is not None):
-        raise UsageError("--bins, --cuts and --order need --by: say what to split by, e.g. --by answer_length.")
+        raise UsageError(
+            "--bins, --cuts and --order need --by: say what to split by, e.g. --by answer_length."
+        )
     if bins is not None and cuts is not None:
         raise UsageError(f"--bins {bins} and --cuts {cuts} both say where to cut. Give one of them.")
     import json

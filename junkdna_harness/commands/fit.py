@@ -19,27 +19,47 @@ _COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow", "n
 
 def fit(
     runs: Annotated[
-        list[Path], typer.Argument(help="lm-eval output folders, a sweep's folder, or tidy tables (.parquet, .csv).")
+        list[Path],
+        typer.Argument(help="lm-eval output folders, a sweep's folder, or tidy tables (.parquet, .csv)."),
     ],
-    baseline: Annotated[str | None, typer.Option(help="The dense run, if no run says that it is dense.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="The dense run, if no run says that it is dense.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Which model, where the runs hold several.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Metric to judge by; by default acc, else exact_match.")] = None,
-    family: Annotated[list[str] | None, typer.Option(help="Judge this family only (may be repeated).")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Metric to judge by; by default acc, else exact_match.")
+    ] = None,
+    family: Annotated[
+        list[str] | None, typer.Option(help="Judge this family only (may be repeated).")
+    ] = None,
     claims: Annotated[str | None, typer.Option(help="Judge these claims only, e.g. P1,P2.")] = None,
     alpha: Annotated[float, typer.Option(help="Error rate; intervals cover 1 - alpha.")] = 0.05,
     delta: Annotated[float, typer.Option(help="Loss of accuracy that matters (P1, P3).")] = 0.05,
     delta_rise: Annotated[float, typer.Option(help="Rise between levels that breaks monotony (P1).")] = 0.01,
-    delta_tier: Annotated[float, typer.Option(help="Extra latent loss a tier that matters, log-odds (P2, P4, P5).")] = 0.1,
-    delta_latent: Annotated[float, typer.Option(help="Latent loss that marks the critical level, log-odds (P3).")] = 0.5,
-    delta_level: Annotated[float, typer.Option(help="Fall of the critical level a tier that matters (P3).")] = 0.02,
+    delta_tier: Annotated[
+        float, typer.Option(help="Extra latent loss a tier that matters, log-odds (P2, P4, P5).")
+    ] = 0.1,
+    delta_latent: Annotated[
+        float, typer.Option(help="Latent loss that marks the critical level, log-odds (P3).")
+    ] = 0.5,
+    delta_level: Annotated[
+        float, typer.Option(help="Fall of the critical level a tier that matters (P3).")
+    ] = 0.02,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the resamples; the same seed gives the same bytes.")] = 0,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Go on with the items that all runs have.")
     ] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON ('-' prints it).")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything as JSON ('-' prints it).")
+    ] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the verdicts as CSV.")] = None,
-    cells_file: Annotated[Path | None, typer.Option("--cells", help="Write tiers x methods x levels as CSV.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Print the families of every method, not of the main one only.")
+    ] = False,
+    cells_file: Annotated[
+        Path | None, typer.Option("--cells", help="Write tiers x methods x levels as CSV.")
+    ] = None,
 ) -> None:
     """Judge what compression cost: five claims, each supported, refuted or inconclusive.
 
@@ -75,10 +95,10 @@ def fit(
         return
     if json_file:
         write_atomic(json_file, to_json(result))
-    show(result)
+    show(result, every=every)
 
 
-def show(result: FitResult, console: Console | None = None) -> None:
+def show(result: FitResult, console: Console | None = None, every: bool = False) -> None:
     """Print a fit: verdicts first, families, what was left out, and the paragraph for a paper."""
     from rich.console import Console
     from rich.markup import escape
@@ -90,14 +110,20 @@ def show(result: FitResult, console: Console | None = None) -> None:
         if not console.is_terminal:
             console = Console(width=140)
     headline = result.headline()
-    console.print(f"[bold]{escape(result.model)}[/bold], {result.n_items:,} items in {result.n_clusters:,} clusters\n")
+    console.print(
+        f"[bold]{escape(result.model)}[/bold], {result.n_items:,} items in {result.n_clusters:,} clusters\n"
+    )
     console.print(_claims(list(headline.values()), "Verdicts, all families pooled", statements=True))
     for name, claim in headline.items():
         console.print(f"  {name}: {escape(claim.reason)}", style="dim", highlight=False)
     rest = [claim for claim in result.claims if claim not in headline.values()]
-    if rest:
+    main = {claim.method for claim in headline.values()}
+    shown = [claim for claim in rest if every or claim.method in main or "/" in claim.family]
+    if shown:
         console.print()
-        console.print(_claims(rest, "By family and method", statements=False))
+        console.print(_claims(shown, "By family and method", statements=False))
+    if len(shown) < len(rest):
+        console.print(f"{len(rest) - len(shown)} rows of other methods: --all, --csv or --json.", style="dim")
     for sentence in result.excluded:
         console.print(f"left out: {escape(sentence)}", highlight=False)
     for sentence in result.warnings:

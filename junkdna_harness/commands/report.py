@@ -10,21 +10,30 @@ import typer
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(help="lm-eval output folders, a sweep's folder, or tidy tables (.parquet, .csv).")
+        list[Path],
+        typer.Argument(help="lm-eval output folders, a sweep's folder, or tidy tables (.parquet, .csv)."),
     ],
-    by: Annotated[list[str] | None, typer.Option(help="Columns: tier, family, axis or task (may be repeated).")] = None,
-    metric: Annotated[str | None, typer.Option(help="Metric to report; by default acc, else what the task has.")] = None,
+    by: Annotated[
+        list[str] | None, typer.Option(help="Columns: tier, family, axis or task (may be repeated).")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Metric to report; by default acc, else what the task has.")
+    ] = None,
     sort: Annotated[
-        list[str] | None, typer.Option(help="Order of the rows, e.g. level, --sort=-overall or --sort=-tier_4 for down.")
+        list[str] | None,
+        typer.Option(help="Order of the rows, e.g. level, --sort=-overall or --sort=-tier_4 for down."),
     ] = None,
     select: Annotated[
-        list[str] | None, typer.Option(help="Keep runs or tasks, e.g. method=wanda,magnitude or 'level<=0.5'; all must hold.")
+        list[str] | None,
+        typer.Option(help="Keep runs or tasks, e.g. method=wanda,magnitude or 'level<=0.5'; all must hold."),
     ] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables as markdown.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the tables as CSV.")] = None,
     latex: Annotated[Path | None, typer.Option(help="Write the tables as LaTeX (booktabs).")] = None,
     html: Annotated[Path | None, typer.Option(help="Write everything as one HTML file.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Write the plots as PNG and SVG into this folder.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(help="Write the plots as PNG and SVG into this folder.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the resamples behind bands and verdicts.")] = 0,
 ) -> None:
     """Show what compression cost: tables in the terminal, and as files where asked for.
@@ -51,7 +60,9 @@ def report(
     )
     written: list[Path] = []
     if markdown:
-        write_atomic(markdown, "\n".join(f"### By {board.by}\n\n{formats.markdown(board)}" for board in made.boards))
+        write_atomic(
+            markdown, "\n".join(f"### By {board.by}\n\n{formats.markdown(board)}" for board in made.boards)
+        )
         written.append(markdown)
     if csv:
         write_atomic(csv, formats.csv_table(list(made.boards)))

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def show(
     run: Annotated[Path, typer.Argument(help="lm-eval output folder, a sweep's folder, or a tidy table.")],
     name: Annotated[str | None, typer.Option("--run", help="Which run, where there are several.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Metric to show; by default acc, else exact_match.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Metric to show; by default acc, else exact_match.")
+    ] = None,
 ) -> None:
     """Print a run's score in every family and tier, with method, level and measured sparsity.
 
@@ -54,7 +56,9 @@ def describe(facts: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
         ("sparsity of model", facts["sparsity_all"], ".4f"), ("weights", facts["weights_sha256"], ""),
         ("lm-eval", facts["lm_eval_version"], ""),
     )  # fmt: skip
-    lines += [f"{label:<8} {value:{form}}" for label, value, form in shown if value is not None and value == value]
+    lines += [
+        f"{label:<8} {value:{form}}" for label, value, form in shown if value is not None and value == value
+    ]
     return lines + [f"note     {warning}" for warning in manifest.get("warnings") or []]
 
 
@@ -73,7 +77,9 @@ def _tiers(rows: pd.DataFrame, metric: str | None) -> Table:
     for column in ("items", "score", "95 %", "chance", "above chance", "margin"):
         table.add_column(column, justify="right")
     for (family, tier), part in rows.groupby(["family", "tier"], sort=True):
-        chosen = choose_metric(str(family), [str(m) for m in part["metric"].unique() if m != "margin"], metric)
+        chosen = choose_metric(
+            str(family), [str(m) for m in part["metric"].unique() if m != "margin"], metric
+        )
         scored = part[part["metric"] == chosen]
         values = scored["value"].to_numpy(dtype=float)
         half = 1.96 * clustered_error(values, scored["cluster_id"].to_numpy(dtype=str))[0]

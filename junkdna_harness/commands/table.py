@@ -10,7 +10,8 @@ import typer
 
 def table(
     runs: Annotated[
-        list[Path], typer.Argument(help="lm-eval output folders, a sweep's folder, or tidy tables (.parquet, .csv).")
+        list[Path],
+        typer.Argument(help="lm-eval output folders, a sweep's folder, or tidy tables (.parquet, .csv)."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .parquet or .csv.")],
 ) -> None:

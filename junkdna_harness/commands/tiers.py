@@ -17,7 +17,9 @@ tiers_app = typer.Typer(
 
 @tiers_app.command()
 def build(
-    task: Annotated[str, typer.Option(help="An lm-eval task: multiple choice, loglikelihood or generate_until.")],
+    task: Annotated[
+        str, typer.Option(help="An lm-eval task: multiple choice, loglikelihood or generate_until.")
+    ],
     by: Annotated[
         str,
         typer.Option(
@@ -26,47 +28,49 @@ def build(
         ),
     ],
     output: Annotated[
-        Optional[Path],  # noqa: UP007, UP045 - typer evaluates it on Python 3.10 too
+        Optional[Path],  # noqa: UP045 - typer evaluates it on Python 3.10 too
         typer.Option("--output", "-o", help="Folder to write; use it as lm_eval's --include_path."),
     ] = None,
     bins: Annotated[
-        Optional[int],  # noqa: UP007, UP045
+        Optional[int],  # noqa: UP045
         typer.Option(help="Number of tiers (4 for numbers; text makes one tier a value)."),
     ] = None,
     include_path: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option("--include_path", "--include-path", help="Folder of your own task files."),
     ] = None,
     scores: Annotated[
-        Optional[list[str]],  # noqa: UP007, UP045
-        typer.Option(help="For dense_*: folder of a logged lm_eval run of the task; repeat it for more runs."),
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            help="For dense_*: folder of a logged lm_eval run of the task; repeat it for more runs."
+        ),
     ] = None,
     cross_fit: Annotated[
-        Optional[bool],  # noqa: UP007, UP045
+        Optional[bool],  # noqa: UP045
         typer.Option(
             "--cross-fit/--no-cross-fit",
             help="Half of the --scores runs makes the tiers, the others are for judging (default with two or more).",
         ),
     ] = None,
     metric: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option(help="For dense_accuracy: the logged metric (acc, else exact_match, else the first)."),
     ] = None,
     min_items: Annotated[int, typer.Option(help="Fewest items a tier may have.")] = 30,
     cuts: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option(help="Instead of --bins: scores at which tiers 2, 3, ... begin, e.g. 3,5."),
     ] = None,
     order: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option(help="For text: the values from easiest to hardest, e.g. easy,medium,hard."),
     ] = None,
     harder: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option(help="Which scores are hard: high or low (low for dense_*, else high)."),
     ] = None,
     name: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option(help="Name of the group (default TASK_RULE)."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides which runs make the tiers in cross-fitting.")] = 0,
@@ -75,14 +79,16 @@ def build(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the tiers, write nothing.")] = False,
     plot: Annotated[
-        Optional[Path],  # noqa: UP007, UP045
+        Optional[Path],  # noqa: UP045
         typer.Option(help="Write a histogram of the scores with the cuts, a PNG."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder that is not empty.")] = False,
 ) -> None:
     """Sort the documents of an lm-eval task by difficulty and write a task a tier."""
     if output is None and not dry_run:
-        raise UsageError("--output is missing: name the folder to write, or pass --dry-run to see the tiers only.")
+        raise UsageError(
+            "--output is missing: name the folder to write, or pass --dry-run to see the tiers only."
+        )
     if harder not in (None, "high", "low"):
         raise UsageError(f"--harder {harder!r} is neither 'high' nor 'low'. Write one of them.")
     if bins is not None and cuts is not None:

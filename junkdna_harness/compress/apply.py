@@ -104,7 +104,8 @@ def score(method: Sparsifier, target: Target, statistic: Any = None) -> Tensor:
         )
     if bool(torch.isnan(scores).any()):
         raise UsageError(f"method {method.name!r} returned NaN scores for {target.name}.")
-    return scores
+    checked: Tensor = scores
+    return checked
 
 
 def remove(target: Target, mask: Tensor) -> None:

@@ -87,9 +87,9 @@ def load_calibration(
     return Calibration(ids, name, seed, len(tokens), not enough)
 
 
-def default_seqlen(model: nn.Module) -> int:
+def default_seqlen(model: nn.Module, device: str | None = None) -> int:
     """Tokens a sample where the user names none: 2048 on an accelerator, 128 on a CPU, at most what the model takes."""
-    wish = SHORT if device_of(model).type == "cpu" else LONG
+    wish = SHORT if (device or device_of(model).type) == "cpu" else LONG
     return min(wish, _longest(model) or wish)
 
 
@@ -188,14 +188,14 @@ def _jsonl(text: str, source: str, field: str | None) -> list[str]:
     missing = next((i for i, row in enumerate(rows, 1) if not isinstance(row.get(name), str)), None)
     if missing is not None:
         raise UsageError(f"calibration file {source!r}, object {missing}: no text field {name!r}.")
-    return [row[name] for row in rows]
+    return [str(row[name]) for row in rows]
 
 
 def _text_column(names: Sequence[str], row: dict[str, Any], source: str) -> str:
     texts = [name for name in names if isinstance(row.get(name), str)]
     for name in (*_FIELDS, *(texts if len(texts) == 1 else ())):
         if name in texts:
-            return name
+            return str(name)
     raise UsageError(
         f"calibration={source!r} has no column 'text'. Name one of {', '.join(names)} after a colon at the end."
     )

@@ -19,8 +19,7 @@ def refuse_quantized(model: nn.Module) -> None:
     """
     config = getattr(getattr(model, "config", None), "quantization_config", None)
     if config is not None:
-        read = config.get if isinstance(config, dict) else lambda name: getattr(config, name, None)
-        method = str(read("quant_method") or "unknown").rpartition(".")[2].lower()
+        method = quantization_method(config)
         if method != "gguf":  # transformers unpacks GGUF into plain floats on loading
             raise UsageError(
                 f"the checkpoint is quantized already ({method}); pruning and rtn/gptq need plain weights. Load the original, "
@@ -32,6 +31,12 @@ def refuse_quantized(model: nn.Module) -> None:
                 f"{name} is stored as {str(parameter.dtype).removeprefix('torch.')}, so the checkpoint is quantized; "
                 f"pruning needs plain weights. Load the original."
             )
+
+
+def quantization_method(config: object) -> str:
+    """The name that a quantization config gives its format, in lower case: 'gptq', 'bitsandbytes', ..."""
+    given = config.get("quant_method") if isinstance(config, dict) else getattr(config, "quant_method", None)
+    return str(getattr(given, "value", given) or "unknown").lower()
 
 
 def refuse_offloaded(targets: Sequence[Target]) -> None:

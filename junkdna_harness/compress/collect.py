@@ -140,10 +140,9 @@ class _Experts(TorchFunctionMode):
             return
         parameter, experts = stack
         offset = weight.storage_offset() - parameter.storage_offset()
-        if weight.ndim == 3:  # all experts at once: (experts, tokens, in)
-            pairs = list(enumerate(inputs))
-        else:
-            pairs = [(offset // parameter.stride(0), inputs)]
+        # A product with the whole stack has inputs (experts, tokens, in).
+        whole = weight.ndim == 3
+        pairs = enumerate(inputs) if whole else iter([(offset // parameter.stride(0), inputs)])
         for expert, rows in pairs:
             if (target := experts.get(expert)) is not None and rows.numel():
                 statistic = self.found.get(target.name)

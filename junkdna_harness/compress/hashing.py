@@ -18,7 +18,7 @@ def tensor_sha256(tensor: Tensor) -> str:
     plain = tensor.dequantize() if hasattr(tensor, "dequantize") and type(tensor) not in _PLAIN else tensor
     digest = hashlib.sha256(f"{str(plain.dtype).removeprefix('torch.')} {list(plain.shape)}\n".encode())
     flat = plain.detach().contiguous().reshape(-1)
-    for part in flat.view(torch.uint8).split(_CHUNK):
+    for part in torch.split(flat.view(torch.uint8), _CHUNK):
         digest.update(part.cpu().numpy().data)
     return digest.hexdigest()
 

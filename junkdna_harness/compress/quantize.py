@@ -113,10 +113,7 @@ def quantize(
         UsageError: the model or the spec cannot be used; nothing has been changed then.
     """
     spec = spec or QuantSpec()
-    if spec.method not in SIMULATED:
-        raise UsageError(
-            f"method={spec.method} works while a model is loaded: use --model junkdna-quantized for it."
-        )
+    check_simulated(spec.method)
     started = time.perf_counter()
     with torch.no_grad():
         merge_adapters(model)
@@ -155,6 +152,19 @@ def quantize(
         warnings=tuple(outcome.warnings),
         seconds=time.perf_counter() - started,
     )
+
+
+def check_simulated(method: str) -> None:
+    """Refuse a method that is not done on a loaded model's weights.
+
+    Raises:
+        UsageError: says where that method works.
+    """
+    if method in METHODS and method not in SIMULATED:
+        raise UsageError(
+            f"method={method} works while a model is loaded, and is not written as a checkpoint here. Evaluate it with "
+            f"lm_eval --model junkdna-quantized --model_args method={method}, or choose rtn or gptq."
+        )
 
 
 def quantize_targets(

@@ -13,7 +13,7 @@ _TIES_AT_ONCE = 1 << 22  # scores whose ties are counted at once, to bound the m
 
 def lowest(scores: Tensor, k: int) -> Tensor:
     """Bool mask, shape (groups, n) like `scores`, true for the k lowest of each row; ties to the lower index."""
-    groups, n = scores.shape
+    n = scores.shape[1]
     if k <= 0:
         return torch.zeros_like(scores, dtype=torch.bool)
     if k >= n:
@@ -25,7 +25,7 @@ def lowest(scores: Tensor, k: int) -> Tensor:
     mask = scores <= threshold
     surplus = mask.sum(dim=1) - k
     rows = surplus.nonzero().flatten()
-    for some in rows.split(max(1, _TIES_AT_ONCE // n)):
+    for some in torch.split(rows, max(1, _TIES_AT_ONCE // n)):
         tied = scores[some] == threshold[some]
         first_to_drop = tied.sum(dim=1, keepdim=True) - surplus[some].unsqueeze(1)
         mask[some] &= ~(tied & (tied.cumsum(dim=1, dtype=torch.int32) > first_to_drop))

@@ -38,7 +38,10 @@ class Zeros:
 
 @dataclass(frozen=True)
 class CompressionReport:
-    """The `junkdna` block of a results file. `level` is None for quantization alone; `bits` None for pruning alone."""
+    """The `junkdna` block of a results file. `level` is None for quantization alone, `bits` for pruning alone.
+
+    The sparsities are None where weights are packed codes, in which zeros cannot be counted.
+    """
 
     kind: str
     method: str
@@ -48,8 +51,8 @@ class CompressionReport:
     scope: str | None
     seed: int
     requested_sparsity: float | None
-    sparsity_targeted: float
-    sparsity_all: float
+    sparsity_targeted: float | None
+    sparsity_all: float | None
     sparsity_by_module: Mapping[str, float]
     weights_targeted: int
     weights_all: int
@@ -80,8 +83,11 @@ class CompressionReport:
             parts.append(f"{'pattern' if kept else 'sparsity'} {self.pattern}{kept}")
         if self.bits is not None:
             parts.append(f"{self.bits:g} bits" + (f" by {self.quantizer}" if self.kind == "pruned" else ""))
-        zeros = f"{self.sparsity_targeted:.4f} of the targeted and {self.sparsity_all:.4f} of all weights are zero"
-        return f"{' '.join(parts)}: {zeros}; {self.effective_bits:.2f} effective bits a targeted weight"
+        if self.sparsity_targeted is not None and self.kind == "pruned":
+            parts[-1] += (
+                f": {self.sparsity_targeted:.4f} of the targeted weights ({self.sparsity_all:.4f} of all) are zero"
+            )
+        return f"{' '.join(parts)}; {self.effective_bits:.2f} effective bits a targeted weight"
 
 
 PruneReport = CompressionReport

@@ -122,7 +122,8 @@ class Hessian(Statistic):
                 inverse = torch.cholesky_inverse(lower, out=lower)
                 upper, failed = torch.linalg.cholesky_ex(inverse, upper=True)
                 if not int(failed) and bool(torch.isfinite(upper.diagonal()).all()):
-                    return upper
+                    found: Tensor = upper
+                    return found
             self.damping *= 10
         raise UsageError(
             f"the Hessian of {self.name} is not positive definite even with {_MOST_DAMPING:g} times its mean diagonal "

@@ -7,7 +7,7 @@ tables, inputs that depend on the layer). Nothing is assumed of their names, so 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ def walk(model: nn.Module, ids: Tensor) -> Iterator[Step]:
         UsageError: the model's blocks are not called in the usual way.
     """
     _, blocks = find_blocks(model)
-    batches = ids.split(max(1, TOKENS_AT_ONCE // ids.shape[1]))  # type: ignore[no-untyped-call]
+    batches = torch.split(ids, max(1, TOKENS_AT_ONCE // ids.shape[1]))
     with torch.no_grad(), _evaluating(model), _eager_experts(model):
         flow = _Flow(list(blocks), _capture(model, list(blocks), batches))
         for index, block in enumerate(blocks):
@@ -119,14 +119,12 @@ def _capture(model: nn.Module, blocks: list[nn.Module], batches: tuple[Tensor, .
 
         return call
 
-    device = model.get_input_embeddings().weight.device  # type: ignore[operator,union-attr]
+    device = model.get_input_embeddings().weight.device  # type: ignore[operator]
     with _replaced_forwards(blocks, stand_in):
         for batch in batches:
             current, start = [], []
-            try:
+            with suppress(_LastBlock):
                 model(input_ids=batch.to(device), use_cache=False)
-            except _LastBlock:
-                pass
             if len(current) != len(blocks) or len(start) != 1:
                 raise UsageError(
                     f"{type(model).__name__} called {len(current)} of its {len(blocks)} blocks; calibrated methods "

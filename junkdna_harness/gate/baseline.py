@@ -35,7 +35,9 @@ def read_run(path: str | Path, run: str | None = None, metric: str | None = None
     found = read_runs([path])
     rows = found.runs if run is None else found.runs[found.runs["run"] == run]
     versions = json.loads(str(rows["task_versions"].iloc[0] or "{}")) if len(rows) else {}
-    return run_items(found.table, run, metric, {task: str(v) for task, v in versions.items() if v is not None})
+    return run_items(
+        found.table, run, metric, {task: str(v) for task, v in versions.items() if v is not None}
+    )
 
 
 def read_baseline(path: str | Path, run: str | None = None, metric: str | None = None) -> RunItems:
@@ -68,7 +70,9 @@ def from_json(document: Mapping[str, Any], where: str, metric: str | None = None
         UsageError: it is not such a document, a newer schema, or holds another metric than `metric`.
     """
     if document.get("kind") != KIND:
-        raise UsageError(f"{where!r} is not a baseline file. Write one with: junkdna check RUN --write-baseline FILE.")
+        raise UsageError(
+            f"{where!r} is not a baseline file. Write one with: junkdna check RUN --write-baseline FILE."
+        )
     if document.get("schema") != SCHEMA:
         raise UsageError(
             f"baseline {where!r} has schema {document.get('schema')!r}, and this version reads {SCHEMA}. Write it again."
@@ -115,7 +119,11 @@ def _task_to_json(task: TaskItems) -> dict[str, Any]:
 
 def _task_from_json(name: str, entry: Mapping[str, Any]) -> TaskItems:
     ids = tuple(entry["items"].split())
-    values = [float(digit) for digit in entry["right"]] if "right" in entry else [float(v) for v in entry["values"]]
+    values = (
+        [float(digit) for digit in entry["right"]]
+        if "right" in entry
+        else [float(v) for v in entry["values"]]
+    )
     clusters = tuple(entry["clusters"].split()) if "clusters" in entry else ids
     if not len(ids) == len(values) == len(clusters) == int(entry["n_items"]):
         raise ValueError(f"task {name}: {len(ids)} items but {len(values)} values")
@@ -150,5 +158,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UsageError(f"baseline {str(path)!r} cannot be read ({error}). Write it again.") from error
     if not isinstance(document, dict):
-        raise UsageError(f"{str(path)!r} is not a baseline file. Write one with: junkdna check RUN --write-baseline FILE.")
+        raise UsageError(
+            f"{str(path)!r} is not a baseline file. Write one with: junkdna check RUN --write-baseline FILE."
+        )
     return document

@@ -75,10 +75,14 @@ def run_items(
             or an item twice.
     """
     if len(table) == 0:
-        raise UsageError("the run holds no items. Evaluate with --log_samples, so that there is something to compare.")
+        raise UsageError(
+            "the run holds no items. Evaluate with --log_samples, so that there is something to compare."
+        )
     names = runs_in(table)
     if run is None and len(names) > 1:
-        raise UsageError(f"there are {len(names)} runs ({some(names)}). Say which one, e.g. --run {names[0]}.")
+        raise UsageError(
+            f"there are {len(names)} runs ({some(names)}). Say which one, e.g. --run {names[0]}."
+        )
     if run is not None and run not in names:
         raise UsageError(f"there is no run {run!r}.{did_you_mean(run, names)} Runs: {some(names)}.")
     wanted = names[0] if run is None else run

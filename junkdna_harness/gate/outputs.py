@@ -54,7 +54,9 @@ def needed(cells: list[Cell], alpha: float) -> str:
     wanted = [(cell.items_to_decide(alpha), cell) for cell in cells]
     known = [(n, cell) for n, cell in wanted if n is not None]
     if not known:
-        return "their loss lies at the limit itself, so that no number of items decides. Choose another limit."
+        return (
+            "their loss lies at the limit itself, so that no number of items decides. Choose another limit."
+        )
     most, cell = max(known, key=lambda pair: pair[0])
     return f"about {most:,} items would decide {cell.name} (it has {cell.loss.n_items:,})."
 
@@ -134,7 +136,9 @@ def junit_xml(gate: Gate, inconclusive_fails: bool) -> str:
         ET.SubElement(case, "failure", message=_xml(f"missing from the new run: {item}"))
         cases.append(case)
     for cell in gate.cells:
-        case = ET.Element("testcase", classname=_xml(f"junkdna.{cell.scope}"), name=_xml(f"{cell.name} ({cell.metric})"))
+        case = ET.Element(
+            "testcase", classname=_xml(f"junkdna.{cell.scope}"), name=_xml(f"{cell.name} ({cell.metric})")
+        )
         message = _cell_sentence(cell, gate.limits.alpha)
         if cell.verdict == "fail" or (cell.verdict == "inconclusive" and inconclusive_fails):
             ET.SubElement(case, "failure", message=_xml(message))
@@ -144,7 +148,12 @@ def junit_xml(gate: Gate, inconclusive_fails: bool) -> str:
     failures = sum(case.find("failure") is not None for case in cases)
     skipped = sum(case.find("skipped") is not None for case in cases)
     suite = ET.Element(
-        "testsuite", name="junkdna check", tests=str(len(cases)), failures=str(failures), errors="0", skipped=str(skipped)
+        "testsuite",
+        name="junkdna check",
+        tests=str(len(cases)),
+        failures=str(failures),
+        errors="0",
+        skipped=str(skipped),
     )
     suite.extend(cases)
     root = ET.Element("testsuites")
@@ -156,7 +165,9 @@ def junit_xml(gate: Gate, inconclusive_fails: bool) -> str:
 def markdown(gate: Gate) -> str:
     """The outcome as GitHub markdown: the sentence, then what did not pass, then everything folded away."""
     sure = f"{100 * (1 - gate.limits.alpha):g} % bounds"
-    header = f"| | items | baseline | new | loss | {sure} | limit | verdict |\n|:--|--:|--:|--:|--:|:-:|--:|:--|\n"
+    header = (
+        f"| | items | baseline | new | loss | {sure} | limit | verdict |\n|:--|--:|--:|--:|--:|:-:|--:|:--|\n"
+    )
 
     def rows(cells: list[Cell]) -> str:
         text = ""
@@ -170,14 +181,19 @@ def markdown(gate: Gate) -> str:
         return text
 
     text = f"## {_MARK[gate.verdict]} junkdna check: {gate.verdict}\n\n{markdown_cell(sentence(gate))}\n\n"
-    text += f"New: {markdown_cell(describe(gate.new))}. Baseline: {markdown_cell(describe(gate.baseline))}.\n\n"
+    text += (
+        f"New: {markdown_cell(describe(gate.new))}. Baseline: {markdown_cell(describe(gate.baseline))}.\n\n"
+    )
     text += "".join(f"- missing: {markdown_cell(item)}\n" for item in gate.missing)
     text += "".join(f"- note: {markdown_cell(note)}\n" for note in gate.notes) + "\n"
     bad = [cell for cell in gate.cells if cell.verdict != "pass"]
     if bad:
         text += header + rows(bad) + "\n"
     count = len(gate.cells)
-    return text + f"<details><summary>All {count} comparisons</summary>\n\n{header}{rows(list(gate.cells))}\n</details>\n"
+    return (
+        text
+        + f"<details><summary>All {count} comparisons</summary>\n\n{header}{rows(list(gate.cells))}\n</details>\n"
+    )
 
 
 def add_step_summary(gate: Gate) -> None:

@@ -28,8 +28,12 @@ from scipy import special, stats
 
 from difficulty.stats import clustered_error
 
-_MANY_DISCORDANT = 400  # beyond this many the normal tail of the score statistic is as good, and the sum is slow
-_FEW_CLUSTERS = 10  # discordant clusters below which a design effect cannot be estimated, so the worst is taken
+_MANY_DISCORDANT = (
+    400  # beyond this many the normal tail of the score statistic is as good, and the sum is slow
+)
+_FEW_CLUSTERS = (
+    10  # discordant clusters below which a design effect cannot be estimated, so the worst is taken
+)
 _BISECTIONS = 30
 
 
@@ -128,7 +132,10 @@ class PairedLoss:
 
 
 def paired_loss(
-    before: ArrayLike, after: ArrayLike, clusters: Sequence[object] | NDArray[Any] | None = None, lower_is_better: bool = False
+    before: ArrayLike,
+    after: ArrayLike,
+    clusters: Sequence[object] | NDArray[Any] | None = None,
+    lower_is_better: bool = False,
 ) -> PairedLoss:
     """The loss of `after` against `before`, both of shape (n_items,) in the same order.
 

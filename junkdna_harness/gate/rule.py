@@ -1,7 +1,7 @@
 """The rule of the gate, written down before looking.
 
-For every cell (overall, each family, each tier of each family) the loss is the paired difference on the
-same items, and `limit` is the largest loss allowed.
+For every cell (overall, each tier over all families, each family, each tier of each family) the loss is the
+paired difference on the same items, and `limit` is the largest loss allowed.
 
 - **fail**: some cell's loss is shown to exceed its limit (one-sided test at `alpha`, Holm-corrected over
   all cells), or something that the baseline has is missing.
@@ -27,7 +27,8 @@ from difficulty.table import some
 from junkdna_harness.gate.items import RunItems, TaskItems, lower_is_better
 from junkdna_harness.gate.paired import PairedLoss, paired_loss
 
-Scope = Literal["overall", "family", "tier"]
+Scope = Literal["overall", "across", "family", "tier"]
+By = Literal["overall", "family", "tier"]
 Verdict = Literal["pass", "fail", "inconclusive"]
 EXIT_CODES: Mapping[str, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
 
@@ -44,13 +45,15 @@ class Limits:
     max_relative_drop: float | None = None
     alpha: float = 0.05
     lower_is_better: tuple[str, ...] = ()
-    by: Scope = "tier"
+    by: By = "tier"
 
     def __post_init__(self) -> None:
         if self.max_drop is None and self.max_relative_drop is None:
             raise UsageError("no limit is set. Give --max-drop, e.g. 0.02, or --max-relative-drop.")
         if self.max_drop is not None and not 0 <= self.max_drop < np.inf:
-            raise UsageError(f"--max-drop {self.max_drop} is not a loss. Give a number of at least 0, e.g. 0.02 for two points.")
+            raise UsageError(
+                f"--max-drop {self.max_drop} is not a loss. Give a number of at least 0, e.g. 0.02 for two points."
+            )
         if self.max_relative_drop is not None and not 0 <= self.max_relative_drop < np.inf:
             raise UsageError(
                 f"--max-relative-drop {self.max_relative_drop} is not a share. Give a number of at least 0, e.g. 0.05 for 5 %."
@@ -58,7 +61,9 @@ class Limits:
         if self.by not in ("overall", "family", "tier"):
             raise UsageError(f"--by {self.by!r} is not a split. Choose from tier, family, overall.")
         if not 0 < self.alpha < 0.5:
-            raise UsageError(f"--alpha {self.alpha} is not an error rate. Give a number between 0 and 0.5, e.g. 0.05.")
+            raise UsageError(
+                f"--alpha {self.alpha} is not an error rate. Give a number between 0 and 0.5, e.g. 0.05."
+            )
 
     def of(self, before: float) -> float:
         """The limit for a cell where the baseline scored `before`."""
@@ -70,7 +75,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Cell:
-    """The decision in one cell; `family` and `tier` are None where all of them are pooled."""
+    """The decision in one cell; `family` and `tier` are None where all of them are pooled ("across": one tier of all)."""
 
     scope: Scope
     family: str | None
@@ -86,7 +91,11 @@ class Cell:
     @property
     def name(self) -> str:
         """What a person calls the cell: `overall`, `addition`, `addition tier 3`."""
-        return {"overall": "overall", "family": f"{self.family}", "tier": f"{self.family} tier {self.tier}"}[self.scope]
+        if self.scope == "across":
+            return f"tier {self.tier} of all"
+        return {"overall": "overall", "family": f"{self.family}"}.get(
+            self.scope, f"{self.family} tier {self.tier}"
+        )
 
     def items_to_decide(self, alpha: float) -> int | None:
         """Items at which a loss like this one would be decided; None when that is no sensible number."""
@@ -129,6 +138,7 @@ def check(new: RunItems, baseline: RunItems, limits: Limits | None = None) -> Ga
         metric = old.metric
         for key in (
             ("overall", metric, None, None),
+            ("across", metric, None, old.tier),
             ("family", metric, old.family, None),
             ("tier", metric, old.family, old.tier),
         ):
@@ -214,22 +224,24 @@ def _missing(new: RunItems, baseline: RunItems) -> tuple[list[str], list[str]]:
         else:
             missing[f"task {name}"] = None
     extra = [name for name in new.tasks if name not in baseline.tasks]
-    notes = [f"{len(extra)} tasks are not in the baseline and were not compared: {some(extra)}"] if extra else []
+    notes = (
+        [f"{len(extra)} tasks are not in the baseline and were not compared: {some(extra)}"] if extra else []
+    )
     return list(missing), notes
 
 
 def _ordered(
-    groups: dict[tuple[str, str, str | None, int | None], list[_Paired]], by: Scope
+    groups: dict[tuple[str, str, str | None, int | None], list[_Paired]], by: By
 ) -> Iterable[tuple[tuple[str, str, str | None, int | None], list[_Paired]]]:
-    """Overall first, then each family followed by its tiers; a family that is all there is is not repeated."""
-    by_metric: dict[str, set[str | None]] = {}
+    """Overall, tiers over all families, then each family and its tiers; what is all there is is not repeated."""
+    families: dict[str, set[str | None]] = {}
     for scope, metric, family, _ in groups:
         if scope == "family":
-            by_metric.setdefault(metric, set()).add(family)
-    rank = {"overall": 0, "family": 1, "tier": 2}
+            families.setdefault(metric, set()).add(family)
+    rank = {"overall": 0, "across": 1, "family": 1, "tier": 2}
     for key in sorted(groups, key=lambda k: (k[1], k[2] or "", rank[k[0]], k[3] or 0)):
-        scope, metric, family, _ = key
-        if rank[scope] > rank[by] or (scope == "family" and len(by_metric[metric]) == 1):
+        scope, metric, _, _ = key
+        if rank[scope] > rank[by] or (rank[scope] == 1 and len(families[metric]) == 1):
             continue
         yield key, groups[key]
 
@@ -250,4 +262,8 @@ def _joined(pairs: list[_Paired]) -> list[object] | None:
     """The clusters of all pairs; an item without one gets a cluster of its own."""
     if all(pair.clusters is None for pair in pairs):
         return None
-    return [c for n, pair in enumerate(pairs) for c in (pair.clusters or ((n, i) for i in range(len(pair.before))))]
+    return [
+        c
+        for n, pair in enumerate(pairs)
+        for c in (pair.clusters or ((n, i) for i in range(len(pair.before))))
+    ]

@@ -35,7 +35,8 @@ class PrunedLM(JunkDNALM):
     def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Magnitude at 0.5 on the embedded model, where nothing else was said."""
         filled = super().defaults(given)
-        if "mask" in given or given.get("method") == "none":
+        # lm-eval turns the text 'none' into None before it comes here.
+        if "mask" in given or given.get("method", "magnitude") in (None, "none"):
             return filled
         if "method" not in given:
             filled["method"] = "magnitude"

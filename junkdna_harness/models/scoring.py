@@ -61,6 +61,14 @@ class PrefixScoring:
         """The batches that score `requests`. They hold for every state of the model's weights."""
         lm: Any = self
         pairs = [split_request(context, continuation, lm.max_length) for _, context, continuation in requests]
+        cut = sum(len(context) + len(continuation) > lm.max_length + 1 for _, context, continuation in requests)
+        if cut:
+            logger.warning(
+                "junkdna: %d of %d requests are longer than the model's %d tokens and were cut on the left.",
+                cut,
+                len(requests),
+                lm.max_length,
+            )
         batches = self._batches(build_rows(pairs, self._may_share), override_bs)
         cached = [batch for batch in batches if batch.header or batch.rows[0].tails]
         if not cached or self._prefix_checked:

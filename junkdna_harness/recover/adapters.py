@@ -80,7 +80,9 @@ def _effective(layer: Any) -> Tensor:
 def _masked_forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     base, weight = layer.get_base_layer(), _effective(layer)
     weight = weight.T if layer.fan_in_fan_out else weight
-    return nn.functional.linear(x, weight.to(x.dtype), None if base.bias is None else base.bias.to(x.dtype))
+    bias = None if base.bias is None else base.bias.to(x.dtype)
+    result: Tensor = nn.functional.linear(x, weight.to(x.dtype), bias)
+    return result
 
 
 def _lora_layers(adapted: Any) -> list[tuple[str, Any]]:

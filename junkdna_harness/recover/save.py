@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.files import atomic_dir, write_atomic
 from junkdna_harness.compress import measure, weights_sha256
+from junkdna_harness.compress.checkpoint import MANIFEST, forget_packing
+from junkdna_harness.compress.checkpoint import _describe as describe_tensors
 from junkdna_harness.recover.adapters import merge_adapter
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.recover.training import Training
@@ -17,7 +19,6 @@ from junkdna_harness.recover.training import Training
 if TYPE_CHECKING:
     from junkdna_harness.recover.run import Start
 
-MANIFEST = "junkdna.json"
 LOG = "train_log.jsonl"
 
 
@@ -28,6 +29,8 @@ def save(
     """The manifest, after writing it with the model (adapters merged, unless kept), tokenizer and log to `output`."""
     keep = spec.adapter is not None and (spec.merge == "keep" or start.stored_codes)
     model = trained if spec.adapter is None or keep else merge_adapter(trained)
+    if not start.stored_codes:
+        forget_packing(model)
     with atomic_dir(output, force=force) as folder:
         if training.state is None:
             model.save_pretrained(folder)
@@ -35,6 +38,7 @@ def save(
             model.save_pretrained(folder, state_dict=dict(training.state))
         tokenizer.save_pretrained(folder)
         manifest = make_manifest(model, spec, start, training, facts, keep)
+        manifest |= {"source": {"model": facts["source"]}, "tensors": describe_tensors(folder)}
         write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         write_atomic(folder / LOG, "".join(json.dumps(row) + "\n" for row in training.log))
     return manifest

@@ -63,7 +63,11 @@ def build(
     """
     read = read_runs(list(paths))
     _same_versions(read)
-    bits = {str(r): float(b) for r, b in zip(read.runs["run"], read.runs["effective_bits"], strict=True) if b is not None and b == b}
+    bits = {
+        str(r): float(b)
+        for r, b in zip(read.runs["run"], read.runs["effective_bits"], strict=True)
+        if b is not None and b == b
+    }
     table = _with_bits(read.table, bits)
     items = select(table, rules)
     _require_dense(items)
@@ -77,7 +81,9 @@ def build(
     runs = read.runs[read.runs["run"].isin(shown)].reset_index(drop=True)
     manifests = {run: block for run, block in read.manifests.items() if run in shown and block}
     sources = tuple(str(path) for path in paths)
-    return Report(items, runs, boards, fits, pictures, asked, manifests, tuple(dict.fromkeys(warnings)), sources, metric)
+    return Report(
+        items, runs, boards, fits, pictures, asked, manifests, tuple(dict.fromkeys(warnings)), sources, metric
+    )
 
 
 def _with_bits(table: pd.DataFrame, bits: dict[str, float]) -> pd.DataFrame:
@@ -99,7 +105,9 @@ def _same_versions(read: Runs) -> None:
 
 
 def _require_dense(items: pd.DataFrame) -> None:
-    without = sorted(set(items["model"].unique()) - set(items.loc[items["method"] == DENSE, "model"].unique()))
+    without = sorted(
+        set(items["model"].unique()) - set(items.loc[items["method"] == DENSE, "model"].unique())
+    )
     if without:
         raise UsageError(
             f"there is no dense run of {without[0]!r}, which the others are compared with. "
@@ -107,7 +115,9 @@ def _require_dense(items: pd.DataFrame) -> None:
         )
 
 
-def _fits(items: pd.DataFrame, read: Runs, metric: str | None, seed: int, warnings: list[str]) -> list[FitResult]:
+def _fits(
+    items: pd.DataFrame, read: Runs, metric: str | None, seed: int, warnings: list[str]
+) -> list[FitResult]:
     """The verdicts on each model; one that cannot be judged is told in the warnings."""
     from difficulty.fit import fit
 
@@ -121,7 +131,11 @@ def _fits(items: pd.DataFrame, read: Runs, metric: str | None, seed: int, warnin
 
 
 def _plots(
-    items: pd.DataFrame, bits: dict[str, float], metric: str | None, fits: Sequence[FitResult], warnings: list[str]
+    items: pd.DataFrame,
+    bits: dict[str, float],
+    metric: str | None,
+    fits: Sequence[FitResult],
+    warnings: list[str],
 ) -> list[Plot]:
     from junkdna_harness.report.curves import measure
     from junkdna_harness.report.plots import plots
@@ -133,7 +147,9 @@ def _plots(
             warnings.append(f"no plots of {model}: there is only its dense run.")
             continue
         try:
-            made += plots(measure(part, bits, str(model), metric), next((f for f in fits if f.model == model), None))
+            made += plots(
+                measure(part, bits, str(model), metric), next((f for f in fits if f.model == model), None)
+            )
         except UsageError as error:
             warnings.append(f"no plots of {model}: {error}")
     return made

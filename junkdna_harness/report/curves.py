@@ -66,7 +66,11 @@ class Measured:
 
 
 def measure(
-    items: pd.DataFrame, effective_bits: Mapping[str, float], model: str, metric: str | None = None, seed: int = 0
+    items: pd.DataFrame,
+    effective_bits: Mapping[str, float],
+    model: str,
+    metric: str | None = None,
+    seed: int = 0,
 ) -> Measured:
     """The draws of one model of a tidy table.
 
@@ -80,7 +84,9 @@ def measure(
     )
 
 
-def score_curve(measured: Measured, series: Series, cells: Sequence[int], label: str, x: Floats | None = None) -> Curve:
+def score_curve(
+    measured: Measured, series: Series, cells: Sequence[int], label: str, x: Floats | None = None
+) -> Curve:
     """The mean score of some cells (each counting the same) from dense through the levels of a series."""
     draws = measured.draws
     at = [0, *series.at]
@@ -117,6 +123,8 @@ def recovery_gaps(measured: Measured) -> list[tuple[str, list[int], Floats, Floa
             low, high = interval(gap, sum(draws.cells[i].n_clusters for i in cells))
             rows.append((float(gap[0]), float(low), float(high)))
         gaps = np.array(rows)
-        label = f"{name.replace('_', ' ')} at {100 * level:g} %" + (f", {fraction} of the data" if fraction else "")
+        label = f"{name.replace('_', ' ')} at {100 * level:g} %" + (
+            f", {fraction} of the data" if fraction else ""
+        )
         found.append((label, measured.tiers, gaps[:, 0], gaps[:, 1], gaps[:, 2]))
     return found

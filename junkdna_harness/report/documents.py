@@ -48,10 +48,15 @@ def documents(items: pd.DataFrame, paths: Sequence[str | Path]) -> Documents:
 
 
 def _from_columns(
-    items: pd.DataFrame, asked: dict[tuple[str, str], tuple[str, str]], answers: dict[tuple[str, str, str], str]
+    items: pd.DataFrame,
+    asked: dict[tuple[str, str], tuple[str, str]],
+    answers: dict[tuple[str, str, str], str],
 ) -> None:
     rows = items[items["prompt"].notna()].drop_duplicates(["run", "task", "item_id"])
-    columns = [rows[c] if c in rows else [None] * len(rows) for c in ("run", "task", "item_id", "prompt", "target", "answer")]
+    columns = [
+        rows[c] if c in rows else [None] * len(rows)
+        for c in ("run", "task", "item_id", "prompt", "target", "answer")
+    ]
     for run, task, item, prompt, target, answer in zip(*columns, strict=True):
         asked.setdefault((task, item), (_shorten(prompt), _text(target)))
         if isinstance(answer, str):
@@ -82,7 +87,10 @@ def _from_store(
         for row in rows.drop_duplicates(["task", "doc_id"]).itertuples(index=False):
             item, arguments = known.get((row.task, int(row.doc_id)), ("", None))
             if arguments is not None:
-                sample = {"arguments": json.loads(arguments), "filtered_resps": json.loads(row.filtered_resps)}
+                sample = {
+                    "arguments": json.loads(arguments),
+                    "filtered_resps": json.loads(row.filtered_resps),
+                }
                 answers[(run, row.task, item)] = _answer(sample)
 
 
@@ -120,7 +128,13 @@ def _run_of(result: Path, runs: set[str]) -> str | None:
     level, bits = facts["level"], facts["bits"]
     plain = bits is None or bits != bits
     method = DENSE if plain and level == 0 and "+" not in str(facts["method"]) else str(facts["method"])
-    name = run_name(str(facts["model"]), method, level, None if plain else bits, 0 if method == DENSE else facts["replicate"])
+    name = run_name(
+        str(facts["model"]),
+        method,
+        level,
+        None if plain else bits,
+        0 if method == DENSE else facts["replicate"],
+    )
     return name if name in runs and f"{name} #1" not in runs else None
 
 

@@ -37,7 +37,9 @@ def explorer(report: Report) -> Explorer | None:
     facts = rows.drop_duplicates("run").set_index("run")[["model", "method"]]
     dense_of = {facts.loc[run, "model"]: run for run in facts.index if facts.loc[run, "method"] == DENSE}
     names = [str(run) for run in facts.index]
-    compared = [run for run in names if facts.loc[run, "method"] != DENSE and facts.loc[run, "model"] in dense_of]
+    compared = [
+        run for run in names if facts.loc[run, "method"] != DENSE and facts.loc[run, "model"] in dense_of
+    ]
     flipped = np.zeros(len(wide), dtype=bool)
     for run in compared:
         before = wide[dense_of[facts.loc[run, "model"]]]

@@ -119,7 +119,20 @@ def csv_table(boards: list[Leaderboard]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
-        "by model method level bits_per_weight column metric score half_width kept best n_items".split()
+        [
+            "by",
+            "model",
+            "method",
+            "level",
+            "bits_per_weight",
+            "column",
+            "metric",
+            "score",
+            "half_width",
+            "kept",
+            "best",
+            "n_items",
+        ]
     )
     for board in boards:
         for i, row in enumerate(board.rows):
@@ -128,7 +141,10 @@ def csv_table(boards: list[Leaderboard]) -> str:
                 c = cell(board, i, column)
                 if c.mean:
                     n = row.scores[column].n_items
-                    heads = [csv_cell(text) for text in (board.by, model, method, size, effective, column, board.metric)]
+                    heads = [
+                        csv_cell(text)
+                        for text in (board.by, model, method, size, effective, column, board.metric)
+                    ]
                     writer.writerow([*heads, c.mean, c.half, c.kept, int(c.bold), n])
     return buffer.getvalue()
 
@@ -139,7 +155,9 @@ def terminal(board: Leaderboard) -> Table:
     from rich.table import Table
 
     columns = (OVERALL, *board.columns)
-    table = Table(title=f"by {board.by}", caption=escape(caption(board)), title_justify="left", caption_justify="left")
+    table = Table(
+        title=f"by {board.by}", caption=escape(caption(board)), title_justify="left", caption_justify="left"
+    )
     for i, head in enumerate((*HEADS, *columns)):
         table.add_column(escape(head), justify="left" if i < 2 else "right", overflow="fold")
     models = [row.model for row in board.rows]

@@ -33,7 +33,9 @@ def render(report: Report) -> str:
 
     folder = resources.files("junkdna_harness.report") / "page"
     js = (folder / "page.js").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
     found = explorer(report)
     items = report.boards[0].n_items
@@ -49,12 +51,15 @@ def render(report: Report) -> str:
         verdicts=[_verdicts(fit) for fit in report.fits],
         boards=[_board(board) for board in report.boards],
         plots=[_plot(plot) for plot in report.plots],
-        explorer=found and {"runs": found.selectable, "tasks": found.tasks, "json": Markup(script_json(found.data))},
+        explorer=found
+        and {"runs": found.selectable, "tasks": found.tasks, "json": Markup(script_json(found.data))},
         methods=_methods(report),
         command=_command(report),
         run_heads=run_heads,
         runs=run_rows,
-        manifests=[(run, json.dumps(block, indent=1, ensure_ascii=False)) for run, block in report.manifests.items()],
+        manifests=[
+            (run, json.dumps(block, indent=1, ensure_ascii=False)) for run, block in report.manifests.items()
+        ],
         version=__version__,
         one_model=len(report.models) == 1,
     )
@@ -74,10 +79,16 @@ def _claim(claim: Claim) -> dict[str, Any]:
     from difficulty.verdicts import STATEMENTS
 
     number = "" if claim.estimate is None else f"{claim.estimate:.3g}"
-    interval = "" if claim.ci_low is None or claim.ci_high is None else f"{claim.ci_low:.3g} to {claim.ci_high:.3g}"
+    interval = (
+        "" if claim.ci_low is None or claim.ci_high is None else f"{claim.ci_low:.3g} to {claim.ci_high:.3g}"
+    )
     p = claim.p_holm if claim.p_holm is not None else claim.p
     p_text = "" if p is None or p != p else "<0.0001" if p < 1e-4 else f"{p:.2g}"
-    parts = [f"{claim.unit}: {number}", f"95 % {interval}" if interval else "", f"p {p_text}" if p_text else ""]
+    parts = [
+        f"{claim.unit}: {number}",
+        f"95 % {interval}" if interval else "",
+        f"p {p_text}" if p_text else "",
+    ]
     return {
         "claim": claim.claim,
         "statement": STATEMENTS[claim.claim],
@@ -93,7 +104,9 @@ def _claim(claim: Claim) -> dict[str, Any]:
         "p": p_text,
         "p_sort": "" if p is None or p != p else repr(float(p)),
         "n_items": claim.n_items,
-        "sample": f"{claim.method}, {claim.n_items:,} items in {claim.n_clusters:,} clusters" if claim.n_items else claim.method,
+        "sample": f"{claim.method}, {claim.n_items:,} items in {claim.n_clusters:,} clusters"
+        if claim.n_items
+        else claim.method,
         "reason": claim.reason,
         "rule": claim.rule,
     }
@@ -115,7 +128,11 @@ def _board(board: Leaderboard) -> dict[str, Any]:
         for column in columns:
             shown = formats.cell(board, i, column)
             exact = repr(float(row.scores[column].mean)) if column in row.scores else ""
-            cells.append(_cell(shown.mean, exact, "number best" if shown.bold else "number", None, shown.half, shown.kept))
+            cells.append(
+                _cell(
+                    shown.mean, exact, "number best" if shown.bold else "number", None, shown.half, shown.kept
+                )
+            )
         rows.append(cells)
     filters = [
         (0, "Model", list(dict.fromkeys(row.model for row in board.rows))),
@@ -123,7 +140,9 @@ def _board(board: Leaderboard) -> dict[str, Any]:
     ]
     return {
         "by": board.by,
-        "heads": [{"text": h, "css": "" if i < 2 else "number"} for i, h in enumerate((*formats.HEADS, *columns))],
+        "heads": [
+            {"text": h, "css": "" if i < 2 else "number"} for i, h in enumerate((*formats.HEADS, *columns))
+        ],
         "rows": rows,
         "filters": [one for one in filters if len(one[2]) > 1],
         "caption": formats.caption(board),
@@ -132,9 +151,21 @@ def _board(board: Leaderboard) -> dict[str, Any]:
 
 
 def _cell(
-    text: str, sort: str | None = None, css: str = "", choose: str | None = None, half: str = "", kept: str = ""
+    text: str,
+    sort: str | None = None,
+    css: str = "",
+    choose: str | None = None,
+    half: str = "",
+    kept: str = "",
 ) -> dict[str, Any]:
-    return {"text": text, "sort": text if sort is None else sort, "css": css, "filter": choose, "half": half, "kept": kept}
+    return {
+        "text": text,
+        "sort": text if sort is None else sort,
+        "css": css,
+        "filter": choose,
+        "half": half,
+        "kept": kept,
+    }
 
 
 def _plot(plot: Plot) -> dict[str, Any]:

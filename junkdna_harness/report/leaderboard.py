@@ -79,7 +79,9 @@ def leaderboard(
         UsageError: an unknown `by`, metric or sort key; items that not all runs have.
     """
     if by not in BY:
-        raise UsageError(f"--by {by!r} is not a way to split.{did_you_mean(by, BY)} Choose from {', '.join(BY)}.")
+        raise UsageError(
+            f"--by {by!r} is not a way to split.{did_you_mean(by, BY)} Choose from {', '.join(BY)}."
+        )
     rows, notes = primary(items, metric)
     require_same_items(rows)
     metric_names = sorted({str(m) for m in rows["metric"].unique()})
@@ -111,15 +113,15 @@ def leaderboard(
         runs = _runs(rows, key)
         known = [effective_bits[run] for run in runs if effective_bits and run in effective_bits]
         memory = sum(known) / len(known) if known else _nominal(method, level, bits)
-        table.append(
-            Row(model, method, _none(level), _none(bits), memory, len(runs), runs, scores)
-        )
+        table.append(Row(model, method, _none(level), _none(bits), memory, len(runs), runs, scores))
     table = _sorted(table, sort, columns)
     values_of = {(k[0], k[1], _none(k[2]), _none(k[3])): v.to_numpy() for k, v in wide.items()}
     best = _best(table, values_of, column_of, clusters, (OVERALL, *columns), worse_up)
     notes += _unusable(table, columns)
     percent = bool(rows["value"].between(0, 1).all())
-    return Leaderboard(by, ", ".join(metric_names), columns, tuple(table), best, percent, len(keyed), tuple(notes))
+    return Leaderboard(
+        by, ", ".join(metric_names), columns, tuple(table), best, percent, len(keyed), tuple(notes)
+    )
 
 
 def primary(items: pd.DataFrame, metric: str | None = None) -> tuple[pd.DataFrame, list[str]]:
@@ -129,11 +131,15 @@ def primary(items: pd.DataFrame, metric: str | None = None) -> tuple[pd.DataFram
         UsageError: no task has `metric`, or there are no rows.
     """
     if len(items) == 0:
-        raise UsageError("the runs hold no items. Evaluate with --log_samples, so that there is something to report.")
+        raise UsageError(
+            "the runs hold no items. Evaluate with --log_samples, so that there is something to report."
+        )
     present = {str(m) for m in items["metric"].unique()}
     if metric is not None:
         if metric not in present:
-            raise UsageError(f"--metric {metric!r} is not there.{did_you_mean(metric, present)} There is: {', '.join(sorted(present))}.")
+            raise UsageError(
+                f"--metric {metric!r} is not there.{did_you_mean(metric, present)} There is: {', '.join(sorted(present))}."
+            )
         return items[items["metric"] == metric], []
     chosen: dict[str, str] = {}
     for task, names in items.groupby("task")["metric"].unique().items():
@@ -174,7 +180,11 @@ def require_same_items(rows: pd.DataFrame) -> None:
             absent = everything - sets.get(str(run), set())
             if absent:
                 some = ", ".join(sorted(str(a)[:16] for a in absent)[:3])
-                whole = "no items" if str(run) not in sets else f"{len(absent)} of {len(everything)} items missing ({some})"
+                whole = (
+                    "no items"
+                    if str(run) not in sets
+                    else f"{len(absent)} of {len(everything)} items missing ({some})"
+                )
                 raise UsageError(
                     f"run {run!r} has {whole} of task {task!r}: other items, or another version of the task. "
                     "Evaluate all runs alike, or leave some out with --select."
@@ -183,7 +193,9 @@ def require_same_items(rows: pd.DataFrame) -> None:
 
 def _wide(rows: pd.DataFrame) -> pd.DataFrame:
     """Items down, models x methods x levels across; replicates averaged. NaN levels are kept as a key of their own."""
-    filled = rows.assign(level=rows["level"].astype(float).fillna(-1.0), bits=rows["bits"].astype(float).fillna(-1.0))
+    filled = rows.assign(
+        level=rows["level"].astype(float).fillna(-1.0), bits=rows["bits"].astype(float).fillna(-1.0)
+    )
     wide: pd.DataFrame = filled.pivot_table(
         index=["task", "item_id", "cluster_id"], columns=_RUN, values="value", aggfunc="mean", observed=True
     )
@@ -201,7 +213,11 @@ def _runs(rows: pd.DataFrame, key: tuple[str, str, float, float]) -> tuple[str, 
 def _nominal(method: str, level: float, bits: float) -> float:
     """Bits a weight where no run says: 16, times the share that is kept, and 1 for the mask; or the nominal bits."""
     kind = "quantized" if level == -1.0 else "pruned"
-    return FULL_BITS if method.split("+")[0] == DENSE and bits == -1.0 else nominal_bits(kind, max(level, 0.0), bits)
+    return (
+        FULL_BITS
+        if method.split("+")[0] == DENSE and bits == -1.0
+        else nominal_bits(kind, max(level, 0.0), bits)
+    )
 
 
 def _none(value: float) -> float | None:
@@ -215,7 +231,9 @@ def _labels(rows: pd.DataFrame, by: str) -> set[tuple[object, str]]:
 def _task_labels(rows: pd.DataFrame, by: str) -> dict[str, str]:
     split = rows.groupby("task")[by].nunique()
     if (split > 1).any():
-        raise UsageError(f"task {split[split > 1].index[0]!r} has more than one {by}, so that --by {by} cannot split it.")
+        raise UsageError(
+            f"task {split[split > 1].index[0]!r} has more than one {by}, so that --by {by} cannot split it."
+        )
     return {str(task): label(by, value) for task, value in rows.groupby("task")[by].first().items()}
 
 
@@ -286,7 +304,9 @@ def _sort_value(row: Row, key: str, columns: tuple[str, ...], down: bool) -> tup
         value = None if found is None else found.mean
     else:
         known = [*plain, *by_name]
-        raise UsageError(f"--sort {key!r} is no column.{did_you_mean(key, known)} Columns: {', '.join(known)}; - before one sorts down.")
+        raise UsageError(
+            f"--sort {key!r} is no column.{did_you_mean(key, known)} Columns: {', '.join(known)}; - before one sorts down."
+        )
     missing = value is None
     return (missing != down, 0 if missing else value)
 

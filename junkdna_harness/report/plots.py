@@ -93,12 +93,21 @@ def score_vs_sparsity(measured: Measured) -> Figure | None:
     figure, panels = _panels(len(series), 3.6, 3.0)
     for axes, one in zip(panels, series, strict=True):
         for k, tier in enumerate(measured.tiers):
-            _curve(axes, score_curve(measured, one, measured.cells(tier=tier), f"tier {tier}"), k, len(measured.tiers))
+            _curve(
+                axes,
+                score_curve(measured, one, measured.cells(tier=tier), f"tier {tier}"),
+                k,
+                len(measured.tiers),
+            )
         axes.set_title(_short(one.method, 40))
         axes.set_xlabel("sparsity (share of weights removed)")
     panels[0].set_ylabel(_score_label(measured))
     _legend(figure, panels[0], "tier 1 is the easiest")
-    _title(figure, measured, "Score as weights are removed, by tier, mean over families: points as measured, lines isotonic, bands 95 %")
+    _title(
+        figure,
+        measured,
+        "Score as weights are removed, by tier, mean over families: points as measured, lines isotonic, bands 95 %",
+    )
     return figure
 
 
@@ -118,7 +127,11 @@ def score_by_family(measured: Measured) -> Figure | None:
         axes.set_xlabel("sparsity")
     panels[0].set_ylabel(_score_label(measured))
     _legend(figure, max(panels, key=lambda a: len(a.lines)), "tier 1 is the easiest")
-    _title(figure, measured, f"Score of each family under {series[0].method}: points as measured, lines isotonic, bands 95 %")
+    _title(
+        figure,
+        measured,
+        f"Score of each family under {series[0].method}: points as measured, lines isotonic, bands 95 %",
+    )
     return figure
 
 
@@ -141,7 +154,15 @@ def drop_heatmap(measured: Measured) -> Figure | None:
         axes.set_xlabel("bits" if one.kind == "quantized" else "sparsity, %")
         for (row, column), value in np.ndenumerate(grid):
             dark = value > 0.55 * top
-            axes.text(column, row, f"{round(value) + 0:d}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+            axes.text(
+                column,
+                row,
+                f"{round(value) + 0:d}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if dark else "black",
+            )
     assert image is not None
     figure.colorbar(image, ax=panels, label="points lost", shrink=0.9, pad=0.02)
     _title(figure, measured, "Points lost against the dense model, mean over families")
@@ -155,7 +176,7 @@ def critical_sparsity(measured: Measured, fit: FitResult) -> Figure | None:
         return None
     from matplotlib import pyplot
 
-    figure = pyplot.figure(figsize=(6.4, 3.9))
+    figure: Figure = pyplot.figure(figsize=(6.4, 3.9))
     axes = figure.add_subplot()
     families = list(dict.fromkeys(found["family"]))
     # A curve that never passes the mark is given the last level.
@@ -163,14 +184,20 @@ def critical_sparsity(measured: Measured, fit: FitResult) -> Figure | None:
     for k, family in enumerate(families):
         rows = found[found["family"] == family].sort_values("tier")
         level = rows["critical"].to_numpy(dtype=float)
-        x = rows["tier"].to_numpy(dtype=float) + (k - (len(families) - 1) / 2) * min(0.08, 0.6 / len(families))
+        x = rows["tier"].to_numpy(dtype=float) + (k - (len(families) - 1) / 2) * min(
+            0.08, 0.6 / len(families)
+        )
         color, marker = NAMES[k % len(NAMES)], MARKERS[k % len(MARKERS)]
         bars = [np.maximum(level - rows["critical_low"], 0), np.maximum(rows["critical_high"] - level, 0)]
         axes.plot(x, level, color=color, linestyle=DASHES[k % len(DASHES)], linewidth=1.3)
         axes.errorbar(x, level, yerr=bars, fmt="none", ecolor=color, elinewidth=0.9, capsize=2)
         for xi, yi, open_end in zip(x, level, level >= top, strict=True):
-            axes.plot(xi, yi, marker, color=color, markersize=6, markerfacecolor="white" if open_end else color)
-        axes.plot([], [], marker=marker, color=color, linestyle=DASHES[k % len(DASHES)], label=_short(family, 24))
+            axes.plot(
+                xi, yi, marker, color=color, markersize=6, markerfacecolor="white" if open_end else color
+            )
+        axes.plot(
+            [], [], marker=marker, color=color, linestyle=DASHES[k % len(DASHES)], label=_short(family, 24)
+        )
     tiers = sorted(found["tier"].unique())
     axes.set_xticks(tiers, [f"tier {t}" for t in tiers])
     axes.set_ylabel("critical sparsity")
@@ -212,7 +239,11 @@ def equal_memory(measured: Measured) -> Figure | None:
         axes.set_xlabel("effective bits a weight")
     panels[0].set_ylabel(_score_label(measured))
     _legend(figure, panels[0], "")
-    _title(figure, measured, "Pruning (open, dashed) and quantization (filled, solid) at equal memory, mean over families, bands 95 %")
+    _title(
+        figure,
+        measured,
+        "Pruning (open, dashed) and quantization (filled, solid) at equal memory, mean over families, bands 95 %",
+    )
     return figure
 
 
@@ -223,7 +254,7 @@ def recovery_gap(measured: Measured) -> Figure | None:
         return None
     from matplotlib import pyplot
 
-    figure = pyplot.figure(figsize=(6.4, 3.9))
+    figure: Figure = pyplot.figure(figsize=(6.4, 3.9))
     axes = figure.add_subplot()
     for k, (label, tiers, gap, low, high) in enumerate(gaps):
         shift = (k - (len(gaps) - 1) / 2) * min(0.08, 0.6 / len(gaps))
@@ -249,7 +280,14 @@ def _curve(axes: Axes, curve: Any, k: int, n: int) -> None:
     axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.15, linewidth=0)
     axes.plot(curve.x, curve.fit, color=color, linestyle=DASHES[k % len(DASHES)], linewidth=1.4)
     axes.plot(curve.x, curve.seen, MARKERS[k % len(MARKERS)], color=color, markersize=4.2)
-    axes.plot([], [], marker=MARKERS[k % len(MARKERS)], color=color, linestyle=DASHES[k % len(DASHES)], label=curve.label)
+    axes.plot(
+        [],
+        [],
+        marker=MARKERS[k % len(MARKERS)],
+        color=color,
+        linestyle=DASHES[k % len(DASHES)],
+        label=curve.label,
+    )
     if curve.chance > 0 and k == 0:
         axes.axhline(curve.chance, color="#666666", linewidth=0.8, linestyle=(0, (2, 3)), label="chance")
     axes.set_ylim(-0.03, 1.03)
@@ -264,7 +302,11 @@ def _panels(count: int, width: float, height: float, share: bool = True) -> tupl
         across = 2 if width > 3.2 else 4
     down = -(-count // across)
     figure, grid = pyplot.subplots(
-        down, across, figsize=(max(6.0, across * width + 0.6), down * height + 1.1), sharey=share, squeeze=False
+        down,
+        across,
+        figsize=(max(6.0, across * width + 0.6), down * height + 1.1),
+        sharey=share,
+        squeeze=False,
     )
     for axes in grid.flat[count:]:
         axes.remove()
@@ -275,12 +317,22 @@ def _legend(figure: Figure, axes: Axes, note: str) -> None:
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: labels[i] == "chance")
     handles, labels = [handles[i] for i in order], [labels[i] for i in order]
-    columns = max(1, min(len(labels), int(figure.get_figwidth() / 1.35)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=note or None, title_fontsize=8.5, handlelength=3.2)
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / 1.15)))
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        title=note or None,
+        title_fontsize=8.5,
+        handlelength=3.2,
+    )
 
 
 def _title(figure: Figure, measured: Measured, what: str) -> None:
-    counted = f"{_short(measured.panel.model, 60)}, {measured.n_items:,} items, {len(measured.draws.families)} "
+    counted = (
+        f"{_short(measured.panel.model, 60)}, {measured.n_items:,} items, {len(measured.draws.families)} "
+    )
     counted += "family" if len(measured.draws.families) == 1 else "families"
     width = int(figure.get_figwidth() * 12.5)
     figure.suptitle("\n".join([*textwrap.wrap(what, width), *textwrap.wrap(counted, width)]), fontsize=10)
@@ -305,7 +357,7 @@ def _finish(name: str, figure: Figure) -> Plot:
 
     suptitle = figure._suptitle.get_text() if figure._suptitle else name  # type: ignore[attr-defined]
     svg, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "junkdna-harness"})
+    figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": "junkdna-harness"})
     figure.savefig(png, format="png", dpi=150, metadata={"Software": "junkdna-harness"})
     pyplot.close(figure)
     return Plot(name, suptitle.replace("\n", " "), svg.getvalue(), png.getvalue())

@@ -71,7 +71,9 @@ def score(
     return Score(mean, low, high, len(x), n_clusters, chance, retention, corrected, loss.loss, p)
 
 
-def mean_interval(x: NDArray[np.float64], clusters: Sequence[object] | NDArray[Any] | None = None) -> tuple[float, float, int]:
+def mean_interval(
+    x: NDArray[np.float64], clusters: Sequence[object] | NDArray[Any] | None = None
+) -> tuple[float, float, int]:
     """(low, high, number of clusters): 95 % interval of the mean of x, shape (n_items,).
 
     Reference: Wilson (1927); Miller (2024), arXiv 2411.00640, for the clustered error.

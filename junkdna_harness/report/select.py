@@ -30,13 +30,17 @@ def select(table: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
     for rule in rules:
         key, operator, value = _parse(rule)
         if key not in table:
-            raise UsageError(f"--select {rule!r}: these runs have no {key}. They have: {', '.join(_known(table))}.")
+            raise UsageError(
+                f"--select {rule!r}: these runs have no {key}. They have: {', '.join(_known(table))}."
+            )
         met = _meets(table[key], rule, key, operator, value)
         if key in RUN_KEYS and not (key == "method" and operator == "!=" and value == "dense"):
             met = met | (table["method"] == "dense")
         keep = keep & met
     left = table[keep]
-    if len(left) == 0 or (len(table) > 0 and rules and set(left["method"]) == {"dense"} != set(table["method"])):
+    if len(left) == 0 or (
+        len(table) > 0 and rules and set(left["method"]) == {"dense"} != set(table["method"])
+    ):
         raise UsageError(f"--select {' '.join(rules)!r} leaves no run. {_offer(table)}")
     return left
 
@@ -45,10 +49,14 @@ def _parse(rule: str) -> tuple[str, str, str]:
     match = _RULE.match(rule)
     known = RUN_KEYS + ITEM_KEYS
     if match is None:
-        raise UsageError(f"--select {rule!r} is not a rule. Write KEY=VALUE, e.g. method=wanda,magnitude or level<=0.5.")
+        raise UsageError(
+            f"--select {rule!r} is not a rule. Write KEY=VALUE, e.g. method=wanda,magnitude or level<=0.5."
+        )
     key, operator, value = match.groups()
     if key not in known:
-        raise UsageError(f"--select {rule!r}: {key!r} is not a key.{did_you_mean(key, known)} Keys: {', '.join(known)}.")
+        raise UsageError(
+            f"--select {rule!r}: {key!r} is not a key.{did_you_mean(key, known)} Keys: {', '.join(known)}."
+        )
     return key, operator, value
 
 
@@ -59,7 +67,9 @@ def _meets(column: pd.Series, rule: str, key: str, operator: str, value: str) ->
         try:
             numbers = [float(part) for part in value.split(",")]
         except ValueError:
-            raise UsageError(f"--select {rule!r}: {value!r} is not a number. Write e.g. {key}<=0.5 or {key}=1,2.") from None
+            raise UsageError(
+                f"--select {rule!r}: {value!r} is not a number. Write e.g. {key}<=0.5 or {key}=1,2."
+            ) from None
         column = column.astype(float)
         equal = pd.concat([(column - number).abs() < 1e-9 for number in numbers], axis=1).any(axis=1)
         if operator in ("=", "!="):

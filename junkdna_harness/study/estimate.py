@@ -202,7 +202,7 @@ def measure_speed(model: Any, rows: int = 16, length: int = 64, repeats: int = 3
             if device.type == "cuda":
                 torch.cuda.synchronize()
             times.append(time.perf_counter() - started)
-        return sorted(times)[len(times) // 2] / (rows * length * size)
+        return float(sorted(times)[len(times) // 2] / (rows * length * size))
 
     def forward() -> None:
         with torch.no_grad():

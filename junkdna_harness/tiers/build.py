@@ -85,7 +85,9 @@ def plan_tiers(
     items = {key: item_of_doc(source.task, doc) for key, doc in zip(hashes, docs, strict=True)}
     runs = None
     if rule is None:
-        runs = dense_scores(scores, task, by, hashes=list(items), cross_fit=cross_fit, metric=metric, seed=seed)
+        runs = dense_scores(
+            scores, task, by, hashes=list(items), cross_fit=cross_fit, metric=metric, seed=seed
+        )
         table: Mapping[str, float | str] = runs.scores
         direction: Harder = harder or "low"
     else:
@@ -180,7 +182,13 @@ def _assignment_json(plan: TierPlan) -> str:
         "min_items": plan.min_items,
         "cuts": list(assignment.cuts),
         "tiers": [
-            {"tier": t.number, "items": t.n_items, "low": t.low, "high": t.high, "chance": plan.chance[t.number]}
+            {
+                "tier": t.number,
+                "items": t.n_items,
+                "low": t.low,
+                "high": t.high,
+                "chance": plan.chance[t.number],
+            }
             for t in assignment.tiers
         ],
     }
@@ -201,7 +209,9 @@ def _rule(by: str, scores: Sequence[str | Path]) -> Rule | None:
             )
         return None
     if scores:
-        raise UsageError(f"--scores goes with {' or '.join(DENSE_RULES)}, not with --by {by}. Leave one of them out.")
+        raise UsageError(
+            f"--scores goes with {' or '.join(DENSE_RULES)}, not with --by {by}. Leave one of them out."
+        )
     if ":" not in by and by not in RULES:
         allowed = [*RULES, *DENSE_RULES]
         raise UsageError(

@@ -104,7 +104,9 @@ def compare_runs(
                 raise
             notes.append(f"{task} is not split by {by}: {error}")
             continue
-        rows += [_row(task, name, tier, assignment.items(tier.number), first, second) for tier in assignment.tiers]
+        rows += [
+            _row(task, name, tier, assignment.items(tier.number), first, second) for tier in assignment.tiers
+        ]
     if rule is not None and all(row.tier is None for row in rows):
         raise UsageError(f"no task can be split by {by!r}: {notes[0]}")
     return Comparison(run_a, run_b, by, tuple(rows), tuple(notes))
@@ -131,7 +133,12 @@ def _assign(
 
 
 def _row(
-    task: str, metric: str, tier: Tier | None, members: Sequence[str], first: Mapping[str, float], second: Mapping[str, float]
+    task: str,
+    metric: str,
+    tier: Tier | None,
+    members: Sequence[str],
+    first: Mapping[str, float],
+    second: Mapping[str, float],
 ) -> Row:
     a = np.array([first[key] for key in members])
     b = np.array([second[key] for key in members])
@@ -151,8 +158,24 @@ def _row(
 
 def comparison_text(found: Comparison) -> str:
     """The table that is printed."""
-    lines = [f"A  {found.run_a.run}  ({found.run_a.folder})", f"B  {found.run_b.run}  ({found.run_b.folder})", ""]
-    header = ["task", "metric", found.by or "", "items", "A", "B", "B - A", "95 % interval", "lost", "gained", "p"]
+    lines = [
+        f"A  {found.run_a.run}  ({found.run_a.folder})",
+        f"B  {found.run_b.run}  ({found.run_b.folder})",
+        "",
+    ]
+    header = [
+        "task",
+        "metric",
+        found.by or "",
+        "items",
+        "A",
+        "B",
+        "B - A",
+        "95 % interval",
+        "lost",
+        "gained",
+        "p",
+    ]
     body = []
     for row in found.rows:
         d = row.difference

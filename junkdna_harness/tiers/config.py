@@ -96,7 +96,9 @@ def to_live(value: Any) -> Any:
         return value.load()
     if isinstance(value, Mapping):
         if set(value) in ({"python_file", "python_function"}, {"python_module", "python_function"}):
-            return FunctionRef(value["python_function"], value.get("python_file"), value.get("python_module")).load()
+            return FunctionRef(
+                value["python_function"], value.get("python_file"), value.get("python_module")
+            ).load()
         return {key: to_live(item) for key, item in value.items()}
     return [to_live(item) for item in value] if isinstance(value, list) else value
 

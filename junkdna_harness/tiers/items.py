@@ -35,7 +35,9 @@ def item_of_doc(task: Any, doc: Mapping[str, Any]) -> Item:
     if task.OUTPUT_TYPE != "multiple_choice" or not hasattr(task, "doc_to_choice"):
         return Item(doc, str(text), _texts(target))
     options = [str(option) for option in task.doc_to_choice(doc)]
-    if isinstance(text, int):  # "multiple inputs": the options are the contexts, the target is what follows them
+    if isinstance(
+        text, int
+    ):  # "multiple inputs": the options are the contexts, the target is what follows them
         return Item(doc, options[text], _texts(target), tuple(options))
     return Item(doc, str(text), _chosen(target, options), tuple(options))
 
@@ -44,7 +46,9 @@ def item_of_sample(sample: Mapping[str, Any]) -> Item:
     """What a rule may look at, from one row of a samples_*.jsonl file (few-shot examples are in the context)."""
     requests = [_arguments(entry) for entry in _rows(sample.get("arguments", []))]
     context = str(requests[0][0]) if requests and requests[0] else ""
-    continuations = [str(request[1]) for request in requests if len(request) > 1 and isinstance(request[1], str)]
+    continuations = [
+        str(request[1]) for request in requests if len(request) > 1 and isinstance(request[1], str)
+    ]
     target = _parsed(sample.get("target"))
     if len(continuations) > 1:
         options = [continuation.strip() for continuation in continuations]

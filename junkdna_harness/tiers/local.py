@@ -31,7 +31,9 @@ def local_splits(folder: Path, files: Mapping[str, str]) -> dict[str, Path]:
         UsageError: none is there; the message says where they were looked for.
     """
     if not folder.is_dir():
-        raise UsageError(f"the data folder {str(folder)!r} does not exist. Set data_dir or JUNKDNA_DATA to a folder.")
+        raise UsageError(
+            f"the data folder {str(folder)!r} does not exist. Set data_dir or JUNKDNA_DATA to a folder."
+        )
     found = {split: folder / name for split, name in files.items() if (folder / name).is_file()}
     if not found:
         raise UsageError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,22 @@ def files() -> dict[str, str]:
 
 
 def _mc(name: str, base: str, chance: float, local: Mapping[str, str], **keys: Any) -> Benchmark:
-    return Benchmark(name, {"base": base, "output_type": "multiple_choice", "local": dict(local), **keys}, chance)
+    return Benchmark(
+        name, {"base": base, "output_type": "multiple_choice", "local": dict(local), **keys}, chance
+    )
 
 
-def _gen(name: str, base: str | None, local: Mapping[str, str], version: float = 1.0, **keys: Any) -> Benchmark:
+def _gen(
+    name: str, base: str | None, local: Mapping[str, str], version: float = 1.0, **keys: Any
+) -> Benchmark:
     where = {"base": base} if base else {}
-    return Benchmark(name, {**where, "output_type": "generate_until", "local": dict(local), **keys}, 0.0, ("exact_match",), version)
+    return Benchmark(
+        name,
+        {**where, "output_type": "generate_until", "local": dict(local), **keys},
+        0.0,
+        ("exact_match",),
+        version,
+    )
 
 
 def _splits(folder: str, *splits: str) -> dict[str, str]:
@@ -70,9 +80,13 @@ def _splits(folder: str, *splits: str) -> dict[str, str]:
 
 
 ARC_EASY = _mc("arc_easy", "arc/arc_easy.yaml", 0.25, _splits("arc_easy", "test", "validation"))
-ARC_CHALLENGE = _mc("arc_challenge", "arc/arc_challenge.yaml", 0.25, _splits("arc_challenge", "test", "validation"))
+ARC_CHALLENGE = _mc(
+    "arc_challenge", "arc/arc_challenge.yaml", 0.25, _splits("arc_challenge", "test", "validation")
+)
 OPENBOOKQA = _mc("openbookqa", "openbookqa/openbookqa.yaml", 0.25, _splits("openbookqa", "test"))
-COMMONSENSE = _mc("commonsense_qa", "commonsense_qa/default.yaml", 0.2, _splits("commonsense_qa", "validation"))
+COMMONSENSE = _mc(
+    "commonsense_qa", "commonsense_qa/default.yaml", 0.2, _splits("commonsense_qa", "validation")
+)
 BOOLQ = _mc("boolq", "super_glue/boolq/default.yaml", 0.5, _splits("boolq", "validation"))
 HELLASWAG = _mc("hellaswag", "hellaswag/hellaswag.yaml", 0.25, _splits("hellaswag", "validation"))
 WINOGRANDE = _mc("winogrande", "winogrande/default.yaml", 0.5, _splits("winogrande", "validation"))
@@ -118,7 +132,11 @@ STSB = Benchmark(
 GSM8K = _gen("gsm8k", "gsm8k/gsm8k.yaml", _splits("gsm8k", "test"), 3.0)
 NQ_OPEN = _gen("nq_open", "nq_open/nq_open.yaml", {"validation": "nq_open_closed_book/validation.jsonl"}, 4.0)
 TRIVIAQA = _gen(
-    "triviaqa", "triviaqa/default.yaml", {"validation": "triviaqa_closed_book/test.jsonl"}, 3.0, rows=f"{VIEWS}:trivia_rows"
+    "triviaqa",
+    "triviaqa/default.yaml",
+    {"validation": "triviaqa_closed_book/test.jsonl"},
+    3.0,
+    rows=f"{VIEWS}:trivia_rows",
 )
 
 
@@ -141,7 +159,12 @@ def _word_problems(name: str, hub: str, split: str, local: Mapping[str, str], vi
             }
         ],
         "metric_list": [
-            {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True, "regexes_to_ignore": [",", r"\.0+$"]}
+            {
+                "metric": "exact_match",
+                "aggregation": "mean",
+                "higher_is_better": True,
+                "regexes_to_ignore": [",", r"\.0+$"],
+            }
         ],
         "num_fewshot": 4,
     }
@@ -201,7 +224,11 @@ def _options(benchmark: Benchmark, view: str, letters: bool) -> Group:
             }
         members.append((benchmark, keys))
     return Group(
-        f"difficulty_tiers_{benchmark.name}_options", "option_count", benchmark.name, members, (1 / 2, 1 / 3, 1 / 4)
+        f"difficulty_tiers_{benchmark.name}_options",
+        "option_count",
+        benchmark.name,
+        members,
+        (1 / 2, 1 / 3, 1 / 4),
     )
 
 
@@ -218,7 +245,8 @@ def _hotpot() -> Group:
     local = {"validation": "hotpot_qa/validation_sample.jsonl"}
     hotpot = _gen("hotpot_qa", None, local, original=original)
     members = [
-        _open_book(hotpot, view={"function": f"{VIEWS}:hotpot_paragraphs", "paragraphs": n}) for n in (2, 4, 7, 10)
+        _open_book(hotpot, view={"function": f"{VIEWS}:hotpot_paragraphs", "paragraphs": n})
+        for n in (2, 4, 7, 10)
     ]
     # `override` is merged into `original`
     return Group("difficulty_tiers_hotpot_qa_context", "context_length", "hotpot_qa", members)
@@ -252,7 +280,9 @@ def _trivia_book() -> Group:
         TRIVIAQA, local={"validation": "triviaqa_open_book/test.jsonl"},
         override={"dataset_name": "rc", "doc_to_text": TRIVIA_OPEN_BOOK}, view={"function": f"{VIEWS}:trivia_passages"},
     )  # fmt: skip
-    return Group("difficulty_tiers_triviaqa_book", "open_closed_book", "triviaqa", [book, _open_book(TRIVIAQA)])
+    return Group(
+        "difficulty_tiers_triviaqa_book", "open_closed_book", "triviaqa", [book, _open_book(TRIVIAQA)]
+    )
 
 
 def _factoid() -> Group:
@@ -290,7 +320,10 @@ def groups() -> list[Group]:
     return [
         Group("difficulty_tiers_arc", "reference_accuracy", "arc", [(ARC_EASY, {}), (ARC_CHALLENGE, {})]),
         *(_quantiles(benchmark, "answer_length") for benchmark in (GSM8K, NQ_OPEN, TRIVIAQA, HELLASWAG)),
-        *(_margins(benchmark) for benchmark in (ARC_EASY, ARC_CHALLENGE, MMLU, COMMONSENSE, OPENBOOKQA, BOOLQ)),
+        *(
+            _margins(benchmark)
+            for benchmark in (ARC_EASY, ARC_CHALLENGE, MMLU, COMMONSENSE, OPENBOOKQA, BOOLQ)
+        ),
         _options(ARC_EASY, "fewer_arc_options", letters=False),
         _options(MMLU, "fewer_mmlu_options", letters=True),
         _hotpot(),

@@ -74,7 +74,11 @@ class RunLog:
                 f"{self.folder!r} has no samples of {task!r}; it has {some(self.tasks)}.{did_you_mean(task, self.tasks)}"
             )
         names = self.metrics(task)
-        hint = " Margins need log-likelihoods; use dense_accuracy for generated text." if metric == "margin" else ""
+        hint = (
+            " Margins need log-likelihoods; use dense_accuracy for generated text."
+            if metric == "margin"
+            else ""
+        )
         raise UsageError(
             f"{self.folder!r} has no metric {metric!r} for {task!r}; it has {', '.join(names)}."
             f"{hint or did_you_mean(metric, names)}"
@@ -90,7 +94,9 @@ def read_log(folder: str | Path) -> RunLog:
     runs = read_runs(folder)
     names = list(runs.runs["run"])
     if len(names) != 1:
-        raise UsageError(f"{str(folder)!r} holds {len(names)} runs ({some(names)}). Name the folder of one run.")
+        raise UsageError(
+            f"{str(folder)!r} holds {len(names)} runs ({some(names)}). Name the folder of one run."
+        )
     return RunLog(str(folder), names[0], str(runs.runs["model"].iloc[0]), runs.table)
 
 
@@ -118,7 +124,9 @@ def samples_sha256(folder: str | Path, task: str) -> str:
     return digest.hexdigest()
 
 
-def same_items(first: Mapping[str, float], second: Mapping[str, float], names: tuple[str, str], task: str) -> None:
+def same_items(
+    first: Mapping[str, float], second: Mapping[str, float], names: tuple[str, str], task: str
+) -> None:
     """Nothing, when both hold the same items.
 
     Raises:

@@ -42,7 +42,11 @@ class RunScores:
     def source(self) -> dict[str, Any]:
         """What is written into the assignment about where the scores come from."""
         describe = [
-            {"folder": log.folder, "model": log.model, "samples_sha256": samples_sha256(log.folder, self.task)}
+            {
+                "folder": log.folder,
+                "model": log.model,
+                "samples_sha256": samples_sha256(log.folder, self.task),
+            }
             for log in self.made_by
         ]
         return {

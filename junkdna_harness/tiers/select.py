@@ -26,7 +26,9 @@ class Choice:
     assignment: TierAssignment | None = None
 
 
-_assignments: dict[tuple[Any, ...], TierAssignment] = {}  # one a task and data set: its tiers are built one by one
+_assignments: dict[
+    tuple[Any, ...], TierAssignment
+] = {}  # one a task and data set: its tiers are built one by one
 
 
 def choose(task: Any, docs: Any, spec: TierSpec, home: Path) -> Choice:
@@ -44,9 +46,15 @@ def choose(task: Any, docs: Any, spec: TierSpec, home: Path) -> Choice:
     if key not in _assignments:
         _assignments[key] = _assign(task, docs, spec, home)
     assignment = _assignments[key]
-    rows = tuple(int(row) for row in assignment.items(spec.tier)) if spec.tier else tuple(map(int, assignment.tier_of))
+    rows = (
+        tuple(int(row) for row in assignment.items(spec.tier))
+        if spec.tier
+        else tuple(map(int, assignment.tier_of))
+    )
     if not rows:
-        raise UsageError(f"tier {spec.tier} does not exist: there are {assignment.n_tiers}. Name one of them.")
+        raise UsageError(
+            f"tier {spec.tier} does not exist: there are {assignment.n_tiers}. Name one of them."
+        )
     return Choice(rows, assignment)
 
 
@@ -68,9 +76,7 @@ def _assign(task: Any, docs: Any, spec: TierSpec, home: Path) -> TierAssignment:
     else:
         scores = score_docs(task, docs, parse_rule(str(spec.by)))
     harder: Any = spec.harder or ("low" if spec.scores else "high")
-    return assign_tiers(
-        scores, spec.bins, spec.min_items, harder=harder, cuts=spec.cuts, order=spec.order
-    )
+    return assign_tiers(scores, spec.bins, spec.min_items, harder=harder, cuts=spec.cuts, order=spec.order)
 
 
 @lru_cache(maxsize=16)
@@ -78,7 +84,9 @@ def _scores(path: str) -> Mapping[str, float]:
     try:
         loaded: Mapping[str, float] = json.loads(Path(path).read_text(encoding="utf-8"))["scores"]
     except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"the scores file {path!r} cannot be read ({error}). Put it beside the YAML.") from error
+        raise UsageError(
+            f"the scores file {path!r} cannot be read ({error}). Put it beside the YAML."
+        ) from error
     return loaded
 
 
@@ -118,7 +126,9 @@ def _assignment_file(path: str, mtime_ns: int) -> Mapping[str, Any]:
     try:
         loaded = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UsageError(f"{path!r} is no assignment file ({error}). Run `junkdna tiers build` again.") from error
+        raise UsageError(
+            f"{path!r} is no assignment file ({error}). Run `junkdna tiers build` again."
+        ) from error
     if not isinstance(loaded, dict) or "items" not in loaded:
         raise UsageError(f"{path!r} is no assignment file: it has no items. Run `junkdna tiers build` again.")
     return loaded

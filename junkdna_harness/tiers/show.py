@@ -47,7 +47,8 @@ def folder_text(folder: str | Path) -> str:
         )
     found = read_assignment(path)
     rows = [
-        [str(t["tier"]), str(t["items"]), _span(t["low"], t["high"]), f"{t['chance']:.3f}"] for t in found["tiers"]
+        [str(t["tier"]), str(t["items"]), _span(t["low"], t["high"]), f"{t['chance']:.3f}"]
+        for t in found["tiers"]
     ]
     lines = [
         f"{found['name']}: {len(found['items'])} items of {found['task']}, by {found['rule']} "
@@ -85,7 +86,11 @@ def plot_plan(plan: TierPlan, path: str | Path) -> None:
         for tier in tiers:
             middle = (float(tier.low) + float(tier.high)) / 2
             axes.annotate(
-                str(tier.number), (middle, 1.01), xycoords=("data", "axes fraction"), ha="center", color="#cc3311"
+                str(tier.number),
+                (middle, 1.01),
+                xycoords=("data", "axes fraction"),
+                ha="center",
+                color="#cc3311",
             )
     axes.set(xlabel=plan.rule, ylabel="items")
     figure.suptitle(f"{plan.source.name}: tiers by {plan.rule}", fontsize=10)
@@ -98,7 +103,9 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in plain text, columns aligned to the right but the first."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+        )
         for row in [header, *rows]
     ]
     return "\n".join(line.rstrip() for line in lines)

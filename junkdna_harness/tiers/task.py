@@ -72,7 +72,9 @@ class TierSpec:
         given = {key: value for key, value in config.items() if key not in LM_EVAL_KEYS and value is not None}
         for key in given:
             if key not in known:
-                raise UsageError(f"a tier has no key {key!r}; it has {', '.join(sorted(known))}.{did_you_mean(key, known)}")
+                raise UsageError(
+                    f"a tier has no key {key!r}; it has {', '.join(sorted(known))}.{did_you_mean(key, known)}"
+                )
         for key in ("cuts", "order"):
             if key in given:
                 given[key] = tuple(given[key])
@@ -89,7 +91,9 @@ class TierSpec:
         if self.base is not None:
             path = task_files.packaged_tasks() / self.base
             if not path.is_file():
-                raise UsageError(f"this version of lm-eval has no task file {self.base!r}. Install lm-eval 0.4.13.")
+                raise UsageError(
+                    f"this version of lm-eval has no task file {self.base!r}. Install lm-eval 0.4.13."
+                )
             plain: Mapping[str, Any] = task_files.read_config(path)
         else:
             plain = self.original or {}
@@ -111,14 +115,22 @@ class TieredTask:
         metadata = {**_as_mapping(whole.get("metadata")), **_as_mapping(config.get("metadata"))}
         merged = {
             **whole,
-            **{key: config[key] for key in ("task", "task_alias", "num_fewshot") if config.get(key) is not None},
+            **{
+                key: config[key]
+                for key in ("task", "task_alias", "num_fewshot")
+                if config.get(key) is not None
+            },
             "metadata": metadata,
         }
         folder = data_dir(metadata) if spec.local else None
         splits = local_splits(folder, spec.local) if folder else {}
         if splits:
             merged.update(_splits_on_disk(merged, splits))
-        members = {"_spec": spec, "_files": splits, "_home": Path(str(metadata.get("config_source", ""))).parent}
+        members = {
+            "_spec": spec,
+            "_files": splits,
+            "_home": Path(str(metadata.get("config_source", ""))).parent,
+        }
         kind = type(f"Tiered{parent.__name__}", (_Tier, parent), members)
         takes_config = "config" in inspect.signature(parent.__init__).parameters
         task = kind(config=merged) if takes_config else kind()
@@ -153,7 +165,9 @@ class _Tier:
         """All documents of the whole task, in its order, after the tier's view of them."""
         docs = super().eval_docs  # type: ignore[misc]
         if not hasattr(self, "features") and hasattr(docs, "features"):
-            self.features = list(docs.features)  # doc_to_text looks at it, and is called before lm-eval sets it
+            self.features = list(
+                docs.features
+            )  # doc_to_text looks at it, and is called before lm-eval sets it
         return self._viewed(docs)
 
     @cached_property
@@ -218,8 +232,16 @@ def _splits_on_disk(whole: Mapping[str, Any], files: Mapping[str, Path]) -> dict
             f"({whole.get('test_split') or whole.get('validation_split')!r}). Name the split as the task does."
         )
     others = [split for split in files if split != evaluated]
-    kept["fewshot_split"] = kept["fewshot_split"] or kept["training_split"] or (others[0] if others else evaluated)
-    return {**kept, "test_split": evaluated, "validation_split": None, "dataset_path": "json", "dataset_name": None}
+    kept["fewshot_split"] = (
+        kept["fewshot_split"] or kept["training_split"] or (others[0] if others else evaluated)
+    )
+    return {
+        **kept,
+        "test_split": evaluated,
+        "validation_split": None,
+        "dataset_path": "json",
+        "dataset_name": None,
+    }
 
 
 def _as_mapping(value: Any) -> dict[str, Any]:

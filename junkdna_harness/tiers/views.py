@@ -67,7 +67,14 @@ def hotpot_paragraphs(rows: Sequence[Row], paragraphs: int, seed: int = 0) -> li
         _rng(seed, row["question"]).shuffle(others)
         kept = sorted(gold + others[: paragraphs - len(gold)])
         texts = [f"{titles[i]}: {''.join(row['context']['sentences'][i]).strip()}" for i in kept]
-        out.append({"id": row["id"], "question": row["question"], "answer": row["answer"], "passages": "\n\n".join(texts)})
+        out.append(
+            {
+                "id": row["id"],
+                "question": row["question"],
+                "answer": row["answer"],
+                "passages": "\n\n".join(texts),
+            }
+        )
     return out
 
 
@@ -100,7 +107,9 @@ def nq_passages(rows: Sequence[Row], passages: int, position: str = "spread", se
         place = _rng(seed + 1, row["question"]).random()
         slot = {"first": 0, "middle": wanted // 2, "last": wanted, "spread": int(place * passages)}[position]
         others.insert(slot, pool[number])
-        out.append({"question": row["question"], "answer": list(row["answers"]), "passages": "\n\n".join(others)})
+        out.append(
+            {"question": row["question"], "answer": list(row["answers"]), "passages": "\n\n".join(others)}
+        )
     return out
 
 
@@ -114,7 +123,11 @@ def nq_choices(rows: Sequence[Row], options: int = 4, seed: int = 0) -> list[Row
         others: list[str] = []
         for index in rng.sample(range(len(rows)), min(len(rows), options * 4)):
             candidate = answers[index][0]
-            if candidate not in others and not contains(candidate, row["answer"]) and not contains(gold, [candidate]):
+            if (
+                candidate not in others
+                and not contains(candidate, row["answer"])
+                and not contains(gold, [candidate])
+            ):
                 others.append(candidate)
         choices = others[: options - 1]
         slot = rng.randrange(options)
@@ -135,7 +148,11 @@ def trivia_rows(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         # some copies keep CSV quotes around the question
         question = re.sub(r'^"(.*)"$', r"\1", row["question"], flags=re.DOTALL).replace('""', '"')
-        new = {"question": question, "question_id": row["question_id"], "answer": {"aliases": row["golden_answers"]}}
+        new = {
+            "question": question,
+            "question_id": row["question_id"],
+            "answer": {"aliases": row["golden_answers"]},
+        }
         out.append({**new, "passages": row["context"][:TRIVIA_CONTEXT]} if "context" in row else new)
     return out
 
@@ -172,7 +189,13 @@ def mawps_rows(rows: Sequence[Row]) -> list[Row]:
     out = []
     for row in rows:
         if "original_text" in row:
-            out.append({"problem": row["original_text"].strip(), "equation": row["equation"], "number": _number(row["ans"])})
+            out.append(
+                {
+                    "problem": row["original_text"].strip(),
+                    "equation": row["equation"],
+                    "number": _number(row["ans"]),
+                }
+            )
             continue
         text = row["Question"]
         for index, value in enumerate(str(row["Numbers"]).split()):
@@ -211,7 +234,9 @@ def _passage(context: Mapping[str, Any]) -> str:
 
 def _joined(body: str, question: str) -> str:
     body = body.strip()
-    return f"{body} {question.strip()}" if body.endswith((".", "?", "!", ",")) else f"{body}. {question.strip()}"
+    return (
+        f"{body} {question.strip()}" if body.endswith((".", "?", "!", ",")) else f"{body}. {question.strip()}"
+    )
 
 
 def _number(value: Any) -> str:

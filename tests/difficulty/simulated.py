@@ -21,13 +21,14 @@ def table(
     margins: bool = True,
     chance: float = 0.0,
     step: float = 0.6,
+    easy: float = 2.9,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Loss 2.5 * level * (1 + extra * (tier - mean tier)) times the method's factor; dense easiness 2.9 - step * tier."""
+    """Loss 2.5 * level * (1 + extra * (tier - mean tier)) times the method's factor; dense easiness easy - step * tier."""
     g = np.random.default_rng(seed)
     parts = []
     base: dict[tuple[str, int], np.ndarray] = {
-        (f, t): g.normal(2.9 - step * t, 1, items) for f in families for t in range(1, tiers + 1)
+        (f, t): g.normal(easy - step * t, 1, items) for f in families for t in range(1, tiers + 1)
     }
     runs = [("dense", 0.0, 0.0)]
     runs += [(m, level, factor) for m, factor in (methods or {"magnitude": 1.0}).items() for level in levels]
@@ -40,7 +41,14 @@ def table(
 
 
 def _rows(
-    method: str, level: float, bits: float, family: str, tier: int, margin: np.ndarray, margins: bool, chance: float
+    method: str,
+    level: float,
+    bits: float,
+    family: str,
+    tier: int,
+    margin: np.ndarray,
+    margins: bool,
+    chance: float,
 ) -> list[pd.DataFrame]:
     ids = [f"{family}{tier}_{i}" for i in range(len(margin))]
     frame = pd.DataFrame(
@@ -60,7 +68,9 @@ def quantized(base: pd.DataFrame, bits: Mapping[float, Sequence[float]], seed: i
     parts = [base]
     for b, losses in bits.items():
         margin = dense["value"] - np.array(losses)[dense["tier"] - 1] + g.normal(0, 0.2, len(dense))
-        run = dense.assign(run=run_name("m", "rtn", None, b), method="rtn", level=np.nan, bits=b, value=margin)
+        run = dense.assign(
+            run=run_name("m", "rtn", None, b), method="rtn", level=np.nan, bits=b, value=margin
+        )
         parts += [run, run.assign(metric="acc", value=(margin > 0).astype(float))]
     return pd.concat(parts, ignore_index=True)
 
@@ -70,7 +80,10 @@ def recovered(base: pd.DataFrame, gaps: Sequence[float], level: float = 0.6, see
     g = np.random.default_rng(seed)
     dense = base[(base["method"] == "dense") & (base["metric"] == "margin")]
     parts = [base]
-    for method, at, behind in (("dense+dense_transfer", 0.0, np.zeros(len(gaps))), ("magnitude+sparse_transfer", level, np.array(gaps))):
+    for method, at, behind in (
+        ("dense+dense_transfer", 0.0, np.zeros(len(gaps))),
+        ("magnitude+sparse_transfer", level, np.array(gaps)),
+    ):
         margin = dense["value"] + 0.3 - behind[dense["tier"] - 1] + g.normal(0, 0.2, len(dense))
         run = dense.assign(run=run_name("m", method, at, None), method=method, level=at, value=margin)
         parts += [run, run.assign(metric="acc", value=(margin > 0).astype(float))]

@@ -26,7 +26,8 @@ def verdicts(result: FitResult) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("extra", "p2", "p3"), [(0.4, "supported", "supported"), (0.0, "refuted", "refuted"), (-0.4, "refuted", "refuted")]
+    ("extra", "p2", "p3"),
+    [(0.4, "supported", "supported"), (0.0, "refuted", "refuted"), (-0.4, "refuted", "refuted")],
 )
 def test_only_a_latent_loss_that_grows_with_the_tier_is_support(extra: float, p2: str, p3: str) -> None:
     result = judged(table(extra, items=150))
@@ -46,11 +47,17 @@ def test_equal_latent_loss_is_seen_on_accuracy_and_still_not_supported() -> None
 
 
 def test_without_margins_accuracies_go_through_both_links() -> None:
-    rows = table(0.6, items=400, margins=False, step=0.5, levels=(0.2, 0.3, 0.4))
-    claim = judged(rows).headline()["P2"]
-    assert claim.verdict == "supported"
-    single = next(c for c in judged(rows).claims if c.claim == "P2" and c.family == "a")
+    rows = table(0.6, items=400, margins=False, step=0.4, easy=2.0, levels=(0.2, 0.3, 0.4))
+    result = judged(rows)
+    assert result.headline()["P2"].verdict == "supported"
+    single = next(c for c in result.claims if c.claim == "P2" and c.family == "a")
     assert single.details["scale"] == "accuracy through probit and logit"
+
+
+def test_a_family_at_the_ceiling_without_margins_is_not_tested() -> None:
+    result = judged(table(0.4, items=100, margins=False, easy=6.0))
+    assert {c.verdict for c in result.claims if c.claim == "P2"} == {"not tested"}
+    assert any("at the ceiling" in sentence for sentence in result.excluded)
 
 
 def test_replicates_are_averaged_and_their_spread_shown() -> None:
@@ -158,7 +165,9 @@ def test_recovery_without_an_equally_trained_dense_model_is_not_tested() -> None
 def test_option_loglikelihoods_give_the_divergence() -> None:
     rows = table(items=10)
     margin = rows["metric"] == "margin"
-    rows["option_loglik"] = [[-1.0, -1.0 - v] if m else None for v, m in zip(rows["value"], margin, strict=True)]
+    rows["option_loglik"] = [
+        [-1.0, -1.0 - v] if m else None for v, m in zip(rows["value"], margin, strict=True)
+    ]
     cells = judged(rows, claims=["P1"]).cells
     assert cells.query("method == 'dense'")["kl"].max() == 0
     assert (cells.query("level == 0.8")["kl"] > cells.query("level == 0.2")["kl"].to_numpy()).all()
@@ -174,7 +183,21 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
 def test_json_has_the_documented_shape_and_no_nan() -> None:
     document = json.loads(to_json(judged(table(0.4))))
     assert document["schema"] == 1
-    keys = {"claim", "family", "method", "verdict", "estimate", "unit", "ci_low", "ci_high", "p", "p_holm", "n_items", "n_clusters", "rule"}
+    keys = {
+        "claim",
+        "family",
+        "method",
+        "verdict",
+        "estimate",
+        "unit",
+        "ci_low",
+        "ci_high",
+        "p",
+        "p_holm",
+        "n_items",
+        "n_clusters",
+        "rule",
+    }
     assert all(keys <= set(claim) for claim in document["claims"])
     assert sum(c["family"] == "pooled" for c in document["claims"]) == 5
     assert len(document["cells"]) == 2 * 3 * 5
@@ -184,7 +207,14 @@ def test_the_methods_paragraph_holds_the_numbers() -> None:
     result = judged(table(0.4, items=60))
     text = methods_paragraph(result)
     claim = result.headline()["P2"]
-    for part in ("360 items", "2 task families", "6 difficulty tiers", "4 levels of magnitude", f"{claim.estimate:.3f}", "400"):
+    for part in (
+        "360 items",
+        "2 task families",
+        "6 difficulty tiers",
+        "4 levels of magnitude",
+        f"{claim.estimate:.3f}",
+        "400",
+    ):
         assert part in text
     assert claims_csv(result).count("\n") == 1 + len(result.claims)
 
@@ -240,7 +270,10 @@ def _other_metric(rows: pd.DataFrame) -> pd.DataFrame:
         (lambda r: r[r["method"] == "dense"], "only the dense run"),
         (lambda r: r.assign(value=r["value"].mask(r.index == 5)), "value=nan"),
         (lambda r: r.assign(value=r["value"] * 50), r"outside \[0, 1\]"),
-        (lambda r: r.assign(metric=r["metric"].replace("acc", "perplexity")), "none of which is known as an accuracy"),
+        (
+            lambda r: r.assign(metric=r["metric"].replace("acc", "perplexity")),
+            "none of which is known as an accuracy",
+        ),
         (lambda r: r.assign(prompt_hash=r["run"]), "different prompts"),
         (lambda r: r.assign(model=r["method"]), "the table holds 2 models"),
         (lambda r: r.assign(cluster_id=r["run"] + r["item_id"]), "another tier, family or cluster"),

@@ -19,7 +19,16 @@ STAMP = "2026-01-02T03-04-05.678901"
 
 
 def block(method: str, level: float | None, **more: Any) -> dict[str, Any]:
-    return {"schema": 1, "kind": "pruned", "model": "tiny", "method": method, "level": level, "bits": None, "seed": 0, **more}
+    return {
+        "schema": 1,
+        "kind": "pruned",
+        "model": "tiny",
+        "method": method,
+        "level": level,
+        "bits": None,
+        "seed": 0,
+        **more,
+    }
 
 
 def choice(doc_id: int, lls: list[float], gold: int, **more: Any) -> dict[str, Any]:
@@ -60,7 +69,10 @@ def write_run(
     return folder
 
 
-MC = {"output_type": "multiple_choice", "metadata": {"family": "quiz", "tier": 2, "axis": "options", "cluster_field": "passage"}}
+MC = {
+    "output_type": "multiple_choice",
+    "metadata": {"family": "quiz", "tier": 2, "axis": "options", "cluster_field": "passage"},
+}
 LL = {"output_type": "loglikelihood", "metadata": {"family": "recall", "tier": 1, "chance": 0.1}}
 
 
@@ -118,7 +130,9 @@ def test_runs_that_differ_in_their_seed_are_replicates(tmp_path: Path) -> None:
 def test_the_same_run_twice_is_refused_with_both_files(tmp_path: Path) -> None:
     both(tmp_path, block("magnitude", 0.5))
     both(tmp_path, block("magnitude", 0.5), stamp="2026-02-02T03-04-05.000000")
-    with pytest.raises(UsageError, match=r"evaluated twice on quiz_t2, recall_t1: .*results_2026-01.*results_2026-02"):
+    with pytest.raises(
+        UsageError, match=r"evaluated twice on quiz_t2, recall_t1: .*results_2026-01.*results_2026-02"
+    ):
         read_runs(tmp_path)
     assert len(read_runs(tmp_path / "tiny" / f"results_{STAMP}.json").runs) == 1
 
@@ -188,6 +202,19 @@ def test_a_sweep_store_is_read_with_its_runs_table(tmp_path: Path) -> None:
     assert len(runs.table) == len(rows)
     assert (runs.runs["effective_bits"] == 9.5).all()
     assert runs.manifests["m magnitude 0.4"] == {"seed": 4}
+
+
+def test_a_run_of_a_sweep_without_manifest_is_not_finished(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    rows = table(items=3)
+    for number, (_, part) in enumerate(rows.groupby("run")):
+        write_table(part, tmp_path / "samples" / f"{number}.parquet")
+    (tmp_path / "runs" / "0.json").write_text(json.dumps({"run": "m dense"}))
+    assert read_runs(tmp_path).runs["run"].tolist() == ["m dense"]
+    (tmp_path / "runs" / "0.json").unlink()
+    (tmp_path / "plan.json").write_text("{}")
+    with pytest.raises(UsageError, match="has no finished run yet"):
+        read_runs(tmp_path)
 
 
 def test_margins_in_closed_form() -> None:

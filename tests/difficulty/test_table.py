@@ -37,7 +37,9 @@ def test_what_is_written_is_read_back(tmp_path: Path, name: str) -> None:
     rows["axis"] = "'quoted"
     write_table(rows, tmp_path / name)
     back = read_table(tmp_path / name)
-    assert_frame_equal(back.drop(columns="option_loglik"), rows.drop(columns="option_loglik"), check_dtype=False)
+    assert_frame_equal(
+        back.drop(columns="option_loglik"), rows.drop(columns="option_loglik"), check_dtype=False
+    )
     assert list(back["option_loglik"].iloc[0]) == [-1.5, -2.25]
     if name.endswith("csv"):
         assert "'=cmd()" in (tmp_path / name).read_text()

@@ -18,7 +18,12 @@ numbers = st.one_of(
 )
 
 
-@given(scores=numbers, bins=st.integers(2, 6), min_items=st.integers(1, 5), harder=st.sampled_from(["high", "low"]))
+@given(
+    scores=numbers,
+    bins=st.integers(2, 6),
+    min_items=st.integers(1, 5),
+    harder=st.sampled_from(["high", "low"]),
+)
 def test_every_item_is_in_one_tier_tiers_are_ordered_and_ties_stay_together(scores, bins, min_items, harder):
     try:
         found = assign_tiers(scores, bins, min_items, harder=harder)
@@ -96,7 +101,10 @@ def test_text_makes_one_tier_a_value():
     found = assign_tiers(["b", "a", "b", "c"], min_items=1)
     assert found.categorical and found.cuts == ("a", "b", "c")
     assert list(found.tier_of.values()) == [2, 1, 2, 3]
-    assert list(assign_tiers(["easy", "hard"], min_items=1, order=["hard", "easy"]).tier_of.values()) == [2, 1]
+    assert list(assign_tiers(["easy", "hard"], min_items=1, order=["hard", "easy"]).tier_of.values()) == [
+        2,
+        1,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,9 @@ def test_steps_of_a_gsm8k_solution():
 
 
 def test_a_python_function_is_a_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "my_rules_for_tests.py").write_text("def hops(doc):\n    return doc['n'] * 10\ndef bad(doc):\n    return []\n")
+    (tmp_path / "my_rules_for_tests.py").write_text(
+        "def hops(doc):\n    return doc['n'] * 10\ndef bad(doc):\n    return []\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert parse_rule("my_rules_for_tests:hops").score(ITEM) == 30
     with pytest.raises(UsageError, match="returned \\[\\]"):
@@ -83,7 +85,9 @@ def test_unknown_rules_are_refused(rule, message):
 
 
 def test_a_missing_column_names_those_that_exist():
-    with pytest.raises(UsageError, match=r"no column 'levl'; they have level, n, meta, tags, ok. Did you mean 'level'"):
+    with pytest.raises(
+        UsageError, match=r"no column 'levl'; they have level, n, meta, tags, ok. Did you mean 'level'"
+    ):
         lookup(ITEM.doc, "levl")
 
 

@@ -29,12 +29,25 @@ def folder(
     configs, versions = {}, {}
     for (name, tier), values in right.items():
         task = f"{name}_t{tier}"
-        configs[task] = {"output_type": "generate_until", "metadata": {"family": family or name, "tier": tier, "axis": "digits"}}
+        configs[task] = {
+            "output_type": "generate_until",
+            "metadata": {"family": family or name, "tier": tier, "axis": "digits"},
+        }
         versions[task] = version
         lines = [
-            {"doc_id": i, "doc": {"q": i}, "target": "4", "arguments": {"gen_args_0": {"arg_0": f"2+{i}=", "arg_1": {}}}}
+            {
+                "doc_id": i,
+                "doc": {"q": i},
+                "target": "4",
+                "arguments": {"gen_args_0": {"arg_0": f"2+{i}=", "arg_1": {}}},
+            }
             | {"resps": [["4"]], "filtered_resps": ["4"], "filter": "none", "metrics": ["exact_match"]}
-            | {"doc_hash": item_hash(f"{task}{i}"), "prompt_hash": "p", "target_hash": "t", "exact_match": float(v)}
+            | {
+                "doc_hash": item_hash(f"{task}{i}"),
+                "prompt_hash": "p",
+                "target_hash": "t",
+                "exact_match": float(v),
+            }
             for i, v in enumerate(values)
         ]
         text = "".join(json.dumps(line) + "\n" for line in lines)
@@ -72,8 +85,12 @@ def test_a_broken_tier_fails_with_exit_code_1_and_its_name(good: Path, tmp_path:
     assert "addition tier 2" in result.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize(("option", "code"), [([], 3), (["--inconclusive=fail"], 1), (["--inconclusive=pass"], 0)])
-def test_too_few_items_are_inconclusive_unless_told_otherwise(tmp_path: Path, option: list[str], code: int) -> None:
+@pytest.mark.parametrize(
+    ("option", "code"), [([], 3), (["--inconclusive=fail"], 1), (["--inconclusive=pass"], 0)]
+)
+def test_too_few_items_are_inconclusive_unless_told_otherwise(
+    tmp_path: Path, option: list[str], code: int
+) -> None:
     few = folder(tmp_path / "few", {("addition", 1): right(30)})
     result = run(few, "--against", few, *option)
     assert result.exit_code == code
@@ -81,7 +98,9 @@ def test_too_few_items_are_inconclusive_unless_told_otherwise(tmp_path: Path, op
 
 
 def test_a_missing_family_fails_and_is_named(good: Path, tmp_path: Path) -> None:
-    both = folder(tmp_path / "both", {("addition", 1): right(), ("addition", 2): right(), ("sorting", 1): right()})
+    both = folder(
+        tmp_path / "both", {("addition", 1): right(), ("addition", 2): right(), ("sorting", 1): right()}
+    )
     result = run(good, "--against", both)
     assert result.exit_code == 1
     assert "sorting" in result.stdout
@@ -97,7 +116,9 @@ def test_a_committed_baseline_judges_like_the_run_it_came_from(good: Path, tmp_p
     assert run(good, "--against", baseline).exit_code == 0
 
 
-def test_json_junit_and_the_step_summary_say_the_same(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_junit_and_the_step_summary_say_the_same(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     summary = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     bad = folder(tmp_path / "bad", {("addition", 1): right(), ("addition", 2): right(wrong=90)})
@@ -107,7 +128,9 @@ def test_json_junit_and_the_step_summary_say_the_same(good: Path, tmp_path: Path
     failed = {cell["name"] for cell in document["cells"] if cell["verdict"] == "fail"}
     suite = ET.parse(tmp_path / "o.xml").getroot()[0]
     assert int(suite.get("failures", "0")) == len(failed) == 2
-    assert {case.get("name", "").split(" (")[0] for case in suite if case.find("failure") is not None} == failed
+    assert {
+        case.get("name", "").split(" (")[0] for case in suite if case.find("failure") is not None
+    } == failed
     assert "junkdna check: fail" in summary.read_text()
     assert summary.read_text().count("❌ fail") == 2 * len(failed)
 

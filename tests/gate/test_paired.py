@@ -19,14 +19,20 @@ def binary(n: int, lost: int, gained: int, right: int | None = None) -> tuple[np
     return before, after
 
 
-@pytest.mark.parametrize(("n", "b", "c", "limit"), [(100, 7, 3, 0.02), (250, 0, 4, 0.05), (61, 23, 25, -0.1), (80, 1, 0, 0.3)])
-def test_the_score_statistic_is_that_of_the_likelihood_maximised_by_scipy(n: int, b: int, c: int, limit: float) -> None:
+@pytest.mark.parametrize(
+    ("n", "b", "c", "limit"), [(100, 7, 3, 0.02), (250, 0, 4, 0.05), (61, 23, 25, -0.1), (80, 1, 0, 0.3)]
+)
+def test_the_score_statistic_is_that_of_the_likelihood_maximised_by_scipy(
+    n: int, b: int, c: int, limit: float
+) -> None:
     def minus_log_likelihood(p: float) -> float:
         cells = np.clip([p + limit, p, 1 - 2 * p - limit], 1e-300, 1)
         return -float(np.dot([b, c, n - b - c], np.log(cells)))
 
     low, high = max(0.0, -limit), (1 - limit) / 2
-    best = optimize.minimize_scalar(minus_log_likelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12}).x
+    best = optimize.minimize_scalar(
+        minus_log_likelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12}
+    ).x
     z, p_gained = score_statistic(n, b, c, limit)
     assert float(p_gained) == pytest.approx(best, abs=1e-5)
     expected = (b - c - n * limit) / math.sqrt(n * (2 * best + limit - limit**2))
@@ -56,12 +62,18 @@ def test_at_a_limit_of_zero_and_no_gains_the_test_is_the_sign_test() -> None:
 @pytest.mark.parametrize("limit", [0.02, 0.05])
 @pytest.mark.parametrize("p_gained", [0.0, 0.005, 0.05])
 @pytest.mark.parametrize("alpha", [0.05, 0.002])
-def test_neither_error_is_made_much_more_often_than_alpha(limit: float, p_gained: float, alpha: float) -> None:
+def test_neither_error_is_made_much_more_often_than_alpha(
+    limit: float, p_gained: float, alpha: float
+) -> None:
     n, most = 100, 40
     fails = passes = 0.0
     for b in range(most):
         for c in range(most):
-            p = float(stats.multinomial.pmf([b, c, n - b - c], n, [p_gained + limit, p_gained, 1 - 2 * p_gained - limit]))
+            p = float(
+                stats.multinomial.pmf(
+                    [b, c, n - b - c], n, [p_gained + limit, p_gained, 1 - 2 * p_gained - limit]
+                )
+            )
             if p > 1e-7:
                 fails += p * (binary_tail(n, b, c, limit, True) < alpha)
                 passes += p * (binary_tail(n, b, c, limit, False) < alpha)
@@ -89,8 +101,12 @@ def test_other_metrics_use_the_t_interval_of_scipy() -> None:
     loss = paired_loss(before, after, lower_is_better=True)
     reference = stats.ttest_rel(after, before).confidence_interval(0.90)
     assert loss.bounds(0.05) == pytest.approx((reference.low, reference.high))
-    assert loss.p_exceeds(0.5) == pytest.approx(stats.ttest_1samp(after - before, 0.5, alternative="greater").pvalue)
-    assert loss.p_below(0.5) == pytest.approx(stats.ttest_1samp(after - before, 0.5, alternative="less").pvalue)
+    assert loss.p_exceeds(0.5) == pytest.approx(
+        stats.ttest_1samp(after - before, 0.5, alternative="greater").pvalue
+    )
+    assert loss.p_below(0.5) == pytest.approx(
+        stats.ttest_1samp(after - before, 0.5, alternative="less").pvalue
+    )
 
 
 def test_the_clustered_error_is_that_of_statsmodels() -> None:

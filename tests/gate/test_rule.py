@@ -10,13 +10,14 @@ from difficulty.errors import UsageError
 from junkdna_harness.gate import Limits, RunItems, check
 from junkdna_harness.gate.baseline import from_json, to_json
 from junkdna_harness.gate.items import lower_is_better, run_items
-from junkdna_harness.gate.rule import holm
 from tests.report.synthetic import one_run
 
 TIERS = [("addition", t) for t in (1, 2, 3, 4)]
 
 
-def run(n: int = 250, broken: dict[tuple[str, int], int] | None = None, cells: list[tuple[str, int]] | None = None) -> RunItems:
+def run(
+    n: int = 250, broken: dict[tuple[str, int], int] | None = None, cells: list[tuple[str, int]] | None = None
+) -> RunItems:
     """A run that is right on nine items of ten, but for the first `broken[cell]` items of a cell."""
     values = {}
     for cell in cells or TIERS:
@@ -66,6 +67,24 @@ def test_a_family_is_judged_as_a_whole_when_there_are_several() -> None:
     assert by_name(gate, "addition").verdict == "pass"
 
 
+def test_a_tier_is_judged_over_all_families_when_there_are_several() -> None:
+    families = ["addition", "sorting", "hops", "options"]
+    cells = [(f, t) for f in families for t in (1, 2)]
+    gate = check(run(broken={(f, 2): 12 for f in families}, cells=cells), run(cells=cells))
+    assert by_name(gate, "tier 2 of all").verdict == "fail"
+    assert by_name(gate, "tier 1 of all").verdict == "pass"
+    assert {c.verdict for c in gate.cells if c.scope == "tier" and c.tier == 2} == {"inconclusive"}
+
+
+@pytest.mark.parametrize(
+    ("by", "scopes"), [("overall", {"overall"}), ("family", {"overall", "across", "family"})]
+)
+def test_by_leaves_out_the_finer_comparisons(by: str, scopes: set[str]) -> None:
+    cells = [*TIERS, ("sorting", 1)]
+    gate = check(run(cells=cells), run(cells=cells), Limits(by=by))
+    assert {cell.scope for cell in gate.cells} == scopes
+
+
 @pytest.mark.parametrize(
     ("kept", "named"),
     [
@@ -103,7 +122,9 @@ def test_other_items_are_another_version_of_the_task() -> None:
 def test_other_version_numbers_are_refused_by_name() -> None:
     table = one_run({("addition", 1): np.ones(50)})
     new, old = (run_items(table, versions={"addition_t1": v}) for v in ("2.0", "1.0"))
-    with pytest.raises(UsageError, match="task 'addition_t1' is version 2.0 in the new run and 1.0 in the baseline"):
+    with pytest.raises(
+        UsageError, match="task 'addition_t1' is version 2.0 in the new run and 1.0 in the baseline"
+    ):
         check(new, old)
 
 
@@ -137,9 +158,20 @@ def test_nothing_is_rounded_before_it_is_compared() -> None:
         worse = base.copy()
         worse[:lost] = 0
         ids = [str(i) for i in range(n)]
-        table = pd.DataFrame({"item_id": ids, "cluster_id": ids, "metric": "acc", "n_symbols": 1, "chance": 0.0})
+        table = pd.DataFrame(
+            {"item_id": ids, "cluster_id": ids, "metric": "acc", "n_symbols": 1, "chance": 0.0}
+        )
         table = table.assign(
-            run="r", model="m", method="dense", level=0.0, bits=None, replicate=0, task="t", family="f", axis="x", tier=1
+            run="r",
+            model="m",
+            method="dense",
+            level=0.0,
+            bits=None,
+            replicate=0,
+            task="t",
+            family="f",
+            axis="x",
+            tier=1,
         )
         gate = check(run_items(table.assign(value=worse)), run_items(table.assign(value=base)))
         assert gate.verdict == verdict
@@ -147,7 +179,9 @@ def test_nothing_is_rounded_before_it_is_compared() -> None:
 
 def test_a_fail_is_corrected_for_the_number_of_tiers() -> None:
     cells = [("addition", t) for t in range(1, 21)]
-    lost = {("addition", 7): 16}  # 14 lost of 250: p = 0.0004 against 2 points, over 0.05 only when not among 21
+    lost = {
+        ("addition", 7): 16
+    }  # 14 lost of 250: p = 0.0004 against 2 points, over 0.05 only when not among 21
     alone = check(run(broken=lost, cells=[("addition", 7)]), run(cells=[("addition", 7)]))
     among = check(run(broken=lost, cells=cells), run(cells=cells))
     tier = by_name(among, "addition tier 7")
@@ -214,7 +248,14 @@ def test_an_empty_run_an_item_twice_and_a_missing_metric_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [{"max_drop": -1}, {"max_drop": None}, {"max_relative_drop": -0.1}, {"alpha": 0.7}, {"max_drop": float("nan")}]
+    "limits",
+    [
+        {"max_drop": -1},
+        {"max_drop": None},
+        {"max_relative_drop": -0.1},
+        {"alpha": 0.7},
+        {"max_drop": float("nan")},
+    ],
 )
 def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None:
     with pytest.raises(UsageError):

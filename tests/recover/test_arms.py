@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress import PruneSpec, find_targets, prune, weights_sha256
+from junkdna_harness.compress.checkpoint import inspect_checkpoint
 from junkdna_harness.recover import ARMS, RecoverSpec
 from junkdna_harness.recover.masks import kept_masks
 from junkdna_harness.recover.run import recover
@@ -98,6 +99,7 @@ def test_the_manifest_says_from_what_and_how(checkpoint: Path, lines: Path, tmp_
     )
     assert manifest["recovery"]["steps_done"] == 2
     assert manifest["recovery"]["tokens_seen"] > 0
+    assert inspect_checkpoint(tmp_path / "out").intact
     assert (
         sum(int((t.weight == 0).sum()) for t in find_targets(after))
         == sum(t.numel for t in find_targets(after)) / 2

@@ -7,9 +7,24 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-COLUMNS = (
-    "run model method level bits replicate task family axis tier item_id cluster_id metric value n_symbols chance"
-).split()
+COLUMNS = [
+    "run",
+    "model",
+    "method",
+    "level",
+    "bits",
+    "replicate",
+    "task",
+    "family",
+    "axis",
+    "tier",
+    "item_id",
+    "cluster_id",
+    "metric",
+    "value",
+    "n_symbols",
+    "chance",
+]
 
 
 def item_hash(text: str) -> str:
@@ -38,7 +53,13 @@ def tidy(
             ability = rng.normal(4.0 - 0.5 * tier, 1.0, n_items)
             ids = [item_hash(f"{family}/{tier}/{i}") for i in range(n_items)]
             for method, level, b in runs:
-                damage = 0.0 if method == "dense" else 6 * level**2 * (1 + 0.3 * tier) if level is not None else 12 / b**2
+                damage = (
+                    0.0
+                    if method == "dense"
+                    else 6 * level**2 * (1 + 0.3 * tier)
+                    if level is not None
+                    else 12 / b**2
+                )
                 margin = ability - damage + (0 if method == "dense" else rng.normal(0, 0.3, n_items))
                 guessed = rng.random(n_items) < chance
                 right = (margin > 0) | ((margin < -2) & guessed)
@@ -51,12 +72,32 @@ def tidy(
 
 
 def one_run(
-    values: dict[tuple[str, int], np.ndarray], name: str = "run", metric: str = "acc", method: str = "dense", level: float = 0.0
+    values: dict[tuple[str, int], np.ndarray],
+    name: str = "run",
+    metric: str = "acc",
+    method: str = "dense",
+    level: float = 0.0,
 ) -> pd.DataFrame:
     """One run whose items score what is given for each (family, tier)."""
     rows = [
-        (name, "m", method, level, None, 0, f"{family}_t{tier}", family, "size", tier)
-        + (item_hash(f"{family}{tier}{i}"), item_hash(f"{family}{tier}{i}"), metric, float(v), 1, 0.0)
+        (
+            name,
+            "m",
+            method,
+            level,
+            None,
+            0,
+            f"{family}_t{tier}",
+            family,
+            "size",
+            tier,
+            item_hash(f"{family}{tier}{i}"),
+            item_hash(f"{family}{tier}{i}"),
+            metric,
+            float(v),
+            1,
+            0.0,
+        )
         for (family, tier), array in values.items()
         for i, v in enumerate(array)
     ]

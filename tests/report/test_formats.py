@@ -59,7 +59,11 @@ def test_bold_is_the_same_cell_in_every_format() -> None:
     assert (wanda, "Tier 4") in board.best
     assert "**100.00 ± " in formats.markdown(board)
     assert r"\textbf{100.00 $\pm$ " in formats.latex_table(board)
-    bold = [(r["method"], r["column"]) for r in csv.DictReader(io.StringIO(formats.csv_table([board]))) if r["best"] == "1"]
+    bold = [
+        (r["method"], r["column"])
+        for r in csv.DictReader(io.StringIO(formats.csv_table([board])))
+        if r["best"] == "1"
+    ]
     assert len(bold) == len(board.best)
     assert ("wanda", "Tier 4") in bold
 
@@ -67,7 +71,9 @@ def test_bold_is_the_same_cell_in_every_format() -> None:
 def test_equal_methods_are_rarely_bold() -> None:
     bold = 0
     for seed in range(40):
-        table = tidy(families=("addition",), methods=("magnitude", "wanda"), levels=(0.0, 0.5), n_items=40, seed=seed)
+        table = tidy(
+            families=("addition",), methods=("magnitude", "wanda"), levels=(0.0, 0.5), n_items=40, seed=seed
+        )
         bold += sum(column == "Overall" for _, column in leaderboard(table, "tier").best)
     assert bold <= 6  # 5 % of 40 is 2; more than 6 would have a chance of 0.3 % at that rate
 
@@ -75,7 +81,11 @@ def test_equal_methods_are_rarely_bold() -> None:
 def test_hostile_names_stay_text_in_every_format() -> None:
     table = tidy(model=HOSTILE, n_items=20)
     board = leaderboard(table, "tier")
-    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in formats.markdown(board).splitlines() if line.startswith("| ")}
+    widths = {
+        len(re.findall(r"(?<!\\)\|", line))
+        for line in formats.markdown(board).splitlines()
+        if line.startswith("| ")
+    }
     assert len(widths) == 1
     assert "<script" not in formats.markdown(board).replace(r"\<script", "")
     assert r"\textbackslash{}input\{/etc/passwd\}" in formats.latex_table(board)
@@ -120,7 +130,9 @@ def test_latex_compiles_with_hostile_names(tmp_path: Path) -> None:
     board = leaderboard(tidy(model=HOSTILE, n_items=20), "tier")
     document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n%s\\end{document}"
     (tmp_path / "t.tex").write_text(document % formats.latex_table(board))
-    done = subprocess.run(["pdflatex", "-interaction=batchmode", "t.tex"], cwd=tmp_path, capture_output=True, timeout=60)
+    done = subprocess.run(
+        ["pdflatex", "-interaction=batchmode", "t.tex"], cwd=tmp_path, capture_output=True, timeout=60
+    )
     assert done.returncode == 0
 
 

@@ -49,7 +49,9 @@ def test_clusters_widen_the_interval_and_a_perfect_score_counts_clusters() -> No
     alone = mean_interval(same_answers)
     assert groups == 10
     assert high - low > 2 * (alone[1] - alone[0])
-    assert mean_interval(np.ones(50), clusters)[:2] == pytest.approx(proportion.proportion_confint(10, 10, method="wilson"))
+    assert mean_interval(np.ones(50), clusters)[:2] == pytest.approx(
+        proportion.proportion_confint(10, 10, method="wilson")
+    )
 
 
 def test_the_mean_of_other_scores_has_a_t_interval() -> None:
@@ -87,7 +89,12 @@ def test_effective_bits_are_those_of_the_runs_else_nominal(table: pd.DataFrame) 
 
 @pytest.mark.parametrize(
     ("keys", "first"),
-    [(("-overall",), "dense"), (("overall",), "magnitude"), (("-level", "-method"), "wanda"), (("bits",), "rtn")],
+    [
+        (("-overall",), "dense"),
+        (("overall",), "magnitude"),
+        (("-level", "-method"), "wanda"),
+        (("bits",), "rtn"),
+    ],
 )
 def test_rows_are_sorted_by_the_keys_given(table: pd.DataFrame, keys: tuple[str, ...], first: str) -> None:
     table = table.copy()
@@ -143,7 +150,9 @@ def test_a_rule_that_cannot_be_met_is_told(table: pd.DataFrame, rule: str, messa
 def test_other_items_in_a_run_are_told_by_run_and_task(table: pd.DataFrame) -> None:
     mask = (table["method"] == "wanda") & (table["task"] == "addition_t2") & (table["level"] == 0.6)
     some = table.drop(table[mask].index[:10])
-    with pytest.raises(UsageError, match="run 'tiny-wanda-0.6' has 5 of 40 items missing .* of task 'addition_t2'"):
+    with pytest.raises(
+        UsageError, match="run 'tiny-wanda-0.6' has 5 of 40 items missing .* of task 'addition_t2'"
+    ):
         leaderboard(some, "tier")
 
 

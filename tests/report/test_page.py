@@ -17,13 +17,21 @@ from junkdna_harness.report.build import Report, build
 from junkdna_harness.report.html import render
 from tests.report.synthetic import COLUMNS, item_hash, tidy
 
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> | `$x$` \u2028"
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    table = tidy(methods=("magnitude", "wanda"), levels=(0.0, 0.3, 0.6), bits=(4.0, 2.0), n_items=40, model="tiny " + HOSTILE)
+    table = tidy(
+        methods=("magnitude", "wanda"),
+        levels=(0.0, 0.3, 0.6),
+        bits=(4.0, 2.0),
+        n_items=40,
+        model="tiny " + HOSTILE,
+    )
     table["prompt"] = HOSTILE + table["item_id"].str[:8]
     table["target"] = HOSTILE
     table["answer"] = HOSTILE
@@ -88,7 +96,13 @@ def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("chromium is not installed: the page is checked by parsing only")
     playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    quiet = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
     with playwright.sync_playwright() as driver:
         found = driver.chromium.launch(executable_path=CHROMIUM, args=quiet)
         yield found
@@ -104,7 +118,9 @@ def page(browser: Any, page_text: str, tmp_path: Path) -> Iterator[Any]:
     opened.troubles = []
     opened.on("console", lambda message: opened.troubles.append(message.text))
     opened.on("pageerror", lambda error: opened.troubles.append(str(error)))
-    opened.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else opened.troubles.append(r.url))
+    opened.on(
+        "request", lambda r: None if r.url.startswith(("file:", "data:")) else opened.troubles.append(r.url)
+    )
     opened.goto(path.as_uri())
     yield opened
     assert opened.troubles == []
@@ -113,7 +129,11 @@ def page(browser: Any, page_text: str, tmp_path: Path) -> Iterator[Any]:
 
 
 def column(page: Any, index: int) -> list[str]:
-    return list(page.locator("#tables table").first.locator(f"tbody tr:visible td:nth-child({index})").all_inner_texts())
+    return list(
+        page.locator("#tables table")
+        .first.locator(f"tbody tr:visible td:nth-child({index})")
+        .all_inner_texts()
+    )
 
 
 @pytest.mark.slow
@@ -196,16 +216,27 @@ def test_twenty_thousand_samples_open_in_under_a_second(browser: Any, tmp_path: 
     table = pd.concat(
         pd.DataFrame(
             {"run": run, "model": "m", "method": method, "level": level, "bits": np.nan, "replicate": 0}
-            | {"task": "t", "family": "f", "axis": "x", "tier": np.arange(n) % 4 + 1, "item_id": ids, "cluster_id": ids}
+            | {
+                "task": "t",
+                "family": "f",
+                "axis": "x",
+                "tier": np.arange(n) % 4 + 1,
+                "item_id": ids,
+                "cluster_id": ids,
+            }
             | {"metric": "acc", "value": (rng.random(n) < share).astype(float), "n_symbols": 1, "chance": 0.0}
         )
         for run, method, level, share in runs
     )[COLUMNS]
     table["task"] = "t" + table["tier"].astype(str)
-    table["prompt"] = "A question of ordinary length, with a paragraph to read before it. " * 8 + table["item_id"]
+    table["prompt"] = (
+        "A question of ordinary length, with a paragraph to read before it. " * 8 + table["item_id"]
+    )
     table["target"], table["answer"] = "yes", "no"
     table.to_parquet(tmp_path / "t.parquet")
-    (tmp_path / "r.html").write_text(render(build([tmp_path / "t.parquet"], with_fit=False)), encoding="utf-8")
+    (tmp_path / "r.html").write_text(
+        render(build([tmp_path / "t.parquet"], with_fit=False)), encoding="utf-8"
+    )
     times = []
     for _ in range(3):
         page = browser.new_page()

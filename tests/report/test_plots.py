@@ -18,7 +18,13 @@ RECOVERED = ("dense+dense_transfer", "magnitude+sparse_transfer")
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    return tidy(methods=("magnitude", "wanda"), levels=(0.0, 0.3, 0.6), bits=(8.0, 4.0, 2.0), n_items=40, model="$m_1$ <x>")
+    return tidy(
+        methods=("magnitude", "wanda"),
+        levels=(0.0, 0.3, 0.6),
+        bits=(8.0, 4.0, 2.0),
+        n_items=40,
+        model="$m_1$ <x>",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +34,9 @@ def measured(table: pd.DataFrame) -> Measured:
 
 def test_the_points_are_the_plain_means_over_families(table: pd.DataFrame, measured: Measured) -> None:
     curve = score_curve(measured, measured.of_kind("pruned")[0], measured.cells(tier=3), "tier 3")
-    acc = table[(table["metric"] == "acc") & (table["tier"] == 3) & table["method"].isin(("dense", "magnitude"))]
+    acc = table[
+        (table["metric"] == "acc") & (table["tier"] == 3) & table["method"].isin(("dense", "magnitude"))
+    ]
     expected = acc.groupby(["level", "family"])["value"].mean().groupby("level").mean()
     assert curve.x == pytest.approx(expected.index.to_numpy())
     assert curve.seen == pytest.approx(expected.to_numpy())
@@ -50,7 +58,11 @@ def test_all_plots_are_made_with_titles_that_count_the_items(table: pd.DataFrame
 
 def test_without_quantized_runs_or_a_fit_their_plots_are_left_out(table: pd.DataFrame) -> None:
     some = measure(table[table["method"] != "rtn"], {}, "$m_1$ <x>")
-    assert {plot.name for plot in drawing.plots(some)} == {"score_vs_sparsity", "score_by_family", "drop_heatmap"}
+    assert {plot.name for plot in drawing.plots(some)} == {
+        "score_vs_sparsity",
+        "score_by_family",
+        "drop_heatmap",
+    }
 
 
 def test_the_recovery_gap_is_dense_minus_sparse_after_equal_training() -> None:
@@ -63,7 +75,7 @@ def test_the_recovery_gap_is_dense_minus_sparse_after_equal_training() -> None:
     measured = measure(pd.concat([base, *extra]), {}, "tiny")
     from junkdna_harness.report.curves import recovery_gaps
 
-    (label, tiers, gap, low, high), = recovery_gaps(measured)
+    ((label, tiers, gap, low, high),) = recovery_gaps(measured)
     acc = dense[dense["metric"] == "acc"].groupby("tier")["value"].mean()
     assert label == "sparse transfer at 50 %"
     assert tiers == [1, 2, 3, 4]
@@ -74,7 +86,10 @@ def test_the_recovery_gap_is_dense_minus_sparse_after_equal_training() -> None:
 
 def test_markers_and_lines_differ_where_colours_do() -> None:
     assert len(set(drawing.MARKERS[:7])) == len(drawing.NAMES)
-    pairs = {(drawing.MARKERS[k % len(drawing.MARKERS)], str(drawing.DASHES[k % len(drawing.DASHES)])) for k in range(12)}
+    pairs = {
+        (drawing.MARKERS[k % len(drawing.MARKERS)], str(drawing.DASHES[k % len(drawing.DASHES)]))
+        for k in range(12)
+    }
     assert len(pairs) >= 10
 
 
@@ -84,7 +99,14 @@ def test_no_label_is_cut_off_and_no_panel_is_empty(table: pd.DataFrame, measured
 
     for plot in drawing.plots(measured, fit(table, n_resamples=100)):
         pixels = image.imread(io.BytesIO(plot.png))[..., :3]
-        edge = np.concatenate([pixels[:2].reshape(-1, 3), pixels[-2:].reshape(-1, 3), pixels[:, :2].reshape(-1, 3), pixels[:, -2:].reshape(-1, 3)])
+        edge = np.concatenate(
+            [
+                pixels[:2].reshape(-1, 3),
+                pixels[-2:].reshape(-1, 3),
+                pixels[:, :2].reshape(-1, 3),
+                pixels[:, -2:].reshape(-1, 3),
+            ]
+        )
         assert (edge > 0.98).all(), f"{plot.name} touches its border"
         for half in np.array_split(pixels, 2, axis=1):
             assert (half < 0.9).any(axis=2).mean() > 0.005, f"{plot.name} has an empty half"

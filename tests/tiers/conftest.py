@@ -82,3 +82,36 @@ def own_task(tmp_path: Path, benchmark_data: Path) -> Path:
     text = OWN_TASK.replace("DATA", str(benchmark_data / "openbookqa" / "test.jsonl"))
     (folder / "own.yaml").write_text(text, encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def small_task(own_task: Path, tmp_path: Path, benchmark_data: Path) -> Path:
+    """The same task on its first 200 rows."""
+    source = benchmark_data / "openbookqa" / "test.jsonl"
+    rows = source.read_text(encoding="utf-8").split("\n")[:200]
+    (tmp_path / "small.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    yaml = own_task / "own.yaml"
+    yaml.write_text(yaml.read_text().replace(str(source), str(tmp_path / "small.jsonl")))
+    return own_task
+
+
+@pytest.fixture
+def log_run(evaluate: Callable[..., dict[str, Any]]) -> Callable[..., Path]:
+    """Evaluate and leave an output folder as `lm_eval --log_samples --output_path` does; returns the folder."""
+
+    def run(folder: Path, tasks: list[str], include_path: Path, name: str = "a", **options: Any) -> Path:
+        from lm_eval.loggers import EvaluationTracker
+
+        tracker = EvaluationTracker(output_path=str(folder))
+        tracker.general_config_tracker.log_experiment_args(
+            model_source="hash", model_args=f"pretrained={name}", system_instruction=None, chat_template=None,
+            fewshot_as_multiturn=False,
+        )  # fmt: skip
+        results = evaluate(tasks, include_path, make_lm(name), log_samples=True, **options)
+        samples = results.pop("samples")
+        tracker.save_results_aggregated(results=results, samples=samples)
+        for task in samples:
+            tracker.save_results_samples(task_name=task, samples=samples[task])
+        return folder
+
+    return run

@@ -26,7 +26,9 @@ def _mean(results: dict[str, Any], metric: str) -> tuple[float, int]:
     return total / n, int(n)
 
 
-def test_tiers_of_an_own_task_score_together_as_the_task_and_run_from_their_folder_alone(own_task, tmp_path, evaluate):
+def test_tiers_of_an_own_task_score_together_as_the_task_and_run_from_their_folder_alone(
+    own_task, tmp_path, evaluate
+):
     plan = plan_tiers("own_obqa", "answer_length", 4, include_path=str(own_task))
     write_tiers(plan, tmp_path / "out")
     (own_task / "own.yaml").rename(own_task / "moved")  # the original's folder is not needed any more
@@ -57,7 +59,9 @@ def test_the_files_are_readable_and_say_what_they_are(own_task, tmp_path):
     }  # fmt: skip
     assignment = json.loads(files["assignment.json"])
     assert [t["items"] for t in assignment["tiers"]] == [t.n_items for t in plan.assignment.tiers]
-    assert len(assignment["items"]) == 500 and assignment["rule"] == "answer_length" and assignment["seed"] == 0
+    assert (
+        len(assignment["items"]) == 500 and assignment["rule"] == "answer_length" and assignment["seed"] == 0
+    )
     write_tiers(plan, tmp_path / "out")
     shown = folder_text(tmp_path / "out")
     assert "500 items of own_obqa" in shown and all(str(t.n_items) in shown for t in plan.assignment.tiers)
@@ -74,7 +78,7 @@ def test_the_plot_is_a_picture_and_the_same_each_time(own_task, tmp_path):
         plot_plan(plan, tmp_path / "a.jpg")
 
 
-FUNCTIONS = '''
+FUNCTIONS = """
 def process_docs(docs):
     return docs.map(lambda doc: {"gold": doc["choices"]["label"].index(doc["answerKey"])})
 
@@ -83,7 +87,7 @@ def text(doc):
 
 def half(values):
     return sum(values) / len(values) / 2
-'''
+"""
 
 WITH_FUNCTIONS = """\
 include: base.yaml
@@ -118,7 +122,7 @@ def test_functions_of_the_task_are_found_from_a_folder_with_a_dot(own_task, tmp_
         FunctionRef("text", file=str(own_task / "gone.py")).load()
 
 
-CLASS_TASK = '''
+CLASS_TASK = """
 from lm_eval.api.task import ConfigurableTask
 
 class Shout(ConfigurableTask):
@@ -132,7 +136,7 @@ class Shout(ConfigurableTask):
             "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]})
     def doc_to_text(self, doc, doc_to_text=None):
         return doc["question"].upper()
-'''
+"""
 
 
 def test_a_python_class_task_that_generates_text(tmp_path, benchmark_data, evaluate):
@@ -173,7 +177,15 @@ def test_a_loglikelihood_task_and_one_that_ships_with_lm_eval(tmp_path, benchmar
 def test_items_never_change_with_model_arguments(own_task, tmp_path, evaluate):
     plan = plan_tiers("own_obqa", "answer_length", 2, include_path=str(own_task))
     write_tiers(plan, tmp_path / "out")
-    strange = {"tier": 2, "seed": 7, "bins": 5, "by": "context_length", "n_tiers": 9, "assignment": "x", "pretrained": "y"}
+    strange = {
+        "tier": 2,
+        "seed": 7,
+        "bins": 5,
+        "by": "context_length",
+        "n_tiers": 9,
+        "assignment": "x",
+        "pretrained": "y",
+    }
     first, second = make_lm(), make_lm()
     evaluate([f"{plan.name}_t1"], tmp_path / "out", first)
     evaluate([f"{plan.name}_t1"], tmp_path / "out", second, metadata=strange)
@@ -181,7 +193,9 @@ def test_items_never_change_with_model_arguments(own_task, tmp_path, evaluate):
 
 
 def test_categories_and_python_functions(own_task, tmp_path, monkeypatch):
-    (tmp_path / "rules_of_a_user.py").write_text("def words(doc):\n    return len(doc['question_stem'].split())\n")
+    (tmp_path / "rules_of_a_user.py").write_text(
+        "def words(doc):\n    return len(doc['question_stem'].split())\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     plan = plan_tiers("own_obqa", "rules_of_a_user:words", 3, include_path=str(own_task))
     assert plan.assignment.n_tiers == 3 and plan.name == "own_obqa_rules_of_a_user_words"
@@ -198,7 +212,12 @@ def test_categories_and_python_functions(own_task, tmp_path, monkeypatch):
         ("own_obqa", "answer_lenght", 4, "Did you mean 'answer_length'"),
         ("own_obqa", "option_count", 4, "every item has the same score, 4"),
         ("own_obqa", "dense_margin", 4, "needs --scores"),
-        ("own_obqa", "field:nothing", 4, "no column 'nothing'; they have id, question_stem, choices, answerKey"),
+        (
+            "own_obqa",
+            "field:nothing",
+            4,
+            "no column 'nothing'; they have id, question_stem, choices, answerKey",
+        ),
     ],
 )
 def test_refusals(own_task, task, by, bins, message):
@@ -220,7 +239,9 @@ def test_duplicated_documents_are_refused_or_kept_together(own_task, tmp_path, b
     rows = (benchmark_data / "openbookqa" / "test.jsonl").read_text().rstrip("\n").split("\n")
     (tmp_path / "twice.jsonl").write_text("\n".join([*rows, rows[3], rows[4]]) + "\n")
     text = (own_task / "own.yaml").read_text()
-    (own_task / "own.yaml").write_text(text.replace(str(benchmark_data / "openbookqa" / "test.jsonl"), str(tmp_path / "twice.jsonl")))
+    (own_task / "own.yaml").write_text(
+        text.replace(str(benchmark_data / "openbookqa" / "test.jsonl"), str(tmp_path / "twice.jsonl"))
+    )
     with pytest.raises(UsageError, match="2 documents of 'own_obqa' occur more than once"):
         plan_tiers("own_obqa", "answer_length", 4, include_path=str(own_task))
     plan = plan_tiers("own_obqa", "answer_length", 4, include_path=str(own_task), allow_duplicates=True)

@@ -17,7 +17,6 @@ from junkdna_harness.tiers.config import packaged_tasks
 from junkdna_harness.tiers.views import trivia_rows
 from tests.tiers.conftest import BENCHMARKS, make_lm
 
-
 ROWS = 80  # of each file: real rows, and a test of seconds
 
 
@@ -28,7 +27,9 @@ def small_data(benchmark_data: Path, tmp_path_factory: pytest.TempPathFactory) -
     for path in benchmark_data.glob("*/*.jsonl"):
         lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
         if path.parent.name == "mmlu":
-            lines = [line for line in lines if json.loads(line)["subject"] in ("anatomy", "high_school_physics")]
+            lines = [
+                line for line in lines if json.loads(line)["subject"] in ("anatomy", "high_school_physics")
+            ]
         (target / path.parent.name).mkdir(exist_ok=True)
         (target / path.parent.name / path.name).write_text("\n".join(lines[:ROWS]) + "\n", encoding="utf-8")
     return target
@@ -41,11 +42,15 @@ def data(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def hub(benchmark_data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, list[dict[str, Any]]]], None]:
+def hub(
+    benchmark_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[dict[str, list[dict[str, Any]]]], None]:
     """Put rows in the place of the hub: what `load_dataset` returns to lm-eval's own task."""
 
     def serve(splits: dict[str, list[dict[str, Any]]]) -> None:
-        served = datasets.DatasetDict({name: datasets.Dataset.from_list(rows) for name, rows in splits.items()})
+        served = datasets.DatasetDict(
+            {name: datasets.Dataset.from_list(rows) for name, rows in splits.items()}
+        )
         monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: served)
 
     return serve
@@ -73,7 +78,11 @@ def test_every_tier_says_its_axis_family_number_and_chance():
 
 ORIGINALS = [
     # group of tiers, lm-eval's file, the rows that both get
-    ("difficulty_tiers_arc", ["arc/arc_easy.yaml", "arc/arc_challenge.yaml"], ["arc_easy/test", "arc_challenge/test"]),
+    (
+        "difficulty_tiers_arc",
+        ["arc/arc_easy.yaml", "arc/arc_challenge.yaml"],
+        ["arc_easy/test", "arc_challenge/test"],
+    ),
     ("difficulty_tiers_hellaswag_answer_length", ["hellaswag/hellaswag.yaml"], ["hellaswag/validation"]),
     ("difficulty_tiers_nq_open_answer_length", ["nq_open/nq_open.yaml"], ["nq_open_closed_book/validation"]),
     ("difficulty_tiers_triviaqa_answer_length", ["triviaqa/default.yaml"], ["triviaqa_closed_book/test"]),
@@ -83,7 +92,9 @@ ORIGINALS = [
 
 
 @pytest.mark.parametrize(("group", "originals", "sources"), ORIGINALS, ids=[o[0][17:] for o in ORIGINALS])
-def test_the_tiers_together_ask_and_score_exactly_what_the_task_does(data, hub, evaluate, group, originals, sources, tmp_path):
+def test_the_tiers_together_ask_and_score_exactly_what_the_task_does(
+    data, hub, evaluate, group, originals, sources, tmp_path
+):
     """Same prompts (few-shot examples too), same answers, same scores as lm-eval's own task on the same rows."""
     tiers_lm, whole_lm = make_lm(), make_lm()
     tiers = evaluate([group], BENCHMARKS, tiers_lm)
@@ -93,7 +104,7 @@ def test_the_tiers_together_ask_and_score_exactly_what_the_task_does(data, hub, 
         rows = rows_of(data / f"{source}.jsonl")
         rows = trivia_rows(rows) if "trivia" in source else rows
         # without a train split, few-shot examples come from the evaluated rows, as in the tiers
-        hub({name: rows for name in ("train", "validation", "test")})
+        hub(dict.fromkeys(("train", "validation", "test"), rows))
         text = f"include: {packaged_tasks() / original}\ntask: whole\n"
         text += "fewshot_split: test\n" if "gsm8k" in original else ""
         (tmp_path / "whole.yaml").write_text(text)
@@ -162,7 +173,9 @@ def test_shots_differ_in_nothing_but_the_examples(data, evaluate):
 def test_open_book_is_the_closed_question_with_passages_before_it(data):
     for group in ("nq_open_book", "triviaqa_book"):
         book, closed = _load(f"difficulty_tiers_{group}").values()
-        for with_passages, without in zip(list(book.eval_docs)[:40], list(closed.eval_docs)[:40], strict=True):
+        for with_passages, without in zip(
+            list(book.eval_docs)[:40], list(closed.eval_docs)[:40], strict=True
+        ):
             prompt, bare = book.doc_to_text(with_passages), closed.doc_to_text(without)
             assert prompt == f"{with_passages['passages']}\n\n{bare}"
             assert book.doc_to_target(with_passages) == closed.doc_to_target(without)

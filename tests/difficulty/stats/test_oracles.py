@@ -122,7 +122,9 @@ def test_page_equals_r_coin_with_ties_and_scipy_without() -> None:
 
 def test_kendall_equals_scipy() -> None:
     levels, scores = np.arange(8.0), np.array([0.9, 0.9, 0.8, 0.85, 0.5, 0.4, 0.4, 0.1])
-    assert kendall_tau(levels, scores) == pytest.approx(scipy.stats.kendalltau(levels, scores).statistic, **TIGHT)
+    assert kendall_tau(levels, scores) == pytest.approx(
+        scipy.stats.kendalltau(levels, scores).statistic, **TIGHT
+    )
     assert kendall_tau(levels, np.ones(8)) == 0.0
 
 
@@ -187,7 +189,9 @@ def test_latent_scales_undo_their_link() -> None:
     logit = latent_from_accuracy(np.array(0.25 + 0.75 * 0.8), np.array(0.25), n, "logit")
     assert probit == pytest.approx(1.702 * 0.7, rel=1e-6)
     assert logit == pytest.approx(np.log(4), rel=1e-6)
-    assert np.isfinite(latent_from_accuracy(np.array([0.0, 1.0]), np.array(0.0), np.array(20.0), "logit")).all()
+    assert np.isfinite(
+        latent_from_accuracy(np.array([0.0, 1.0]), np.array(0.0), np.array(20.0), "logit")
+    ).all()
 
 
 def test_expanded_percentile_in_closed_form() -> None:

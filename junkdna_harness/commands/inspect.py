@@ -1,0 +1,74 @@
+"""`junkdna inspect`: what a compressed checkpoint is, and whether it still is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="A folder that junkdna prune or junkdna quantize wrote.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the manifest and the checks as JSON.")
+    ] = False,
+) -> None:
+    """Show a checkpoint's manifest, and verify the hash and the zeros of every tensor.
+
+    Exit codes: 0 all as written, 1 a tensor changed, is missing or is new, 2 wrong usage.
+    """
+    import json
+    from dataclasses import asdict
+
+    from junkdna_harness.compress.checkpoint import inspect_checkpoint
+
+    found = inspect_checkpoint(folder)
+    if as_json:
+        manifest = {name: value for name, value in found.manifest.items() if name != "tensors"}
+        checks = [asdict(tensor) for tensor in found.tensors]
+        typer.echo(json.dumps({"intact": found.intact, "manifest": manifest, "tensors": checks}, indent=1))
+    else:
+        typer.echo("\n".join(_facts(found.manifest)))
+        _print_tensors(found.tensors)
+    bad = [tensor for tensor in found.tensors if tensor.state != "ok"]
+    if bad:
+        names = ", ".join(f"{tensor.name} ({tensor.state})" for tensor in bad[:5])
+        typer.echo(
+            f"junkdna: {len(bad)} of {len(found.tensors)} tensors are not as written: {names}", err=True
+        )
+        raise typer.Exit(1)
+    typer.echo(f"{len(found.tensors)} tensors verified: hashes and zeros are as written.", err=as_json)
+
+
+def _facts(manifest: dict[str, Any]) -> list[str]:
+    """The manifest's main values, one a line."""
+    source = (manifest.get("source") or {}).get("pretrained", "unknown")
+    calibration = manifest.get("calibration")
+    seen = (
+        f"{calibration['nsamples']} x {calibration['seqlen']} tokens of {calibration['source']}"
+        if calibration
+        else "none"
+    )
+    lines = [
+        f"source           {source}",
+        f"method           {manifest.get('method')}, seed {manifest.get('seed')}",
+        f"pattern          {manifest.get('pattern')}, scope {manifest.get('scope')}",
+        f"bits             {manifest.get('bits')}, group size {manifest.get('group_size')}",
+        f"effective bits   {manifest.get('effective_bits', 0):.3f} a targeted weight",
+        f"sparsity         {manifest.get('sparsity_targeted')} of targeted, {manifest.get('sparsity_all')} of all",
+        f"calibration      {seen}",
+        f"weights sha256   {manifest.get('weights_sha256')}",
+    ]
+    return [*lines, *(f"warning          {text}" for text in manifest.get("warnings", []))]
+
+
+def _print_tensors(tensors: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("tensor", "weights", "zeros", "sparsity", "state")
+    for tensor in tensors:
+        share = f"{tensor.zeros / tensor.numel:.4f}" if tensor.numel else "-"
+        table.add_row(tensor.name, f"{tensor.numel:,}", f"{tensor.zeros:,}", share, tensor.state)
+    Console(width=None).print(table)

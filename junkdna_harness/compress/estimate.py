@@ -1,0 +1,132 @@
+"""What a compression will cost, before it is begun."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from junkdna_harness.compress.calibration import default_seqlen
+from junkdna_harness.compress.loading import Source, load_skeleton
+from junkdna_harness.compress.quantize import QuantSpec
+from junkdna_harness.compress.registry import NONE, get_sparsifier
+from junkdna_harness.compress.spec import PruneSpec
+from junkdna_harness.compress.statistics import Hessian
+from junkdna_harness.compress.targets import Target, find_blocks, find_targets
+
+_SECONDS_A_WEIGHT = 4e-8  # to rank and write one weight on one CPU core; measured, good to a factor of two
+_SWEEP_COLUMN = 4e-5  # seconds of overhead for one column of the sweep, measured likewise
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Sizes in bytes, time in seconds (loading and saving not counted); good to a factor of about two."""
+
+    weights: int
+    targeted: int
+    model_bytes: int
+    block_bytes: int
+    statistic_bytes: int
+    activation_bytes: int
+    seconds: float
+
+    @property
+    def peak_bytes(self) -> int:
+        """Model, working copies of one block, its statistics, and the calibration's hidden states."""
+        return self.model_bytes + self.block_bytes + self.statistic_bytes + self.activation_bytes
+
+    def describe(self) -> str:
+        """One line."""
+        parts = f"{_size(self.model_bytes)} model"
+        if self.statistic_bytes:
+            parts += f", {_size(self.statistic_bytes)} statistics, {_size(self.activation_bytes)} activations"
+        return (
+            f"{self.targeted:,} of {self.weights:,} weights; about {_size(self.peak_bytes)} of memory ({parts}) "
+            f"and {_duration(self.seconds)}"
+        )
+
+
+def estimate(model: nn.Module, spec: PruneSpec | QuantSpec, seqlen: int, device: str = "cpu") -> Estimate:
+    """The cost of `spec` on `model`, which may lie on the meta device; `seqlen` as calibration will use it."""
+    targets = find_targets(model, spec.targets, spec.exclude)
+    _, blocks = find_blocks(model)
+    parameters = list(model.parameters())
+    itemsize = parameters[0].element_size()
+    block = max(sum(p.numel() for p in b.parameters()) for b in blocks)
+    largest = max(target.numel for target in targets)
+    needs, updates = _needs(spec)
+    tokens = spec.nsamples * seqlen if needs else 0
+    widths = _input_widths([t for t in targets if t.block == targets[0].block])
+    squares = sum(width**2 for width in widths) if needs is Hessian else 0
+    flops = tokens * len(blocks) * (2 * 2 * block + 2 * squares)
+    seconds = flops / _speed(device) if flops else 0.0
+    seconds += sum(t.numel for t in targets) * _SECONDS_A_WEIGHT
+    seconds += sum(t.shape[1] for t in targets) * _SWEEP_COLUMN if updates else 0
+    hidden = max((t.shape[1] for t in targets), default=0) if not widths else min(widths)
+    return Estimate(
+        weights=sum(p.numel() for p in parameters),
+        targeted=sum(t.numel for t in targets),
+        model_bytes=sum(p.numel() * p.element_size() for p in parameters),
+        block_bytes=4 * (3 * largest if needs is Hessian else 2 * largest),
+        statistic_bytes=4 * (squares + 2 * max(widths, default=0) ** 2)
+        if squares
+        else 4 * sum(widths) * bool(needs),
+        activation_bytes=tokens * hidden * itemsize,
+        seconds=seconds,
+    )
+
+
+def describe_cost(source: Source, spec: PruneSpec | QuantSpec) -> str:
+    """One line on what `spec` will cost on the model that `source` names; no weight is read.
+
+    Raises:
+        UsageError: there is no such model, or its config does not say what it looks like.
+    """
+    skeleton = load_skeleton(source)
+    device = source.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    seqlen = spec.seqlen or default_seqlen(skeleton, "cpu" if device == "cpu" else "cuda")
+    return estimate(skeleton, spec, seqlen, "cuda" if device == "auto" else device).describe()
+
+
+def _needs(spec: PruneSpec | QuantSpec) -> tuple[type | None, bool]:
+    if isinstance(spec, QuantSpec):
+        return (Hessian, True) if spec.method == "gptq" else (None, False)
+    if spec.method == NONE or spec.mask is not None:
+        return None, False
+    method = get_sparsifier(spec.method)
+    return (method.needs if method.calibrated else None), method.updates
+
+
+def _input_widths(targets: list[Target]) -> list[int]:
+    """The widths of a block's distinct inputs: linear layers of one width share inputs by twos, experts never do."""
+    counts: dict[int, int] = {}
+    for target in targets:
+        counts[target.shape[1]] = counts.get(target.shape[1], 0) + (2 if target.expert is not None else 1)
+    return [width for width, number in counts.items() for _ in range(-(-number // 2))]
+
+
+def _speed(device: str) -> float:
+    """Floating-point operations a second of this machine's matrix product, measured for a moment."""
+    size = 512 if device == "cpu" else 4096
+    left = torch.randn(size, size, device=device)
+    best = float("inf")
+    for _ in range(4):
+        started = time.perf_counter()
+        (left @ left).sum().item()
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
+
+
+def _size(n: int) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if n >= scale:
+            return f"{n / scale:.1f} {unit}"
+    return f"{n / 1e3:.0f} kB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,103 @@
+"""A model and its tokenizer, loaded for compression; what goes wrong is one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from difficulty.errors import UsageError
+from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.tiny import EMBEDDED
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to load; `pretrained` None is the embedded model. `device` may be 'cuda', 'cpu', or 'auto' (device_map)."""
+
+    pretrained: str | None = None
+    dtype: str = "auto"
+    device: str | None = None
+    revision: str | None = None
+    gguf_file: str | None = None
+    trust_remote_code: bool = False
+
+    @property
+    def name(self) -> str:
+        """As the user named it."""
+        return self.pretrained or EMBEDDED
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"pretrained": self.name, "revision": self.revision, "gguf_file": self.gguf_file}
+
+
+def load(source: Source) -> tuple[Any, Any]:
+    """The model and its tokenizer (None where the checkpoint has none).
+
+    Raises:
+        UsageError: it cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM
+
+    options = {**_common(source), "dtype": source.dtype, "gguf_file": source.gguf_file}
+    device = source.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device != "cpu":
+        options["device_map"] = device
+    path = resolve_pretrained(source.pretrained)
+    model = _guarded(source, lambda: AutoModelForCausalLM.from_pretrained(path, **options))
+    return model.eval(), load_tokenizer(source)
+
+
+def load_tokenizer(source: Source) -> Any:
+    """The tokenizer, or None where there is none to load."""
+    from transformers import AutoTokenizer
+
+    path = resolve_pretrained(source.pretrained)
+    try:
+        return AutoTokenizer.from_pretrained(path, gguf_file=source.gguf_file, **_common(source))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def load_skeleton(source: Source) -> Any:
+    """The model without weights (on the meta device), to see shapes before anything is read.
+
+    Raises:
+        UsageError: its config cannot be loaded.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    path = resolve_pretrained(source.pretrained)
+    options = dict(_common(source))
+    if source.gguf_file:
+        options["gguf_file"] = source.gguf_file
+    config = _guarded(source, lambda: AutoConfig.from_pretrained(path, **options))
+    dtype = None if source.dtype == "auto" else getattr(torch, source.dtype)
+    dtype = dtype or getattr(config, "dtype", None) or torch.float32
+    with torch.device("meta"):
+        return _guarded(
+            source,
+            lambda: AutoModelForCausalLM.from_config(
+                config, dtype=dtype, trust_remote_code=source.trust_remote_code
+            ),
+        )
+
+
+def _common(source: Source) -> dict[str, Any]:
+    if source.dtype not in DTYPES:
+        raise UsageError(f"dtype={source.dtype!r} is unknown. Choose one of {', '.join(DTYPES)}.")
+    return {"revision": source.revision or "main", "trust_remote_code": source.trust_remote_code}
+
+
+def _guarded(source: Source, read: Any) -> Any:
+    try:
+        return read()
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        if isinstance(error, UsageError):
+            raise
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"pretrained={source.name!r} could not be loaded: {first}") from error

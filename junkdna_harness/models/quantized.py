@@ -1,0 +1,63 @@
+"""`lm_eval --model junkdna-quantized`: a Hugging Face model quantized right after, or while, it is loaded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from junkdna_harness.models.base import JunkDNALM
+
+
+class QuantizedLM(JunkDNALM):
+    """`hf`, quantized on the fly. Without arguments: the embedded model, rounded to nearest with 4 bits.
+
+    Own arguments: `method` (rtn, gptq, bnb-int8, bnb-nf4, torchao-int8, or none for checkpoints that are quantized
+    already), `bits` (8, 6, 4, 3, 2), `group_size`, `symmetric`, `targets`, `exclude`, `calibration`, `nsamples`,
+    `seqlen`, `mask_seed` (of the calibration draw).
+
+    Raises:
+        UsageError: an argument that cannot be used.
+    """
+
+    NAME: ClassVar[str] = "junkdna-quantized"
+
+    def __init__(self, pretrained: Any = None, **kwargs: Any) -> None:
+        from junkdna_harness.compress import QUANT_ARGUMENTS, QuantSpec, quantize
+        from junkdna_harness.compress.loaded import describe_loaded, loading_config
+        from junkdna_harness.compress.quantize import SIMULATED
+
+        own = {name: kwargs.pop(name) for name in list(kwargs) if name in QUANT_ARGUMENTS}
+        spec = QuantSpec.from_strings(own)
+        self._loading_config = loading_config(spec.method)
+        super().__init__(pretrained=pretrained, **kwargs)
+        if spec.method in SIMULATED:
+            report = quantize(self.model, spec, tokenizer=self.tokenizer)
+        else:
+            report = describe_loaded(self.model, spec)
+        self.junkdna = {**report.to_dict(), "model": self.model_name}
+        print(f"{self.NAME}: {self.model_name}, {report.summary()}", file=sys.stderr)
+
+    def _create_model(self, *args: Any, **kwargs: Any) -> None:
+        """`HFLM`'s, with the quantization that transformers does on loading where the method asks for it."""
+        if self._loading_config is not None:
+            kwargs["quantization_config"] = self._loading_config
+        super()._create_model(*args, **kwargs)
+
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Round to nearest with 4 bits on the embedded model, where nothing else was said."""
+        filled = super().defaults(given)
+        method = given.get("method", "rtn")
+        if "method" not in given:
+            filled["method"] = method
+        if "bits" not in given and method in ("rtn", "gptq"):
+            filled["bits"] = 4
+        return filled
+
+    @classmethod
+    def own_arguments(cls) -> frozenset[str]:
+        """The names of `--model_args` that are ours."""
+        from junkdna_harness.compress import QUANT_ARGUMENTS
+
+        return frozenset(QUANT_ARGUMENTS)

@@ -1,0 +1,93 @@
+"""What a study would cost: the formulas against hand counts and published figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from junkdna_harness.study.dry_run import describe, shape_of, table
+from junkdna_harness.study.estimate import (
+    LLAMA_7B,
+    LLAMA_70B,
+    Shape,
+    Speed,
+    Work,
+    calibration_flops,
+    checks,
+    cost,
+    count_work,
+    gpu_hours,
+)
+from junkdna_harness.study.plan import StudyPlan
+from junkdna_harness.tiny import model_path
+
+
+def test_the_shapes_have_the_published_numbers_of_weights() -> None:
+    assert LLAMA_7B.parameters == pytest.approx(6.738e9, rel=1e-3)
+    assert LLAMA_70B.parameters == pytest.approx(68.98e9, rel=1e-3)
+
+
+def test_published_costs_are_met_within_a_factor_of_two() -> None:
+    assert len(checks()) >= 3
+    for check in checks():
+        assert 0.5 < check.ratio < 2, check
+
+
+def test_costs_by_hand() -> None:
+    shape = Shape("square", 1000.0, 2, ((10, 20),))
+    work = Work(
+        runs=3,
+        tokens_a_run=100,
+        calibrated={"sparsegpt": 1, "wanda": 2},
+        calibration_tokens=50,
+        trainings=4,
+        training_tokens=70,
+    )
+    passes, solving = 4 * 400 * 50, 2 * (2 * 20 * 20 * 50 + 20**3 + 10 * 20 * 20)
+    assert calibration_flops("sparsegpt", shape, 50) == (passes, solving)
+    assert calibration_flops("wanda", shape, 50) == (passes, 0)
+    found = cost(work, shape, Speed(1.0, forward=2e-9, training=6e-9, where="here"))
+    assert found.flops == {
+        "evaluation": 600_000,
+        "calibration": 3 * passes + solving,
+        "training": 6 * 1000 * 4 * 70,
+    }
+    assert found.hours_here == pytest.approx(sum(found.flops.values()) / 1e9 / 3600)
+    assert found.gpu_hours == pytest.approx(gpu_hours(sum(found.flops.values()) - solving, solving))
+    assert found.training_bytes == 16 * 1000 + 400
+
+
+def test_work_is_counted_from_the_plan() -> None:
+    plan = StudyPlan(
+        methods=("magnitude", "wanda"),
+        sparsity="0,0.5",
+        patterns="4:8",
+        quantize="rtn:4",
+        nsamples=2,
+        seqlen=8,
+        steps=10,
+        batch_size=3,
+    )
+    work = count_work(plan, 1000, 20.0, 64)
+    assert work.calibrated == {"wanda": 2}
+    assert work.runs == 1 + 2 * 2 + 1 + 4
+    assert (work.calibration_tokens, work.trainings, work.training_tokens) == (16, 4, 600)
+
+
+def test_the_plan_and_the_costs_are_told_in_words() -> None:
+    told = "\n".join(describe(StudyPlan()))
+    assert "70 runs" in told
+    assert "magnitude+sparse_transfer at 0.5" in told
+    speed = Speed(1.0, 1e-9, 3e-9, "here")
+    costs = [cost(Work(1, 1, {}, 1, 1, 1), shape, speed) for shape in (LLAMA_7B, LLAMA_70B)]
+    assert "114 GB (2 GPUs)" in table(costs)
+
+
+def test_the_shape_of_a_loaded_model(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(model_path())
+    shape = shape_of(model, "embedded")
+    assert shape.parameters == sum(p.numel() for p in model.parameters())
+    assert shape.targeted == sum(p.numel() for n, p in model.named_parameters() if "proj" in n)

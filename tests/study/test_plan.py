@@ -1,0 +1,113 @@
+"""The study's plan: presets, files, and what cannot be asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from difficulty.errors import UsageError
+from difficulty.table import run_name
+from junkdna_harness.recover import ARMS
+from junkdna_harness.study.plan import StudyPlan, make_plan, quick
+from junkdna_harness.study.run import claim
+from junkdna_harness.study.stages import recovered_plan, sweep_plan
+
+
+def test_without_arguments_it_is_the_papers_grid_on_the_embedded_model() -> None:
+    plan = make_plan()
+    cells = sweep_plan(plan).cells
+    pruned = [cell for cell in cells if cell.kind == "prune"]
+    assert plan.pretrained == "embedded"
+    assert {cell.method for cell in pruned} == {"magnitude", "wanda", "sparsegpt", "random"}
+    for method in ("magnitude", "wanda", "sparsegpt", "random"):
+        own = [cell for cell in pruned if cell.method == method]
+        assert [c.level for c in own if c.pattern is None] == pytest.approx([i / 10 for i in range(1, 10)])
+        assert [c.pattern for c in own if c.pattern] == [f"{n}:8" for n in range(7, 0, -1)]
+    assert [cell.bits for cell in cells if cell.kind == "quantize"] == [8, 6, 4, 3, 2]
+    assert {job.arm for job in plan.jobs()} == set(ARMS)
+
+
+def test_dense_transfer_is_trained_once_for_all_levels_and_once_a_fraction_and_seed() -> None:
+    plan = make_plan(recovery_levels="0.5,0.7", fractions="0.25,1", seeds="3,4")
+    jobs = plan.jobs()
+    dense = [job for job in jobs if job.arm == "dense_transfer"]
+    assert len(dense) == 4
+    assert len(jobs) == 4 + 3 * 2 * 2 * 2
+    assert len({job.folder("magnitude") for job in jobs}) == len(jobs)
+    assert {job.method("magnitude") for job in dense} == {"dense+dense_transfer", "dense+dense_transfer@0.25"}
+    assert {job.replicate for job in jobs} == {0, 1}
+
+
+def test_all_trainings_ask_for_the_same_compute() -> None:
+    plan = make_plan(recovery_levels="0.5,0.7")
+    asked = {(s.steps, s.batch_size, s.lr, s.data, s.seed) for s in map(plan.recover_spec, plan.jobs())}
+    assert len(asked) == 1
+
+
+def test_recovered_runs_are_named_as_the_statistics_expect(tmp_path: Path) -> None:
+    plan = make_plan(recovery_levels="0.7")
+    grid = recovered_plan(plan, tmp_path)
+    names = [grid.run_id(cell) for cell in grid.cells]
+    assert names == [run_name("embedded", c.table_method, c.level, c.bits, c.replicate) for c in grid.cells]
+    assert "embedded magnitude+sparse_transfer 0.7" in names
+    assert "embedded dense+dense_transfer 0" in names
+    assert grid.settings == sweep_plan(plan).settings
+
+
+def test_a_plan_file_overrides_the_preset_and_the_command_line_overrides_both(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "methods: magnitude,random\nsteps: 7\nlimit: 5\nfractions: [0.1, 1]\ntrainer: {bf16: true}\n"
+    )
+    plan = make_plan(plan_file=path, steps=9)
+    assert (plan.methods, plan.steps, plan.limit, plan.fractions) == (
+        ("magnitude", "random"),
+        9,
+        5,
+        (0.1, 1.0),
+    )
+    assert plan.trainer == {"bf16": True}
+    assert plan.nsamples == make_plan().nsamples
+
+
+def test_a_quick_study_has_its_recovery_level_in_the_sweep() -> None:
+    small = quick(make_plan(recovery_levels="0.7"))
+    assert len(sweep_plan(small).cells) < 12
+    assert 0.7 in [cell.level for cell in sweep_plan(small).cells]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"recovery_levels": "0.55"}, "has no run before recovery to compare with"),
+        ({"recovery_levels": "a"}, "is no list of numbers"),
+        ({"recovery_levels": "1.5"}, "is no sparsity between 0 and 1"),
+        ({"arms": "sparse_transfer"}, "lack dense_transfer"),
+        ({"arms": "dense_transfer,sparse_transfr"}, "Did you mean 'sparse_transfer'"),
+        ({"fractions": "0"}, "give a number above 0 and at most 1"),
+        ({"stepz": 3}, "a study has no option 'stepz'. Did you mean 'steps'"),
+        ({"steps": 0}, "steps=0 is too few"),
+    ],
+)
+def test_what_cannot_be_asked_for(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_plan(**options)
+
+
+def test_a_folder_belongs_to_one_study(tmp_path: Path) -> None:
+    claim(tmp_path / "s", StudyPlan())
+    claim(tmp_path / "s", StudyPlan())
+    with pytest.raises(UsageError, match="holds another study: its steps is 300, not 301"):
+        claim(tmp_path / "s", StudyPlan(steps=301))
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "thesis.tex").write_text("")
+    with pytest.raises(UsageError, match="exists and holds no study"):
+        claim(tmp_path / "x", StudyPlan())
+
+
+def test_importing_the_room_imports_neither_torch_nor_lm_eval() -> None:
+    code = "import sys, junkdna_harness.study, junkdna_harness.commands.study; assert not {'torch', 'lm_eval', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

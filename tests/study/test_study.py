@@ -1,0 +1,93 @@
+"""The whole study, small, twice: once cut off in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from junkdna_harness.study.plan import StudyPlan
+from junkdna_harness.study.run import run_study, verdict_lines
+from tests.conftest import ROOT
+
+PLAN = StudyPlan(
+    tasks=("difficulty_tiers_addition", "difficulty_tiers_hops"), limit=40, methods=("magnitude",), sparsity="0,0.6,0.8",
+    patterns=None, quantize="rtn:4,2", recovery_levels=(0.6,), steps=4, batch_size=4,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study."""
+    path = tmp_path_factory.mktemp("study") / "s"
+    outcome = run_study(PLAN, path, say=lambda _: None)
+    assert not outcome.failed
+    lines = verdict_lines(outcome.fit)
+    assert [line[:2] for line in lines] == ["P1", "P2", "P3", "P4", "P5"]
+    return path
+
+
+@pytest.mark.slow
+def test_a_study_ends_with_a_verdict_on_each_of_the_five_claims_and_a_report(folder: Path) -> None:
+    fit = json.loads((folder / "fit.json").read_text())
+    pooled = {c["claim"]: c["verdict"] for c in fit["claims"] if c["family"] == "pooled"}
+    assert set(pooled) == {"P1", "P2", "P3", "P4", "P5"}
+    assert pooled["P5"] != "not tested"
+    report = (folder / "report.html").read_text()
+    assert all(f"P{n}" in report for n in range(1, 6))
+
+
+@pytest.mark.slow
+def test_recovered_runs_are_scored_on_the_items_of_the_dense_run(folder: Path) -> None:
+    from difficulty.logs import read_runs
+
+    table = read_runs([folder / "sweep", folder / "recovered"]).table
+    items = table[table["metric"] == "acc"].groupby("method")["item_id"].agg(lambda ids: tuple(sorted(ids)))
+    recovered = [name for name in items.index if "+" in name]
+    assert sorted(recovered) == [
+        "dense+dense_transfer", "magnitude+dense_freezing", "magnitude+sparse_to_dense", "magnitude+sparse_transfer",
+    ]  # fmt: skip
+    assert all(items[name] == items["dense"] for name in recovered)
+
+
+@pytest.mark.slow
+def test_a_finished_study_is_not_done_again(folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    samples = {path: path.stat().st_mtime_ns for path in folder.rglob("samples/*.parquet")}
+    said: list[str] = []
+    run_study(PLAN, folder, say=said.append)
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    assert samples == {path: path.stat().st_mtime_ns for path in folder.rglob("samples/*.parquet")}
+    assert not any(line.startswith("[") for line in said)
+
+
+SCRIPT = """
+import sys
+from junkdna_harness.study.run import run_study
+from tests.study.test_study import PLAN
+run_study(PLAN, sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_and_comes_to_the_same_verdicts(folder: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(cut)], env=environment, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not list(cut.glob("checkpoints/*/junkdna.json")) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (cut / "fit.json").exists()
+    run_study(PLAN, cut, say=lambda _: None)
+    assert (cut / "fit.json").read_text() == (folder / "fit.json").read_text()

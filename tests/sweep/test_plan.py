@@ -1,0 +1,136 @@
+"""Plans: their cells, what is refused before anything is loaded, and what may change in a folder."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from difficulty.errors import UsageError
+from difficulty.table import run_name
+from junkdna_harness.sweep.plan import Plan, build_plan, compare, parse_model_args, parse_seed, read_plan_file
+
+
+def plan(**options) -> Plan:
+    return build_plan(**{"tasks": "t", "methods": "magnitude", "sparsity": "0:0.4:0.2", **options})
+
+
+def ids(given: Plan) -> list[str]:
+    return [given.run_id(cell) for cell in given.cells]
+
+
+def test_the_dense_model_is_first_and_stands_for_level_zero_of_all_methods():
+    assert ids(plan(methods="magnitude,wanda")) == [
+        "embedded dense", "embedded magnitude 0.2", "embedded magnitude 0.4", "embedded wanda 0.2", "embedded wanda 0.4",
+    ]  # fmt: skip
+
+
+def test_patterns_apply_to_every_method_and_their_level_is_what_goes():
+    cells = plan(sparsity=None, patterns="2:4,1:8").cells
+    assert [(c.table_method, c.level) for c in cells[1:]] == [("magnitude 2:4", 0.5), ("magnitude 1:8", 0.875)]
+
+
+def test_only_random_is_replicated_and_each_draw_has_its_seed():
+    cells = plan(methods="magnitude,random", sparsity="0.5", replicates=3).cells
+    assert [(c.method, c.replicate, c.arguments.get("mask_seed")) for c in cells[1:]] == [
+        ("magnitude", 0, None), ("random", 0, None), ("random", 1, 1), ("random", 2, 2),
+    ]  # fmt: skip
+
+
+def test_run_ids_are_those_of_the_tidy_table():
+    given = plan(methods="random", patterns="2:4", replicates=2)
+    for cell in given.cells:
+        assert given.run_id(cell) == run_name("embedded", cell.table_method, cell.level, cell.bits, cell.replicate)
+
+
+def test_compression_arguments_in_model_args_reach_every_cell():
+    given = plan(model_args="pretrained=a/b,dtype=float32,scope=row,nsamples=8", patterns="2:4")
+    assert given.models == ({"pretrained": "a/b", "dtype": "float32"},)
+    assert given.cells[1].arguments == {"scope": "row", "nsamples": 8, "method": "magnitude", "sparsity": 0.2}
+    assert "scope" not in given.cells[-1].arguments  # N:M has groups of its own
+
+
+def test_file_names_differ_and_hold_no_surprise():
+    given = plan(methods="magnitude,random", patterns="2:4,4:8", replicates=2, model_args=["pretrained=a/b", "pretrained=c/b"])
+    names = [given.file_name(cell) for cell in given.cells]
+    assert len(set(names)) == len(names)
+    assert all(name.isascii() and "/" not in name and ":" not in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"methods": None, "sparsity": None}, "the grid is empty"),
+        ({"methods": None}, "without a method"),
+        ({"sparsity": None}, "have no level"),
+        ({"methods": "magnitud"}, "magnitude"),
+        ({"model_args": "method=wanda"}, "set by the sweep's grid"),
+        ({"model_args": "pretrained"}, "not name=value"),
+        ({"model_args": ["pretrained=a", "pretrained=a"]}, "there twice"),
+        ({"replicates": 3}, "no effect"),
+        ({"replicates": 0, "methods": "random"}, "less than 1"),
+        ({"tasks": "a,a"}, "a is there twice"),
+        ({"seed": "1,2"}, "neither one whole number nor four"),
+        ({"methods": "wanda", "model_args": "scope=global"}, "scope=global"),
+        ({"limits": 3}, "Did you mean 'limit'"),
+        ({"fewshot_as_multiturn": True}, "needs apply_chat_template"),
+    ],
+)
+def test_what_cannot_be_swept_is_refused(options, told):
+    with pytest.raises(UsageError) as error:
+        plan(**options)
+    assert told in str(error.value)
+
+
+def test_a_plan_survives_its_file():
+    given = plan(patterns="2:4", limit=5, seed="3,None,5,6")
+    assert Plan.from_dict(json.loads(json.dumps(given.to_dict()))) == given
+
+
+def test_seeds_are_lm_evals():
+    assert parse_seed("42") == (42, 42, 42, 42)
+    assert parse_seed("0,None,8,52") == (0, None, 8, 52)
+    assert plan().settings.seed == (0, 1234, 1234, 1234)
+
+
+def test_model_args_are_read_as_lm_eval_reads_them():
+    from lm_eval.utils import simple_parse_args_string
+
+    text = "pretrained=a/b,dtype=float32,trust=True,n=3,x=0.5,nothing=None,revision=main"
+    assert parse_model_args(text) == simple_parse_args_string(text)
+
+
+def test_the_same_plan_goes_on():
+    assert compare(plan(), plan(), extend=False) == plan()
+
+
+def test_more_levels_need_extend_and_then_only_add():
+    more = plan(sparsity="0:0.6:0.2")
+    with pytest.raises(UsageError, match="Add --extend"):
+        compare(plan(), more, extend=False)
+    assert ids(compare(plan(), more, extend=True)) == [*ids(plan()), "embedded magnitude 0.6"]
+
+
+def test_fewer_levels_are_another_plan():
+    with pytest.raises(UsageError, match="1 more runs"):
+        compare(plan(), plan(sparsity="0:0.2:0.2"), extend=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"tasks": "u"}, "tasks"), ({"limit": 3}, "limit"), ({"model_args": "pretrained=x/y"}, "models")],
+)
+def test_other_models_or_settings_are_another_plan_even_with_extend(change, told):
+    with pytest.raises(UsageError, match=f"its {told} is"):
+        compare(plan(), plan(**change), extend=True)
+
+
+def test_plan_files_that_are_none_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="there is no plan"):
+        read_plan_file(tmp_path / "no.yaml")
+    (tmp_path / "list.yaml").write_text("- a\n")
+    with pytest.raises(UsageError, match="holds no options"):
+        read_plan_file(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(UsageError, match="not YAML"):
+        read_plan_file(tmp_path / "broken.yaml")
