@@ -52,7 +52,7 @@ def pandas_loop(table: pd.DataFrame, resamples: int) -> np.ndarray:
     wide = table.pivot_table(
         index=["family", "tier", "cluster_id", "item_id"], columns=["run", "metric"], values="value"
     )
-    wide = wide.reset_index(level=["family", "tier"])
+    wide = wide.sort_index(axis=1).reset_index(level=["family", "tier"])
     by_cluster = {
         name: np.flatnonzero(wide.index.get_level_values(0) == name)
         for name in wide.index.get_level_values(0).unique()

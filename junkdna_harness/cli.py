@@ -11,8 +11,15 @@ from junkdna_harness.commands.check import check
 from junkdna_harness.commands.compare import compare
 from junkdna_harness.commands.doctor import doctor
 from junkdna_harness.commands.fit import fit
+from junkdna_harness.commands.inspect import inspect
 from junkdna_harness.commands.lm_eval import lm_eval
+from junkdna_harness.commands.prune import prune
+from junkdna_harness.commands.quantize import quantize
+from junkdna_harness.commands.recover import recover
+from junkdna_harness.commands.report import report
 from junkdna_harness.commands.show import show
+from junkdna_harness.commands.study import study
+from junkdna_harness.commands.sweep import sweep
 from junkdna_harness.commands.table import table
 from junkdna_harness.commands.tasks_dir import tasks_dir
 from junkdna_harness.commands.tiers import tiers_app
@@ -24,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (show, compare, table, fit, check, doctor):
+for verb in (prune, quantize, inspect, sweep, show, compare, table, fit, report, check, recover, study, doctor):
     app.command()(verb)
 app.add_typer(tiers_app)
 app.command("tasks-dir")(tasks_dir)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,35 +16,35 @@ def compare(
     ],
     run_b: Annotated[str, typer.Argument(help="The other one, on the same tasks.")],
     by: Annotated[
-        Optional[str],  # noqa: UP045 - typer evaluates it on Python 3.10 too
+        str | None,
         typer.Option(
             help="Split by answer_length, context_length, option_count, field:NAME, steps:NAME, operators:NAME, or "
             "module:function of the document."
         ),
     ] = None,
     bins: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(help="Number of tiers (4, or as many as the items allow; text makes one tier a value)."),
     ] = None,
     task: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option(help="Only this task; repeat it for more."),
     ] = None,
     metric: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Metric to compare (acc, else exact_match, else the first)."),
     ] = None,
     min_items: Annotated[int, typer.Option(help="Fewest items a tier may have.")] = 30,
     cuts: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Instead of --bins: scores at which tiers 2, 3, ... begin, e.g. 3,5."),
     ] = None,
     order: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="For text: the values from easiest to hardest, e.g. easy,medium,hard."),
     ] = None,
     json_file: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--json", help="Also write the table as JSON."),
     ] = None,
 ) -> None:

@@ -18,10 +18,16 @@ def sweep(
     ] = None,
     model_args: Annotated[
         list[str] | None,
-        typer.Option("--model_args", help="As in lm_eval; repeat it for several models. Default: the embedded model."),
+        typer.Option(
+            "--model_args", help="As in lm_eval; repeat it for several models. Default: the embedded model."
+        ),
     ] = None,
-    methods: Annotated[str | None, typer.Option(help="Pruning methods, e.g. magnitude,wanda,sparsegpt.")] = None,
-    sparsity: Annotated[str | None, typer.Option(help="Fractions removed: 0.3,0.5 or first:last:step.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Pruning methods, e.g. magnitude,wanda,sparsegpt.")
+    ] = None,
+    sparsity: Annotated[
+        str | None, typer.Option(help="Fractions removed: 0.3,0.5 or first:last:step.")
+    ] = None,
     patterns: Annotated[str | None, typer.Option(help="N:M patterns, N kept of M, e.g. 7:8,4:8,2:4.")] = None,
     quantize: Annotated[str | None, typer.Option(help="Quantizers with bits, e.g. rtn:8,4,3,2.")] = None,
     replicates: Annotated[int | None, typer.Option(help="Draws of method 'random'.")] = None,
@@ -29,7 +35,9 @@ def sweep(
         str | None, typer.Option(help="Tasks or groups, comma-separated.", rich_help_panel=PANEL_TASKS)
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The sweep's folder.")] = None,
-    limit: Annotated[float | None, typer.Option(help="Documents a task.", rich_help_panel=PANEL_TASKS)] = None,
+    limit: Annotated[
+        float | None, typer.Option(help="Documents a task.", rich_help_panel=PANEL_TASKS)
+    ] = None,
     num_fewshot: Annotated[
         int | None, typer.Option("--num_fewshot", help="Examples in the prompt.", rich_help_panel=PANEL_TASKS)
     ] = None,
@@ -43,26 +51,34 @@ def sweep(
         str | None, typer.Option("--system_instruction", help="System message.", rich_help_panel=PANEL_TASKS)
     ] = None,
     include_path: Annotated[
-        str | None, typer.Option("--include_path", help="A folder of more tasks.", rich_help_panel=PANEL_TASKS)
+        str | None,
+        typer.Option("--include_path", help="A folder of more tasks.", rich_help_panel=PANEL_TASKS),
     ] = None,
     batch_size: Annotated[
-        str | None, typer.Option("--batch_size", help="A number, auto or auto:N.", rich_help_panel=PANEL_MACHINE)
+        str | None,
+        typer.Option("--batch_size", help="A number, auto or auto:N.", rich_help_panel=PANEL_MACHINE),
     ] = None,
     max_batch_size: Annotated[
         int | None, typer.Option("--max_batch_size", help="Limit for auto.", rich_help_panel=PANEL_MACHINE)
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda:0, or cuda:0,1 (a worker each).", rich_help_panel=PANEL_MACHINE)
+        str | None,
+        typer.Option(help="cpu, cuda:0, or cuda:0,1 (a worker each).", rich_help_panel=PANEL_MACHINE),
     ] = None,
     engine: Annotated[str | None, typer.Option(help="local or ray.", rich_help_panel=PANEL_MACHINE)] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Worker processes. Default: as many as help.", rich_help_panel=PANEL_MACHINE)
+        int | None,
+        typer.Option(help="Worker processes. Default: as many as help.", rich_help_panel=PANEL_MACHINE),
     ] = None,
     no_prefix_cache: Annotated[
         bool, typer.Option("--no-prefix-cache", help="Score as hf does.", rich_help_panel=PANEL_MACHINE)
     ] = False,
-    extend: Annotated[bool, typer.Option("--extend", help="Add runs to the plan of an existing folder.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it will cost, and stop.")] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Add runs to the plan of an existing folder.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and what it will cost, and stop.")
+    ] = False,
 ) -> None:
     """Evaluate a model at every method and level of a grid, into a folder that fit and report read.
 

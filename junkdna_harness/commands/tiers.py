@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -28,49 +28,49 @@ def build(
         ),
     ],
     output: Annotated[
-        Optional[Path],  # noqa: UP045 - typer evaluates it on Python 3.10 too
+        Path | None,
         typer.Option("--output", "-o", help="Folder to write; use it as lm_eval's --include_path."),
     ] = None,
     bins: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(help="Number of tiers (4 for numbers; text makes one tier a value)."),
     ] = None,
     include_path: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--include_path", "--include-path", help="Folder of your own task files."),
     ] = None,
     scores: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option(
             help="For dense_*: folder of a logged lm_eval run of the task; repeat it for more runs."
         ),
     ] = None,
     cross_fit: Annotated[
-        Optional[bool],  # noqa: UP045
+        bool | None,
         typer.Option(
             "--cross-fit/--no-cross-fit",
             help="Half of the --scores runs makes the tiers, the others are for judging (default with two or more).",
         ),
     ] = None,
     metric: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="For dense_accuracy: the logged metric (acc, else exact_match, else the first)."),
     ] = None,
     min_items: Annotated[int, typer.Option(help="Fewest items a tier may have.")] = 30,
     cuts: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Instead of --bins: scores at which tiers 2, 3, ... begin, e.g. 3,5."),
     ] = None,
     order: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="For text: the values from easiest to hardest, e.g. easy,medium,hard."),
     ] = None,
     harder: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Which scores are hard: high or low (low for dense_*, else high)."),
     ] = None,
     name: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Name of the group (default TASK_RULE)."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides which runs make the tiers in cross-fitting.")] = 0,
@@ -79,7 +79,7 @@ def build(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the tiers, write nothing.")] = False,
     plot: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Write a histogram of the scores with the cuts, a PNG."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder that is not empty.")] = False,

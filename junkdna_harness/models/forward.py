@@ -118,7 +118,9 @@ class Runner:
     def _header(self, header: Tokens) -> KeysValues:
         if header != self.header:
             self.header_cache = []
-            _, self.header_cache = self._forward(torch.tensor([header]), {}, wants_cache=True, keep=torch.tensor([0]))
+            _, self.header_cache = self._forward(
+                torch.tensor([header]), {}, wants_cache=True, keep=torch.tensor([0])
+            )
             self.header = header
         return self.header_cache
 
@@ -167,7 +169,9 @@ class Runner:
         if wants_cache and self.cache_argument in self.accepts and self.cache_argument not in arguments:
             arguments[self.cache_argument] = DynamicCache()
         autocast = (
-            torch.autocast(self.device.type, dtype=self.autocast_dtype) if self.autocast_dtype else nullcontext()
+            torch.autocast(self.device.type, dtype=self.autocast_dtype)
+            if self.autocast_dtype
+            else nullcontext()
         )
         with autocast:
             output = self.model(tokens.to(self.device), **arguments)

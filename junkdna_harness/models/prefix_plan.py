@@ -61,7 +61,9 @@ class Batch:
         return list(dict.fromkeys(t.slot for t in targets))
 
 
-def split_request(context: Sequence[int], continuation: Sequence[int], max_length: int) -> tuple[Tokens, Tokens]:
+def split_request(
+    context: Sequence[int], continuation: Sequence[int], max_length: int
+) -> tuple[Tokens, Tokens]:
     """Context as the model sees it and continuation, cut on the left exactly where lm-eval's `hf` cuts.
 
     Raises:
@@ -119,7 +121,9 @@ def _add_flat(flat: dict[Tokens, Row], context: Tokens, continuation: Tokens, sl
     row.targets += [Target(first + j, token, slot) for slot in slots for j, token in enumerate(continuation)]
 
 
-def build_batches(rows: list[Row], size_at: Callable[[list[Row], int], int], headers: bool) -> Iterator[Batch]:
+def build_batches(
+    rows: list[Row], size_at: Callable[[list[Row], int], int], headers: bool
+) -> Iterator[Batch]:
     """Batches of rows that share a header and are of similar length; `size_at(rows, position)` gives each one's size."""
     groups = group_by_header(rows) if headers else [((), rows)]
     for header, members in groups:

@@ -61,7 +61,9 @@ class PrefixScoring:
         """The batches that score `requests`. They hold for every state of the model's weights."""
         lm: Any = self
         pairs = [split_request(context, continuation, lm.max_length) for _, context, continuation in requests]
-        cut = sum(len(context) + len(continuation) > lm.max_length + 1 for _, context, continuation in requests)
+        cut = sum(
+            len(context) + len(continuation) > lm.max_length + 1 for _, context, continuation in requests
+        )
         if cut:
             logger.warning(
                 "junkdna: %d of %d requests are longer than the model's %d tokens and were cut on the left.",
@@ -167,6 +169,3 @@ class PrefixScoring:
         if torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
             return ""
         return f"its cache changes log-likelihoods by up to {(a - b).abs().max():.3g}"
-
-
-

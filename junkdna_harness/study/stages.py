@@ -9,14 +9,22 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.recover.spec import DENSE_TRANSFER
 from junkdna_harness.study.plan import Job, StudyPlan
-from junkdna_harness.sweep.engines import Tell, ready
-from junkdna_harness.sweep.engines.local import SMALL_MODEL_BYTES, _die_with, can_fork, run_cell
+from junkdna_harness.sweep.engines import Event, Tell, ready
+from junkdna_harness.sweep.engines.local import (
+    SMALL_MODEL_BYTES,
+    LocalEngine,
+    _die_with,
+    _run_workers,
+    can_fork,
+    run_cell,
+)
 from junkdna_harness.sweep.machine import Machine, available_cores
 from junkdna_harness.sweep.plan import Cell, Plan, build_plan
 from junkdna_harness.sweep.session import Session
@@ -128,14 +136,23 @@ class CheckpointSession(Session):
 
 
 class CheckpointEngine:
-    """Evaluates checkpoints one after another in this process."""
+    """Evaluates checkpoints: one after another, or, small ones on a CPU, one a core in processes that share the model."""
 
     def run(self, plan: Plan, cells: Sequence[Cell], machine: Machine, scratch: Path, tell: Tell) -> None:
         """Return when every checkpoint has been evaluated or has failed."""
-        from junkdna_harness.sweep.engines import Event
-
-        session = CheckpointSession(plan, 0, machine, scratch)
+        cores = available_cores()
+        session = CheckpointSession(plan, 0, replace(machine, threads=1), scratch)
         tell(ready(session, 0))
+        workers = LocalEngine()._count(session, list(cells), cores)
+        threads = machine.threads or max(1, cores // workers)
+        if workers > 1:
+            context = multiprocessing.get_context("fork")
+            machines = [replace(machine, threads=threads)] * workers
+            _run_workers(context, plan, 0, cells, machines, scratch, session, tell)
+            return
+        import torch
+
+        torch.set_num_threads(threads)
         for cell in cells:
             tell(Event("started", cell))
             tell(run_cell(session, cell))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -75,7 +74,9 @@ class Display:
         name = self.plan.run_id(event.cell) if event.cell else ""
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = f"{max(self.requests, self.done * self.asked) / seconds:,.0f} requests/s"
-        self.bar.update(self.task, completed=self.done, rate=rate, **({"description": escape(name)} if name else {}))
+        self.bar.update(
+            self.task, completed=self.done, rate=rate, **({"description": escape(name)} if name else {})
+        )
 
     def _line(self, text: str) -> None:
         (self.bar.console if self.bar else self.console).print(escape(text), highlight=False)
@@ -106,10 +107,14 @@ def print_plan(plan: Plan, output: Path | None) -> None:
     for cell in plan.cells:
         name = plan.run_id(cell)
         level = "" if cell.level is None else f"{cell.level:g}"
-        table.add_row(escape(name) + (" (done)" if name in done else ""), cell.table_method, level, str(cell.bits or ""))
+        table.add_row(
+            escape(name) + (" (done)" if name in done else ""), cell.table_method, level, str(cell.bits or "")
+        )
     console.print(table)
     left = len(plan.cells) - len(done)
-    console.print(f"{len(plan.cells)} runs, {left} to do, tasks {', '.join(plan.settings.tasks)}", highlight=False)
+    console.print(
+        f"{len(plan.cells)} runs, {left} to do, tasks {', '.join(plan.settings.tasks)}", highlight=False
+    )
     for line in estimate(plan, left):
         console.print(line, highlight=False)
 
@@ -156,7 +161,9 @@ def print_summary(outcome: SweepOutcome) -> None:
         console.print(f"time: {parts}", highlight=False)
     already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""
     failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-    console.print(f"{len(outcome.finished)} runs done{already}{failed}: {escape(str(outcome.folder))}", highlight=False)
+    console.print(
+        f"{len(outcome.finished)} runs done{already}{failed}: {escape(str(outcome.folder))}", highlight=False
+    )
 
 
 def _wide() -> Console:
@@ -167,8 +174,11 @@ def _wide() -> Console:
 
 def _short(names: list[str]) -> list[str]:
     """Names without the words that all of them begin with."""
-    common = os.path.commonprefix([name + "_" for name in names]).rpartition("_")[0] if len(names) > 1 else ""
-    return [escape(name.removeprefix(common).strip("_") or name) for name in names]
+    words = [name.split("_") for name in names]
+    common = 0
+    while len(names) > 1 and len({tuple(w[: common + 1]) for w in words}) == 1 and common < len(words[0]):
+        common += 1
+    return [escape("_".join(w[common:]) or name) for w, name in zip(words, names, strict=True)]
 
 
 def _columns(manifests: list[dict[str, Any]]) -> list[str]:

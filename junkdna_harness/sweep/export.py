@@ -72,7 +72,7 @@ def _results(store: Store, plan: Plan, cell: Cell, manifest: dict[str, Any]) -> 
 
 def _samples(store: Store, plan: Plan, cell: Cell) -> dict[str, list[dict[str, Any]]]:
     items = store.items(cell.model).set_index(["task", "doc_id"])
-    documents = {key: row for key, row in zip(items.index, items.to_dict("records"), strict=True)}
+    documents = dict(zip(items.index, items.to_dict("records"), strict=True))
     samples: dict[str, list[dict[str, Any]]] = {}
     for row in store.responses(plan, cell).to_dict("records"):
         item = documents[row["task"], row["doc_id"]]

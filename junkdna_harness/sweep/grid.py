@@ -39,14 +39,18 @@ def _range(part: str, text: str) -> list[Decimal]:
         )
     count = int((last - first) / step) + 1
     if count > MOST_LEVELS:
-        raise UsageError(f"sparsity {text!r} asks for {count} levels, more than {MOST_LEVELS}. Widen the step.")
+        raise UsageError(
+            f"sparsity {text!r} asks for {count} levels, more than {MOST_LEVELS}. Widen the step."
+        )
     return [first + i * step for i in range(count)]
 
 
 def _fraction(piece: str, text: str) -> Decimal:
     number = _number(piece, text)
     if not 0 <= number < 1:
-        raise UsageError(f"sparsity {text!r} has {piece}, outside [0, 1). It is the fraction removed, e.g. 0.5.")
+        raise UsageError(
+            f"sparsity {text!r} has {piece}, outside [0, 1). It is the fraction removed, e.g. 0.5."
+        )
     return number
 
 
@@ -56,7 +60,9 @@ def _number(piece: str, text: str) -> Decimal:
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite():
-        raise UsageError(f"sparsity {text!r} has {piece!r}, which is no number. Write e.g. 0:0.9:0.1 or 0.3,0.5.")
+        raise UsageError(
+            f"sparsity {text!r} has {piece!r}, which is no number. Write e.g. 0:0.9:0.1 or 0.3,0.5."
+        )
     return number.normalize()
 
 
@@ -89,7 +95,9 @@ def parse_quantize(text: str) -> tuple[tuple[str, int], ...]:
         name, colon, bits = part.rpartition(":")
         method = name.strip() if colon else method
         if not method or not bits.strip().isdigit() or int(bits) < 1:
-            raise UsageError(f"quantize {text!r} has {part!r}. Write METHOD:BITS,BITS, e.g. rtn:8,4,3,2 or rtn:4,gptq:4.")
+            raise UsageError(
+                f"quantize {text!r} has {part!r}. Write METHOD:BITS,BITS, e.g. rtn:8,4,3,2 or rtn:4,gptq:4."
+            )
         found.append((method, int(bits)))
     return tuple(_distinct(found, f"quantize {text!r}"))
 

@@ -19,7 +19,7 @@ REPLICATED = "random"  # the one method whose result is a draw
 
 Kind = Literal["dense", "prune", "quantize"]
 # Set by the grid, so they cannot be in --model_args too.
-GRID_ARGUMENTS = ("method", "sparsity", "pattern", "bits", "mask", "mask_seed")
+GRID_ARGUMENTS = ("method", "sparsity", "pattern", "bits", "mask", "mask_seed", "quantizer")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,11 @@ class Plan:
         return {
             "schema": SCHEMA,
             "models": [dict(model) for model in self.models],
-            "settings": {**asdict(self.settings), "tasks": list(self.settings.tasks), "seed": list(self.settings.seed)},
+            "settings": {
+                **asdict(self.settings),
+                "tasks": list(self.settings.tasks),
+                "seed": list(self.settings.seed),
+            },
             "cells": [{**asdict(cell), "arguments": dict(cell.arguments)} for cell in self.cells],
         }
 
@@ -130,16 +134,23 @@ def build_plan(
             for draw in range(draws):
                 cells += _prune_cells(i, name, levels, shapes, draw, common)
         for name, bits in quantizers:
-            cells.append(Cell(i, "quantize", name, None, bits, arguments={**common, "method": name, "bits": bits}))
+            cells.append(
+                Cell(i, "quantize", name, None, bits, arguments={**common, "method": name, "bits": bits})
+            )
     for cell in cells:
         check_cell(cell)
     return Plan(models, tuple(cells), _settings(tasks, settings))
 
 
 def _prune_cells(
-    model: int, name: str, levels: Sequence[float], shapes: Sequence[str], draw: int, common: Mapping[str, Any]
+    model: int,
+    name: str,
+    levels: Sequence[float],
+    shapes: Sequence[str],
+    draw: int,
+    common: Mapping[str, Any],
 ) -> list[Cell]:
-    arguments = {**common, "method": name}
+    arguments = {**_fitting(common, "prune"), "method": name}
     if draw:
         arguments["mask_seed"] = int(common.get("seed", 0)) + draw
         arguments.pop("seed", None)
@@ -157,6 +168,15 @@ def _prune_cells(
     return cells
 
 
+def _fitting(common: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    """The shared compression arguments that this kind of cell takes."""
+    from junkdna_harness.compress import QUANT_ARGUMENTS
+
+    if kind == "quantize":
+        return {name: value for name, value in common.items() if name in QUANT_ARGUMENTS}
+    return {name: value for name, value in common.items() if name not in ("group_size", "symmetric")}
+
+
 def check_cell(cell: Cell) -> None:
     """Refuse a cell that compression would refuse, before any model is loaded.
 
@@ -169,7 +189,13 @@ def check_cell(cell: Cell) -> None:
         PruneSpec.from_strings(cell.arguments)
     elif cell.kind == "quantize":
         from junkdna_harness.compress import QuantSpec
+        from junkdna_harness.compress.quantize import SIMULATED
 
+        if cell.method not in SIMULATED:
+            raise UsageError(
+                f"quantizer {cell.method!r} is not one that a loaded model can be changed with ({', '.join(SIMULATED)}). "
+                f"Run lm_eval --model junkdna-quantized --model_args method={cell.method} for it."
+            )
         QuantSpec.from_strings(cell.arguments)
 
 
@@ -181,7 +207,9 @@ def _check_grid(
     replicates: int,
 ) -> None:
     if names and not levels and not shapes:
-        raise UsageError(f"methods {','.join(names)!r} have no level. Add --sparsity 0:0.9:0.1 or --patterns 2:4.")
+        raise UsageError(
+            f"methods {','.join(names)!r} have no level. Add --sparsity 0:0.9:0.1 or --patterns 2:4."
+        )
     if (levels or shapes) and not names:
         raise UsageError("a sparsity or pattern was given without a method. Add --methods magnitude,wanda.")
     if not names and not quantizers:
@@ -198,7 +226,7 @@ def _check_grid(
 
 def _models(given: Any) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:
     """Each model's own arguments, and the compression arguments they share."""
-    from junkdna_harness.compress import PRUNE_ARGUMENTS
+    from junkdna_harness.compress import PRUNE_ARGUMENTS, QUANT_ARGUMENTS
 
     listed = given if isinstance(given, (list, tuple)) else [given]
     models, commons = [], []
@@ -209,13 +237,15 @@ def _models(given: Any) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any
                 f"{clash[0]}={arguments[clash[0]]} in --model_args is set by the sweep's grid. "
                 "Use --methods, --sparsity, --patterns, --quantize, --replicates."
             )
-        commons.append({k: arguments.pop(k) for k in list(arguments) if k in PRUNE_ARGUMENTS})
+        commons.append({k: arguments.pop(k) for k in list(arguments) if k in (*PRUNE_ARGUMENTS, *QUANT_ARGUMENTS)})
         models.append({"pretrained": EMBEDDED, **arguments})
     names = [str(model["pretrained"]) for model in models]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"model {twice[0]!r} is there twice. Name each once.")
     if any(common != commons[0] for common in commons):
-        raise UsageError("the models have different compression arguments. Sweep them into folders of their own.")
+        raise UsageError(
+            "the models have different compression arguments. Sweep them into folders of their own."
+        )
     return tuple(models), commons[0]
 
 
@@ -229,7 +259,9 @@ def parse_model_args(text: str | None) -> dict[str, Any]:
     for part in filter(None, (p.strip() for p in (text or "").split(","))):
         name, equals, value = part.partition("=")
         if not equals:
-            raise UsageError(f"model_args has {part!r}, which is not name=value. Write e.g. pretrained=org/model.")
+            raise UsageError(
+                f"model_args has {part!r}, which is not name=value. Write e.g. pretrained=org/model."
+            )
         found[name.strip()] = _plain(value.strip())
     return found
 
@@ -252,7 +284,11 @@ def _settings(tasks: str | Sequence[str], given: Mapping[str, Any]) -> Settings:
         if name not in allowed:
             raise UsageError(f"{name!r} is no setting of a sweep.{did_you_mean(name, allowed)}")
     seed = given.get("seed")
-    values = {**given, "seed": parse_seed(seed)} if seed is not None else {k: v for k, v in given.items() if k != "seed"}
+    values = (
+        {**given, "seed": parse_seed(seed)}
+        if seed is not None
+        else {k: v for k, v in given.items() if k != "seed"}
+    )
     if values.get("fewshot_as_multiturn") and not values.get("apply_chat_template"):
         raise UsageError("fewshot_as_multiturn needs apply_chat_template. Add --apply_chat_template.")
     return Settings(parse_names(tasks, "tasks"), **values)
@@ -267,7 +303,9 @@ def parse_seed(given: object) -> tuple[int | None, ...]:
     parts = [str(x).strip() for x in given] if isinstance(given, (list, tuple)) else str(given).split(",")
     seeds = [None if part.strip() == "None" else part.strip() for part in parts]
     if len(seeds) not in (1, 4) or any(s is not None and not s.isdigit() for s in seeds):
-        raise UsageError(f"seed {given!r} is neither one whole number nor four joined by commas, e.g. 0,1234,1234,1234.")
+        raise UsageError(
+            f"seed {given!r} is neither one whole number nor four joined by commas, e.g. 0,1234,1234,1234."
+        )
     numbers = [None if s is None else int(s) for s in seeds]
     return tuple(numbers * 4 if len(numbers) == 1 else numbers)
 
@@ -291,7 +329,9 @@ def read_plan_file(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise UsageError(f"{str(path)!r} is not YAML: {str(error).splitlines()[0]}.") from error
     if not isinstance(values, dict):
-        raise UsageError(f"{str(path)!r} holds no options. Write e.g. 'methods: magnitude' and 'sparsity: 0:0.9:0.1'.")
+        raise UsageError(
+            f"{str(path)!r} holds no options. Write e.g. 'methods: magnitude' and 'sparsity: 0:0.9:0.1'."
+        )
     return values
 
 
@@ -304,7 +344,9 @@ def compare(old: Plan, new: Plan, extend: bool) -> Plan:
     if old.models != new.models:
         raise UsageError(_other("models", [dict(m) for m in old.models], [dict(m) for m in new.models]))
     if old.settings != new.settings:
-        names = [n for n in Settings.__dataclass_fields__ if getattr(old.settings, n) != getattr(new.settings, n)]
+        names = [
+            n for n in Settings.__dataclass_fields__ if getattr(old.settings, n) != getattr(new.settings, n)
+        ]
         raise UsageError(_other(names[0], getattr(old.settings, names[0]), getattr(new.settings, names[0])))
     missing = [old.run_id(cell) for cell in old.cells if cell not in new.cells]
     added = [new.run_id(cell) for cell in new.cells if cell not in old.cells]

@@ -106,8 +106,8 @@ def _carry_out(
 
     engine.run(plan, cells, machine or Machine(), store.folder, tell)
     outcome.seconds["wall"] = time.perf_counter() - started
-    unheard = [cell for cell in cells if cell not in outcome.finished and plan.run_id(cell) not in outcome.failed]
+    unheard = [
+        cell for cell in cells if cell not in outcome.finished and plan.run_id(cell) not in outcome.failed
+    ]
     for cell in unheard:
         outcome.failed[plan.run_id(cell)] = "it was never run"
-
-

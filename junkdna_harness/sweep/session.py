@@ -47,14 +47,18 @@ class Finished:
 class Pristine:
     """The targeted weights as they were loaded, in memory or mapped from a file."""
 
-    def __init__(self, model: Any, targets: tuple[str, ...], exclude: tuple[str, ...], folder: Path | None = None) -> None:
+    def __init__(
+        self, model: Any, targets: tuple[str, ...], exclude: tuple[str, ...], folder: Path | None = None
+    ) -> None:
         from junkdna_harness.compress import find_targets
 
         parameters = {id(t.parameter): t.parameter for t in find_targets(model, targets, exclude)}
         self.parameters = list(parameters.values())
         size = sum(p.numel() * p.element_size() for p in self.parameters)
         self.mapped = size > MEMORY_SHARE * free_memory()
-        self.copies = [_mapped_copy(p.data, folder) if self.mapped else p.data.cpu().clone() for p in self.parameters]
+        self.copies = [
+            _mapped_copy(p.data, folder) if self.mapped else p.data.cpu().clone() for p in self.parameters
+        ]
 
     def restore(self) -> None:
         """Put the loaded weights back, in place."""
@@ -90,7 +94,9 @@ class Session:
         self.suite: Suite = build_suite(self.lm, manager, names, plan.settings)
         self.seconds_building = time.perf_counter() - started - self.seconds_loading
         self.dense = self._measure_dense()
-        common = next((cell.arguments for cell in plan.cells if cell.model == model and cell.kind != DENSE), {})
+        common = next(
+            (cell.arguments for cell in plan.cells if cell.model == model and cell.kind != DENSE), {}
+        )
         self.pristine = Pristine(self.lm.model, *_places(common), folder=scratch)
 
     def _measure_dense(self) -> dict[str, Any]:
@@ -113,7 +119,11 @@ class Session:
         scored = time.perf_counter()
         samples = samples_table(self.plan, cell, self.suite, scores)
         responses = responses_table(scores)
-        seconds = {"compress": compressed - started, "score": scored - compressed, "table": time.perf_counter() - scored}
+        seconds = {
+            "compress": compressed - started,
+            "score": scored - compressed,
+            "table": time.perf_counter() - scored,
+        }
         return Finished(samples, responses, self._manifest(cell, block, scores.results, seconds))
 
     @contextmanager

@@ -68,7 +68,9 @@ class Store:
         try:
             return Plan.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError, KeyError) as error:
-            raise UsageError(f"{str(path)!r} is no plan of a sweep ({error}). Choose another folder.") from error
+            raise UsageError(
+                f"{str(path)!r} is no plan of a sweep ({error}). Choose another folder."
+            ) from error
 
     def adopt(self, plan: Plan, extend: bool) -> Plan:
         """The plan to go on with, written to the folder.
@@ -78,7 +80,9 @@ class Store:
         """
         old = self.plan()
         if old is None:
-            strangers = [p.name for p in self.folder.iterdir() if p.name != "lock" and not p.name.endswith(".partial")]
+            strangers = [
+                p.name for p in self.folder.iterdir() if p.name != "lock" and not p.name.endswith(".partial")
+            ]
             if strangers:
                 raise UsageError(
                     f"{str(self.folder)!r} holds no sweep but {sorted(strangers)[0]!r}. Choose a new or empty folder."
@@ -95,7 +99,9 @@ class Store:
         """The cells whose run is complete."""
         return [cell for cell in plan.cells if self._path("runs", plan, cell, "json").is_file()]
 
-    def write_run(self, plan: Plan, cell: Cell, samples: bytes, responses: bytes, manifest: Mapping[str, Any]) -> None:
+    def write_run(
+        self, plan: Plan, cell: Cell, samples: bytes, responses: bytes, manifest: Mapping[str, Any]
+    ) -> None:
         """Write one finished run, its manifest last.
 
         Raises:
@@ -160,7 +166,8 @@ class Store:
     def task_facts(self, model: int = 0) -> dict[str, Any]:
         """lm-eval's configurations, versions, shots and groups."""
         return cast(
-            dict[str, Any], json.loads((self.folder / f"tasks{_suffix(model)}.json").read_text(encoding="utf-8"))
+            dict[str, Any],
+            json.loads((self.folder / f"tasks{_suffix(model)}.json").read_text(encoding="utf-8")),
         )
 
     def size(self) -> int:

@@ -164,7 +164,9 @@ class Suite:
         passes = (p if hasattr(p, "tails") else prepare(p) for p in self._passes)
         return list(lm.score(passes, self._tokens, disable_tqdm=True, progress=progress))
 
-    def _process(self, task: Any, documents: list[_Document]) -> tuple[list[Sample], dict[tuple[str, str], list[Any]]]:
+    def _process(
+        self, task: Any, documents: list[_Document]
+    ) -> tuple[list[Sample], dict[tuple[str, str], list[Any]]]:
         samples: list[Sample] = []
         raw: dict[tuple[str, str], list[Any]] = defaultdict(list)
         for key in task.instances[0].filtered_resps:
@@ -188,7 +190,8 @@ class Suite:
         from lm_eval.evaluator_utils import _process_results
 
         accumulated = {
-            name: {"task": task, "raw_metrics": raw[name], "logged_samples": []} for name, task in self.tasks.items()
+            name: {"task": task, "raw_metrics": raw[name], "logged_samples": []}
+            for name, task in self.tasks.items()
         }
         # Standard errors of means are exact; others are bootstrapped, and lm-eval's 100,000 draws take minutes.
         found = _process_results(accumulated, self.groups, bootstrap_iters=1000)

@@ -31,7 +31,7 @@ class FunctionRef:
     def plain(self) -> dict[str, str]:
         """As it is written into a file."""
         where = {"python_file": self.file} if self.file else {"python_module": str(self.module)}
-        return {**where, "python_function": self.name}  # type: ignore[dict-item]
+        return {**where, "python_function": self.name}
 
     def load(self) -> Any:
         """The function (or class) itself.

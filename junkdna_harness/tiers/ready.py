@@ -1,6 +1,4 @@
-"""The ready-made groups: this table is what `task_configs/benchmarks/` is written from.
-
-    python -m junkdna_harness.tiers.ready task_configs/benchmarks
+"""The ready-made groups: the table that `task_configs/benchmarks/` is written from (see `write_ready`).
 
 A benchmark says which lm-eval task it is and where its rows lie on disk; a group says what makes its tiers. Tiers are
 numbered from the easiest.
@@ -8,15 +6,13 @@ numbered from the easiest.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from difficulty.families import PAIRS
+from difficulty.languages import CC100_GIGABYTES, TIERS
 
-CLASS = "junkdna_harness.tiers.task.TieredTask"
 VIEWS = "junkdna_harness.tiers.views"
 SCORES = "scores_smollm2_135m.json"
 LETTERS = "ABCD"
@@ -43,17 +39,6 @@ class Group:
     family: str
     members: Sequence[tuple[Benchmark, Mapping[str, Any]]]
     chances: Sequence[float] | None = None
-    cluster: str | None = None
-
-
-def files() -> dict[str, str]:
-    """File name -> text of every YAML of `task_configs/benchmarks`."""
-    written: dict[str, str] = {}
-    for group in groups():
-        written.update(_group_files(group))
-    for name, parts in collections().items():
-        written[f"{name}.yaml"] = _yaml({"group": name, "task": list(parts), "metadata": {"version": 1.0}})
-    return dict(sorted(written.items()))
 
 
 def _mc(name: str, base: str, chance: float, local: Mapping[str, str], **keys: Any) -> Benchmark:
@@ -315,6 +300,26 @@ def _families() -> list[Group]:
     ]  # fmt: skip
 
 
+def _languages() -> Group:
+    """The same questions in languages with less and less text on the web."""
+    members: list[tuple[Benchmark, Mapping[str, Any]]] = []
+    for language in TIERS:
+        code = CC100_GIGABYTES[language][0]
+        local = {"test": f"belebele/{code}.jsonl"}
+        name = f"belebele_{code}"
+        members.append(
+            (
+                Benchmark(
+                    name,
+                    {"base": f"belebele/{name}.yaml", "output_type": "multiple_choice", "local": local},
+                    0.25,
+                ),
+                {},
+            )
+        )
+    return Group("difficulty_tiers_belebele_language", "language", "belebele", members)
+
+
 def groups() -> list[Group]:
     """Every group of tiers."""
     return [
@@ -336,6 +341,7 @@ def groups() -> list[Group]:
         _nq_book(),
         _trivia_book(),
         _factoid(),
+        _languages(),
         *_families(),
     ]
 
@@ -354,64 +360,5 @@ def collections() -> dict[str, tuple[str, ...]]:
         "difficulty_tiers_steps": named("steps"),
         "difficulty_tiers_book": named("open_closed_book"),
         "difficulty_tiers_families": named("human_llm_gap"),
-        "difficulty_tiers_benchmarks": ("difficulty_tiers_arc", "difficulty_tiers_openbookqa_margin"),
+        "difficulty_tiers_benchmarks": ("difficulty_tiers_arc", "difficulty_tiers_families_sentence"),
     }
-
-
-def _group_files(group: Group) -> dict[str, str]:
-    names, written = [], {}
-    for number, (benchmark, keys) in enumerate(group.members, start=1):
-        name = f"{group.name}_t{number}"
-        names.append(name)
-        chance = group.chances[number - 1] if group.chances else benchmark.chance
-        merged = {**benchmark.keys, **keys}
-        if "original" in merged and "override" in merged:
-            merged["original"] = {**merged["original"], **merged.pop("override")}
-        metadata = {
-            "axis": group.axis,
-            "family": group.family,
-            "tier": number,
-            "n_tiers": len(group.members),
-            "chance": round(chance, 6),
-            "version": benchmark.version,
-            **({"cluster_field": group.cluster} if group.cluster else {}),
-        }
-        body = _yaml({"task": name, **merged, "metadata": metadata})
-        written[f"{name}.yaml"] = f"class: !function {CLASS}\n{body}"
-    head: dict[str, Any] = {"group": group.name, "task": names}
-    metrics = sorted({metric for benchmark, _ in group.members for metric in benchmark.metrics})
-    if len({benchmark.metrics for benchmark, _ in group.members}) == 1 and group.axis != "factoid_vs_choice":
-        head["aggregate_metric_list"] = [
-            {"metric": metric, "aggregation": "mean", "weight_by_size": True} for metric in metrics
-        ]
-    written[f"{group.name}.yaml"] = _yaml({**head, "metadata": {"version": 1.0}})
-    return written
-
-
-def _yaml(body: Mapping[str, Any]) -> str:
-    import yaml
-
-    return str(yaml.dump(dict(body), Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=110))
-
-
-def _dumper() -> Any:
-    """YAML without anchors: every file can be read on its own."""
-    import yaml
-
-    return type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda self, data: True})
-
-
-def main(folder: str) -> None:
-    """Write the YAML files, and remove those that the table no longer has."""
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    wanted = files()
-    for path in target.glob("*.yaml"):
-        if path.name not in wanted:
-            path.unlink()
-    for name, text in wanted.items():
-        (target / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -58,6 +58,14 @@ def choose(task: Any, docs: Any, spec: TierSpec, home: Path) -> Choice:
     return Choice(rows, assignment)
 
 
+def source_models(assignment: Path | None, scores: Path | None) -> list[str]:
+    """Models whose answers made the tiers; none for tiers by a rule of the items."""
+    if scores is not None:
+        return [str(_scores(str(scores)).get("model", ""))]
+    source = read_assignment(assignment).get("source") if assignment is not None else None
+    return [str(run["model"]) for run in source["made_by"]] if isinstance(source, dict) else []
+
+
 def score_docs(task: Any, docs: Any, rule: Rule) -> dict[str, Any]:
     """Row number (as text) -> score of each document."""
     return {str(row): rule.score(item_of_doc(task, doc)) for row, doc in enumerate(docs)}
@@ -65,7 +73,7 @@ def score_docs(task: Any, docs: Any, rule: Rule) -> dict[str, Any]:
 
 def _assign(task: Any, docs: Any, spec: TierSpec, home: Path) -> TierAssignment:
     if spec.scores is not None:
-        known = _scores(str(home / spec.scores))
+        known = _scores(str(home / spec.scores))["scores"]
         keys = [content_key(item_of_doc(task, doc)) for doc in docs]
         scores: dict[str, Any] = {str(row): known[key] for row, key in enumerate(keys) if key in known}
         if not scores:
@@ -80,9 +88,10 @@ def _assign(task: Any, docs: Any, spec: TierSpec, home: Path) -> TierAssignment:
 
 
 @lru_cache(maxsize=16)
-def _scores(path: str) -> Mapping[str, float]:
+def _scores(path: str) -> Mapping[str, Any]:
     try:
-        loaded: Mapping[str, float] = json.loads(Path(path).read_text(encoding="utf-8"))["scores"]
+        loaded: Mapping[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        loaded["scores"]
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
             f"the scores file {path!r} cannot be read ({error}). Put it beside the YAML."

@@ -41,7 +41,7 @@ def load_source(name: str, include_path: str | None = None) -> SourceTask:
     entry = {"task": name, "original": config, "metadata": {"config_source": str(path)}}
     try:
         with quiet():
-            task = TieredTask(config=entry)
+            task: Any = TieredTask(config=entry)
             len(task.eval_docs)
     except UsageError:
         raise

@@ -33,7 +33,7 @@ from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.tiers import config as task_files
 from junkdna_harness.tiers.items import doc_hash
 from junkdna_harness.tiers.local import data_dir, local_splits, read_rows
-from junkdna_harness.tiers.select import Choice, choose
+from junkdna_harness.tiers.select import Choice, choose, source_models
 
 logger = logging.getLogger(__name__)
 
@@ -134,9 +134,8 @@ class TieredTask:
         kind = type(f"Tiered{parent.__name__}", (_Tier, parent), members)
         takes_config = "config" in inspect.signature(parent.__init__).parameters
         task = kind(config=merged) if takes_config else kind()
-        if not hasattr(task.config, "metadata"):
-            return task
         task.config.metadata = {**_as_mapping(task.config.metadata), **metadata}
+        _warn_of_own_answers(task, str(metadata.get("pretrained", "")))
         return task
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -219,6 +218,20 @@ class _Tier:
     @cached_property
     def _row_of(self) -> dict[str, int]:
         return {doc_hash(doc): row for row, doc in enumerate(self.whole_docs)}
+
+
+def _warn_of_own_answers(task: Any, pretrained: str) -> None:
+    """A warning when the evaluated model is the one whose answers made the tiers; the items stay what they are."""
+    spec, home = task._spec, task._home
+    makers = source_models(
+        home / spec.assignment if spec.assignment else None, home / spec.scores if spec.scores else None
+    )
+    for maker in makers:
+        if pretrained and maker.lower().replace("__", "/").strip("/") in pretrained.lower():
+            logger.warning(
+                f"{task.config.task}: these tiers were made from the answers of {maker}, which is evaluated now: expect "
+                "regression to the mean (part of the hard tier is bad luck that a new run does not repeat)."
+            )
 
 
 def _splits_on_disk(whole: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:

@@ -48,7 +48,10 @@ def test_long_context_is_run_once_and_its_options_continue_it():
     context = tuple(range(40))
     rows = build_rows([(context, (1, 2)), (context, (3, 4, 5)), (context, (1, 9))], lambda length: True)
     assert [row.tokens for row in rows] == [context]
-    assert [tail.tokens for tail in rows[0].tails] == [(3, 4), (1,)]  # options 1 2 and 1 9 differ in their last token
+    assert [tail.tokens for tail in rows[0].tails] == [
+        (3, 4),
+        (1,),
+    ]  # options 1 2 and 1 9 differ in their last token
 
 
 def test_a_row_too_long_for_the_cache_is_run_whole():

@@ -71,7 +71,8 @@ def test_greedy_answers_are_recognised():
     lm = scorer(model)
     context = "one two three four five"
     first = max(
-        ((answers(lm, [(context, chr(c))], False)[0][0], chr(c)) for c in range(33, 127)), key=lambda pair: pair[0]
+        ((answers(lm, [(context, chr(c))], False)[0][0], chr(c)) for c in range(33, 127)),
+        key=lambda pair: pair[0],
     )[1]
     pairs = [(context, option) for option in (first, first + "a", "~" + first, "a")]
     expected = answers(lm, pairs, prefix_cache=False)
@@ -234,7 +235,9 @@ def test_a_cache_that_changes_scores_is_found_out(caplog):
 def test_encoder_decoder_models_are_refused():
     from transformers import T5Config, T5ForConditionalGeneration
 
-    config = T5Config(vocab_size=100, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    config = T5Config(
+        vocab_size=100, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0
+    )
     with pytest.raises(UsageError, match="'t5' is an encoder-decoder model"):
         scorer(T5ForConditionalGeneration(config))
 

@@ -27,7 +27,10 @@ def test_the_dense_model_is_first_and_stands_for_level_zero_of_all_methods():
 
 def test_patterns_apply_to_every_method_and_their_level_is_what_goes():
     cells = plan(sparsity=None, patterns="2:4,1:8").cells
-    assert [(c.table_method, c.level) for c in cells[1:]] == [("magnitude 2:4", 0.5), ("magnitude 1:8", 0.875)]
+    assert [(c.table_method, c.level) for c in cells[1:]] == [
+        ("magnitude 2:4", 0.5),
+        ("magnitude 1:8", 0.875),
+    ]
 
 
 def test_only_random_is_replicated_and_each_draw_has_its_seed():
@@ -40,7 +43,9 @@ def test_only_random_is_replicated_and_each_draw_has_its_seed():
 def test_run_ids_are_those_of_the_tidy_table():
     given = plan(methods="random", patterns="2:4", replicates=2)
     for cell in given.cells:
-        assert given.run_id(cell) == run_name("embedded", cell.table_method, cell.level, cell.bits, cell.replicate)
+        assert given.run_id(cell) == run_name(
+            "embedded", cell.table_method, cell.level, cell.bits, cell.replicate
+        )
 
 
 def test_compression_arguments_in_model_args_reach_every_cell():
@@ -50,8 +55,19 @@ def test_compression_arguments_in_model_args_reach_every_cell():
     assert "scope" not in given.cells[-1].arguments  # N:M has groups of its own
 
 
+def test_each_kind_of_cell_gets_the_arguments_it_takes():
+    given = plan(model_args="scope=row,group_size=32,nsamples=8", sparsity="0.2", quantize="gptq:4")
+    assert given.cells[1].arguments == {"scope": "row", "nsamples": 8, "method": "magnitude", "sparsity": 0.2}
+    assert given.cells[2].arguments == {"group_size": 32, "nsamples": 8, "method": "gptq", "bits": 4}
+
+
 def test_file_names_differ_and_hold_no_surprise():
-    given = plan(methods="magnitude,random", patterns="2:4,4:8", replicates=2, model_args=["pretrained=a/b", "pretrained=c/b"])
+    given = plan(
+        methods="magnitude,random",
+        patterns="2:4,4:8",
+        replicates=2,
+        model_args=["pretrained=a/b", "pretrained=c/b"],
+    )
     names = [given.file_name(cell) for cell in given.cells]
     assert len(set(names)) == len(names)
     assert all(name.isascii() and "/" not in name and ":" not in name for name in names)
@@ -72,6 +88,8 @@ def test_file_names_differ_and_hold_no_surprise():
         ({"tasks": "a,a"}, "a is there twice"),
         ({"seed": "1,2"}, "neither one whole number nor four"),
         ({"methods": "wanda", "model_args": "scope=global"}, "scope=global"),
+        ({"quantize": "bnb-nf4:4"}, "lm_eval --model junkdna-quantized"),
+        ({"quantize": "rnt:4"}, "'rnt'"),
         ({"limits": 3}, "Did you mean 'limit'"),
         ({"fewshot_as_multiturn": True}, "needs apply_chat_template"),
     ],

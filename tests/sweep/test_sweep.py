@@ -27,7 +27,9 @@ KEY = ["run", "task", "item_id", "metric"]
 
 
 def plan(**options):
-    return build_plan(**{"tasks": TASKS, "methods": "magnitude", "sparsity": "0,0.5,0.9", "limit": 12, **options})
+    return build_plan(
+        **{"tasks": TASKS, "methods": "magnitude", "sparsity": "0,0.5,0.9", "limit": 12, **options}
+    )
 
 
 def rows(folder: Path) -> pd.DataFrame:
@@ -68,7 +70,9 @@ def test_scores_equal_a_separate_lm_eval_call_sample_by_sample(swept, separate):
             row = found.loc[(task, sample["doc_id"])]
             answers = json.loads(row["filtered_resps"])
             assert [a[1] for a in answers] == [a[1] for a in sample["filtered_resps"]]
-            assert [a[0] for a in answers] == pytest.approx([a[0] for a in sample["filtered_resps"]], abs=1e-4)
+            assert [a[0] for a in answers] == pytest.approx(
+                [a[0] for a in sample["filtered_resps"]], abs=1e-4
+            )
             assert json.loads(row["metrics"]) == {name: sample[name] for name in sample["metrics"]}
             compared += 1
     assert compared == 24
@@ -135,7 +139,9 @@ def test_extend_adds_and_keeps(tmp_path):
     assert [cell.method for cell in outcome.finished] == ["random"]
 
 
-def command(folder: Path, sparsity: str = "0.1:0.9:0.1", method: str = "tests.sweep.methods:slow") -> list[str]:
+def command(
+    folder: Path, sparsity: str = "0.1:0.9:0.1", method: str = "tests.sweep.methods:slow"
+) -> list[str]:
     code = "from junkdna_harness.sweep import build_plan, run_sweep; import sys; " \
         "run_sweep(build_plan(tasks=sys.argv[2], methods=sys.argv[3], sparsity=sys.argv[4], limit=12), sys.argv[1])"  # fmt: skip
     return [sys.executable, "-c", code, str(folder), TASKS, method, sparsity]
@@ -163,7 +169,10 @@ def test_a_second_sweep_on_a_folder_is_refused(tmp_path):
 def test_a_second_process_on_a_folder_is_refused(tmp_path):
     with Store(tmp_path / "s").locked():
         found = subprocess.run(
-            command(tmp_path / "s"), env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+            command(tmp_path / "s"),
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
         )
     assert found.returncode != 0 and "another sweep is running" in found.stderr
 
@@ -175,7 +184,9 @@ def test_a_strange_folder_is_refused(tmp_path):
 
 
 def test_all_unknown_tasks_are_named_before_a_model_is_loaded(tmp_path, monkeypatch):
-    monkeypatch.setattr("junkdna_harness.sweep.session.load_model", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(
+        "junkdna_harness.sweep.session.load_model", lambda *_: pytest.fail("a model was loaded")
+    )
     with pytest.raises(UsageError, match=r"'no_such_task'.*'another_one'"):
         run_sweep(plan(tasks="difficulty_tiers,no_such_task,another_one"), tmp_path / "s", engine=HERE)
 
@@ -193,14 +204,18 @@ def test_a_level_that_fails_is_recorded_and_the_others_go_on(tmp_path, method, t
     assert bad in run and told in error
     healthy = plan(sparsity="0.5", tasks="difficulty_tiers_sorting_t1")
     run_sweep(healthy, tmp_path / "h", engine=HERE)
-    pd.testing.assert_frame_equal(rows(tmp_path / "s"), rows(tmp_path / "h"))  # nothing of the failure stayed behind
+    pd.testing.assert_frame_equal(
+        rows(tmp_path / "s"), rows(tmp_path / "h")
+    )  # nothing of the failure stayed behind
 
 
 def test_a_worker_that_dies_fails_its_level_only(tmp_path):
-    given = plan(methods="tests.sweep.methods:dies,magnitude", sparsity="0.3,0.5", tasks="difficulty_tiers_sorting_t1")
+    given = plan(
+        methods="tests.sweep.methods:dies,magnitude", sparsity="0.3,0.5", tasks="difficulty_tiers_sorting_t1"
+    )
     outcome = run_sweep(given, tmp_path / "s", engine=LocalEngine(workers=2))
     assert sorted(cell.method for cell in outcome.finished) == ["dense", "magnitude", "magnitude"]
-    assert [error for error in outcome.failed.values()] == ["its process died (exit code 9)"] * 2
+    assert list(outcome.failed.values()) == ["its process died (exit code 9)"] * 2
 
 
 def test_a_full_disk_stops_the_sweep_and_leaves_nothing_half_written(tmp_path, monkeypatch):
@@ -244,7 +259,9 @@ def test_ray_repeats_a_cell_whose_worker_is_killed(tmp_path, monkeypatch):
 
     monkeypatch.setenv("JUNKDNA_TEST_MARK", str(tmp_path / "mark"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    given = plan(methods="tests.sweep.methods:dies_once", sparsity="0.5,0.9", tasks="difficulty_tiers_sorting_t1")
+    given = plan(
+        methods="tests.sweep.methods:dies_once", sparsity="0.5,0.9", tasks="difficulty_tiers_sorting_t1"
+    )
     outcome = run_sweep(given, tmp_path / "ray", engine=RayEngine(workers=2))
     assert (tmp_path / "mark").exists()
     assert outcome.exit_code == 0 and len(outcome.finished) == 3

@@ -26,7 +26,7 @@ def samples(folder: Path, task: str) -> list[dict]:
 def test_a_run_compared_with_itself_shows_nothing(small_task, tmp_path, log_run):
     run = str(log_run(tmp_path / "r", ["own_obqa"], small_task))
     found = compare_runs(run, run, "answer_length")
-    assert [row.difference.n_items for row in found.rows][0] == 200
+    assert found.rows[0].difference.n_items == 200
     assert sum(row.difference.n_items for row in found.rows[1:]) == 200 and len(found.rows) == 5
     for row in found.rows:
         assert row.difference.estimate == 0 and row.flips is not None

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from difficulty.errors import UsageError
-from junkdna_harness.tiers import ready
+from junkdna_harness.tiers import write_ready
 from junkdna_harness.tiers.config import packaged_tasks
 from junkdna_harness.tiers.views import trivia_rows
 from tests.tiers.conftest import BENCHMARKS, make_lm
@@ -62,11 +62,13 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 def test_the_files_are_those_that_the_table_gives():
     on_disk = {path.name: path.read_text(encoding="utf-8") for path in BENCHMARKS.glob("*.yaml")}
-    assert on_disk == ready.files(), "run: python -m junkdna_harness.tiers.ready task_configs/benchmarks"
+    assert on_disk == write_ready.files(), (
+        "run: python -m junkdna_harness.tiers.write_ready task_configs/benchmarks"
+    )
 
 
 def test_every_tier_says_its_axis_family_number_and_chance():
-    for name, text in ready.files().items():
+    for name, text in write_ready.files().items():
         loaded = yaml.load(text.replace("!function", ""), Loader=yaml.SafeLoader)
         if "group" in loaded:
             assert name == f"{loaded['group']}.yaml"
@@ -181,6 +183,25 @@ def test_open_book_is_the_closed_question_with_passages_before_it(data):
             assert book.doc_to_target(with_passages) == closed.doc_to_target(without)
 
 
+def test_languages_are_the_same_questions_from_the_commonest_language_on(tmp_path, monkeypatch, evaluate):
+    from difficulty.languages import CC100_GIGABYTES, TIERS
+
+    sizes = [CC100_GIGABYTES[language][1] for language in TIERS]
+    assert sizes == sorted(sizes, reverse=True)
+    row = {"link": "l", "question_number": 1, "correct_answer_num": "2", "dialect": "", "ds": "2023-05-03"}
+    row |= {f"mc_answer{i}": str(i) for i in range(1, 5)}
+    (tmp_path / "belebele").mkdir()
+    for language in TIERS:
+        text = json.dumps({**row, "flores_passage": language, "question": "?"})
+        (tmp_path / "belebele" / f"{CC100_GIGABYTES[language][0]}.jsonl").write_text(text)
+    monkeypatch.setenv("JUNKDNA_DATA", str(tmp_path))
+    lm = make_lm()
+    results = evaluate(["difficulty_tiers_belebele_language"], BENCHMARKS, lm)
+    assert len(results["n-samples"]) == 4 and len(lm.seen) == 16
+    asked = list(dict.fromkeys(context.partition("\n")[0] for context, _ in lm.seen))
+    assert asked == [f"P: {language}" for language in TIERS]
+
+
 def test_containment_never_counts_an_empty_answer(data):
     task = _load("difficulty_tiers_triviaqa_book")["difficulty_tiers_triviaqa_book_t2"]
     doc = {"answer": {"aliases": ["Mark Twain"]}}
@@ -233,4 +254,4 @@ def _load(group: str) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager
 
     loaded = TaskManager(include_path=str(BENCHMARKS), include_defaults=False).load([group])
-    return {name: task for name, task in loaded["tasks"].items()}
+    return dict(loaded["tasks"])

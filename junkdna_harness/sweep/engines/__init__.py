@@ -42,7 +42,13 @@ def ready(session: Session, model: int) -> Event:
     """The event that a model and its tasks are loaded."""
     items, tasks = session.shared()
     seconds = {"load": session.seconds_loading, "build": session.seconds_building}
-    facts = {"model": model, "items": items, "tasks": tasks, "seconds": seconds, "requests": session.suite.n_requests}
+    facts = {
+        "model": model,
+        "items": items,
+        "tasks": tasks,
+        "seconds": seconds,
+        "requests": session.suite.n_requests,
+    }
     return Event("ready", facts=facts)
 
 

@@ -40,7 +40,9 @@ class LocalEngine:
             else:
                 self._on_one(plan, model, group, machine, scratch, tell)
 
-    def _on_one(self, plan: Plan, model: int, cells: list[Cell], machine: Machine, scratch: Path, tell: Tell) -> None:
+    def _on_one(
+        self, plan: Plan, model: int, cells: list[Cell], machine: Machine, scratch: Path, tell: Tell
+    ) -> None:
         from junkdna_harness.sweep.session import Session
 
         machine = replace(machine, device=self.devices[0] if self.devices else machine.device)

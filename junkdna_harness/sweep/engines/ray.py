@@ -60,14 +60,20 @@ def _import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UsageError("engine ray needs the package ray. Run: pip install 'junkdna-harness[ray]'.") from error
+        raise UsageError(
+            "engine ray needs the package ray. Run: pip install 'junkdna-harness[ray]'."
+        ) from error
     return ray
 
 
 def _run_tasks(ray: Any, plan: Plan, cells: Sequence[Cell], machine: Machine, tell: Tell) -> None:
-    gpu = (machine.device or "").startswith("cuda") or (machine.device is None and ray.cluster_resources().get("GPU"))
+    gpu = (machine.device or "").startswith("cuda") or (
+        machine.device is None and ray.cluster_resources().get("GPU")
+    )
     threads = machine.threads or 1
-    machine = replace(machine, device="cuda:0" if gpu else "cpu", threads=threads)  # Ray shows a task its own GPU only
+    machine = replace(
+        machine, device="cuda:0" if gpu else "cpu", threads=threads
+    )  # Ray shows a task its own GPU only
     task = ray.remote(num_cpus=threads, num_gpus=1 if gpu else 0, max_retries=RETRIES)(_run_remote)
     shared = ray.put(plan)
     pending = {task.remote(shared, machine, cell): cell for cell in cells}

@@ -1,0 +1,129 @@
+"""Four-option multiple choice on SmolLM2-135M, scored with shared contexts and as lm-eval's `hf` scores it.
+
+    python benchmarks/prefix_cache.py [--pretrained smollm2-135m] [--rows 60] > benchmarks/results/prefix_cache.md
+
+Reads the real rows of ARC-Easy, OpenBookQA and MMLU in the folder named by JUNKDNA_DATA (default ../shared/data). Prompts
+are those of lm-eval's tasks: a question and full-text answers (ARC, OpenBookQA), letters as answers (MMLU, 0 and 5 shots).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+Pairs = list[tuple[str, str]]
+DATA = Path(os.environ.get("JUNKDNA_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+def read(name: str, rows: int) -> list[dict[str, Any]]:
+    """The first rows of a benchmark that have four options."""
+    listed = [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
+    four = [
+        row
+        for row in listed
+        if len(row["choices"].get("text", ()) if isinstance(row["choices"], dict) else row["choices"]) == 4
+    ]
+    return four[:rows]
+
+
+def arc(rows: int) -> Pairs:
+    """arc_easy, as lm-eval asks it."""
+    return [
+        (f"Question: {row['question']}\nAnswer:", f" {option}")
+        for row in read("arc_easy/test.jsonl", rows)
+        for option in row["choices"]["text"]
+    ]
+
+
+def openbookqa(rows: int) -> Pairs:
+    """openbookqa, as lm-eval asks it."""
+    return [
+        (row["question_stem"], f" {option}")
+        for row in read("openbookqa/test.jsonl", rows)
+        for option in row["choices"]["text"]
+    ]
+
+
+def mmlu_question(row: dict[str, Any]) -> str:
+    """The question with its lettered options."""
+    options = "".join(f"{letter}. {option}\n" for letter, option in zip("ABCD", row["choices"], strict=True))
+    return f"{row['question'].strip()}\n{options}Answer:"
+
+
+def mmlu(rows: int, shots: int, full_text: bool = False) -> Pairs:
+    """mmlu with the subject's fixed examples in front; answers are letters, or their texts (mmlu_continuation)."""
+    examples = read("mmlu/dev.jsonl", 10_000)
+    pairs = []
+    for row in read("mmlu/test.jsonl", rows):
+        subject = row["subject"]
+        header = f"The following are multiple choice questions (with answers) about {subject.replace('_', ' ')}.\n\n"
+        for example in [e for e in examples if e["subject"] == subject][:shots]:
+            header += f"{mmlu_question(example)} {'ABCD'[int(example['answer'])]}\n\n"
+        options = row["choices"] if full_text else list("ABCD")
+        pairs += [(header + mmlu_question(row), f" {option}") for option in options]
+    return pairs
+
+
+def scored(lm: Any, pairs: Pairs, prefix_cache: bool) -> tuple[float, list[tuple[float, bool]]]:
+    """Seconds and answers."""
+    from lm_eval.api.instance import Instance
+
+    requests = [Instance("loglikelihood", {}, pair, 0, ("task", i, 1)) for i, pair in enumerate(pairs)]
+    lm._prefix_cache = prefix_cache
+    started = time.perf_counter()
+    answers = lm.loglikelihood(requests, disable_tqdm=True)
+    return time.perf_counter() - started, answers
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pretrained", default="smollm2-135m")
+    parser.add_argument("--rows", type=int, default=60)
+    parser.add_argument("--batch-size", type=int, default=8)
+    given = parser.parse_args()
+    logging.disable(logging.WARNING)
+    from junkdna_harness.sweep.machine import Machine
+    from junkdna_harness.sweep.session import load_model
+
+    lm = load_model(
+        {"pretrained": given.pretrained, "dtype": "float32"},
+        Machine(device="cpu", batch_size=given.batch_size),
+    )
+    sets = {
+        "arc_easy, full-text options": arc(given.rows),
+        "openbookqa, full-text options": openbookqa(given.rows),
+        "mmlu, 0-shot, full-text options": mmlu(given.rows, 0, full_text=True),
+        "mmlu, 5-shot, letters": mmlu(max(1, given.rows // 4), 5),
+    }
+    print(
+        "# Shared-prefix scoring\n\n```\npython benchmarks/prefix_cache.py > benchmarks/results/prefix_cache.md\n```\n"
+    )
+    print(
+        f"{given.pretrained}, fp32, batch size {given.batch_size}, {given.rows} rows a set (5-shot: {max(1, given.rows // 4)})."
+    )
+    print(f"{platform.machine()}, {os.cpu_count()} cores.\n")
+    print("| | hf, s | shared, s | ratio | largest difference of a log-likelihood | different argmax |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    scored(lm, sets["openbookqa, full-text options"][:16], True)  # the check of the cache, and warm caches
+    hf_total = shared_total = 0.0
+    for name, pairs in sets.items():
+        hf, expected = scored(lm, pairs, False)
+        shared, found = scored(lm, pairs, True)
+        worst = max(abs(a[0] - b[0]) for a, b in zip(found, expected, strict=True))
+        flips = sum(a[1] != b[1] for a, b in zip(found, expected, strict=True))
+        print(f"| {name} | {hf:.1f} | {shared:.1f} | {hf / shared:.1f} | {worst:.1e} | {flips} |", flush=True)
+        hf_total, shared_total = hf_total + hf, shared_total + shared
+    print(f"| all | {hf_total:.1f} | {shared_total:.1f} | **{hf_total / shared_total:.1f}** | | |")
+
+
+if __name__ == "__main__":
+    main()
