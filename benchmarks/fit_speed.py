@@ -6,6 +6,7 @@ python benchmarks/fit_speed.py --output benchmarks/results/fit_speed.md
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -93,7 +94,8 @@ def main() -> int:
     spread = draws.score[1:].std(axis=0).mean() / loop[:, :, ::2].std(axis=0).mean()
     text = (
         "### Speed of `junkdna fit`\n\n`python benchmarks/fit_speed.py --output benchmarks/results/fit_speed.md`\n\n"
-        f"{len(table):,} rows, {result.n_items:,} items in {result.n_clusters:,} clusters, {RESAMPLES:,} resamples, one thread.\n\n"
+        f"{len(table):,} rows, {result.n_items:,} items in {result.n_clusters:,} clusters, {RESAMPLES:,} resamples, one thread; "
+        f"{os.cpu_count()} cores with a load of {os.getloadavg()[0]:.1f} from other work.\n\n"
         "| | wall, s | CPU, s |\n|---|---:|---:|\n"
         f"| all claims and tables (`fit`) | {whole[0]:.2f} | {whole[1]:.2f} |\n"
         f"| the bootstrap of all cell means alone | {ours[0]:.2f} | {ours[1]:.2f} |\n"

@@ -22,7 +22,11 @@ def seconds(arguments: list[str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "lm_eval", *arguments], cwd=folder, check=True, capture_output=True, text=True
+            [sys.executable, "-m", "lm_eval", *arguments],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
         )
         return time.perf_counter() - began
 

@@ -44,7 +44,9 @@ def main() -> None:
         finally:
             moved_aside(pth).rename(pth)
     a, b = statistics.median(with_line), statistics.median(without)
-    print(f"python -c pass, median of {RUNS}: {a:.2f} ms with the line, {b:.2f} ms without, {a - b:.2f} ms more")
+    print(
+        f"python -c pass, median of {RUNS}: {a:.2f} ms with the line, {b:.2f} ms without, {a - b:.2f} ms more"
+    )
 
 
 if __name__ == "__main__":

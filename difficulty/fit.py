@@ -20,7 +20,7 @@ from difficulty.errors import UsageError, did_you_mean
 from difficulty.logs import Runs
 from difficulty.panel import Panel, build_panel
 from difficulty.series import Series, conditions
-from difficulty.table import validate
+from difficulty.table import DENSE, some, validate
 from difficulty.verdicts import CLAIMS, POOLED, Claim, Rules, not_tested
 
 N_RESAMPLES = 2000
@@ -271,9 +271,15 @@ def _remarks(context: Context, known: Mapping[str, float]) -> list[str]:
             f"the tiers of {', '.join(dense_axes)} come from a dense model's scores: unless they were cross-fitted or come from "
             "another model, luck in those scores passes for difficulty."
         )
+    runs = context.panel.runs
+    unknown = runs.loc[~runs["dense"] & (runs["method"] == DENSE), "run"]
+    if len(unknown):
+        remarks.append(
+            f"{some(unknown)} say nothing of method and level and are left out. Evaluate pruned checkpoints with --model "
+            "junkdna-pruned --model_args method=none,pretrained=..., which measures their sparsity."
+        )
     quantized = [c for c in context.draws.conditions if c.kind == "quantized"]
-    runs = context.panel.runs["run"]
-    if any(str(runs.iloc[c.columns[0]]) not in known for c in quantized):
+    if any(str(runs["run"].iloc[c.columns[0]]) not in known for c in quantized):
         remarks.append(
             "effective bits are not in the runs table: nominal bits are used for quantization, and 16 for each kept weight plus "
             "1 for the mask for pruning."

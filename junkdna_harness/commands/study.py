@@ -34,6 +34,9 @@ def study(
         int | None,
         typer.Option(help="Steps of each training."),
     ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Training data: graded, task:NAME, or a .txt/.jsonl file.")
+    ] = None,
     recovery_levels: Annotated[
         str | None,
         typer.Option(help="Sparsities from which to recover, e.g. 0.5,0.7."),
@@ -82,6 +85,7 @@ def study(
         pretrained,
         plan,
         limit=limit,
+        data=data,
         steps=steps,
         recovery_levels=recovery_levels,
         fractions=fractions,

@@ -31,6 +31,9 @@ def sweep(
     patterns: Annotated[str | None, typer.Option(help="N:M patterns, N kept of M, e.g. 7:8,4:8,2:4.")] = None,
     quantize: Annotated[str | None, typer.Option(help="Quantizers with bits, e.g. rtn:8,4,3,2.")] = None,
     replicates: Annotated[int | None, typer.Option(help="Draws of method 'random'.")] = None,
+    one_shot: Annotated[
+        bool, typer.Option("--one-shot", help="Gather calibration statistics once, on the dense model.")
+    ] = False,
     tasks: Annotated[
         str | None, typer.Option(help="Tasks or groups, comma-separated.", rich_help_panel=PANEL_TASKS)
     ] = None,
@@ -89,7 +92,7 @@ def sweep(
         "model_args": model_args, "methods": methods, "sparsity": sparsity, "patterns": patterns,
         "quantize": quantize, "replicates": replicates, "tasks": tasks, "output": output, "limit": limit,
         "num_fewshot": num_fewshot, "seed": seed, "apply_chat_template": apply_chat_template or None,
-        "system_instruction": system_instruction, "include_path": include_path, "batch_size": batch_size,
+        "system_instruction": system_instruction, "one_shot": one_shot or None, "include_path": include_path, "batch_size": batch_size,
         "max_batch_size": max_batch_size, "device": device, "engine": engine, "workers": workers,
         "prefix_cache": False if no_prefix_cache else None,
     }  # fmt: skip
@@ -121,7 +124,7 @@ def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
 MACHINE_OPTIONS = ("batch_size", "max_batch_size", "device", "engine", "workers", "prefix_cache")
 PLAN_OPTIONS = (
     "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "tasks", "limit", "num_fewshot",
-    "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path",
+    "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path", "one_shot",
 )  # fmt: skip
 OPTIONS = (*PLAN_OPTIONS, *MACHINE_OPTIONS, "output")
 

@@ -53,6 +53,7 @@ class Settings:
     fewshot_as_multiturn: bool | None = None
     system_instruction: str | None = None
     include_path: str | None = None
+    one_shot: bool = False  # ours: calibration statistics of the dense model for all levels
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,9 @@ def _models(given: Any) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any
                 f"{clash[0]}={arguments[clash[0]]} in --model_args is set by the sweep's grid. "
                 "Use --methods, --sparsity, --patterns, --quantize, --replicates."
             )
-        commons.append({k: arguments.pop(k) for k in list(arguments) if k in (*PRUNE_ARGUMENTS, *QUANT_ARGUMENTS)})
+        commons.append(
+            {k: arguments.pop(k) for k in list(arguments) if k in (*PRUNE_ARGUMENTS, *QUANT_ARGUMENTS)}
+        )
         models.append({"pretrained": EMBEDDED, **arguments})
     names = [str(model["pretrained"]) for model in models]
     if twice := sorted({name for name in names if names.count(name) > 1}):

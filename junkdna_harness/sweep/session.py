@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,13 @@ class Session:
         )
         self.pristine = Pristine(self.lm.model, *_places(common), folder=scratch)
 
+    @cached_property
+    def one_shot(self) -> Any:
+        """Prunes with calibration statistics gathered once."""
+        from junkdna_harness.sweep.one_shot import OneShot
+
+        return OneShot(self.lm.model, self.lm.tokenizer)
+
     def _measure_dense(self) -> dict[str, Any]:
         from junkdna_harness.compress import measure
 
@@ -142,7 +150,9 @@ class Session:
             block = self.dense
         elif cell.kind == "prune":
             spec = compress.PruneSpec.from_strings(cell.arguments)
-            block = compress.prune(model, spec, tokenizer=tokenizer).to_dict()
+            once = self.plan.settings.one_shot and compress.get_sparsifier(spec.method).calibrated
+            report = self.one_shot.prune(spec) if once else compress.prune(model, spec, tokenizer=tokenizer)
+            block = report.to_dict()
         else:
             spec = compress.QuantSpec.from_strings(cell.arguments)
             block = compress.quantize(model, spec, tokenizer=tokenizer).to_dict()
@@ -167,7 +177,7 @@ class Session:
             "task_versions": results.get("versions", {}),
             "manifest": block,
             "results": {"results": results["results"], "groups": results.get("groups", {})},
-            "lm_eval": lm_eval_command(self.plan, cell),
+            "lm_eval": None if self.plan.settings.one_shot else lm_eval_command(self.plan, cell),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
             "batch_size": str(self.lm.batch_size),
             "device": str(self.lm.device),

@@ -320,6 +320,13 @@ def test_a_baseline_of_another_name_is_the_dense_run_of_all() -> None:
     assert verdicts(result)["P1"] == "supported"
 
 
+def test_a_run_that_says_nothing_of_its_method_is_left_out_with_a_note() -> None:
+    rows = table(0.4, items=30)
+    other = rows[rows["method"] == "dense"].assign(model="out_wanda", run="out_wanda dense")
+    result = judged(pd.concat([rows, other], ignore_index=True), baseline="m dense")
+    assert any("out_wanda dense say nothing of method" in warning for warning in result.warnings)
+
+
 def test_read_runs_pass_on_their_warnings() -> None:
     rows = table(items=30)
     runs = Runs(rows, pd.DataFrame({"run": rows["run"].unique()}), {}, ("careful",))

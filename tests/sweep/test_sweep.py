@@ -253,6 +253,39 @@ def test_the_pristine_copy_may_be_mapped_from_a_file(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+def test_one_shot_statistics_are_gathered_once_and_give_the_first_layer_the_same_mask(tmp_path, monkeypatch):
+    from junkdna_harness.compress import calibrated
+    from junkdna_harness.sweep import one_shot, session
+    from junkdna_harness.sweep.machine import Machine
+
+    options = {
+        "methods": "wanda",
+        "tasks": "difficulty_tiers_sorting_t1",
+        "model_args": "nsamples=4,seqlen=64",
+    }
+    walks: list[str] = []
+    for module in (calibrated, one_shot):
+        walk = module.walk
+        monkeypatch.setattr(module, "walk", lambda *a, walk=walk, **k: walks.append("walk") or walk(*a, **k))
+    masks: dict[bool, dict[float, list[torch.Tensor]]] = {}
+    for once in (False, True):
+        walks.clear()
+        given = plan(sparsity="0.3,0.6", one_shot=once, **options)
+        opened = session.Session(given, 0, Machine(device="cpu"))
+        masks[once] = {}
+        for cell in given.cells[1:]:
+            with opened._compressed(cell):
+                masks[once][cell.level] = [(p == 0).clone() for p in opened.pristine.parameters]
+        assert len(walks) == (1 if once else 2)
+    for level in (0.3, 0.6):
+        assert torch.equal(masks[True][level][0], masks[False][level][0])
+        assert [m.sum() for m in masks[True][level]] == [m.sum() for m in masks[False][level]]
+        assert any(
+            not torch.equal(a, b) for a, b in zip(masks[True][level], masks[False][level], strict=True)
+        )
+
+
+@pytest.mark.slow
 def test_ray_repeats_a_cell_whose_worker_is_killed(tmp_path, monkeypatch):
     pytest.importorskip("ray")
     from junkdna_harness.sweep.engines.ray import RayEngine
