@@ -71,7 +71,7 @@ def parse_sparsity(given: object) -> Sparsity:
     except ValueError:
         raise UsageError(f"sparsity={given!r} is no number. Write a fraction, e.g. sparsity=0.5.") from None
     if not 0 <= value < 1:  # also refuses nan
-        hint = f" Did you mean {value / 100:g}?" if 1 < value < 100 else ""
+        hint = f" Did you mean {value / 100:g}?" if 2 <= value < 100 else ""
         raise UsageError(f"sparsity={given} is not in [0, 1): it is the fraction of weights removed.{hint}")
     return Sparsity(value)
 

@@ -65,7 +65,7 @@ def _effective(layer: Any) -> Tensor:
     """W + M*(A(W) - W), in the shape in which the base layer stores W."""
     weight: Tensor = layer.get_base_layer().weight
     delta = layer.get_delta_weight(ADAPTER).to(weight.dtype)
-    adapted = weight + delta
+    adapted: Tensor = weight + delta
     if ADAPTER in layer.lora_magnitude_vector:
         flat = adapted.T if layer.fan_in_fan_out else adapted  # (out, in)
         # The norm is a constant of the gradient, as in the paper (section 4.3); an all-zero row has norm 0.

@@ -133,6 +133,10 @@ def begin(
     Raises:
         UsageError: no mask where the arm needs one, or a quantized model without an adapter.
     """
+    if prune_spec is not None and prune_spec.bits is not None:
+        raise UsageError(
+            f"bits={prune_spec.bits} would be trained away again. Leave it out, and quantize the recovered checkpoint."
+        )
     if _is_quantized(model, manifest):
         return _begin_quantized(model, spec, prune_spec, manifest)
     if not spec.needs_mask:
@@ -216,7 +220,9 @@ def _check_suite(data: str, source: str) -> None:
 
 def _is_quantized(model: Any, manifest: Mapping[str, Any]) -> bool:
     return (
-        getattr(model.config, "quantization_config", None) is not None or manifest.get("kind") == "quantized"
+        getattr(model.config, "quantization_config", None) is not None
+        or manifest.get("kind") == "quantized"
+        or bool(manifest.get("bits"))
     )
 
 

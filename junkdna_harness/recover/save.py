@@ -77,6 +77,7 @@ def make_manifest(
         "first_loss": training.first_loss,
         "last_loss": training.last_loss,
         "stopped": training.stopped,
+        "failed": training.failed,
         "versions": {name: version(name) for name in ("transformers", "accelerate", "torch", "peft")},
     }
     warnings = list(block.get("warnings") or [])

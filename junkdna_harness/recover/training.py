@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import (
     DataCollatorForSeq2Seq,
     EarlyStoppingCallback,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -28,7 +29,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
 from junkdna_harness.recover.hold import HoldWeights
-from junkdna_harness.recover.schedule import Row, batches
+from junkdna_harness.recover.schedule import IGNORED, Row, batches
 from junkdna_harness.recover.spec import WARMUP, RecoverSpec
 
 REQUEST = "request.json"
@@ -111,29 +112,22 @@ def train(
     extra: list[Any] = [*callbacks, OnlyFiniteCheckpoints()]
     if spec.early_stop is not None:
         extra.append(EarlyStoppingCallback(early_stopping_patience=spec.early_stop))
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = "right"
-    if getattr(model, "config", None) is not None:
-        model.config.use_cache = False
-    trainer = HoldingTrainer(
-        hold, model=model, args=arguments, train_dataset=[rows[i] for i in order], eval_dataset=held_out or None,
-        data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=-100), callbacks=extra,
-    )  # fmt: skip
-    trainer.remove_callback(_printer())
     start = _trainable(model) if get_last_checkpoint(str(folder)) is None else {}
     stopped, failed, clock = None, False, time.perf_counter()
-    try:
-        with _quiet():
+    with _set_for_training(model, tokenizer), _quiet():
+        trainer = HoldingTrainer(
+            hold, model=model, args=arguments, train_dataset=[rows[i] for i in order], eval_dataset=held_out or None,
+            data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED), callbacks=extra,
+        )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
+        try:
             trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
-    except NotFinite as error:
-        stopped, failed = _back_to_good(trainer, model, folder, start, error), True
+        except NotFinite as error:
+            stopped, failed = _back_to_good(trainer, model, folder, start, error), True
     if not failed and trainer.state.global_step < spec.steps:
         stopped = f"stopped early after {trainer.state.global_step} of {spec.steps} steps: the held-out loss got no better"
     hold.attach(trainer.model)
     state = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
-    if getattr(model, "config", None) is not None:
-        model.config.use_cache = True
     log = tuple(trainer.state.log_history)
     losses = [row["loss"] for row in log if "loss" in row]
     return Training(
@@ -191,6 +185,7 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
     Raises:
         UsageError: it holds checkpoints of another run.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(identity, sort_keys=True, default=str)
     stamp = json.dumps(
         {"sha256": hashlib.sha256(text.encode()).hexdigest(), "run": json.loads(text)}, indent=1
@@ -203,6 +198,19 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
         )
     if int(os.environ.get("RANK", "0")) == 0:
         write_atomic(request, stamp)
+
+
+@contextlib.contextmanager
+def _set_for_training(model: Any, tokenizer: Any) -> Iterator[None]:
+    """Padding on the right and no cache, as long as it is trained; what is saved is as it was loaded."""
+    before = (tokenizer.pad_token, tokenizer.padding_side, model.config.use_cache)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side, model.config.use_cache = "right", False
+    try:
+        yield
+    finally:
+        tokenizer.pad_token, tokenizer.padding_side, model.config.use_cache = before
 
 
 @contextlib.contextmanager
@@ -256,9 +264,3 @@ def _back_to_good(
 def remove_checkpoints(folder: Path) -> None:
     """The run is finished: its checkpoints may go."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _printer() -> Any:
-    from transformers import PrinterCallback
-
-    return PrinterCallback

@@ -70,7 +70,7 @@ def train_all(plan: StudyPlan, folder: Path, say: Say) -> list[Job]:
         for job in waiting:
             say(train_one(plan, folder, job))
     manifests = {job: _manifest(checkpoint(folder, plan, job)) for job in plan.jobs()}
-    return [job for job, manifest in manifests.items() if "NaN" in str(manifest["recovery"]["stopped"])]
+    return [job for job, manifest in manifests.items() if manifest["recovery"]["failed"]]
 
 
 def train_one(plan: StudyPlan, folder: Path, job: Job) -> str:
@@ -116,23 +116,30 @@ class CheckpointSession(Session):
 
     @contextmanager
     def _compressed(self, cell: Cell) -> Iterator[dict[str, Any]]:
-        import torch
+        folder = Path(str(cell.arguments["pretrained"]))
+        model = self.lm.model
+        kept = {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters()}
+        try:
+            self._load(folder)
+            yield {**_manifest(folder), "model": self.plan.model_name(cell), "replicate": cell.replicate}
+        finally:
+            model.load_state_dict(kept, strict=False)
+
+    def _load(self, folder: Path) -> None:
         from safetensors.torch import load_file
 
-        folder = Path(str(cell.arguments["pretrained"]))
-        parameters = dict(self.lm.model.named_parameters())
-        kept = {name: p.detach().clone() for name, p in parameters.items()}
-        try:
-            with torch.no_grad():
-                for file in sorted(folder.glob("*.safetensors")):
-                    for name, value in load_file(file).items():
-                        parameters[name].copy_(value)
-            manifest = _manifest(folder)
-            yield {**manifest, "model": self.plan.model_name(cell), "replicate": cell.replicate}
-        finally:
-            with torch.no_grad():
-                for name, value in kept.items():
-                    parameters[name].copy_(value)
+        found: set[str] = set()
+        for file in sorted(folder.glob("*.safetensors")):
+            weights = load_file(file)
+            unexpected = self.lm.model.load_state_dict(weights, strict=False).unexpected_keys
+            if unexpected:
+                raise UsageError(
+                    f"{str(folder)!r} has {unexpected[0]!r}, which the model has not: it is of another model."
+                )
+            found |= weights.keys()
+        missing = [name for name, _ in self.lm.model.named_parameters() if name not in found]
+        if missing:
+            raise UsageError(f"{str(folder)!r} lacks {missing[0]!r}: it is of another model, or damaged.")
 
 
 class CheckpointEngine:

@@ -360,5 +360,5 @@ def collections() -> dict[str, tuple[str, ...]]:
         "difficulty_tiers_steps": named("steps"),
         "difficulty_tiers_book": named("open_closed_book"),
         "difficulty_tiers_families": named("human_llm_gap"),
-        "difficulty_tiers_benchmarks": ("difficulty_tiers_arc", "difficulty_tiers_families_sentence"),
+        "difficulty_tiers_benchmarks": ("difficulty_tiers_arc", "difficulty_tiers_families_commonsense"),
     }
