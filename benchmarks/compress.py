@@ -46,9 +46,13 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", required=True)
-    parser.add_argument("--text", required=True, help="jsonl with a field 'passage' (boolq's validation split)")
+    parser.add_argument(
+        "--text", required=True, help="jsonl with a field 'passage' (boolq's validation split)"
+    )
     parser.add_argument("--sparsity", type=float, default=0.5)
     parser.add_argument("--nsamples", type=int, default=32)
     parser.add_argument("--seqlen", type=int, default=256)
@@ -77,7 +81,9 @@ def run_one(arguments: argparse.Namespace) -> dict[str, Any]:
     text.write_text("\n\n".join(rows[CALIBRATION]))
     model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
-    for parameter in model.parameters():  # read every page in, so that the file's mapping is not counted as ours
+    for (
+        parameter
+    ) in model.parameters():  # read every page in, so that the file's mapping is not counted as ours
         parameter.data = parameter.data.clone()
     size = {"nsamples": arguments.nsamples, "seqlen": arguments.seqlen}
     ids = load_calibration(str(text), tokenizer, model, **size).ids
@@ -132,7 +138,9 @@ def _status(field: str) -> int:
 
 
 def print_table(runs: dict[str, dict[str, Any]]) -> None:
-    print("| method | perplexity | zeros | CPU s | wall s | peak beyond the model, MB | peak / (model + block + Hessians) |")
+    print(
+        "| method | perplexity | zeros | CPU s | wall s | peak beyond the model, MB | peak / (model + block + Hessians) |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name, run in runs.items():
         limit = run["model"] + run["block"] + run["hessians"]
@@ -220,7 +228,9 @@ class _Stop(Exception):
 
 
 @torch.no_grad()
-def plain(model: Any, ids: torch.Tensor, kind: type[WandaLayer] | type[SparseGPTLayer], sparsity: float) -> None:
+def plain(
+    model: Any, ids: torch.Tensor, kind: type[WandaLayer] | type[SparseGPTLayer], sparsity: float
+) -> None:
     """The published loop, for a Llama."""
     layers = model.model.layers
     inputs = torch.zeros(len(ids), ids.shape[1], model.config.hidden_size)
@@ -243,7 +253,8 @@ def plain(model: Any, ids: torch.Tensor, kind: type[WandaLayer] | type[SparseGPT
     for layer in layers:
         wrapped = {name: kind(m) for name, m in layer.named_modules() if isinstance(m, nn.Linear)}
         handles = [
-            w.layer.register_forward_hook(lambda _, args, out, w=w: w.add_batch(args[0])) for w in wrapped.values()
+            w.layer.register_forward_hook(lambda _, args, out, w=w: w.add_batch(args[0]))
+            for w in wrapped.values()
         ]
         for i in range(len(ids)):
             outputs[i] = layer(inputs[i].unsqueeze(0), **seen["kwargs"])[0]

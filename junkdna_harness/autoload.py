@@ -68,7 +68,7 @@ class _Finder:
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                _act_after_loading(spec, name)
+                _act_after_loading(spec, name)  # type: ignore[no-untyped-call]
                 return spec
         return None
 
@@ -103,7 +103,7 @@ def install() -> None:
         if name in sys.modules:
             apply(name, sys.modules[name])
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Finder())
 
 
 if os.environ.get(OFF_VARIABLE, "") in ("", "0"):

@@ -57,7 +57,7 @@ def needed(cells: list[Cell], alpha: float) -> str:
         return (
             "their loss lies at the limit itself, so that no number of items decides. Choose another limit."
         )
-    most, cell = max(known, key=lambda pair: pair[0])
+    most, cell = max(known, key=lambda pair: pair[0] / pair[1].loss.n_items)
     return f"about {most:,} items would decide {cell.name} (it has {cell.loss.n_items:,})."
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from difficulty.errors import UsageError
 from junkdna_harness.models.forward import Prepared, Runner, cache_limit, prepare

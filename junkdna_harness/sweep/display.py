@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ class Display:
         (self.bar.console if self.bar else self.console).print(escape(text), highlight=False)
 
 
-def _mean(manifest: dict[str, Any]) -> str:
+def _mean(manifest: Mapping[str, Any]) -> str:
     found = [
         (key.partition(",")[0], value)
         for result in manifest["results"]["results"].values()
@@ -127,7 +128,7 @@ def estimate(plan: Plan, runs: int) -> list[str]:
     known = [size for size in sizes if size is not None]
     if len(known) < len(sizes):
         return ["time and memory: unknown, for the model is not on this machine yet"]
-    largest = max(known)
+    largest = max(known, key=lambda size: size.weights)
     from junkdna_harness.sweep.estimate import count_items
     from junkdna_harness.sweep.machine import available_cores
 

@@ -75,7 +75,8 @@ def _mapped_copy(weight: torch.Tensor, folder: Path | None) -> torch.Tensor:
     os.close(handle)
     storage = torch.UntypedStorage.from_file(name, shared=True, nbytes=size)
     Path(name).unlink()  # the mapping keeps it alive, and a killed process leaves nothing behind
-    copy = torch.tensor([], dtype=weight.dtype).set_(storage, 0, weight.shape)
+    copy = torch.empty(0, dtype=weight.dtype)
+    copy.set_(storage, 0, weight.shape, weight.contiguous().stride())  # type: ignore[no-untyped-call]
     copy.copy_(weight)
     return copy
 
@@ -154,8 +155,8 @@ class Session:
             report = self.one_shot.prune(spec) if once else compress.prune(model, spec, tokenizer=tokenizer)
             block = report.to_dict()
         else:
-            spec = compress.QuantSpec.from_strings(cell.arguments)
-            block = compress.quantize(model, spec, tokenizer=tokenizer).to_dict()
+            wanted = compress.QuantSpec.from_strings(cell.arguments)
+            block = compress.quantize(model, wanted, tokenizer=tokenizer).to_dict()
         return {**block, "model": self.plan.model_name(cell), "replicate": cell.replicate}
 
     def _manifest(

@@ -128,7 +128,7 @@ def train(recipe: Recipe, folder: Path, every: int = 100) -> None:
     for step in range(start, recipe.steps):
         batch = pack(mixture, random.Random(f"{recipe.seed}/{step}"), recipe.rows, recipe.length)
         loss, wrong = forward(model, batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optims:
             for group in optimizer.param_groups:

@@ -23,7 +23,9 @@ def stable(flat: torch.Tensor, k: int) -> torch.Tensor:
 
 @settings(deadline=None, max_examples=60)
 @given(st.data(), st.integers(1, 4), st.integers(1, 150))
-def test_ties_remove_exactly_the_requested_count_and_the_earliest(data: st.DataObject, rows: int, n: int) -> None:
+def test_ties_remove_exactly_the_requested_count_and_the_earliest(
+    data: st.DataObject, rows: int, n: int
+) -> None:
     values = data.draw(st.lists(FEW_VALUES, min_size=rows * n, max_size=rows * n))
     k = data.draw(st.integers(0, n))
     scores = torch.tensor(values).view(rows, n)
@@ -33,7 +35,9 @@ def test_ties_remove_exactly_the_requested_count_and_the_earliest(data: st.DataO
 
 @settings(deadline=None, max_examples=60)
 @given(st.data(), st.lists(st.integers(1, 40), min_size=1, max_size=4))
-def test_the_lowest_of_several_tensors_are_those_of_one_stable_sort(data: st.DataObject, sizes: list[int]) -> None:
+def test_the_lowest_of_several_tensors_are_those_of_one_stable_sort(
+    data: st.DataObject, sizes: list[int]
+) -> None:
     value = st.one_of(FEW_VALUES, st.floats(-1e3, 1e3, width=32))
     tensors = [torch.tensor(data.draw(st.lists(value, min_size=n, max_size=n))) for n in sizes]
     k = data.draw(st.integers(0, sum(sizes)))

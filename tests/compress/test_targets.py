@@ -45,7 +45,14 @@ def test_experts_are_seen_one_by_one_in_either_storage_order(arch: str, out_of_g
 
 @pytest.mark.parametrize(
     "pattern,number",
-    [("q_proj", 2), ("mlp.*", 6), ("mlp", 6), ("layers.0", 7), ("model.layers.1.mlp.up_proj", 1), ("*_proj", 14)],
+    [
+        ("q_proj", 2),
+        ("mlp.*", 6),
+        ("mlp", 6),
+        ("layers.0", 7),
+        ("model.layers.1.mlp.up_proj", 1),
+        ("*_proj", 14),
+    ],
 )
 def test_patterns_match_whole_parts_of_names(pattern: str, number: int) -> None:
     model, _ = make_model("llama")

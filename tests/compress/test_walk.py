@@ -27,7 +27,9 @@ def block_outputs(model: Any, number: int, run: Any) -> torch.Tensor:
     """What block `number` returns while `run()` is at work."""
     found: list[torch.Tensor] = []
     block = find_blocks(model)[1][number]
-    handle = block.register_forward_hook(lambda _, args, out: found.append(out if torch.is_tensor(out) else out[0]))
+    handle = block.register_forward_hook(
+        lambda _, args, out: found.append(out if torch.is_tensor(out) else out[0])
+    )
     run()
     handle.remove()
     return torch.cat(found)
@@ -75,7 +77,9 @@ def test_statistics_are_those_of_the_layers_inputs(arch: str) -> None:
     targets = [t for t in find_targets(model) if t.block == 1]
     handles = [
         t.module.register_forward_pre_hook(
-            lambda _, args, name=t.name: inputs.setdefault(name, []).append(args[0].reshape(-1, args[0].shape[-1]))
+            lambda _, args, name=t.name: inputs.setdefault(name, []).append(
+                args[0].reshape(-1, args[0].shape[-1])
+            )
         )
         for t in targets
     ]
@@ -100,7 +104,8 @@ def test_statistics_are_those_of_the_layers_inputs(arch: str) -> None:
 
 def test_layers_with_one_input_share_one_statistic() -> None:
     model, _ = make_model("llama")
-    step = next(iter(walk(model, some_ids())))
+    steps = walk(model, some_ids())
+    step = next(steps)
     groups = collect(step, [t for t in find_targets(model) if t.block == 0], InputNorm)
     names = [[t.name.split(".")[-1] for t in members] for _, members in groups]
     assert names == [["q_proj", "k_proj", "v_proj"], ["o_proj"], ["gate_proj", "up_proj"], ["down_proj"]]
@@ -118,7 +123,8 @@ def test_each_expert_sees_only_the_tokens_routed_to_it(arch: str) -> None:
     handle.remove()
     hidden = torch.cat([h.reshape(-1, h.shape[-1]) for h, _ in routed])
     index = torch.cat([i.reshape(-1, i.shape[-1]) for _, i in routed])
-    step = next(iter(walk(model, ids)))
+    steps = walk(model, ids)  # kept: the walk puts the model back when it is dropped
+    step = next(steps)
     groups = collect(step, [t for t in find_targets(model, ["gate_up_proj"]) if t.block == 0], InputNorm)
     total = 0
     for norm, (target,) in groups:

@@ -68,7 +68,7 @@ def tidy(
                 for i in range(n_items):
                     rows.append((*base, ids[i], ids[i], "acc", float(right[i]), 1, chance))
                     rows.append((*base, ids[i], ids[i], "margin", float(margin[i]), 1, chance))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"level": float, "bits": float})
 
 
 def one_run(
@@ -101,4 +101,4 @@ def one_run(
         for (family, tier), array in values.items()
         for i, v in enumerate(array)
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"level": float, "bits": float})
