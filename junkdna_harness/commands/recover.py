@@ -89,7 +89,7 @@ def recover(
     ] = None,
     save_every: Annotated[
         int | None,
-        typer.Option(help="Steps between checkpoints; a tenth of the steps."),
+        typer.Option(help="Steps between checkpoints; a fifth of the steps."),
     ] = None,
     include_path: Annotated[
         str | None,

@@ -37,6 +37,9 @@ def study(
     data: Annotated[
         str | None, typer.Option(help="Training data: graded, task:NAME, or a .txt/.jsonl file.")
     ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(help="Text for wanda and sparsegpt; by default what is trained on.")
+    ] = None,
     recovery_levels: Annotated[
         str | None,
         typer.Option(help="Sparsities from which to recover, e.g. 0.5,0.7."),
@@ -86,6 +89,7 @@ def study(
         plan,
         limit=limit,
         data=data,
+        calibration=calibration,
         steps=steps,
         recovery_levels=recovery_levels,
         fractions=fractions,

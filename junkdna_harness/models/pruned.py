@@ -23,12 +23,16 @@ class PrunedLM(JunkDNALM):
 
     def __init__(self, pretrained: Any = None, **kwargs: Any) -> None:
         from junkdna_harness.compress import PRUNE_ARGUMENTS, PruneSpec, prune_model
+        from junkdna_harness.compress.registry import NONE
+        from junkdna_harness.recover.manifest import recovered_identity
 
         own = {name: kwargs.pop(name) for name in list(kwargs) if name in PRUNE_ARGUMENTS}
         spec = PruneSpec.from_strings(own)
         super().__init__(pretrained=pretrained, **kwargs)
         report = prune_model(self.model, spec, tokenizer=self.tokenizer)
         self.junkdna = {**report.to_dict(), "model": self.model_name}
+        if report.method == NONE and isinstance(pretrained, str):
+            self.junkdna |= recovered_identity(pretrained, report.weights_sha256)
         print(f"{self.NAME}: {self.model_name}, {report.summary()}", file=sys.stderr)
 
     @classmethod

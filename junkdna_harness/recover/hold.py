@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from difficulty.errors import UsageError
 
-WRAPPERS = ("module.", "_fsdp_wrapped_module.", "_orig_mod.")
+WRAPPERS = ("_fsdp_wrapped_module", "_orig_mod")
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,9 @@ class HoldWeights(TrainerCallback):  # type: ignore[misc]
 
 
 def plain_name(name: str) -> str:
-    """`name` without the prefixes of DDP, FSDP and torch.compile."""
-    for wrapper in WRAPPERS:
-        name = name.replace(wrapper, "")
-    return name
+    """`name` without the parts that DDP, FSDP and torch.compile put in."""
+    parts = [part for part in name.removeprefix("module.").split(".") if part not in WRAPPERS]
+    return ".".join(parts)
 
 
 def _local(tensor: Tensor) -> Tensor:

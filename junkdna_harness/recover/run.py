@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,10 +12,10 @@ from typing import Any
 from difficulty.errors import UsageError
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress import PruneSpec, prune, weights_sha256
-from junkdna_harness.compress.checkpoint import MANIFEST
 from junkdna_harness.recover.adapters import add_adapter
 from junkdna_harness.recover.data import GRADED, load_data
 from junkdna_harness.recover.hold import Held, HoldWeights
+from junkdna_harness.recover.manifest import read_manifest
 from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsity
 from junkdna_harness.recover.save import save
 from junkdna_harness.recover.schedule import longest, tokenize
@@ -187,18 +186,6 @@ def default_lr(spec: RecoverSpec, source: str) -> float:
     if knows_the_suite(source):
         return EMBEDDED_LR
     return PAPER_LR if spec.adapter is None else ADAPTER_LR
-
-
-def read_manifest(source: str) -> dict[str, Any]:
-    """The `junkdna.json` of a folder; empty where there is none."""
-    path = Path(source) / MANIFEST
-    if not path.is_file():
-        return {}
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{str(path)!r} is no JSON: {error}. Restore it or remove it.") from error
-    return found
 
 
 def _refuse_occupied(output: Path, force: bool) -> None:

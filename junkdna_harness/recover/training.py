@@ -24,7 +24,6 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
@@ -33,9 +32,10 @@ from junkdna_harness.recover.schedule import IGNORED, Row, batches
 from junkdna_harness.recover.spec import WARMUP, RecoverSpec
 
 REQUEST = "request.json"
+FINISHED = "finished"
 HELD_OUT = 0.05  # of the rows, for early stopping
 MOST_HELD_OUT = 512
-CHECKPOINTS = 10  # a run, unless save_every says otherwise
+CHECKPOINTS = 5  # a run, unless save_every says otherwise
 
 
 class NotFinite(RuntimeError):
@@ -92,6 +92,21 @@ class OnlyFiniteCheckpoints(TrainerCallback):  # type: ignore[misc]
                     raise NotFinite(f"the weights of {name} became NaN or infinite", state.global_step)
 
 
+class MarkFinished(TrainerCallback):  # type: ignore[misc]
+    """Marks a checkpoint as whole once everything of it is written: a process may be killed in the middle."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write the mark."""
+        if state.is_world_process_zero:
+            write_atomic(Path(args.output_dir) / f"checkpoint-{state.global_step}" / FINISHED, "")
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint in `folder`; None where there is none."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{FINISHED}")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
 def train(
     model: Any, tokenizer: Any, rows: Sequence[Row], hold: HoldWeights, spec: RecoverSpec, lr: float, folder: Path,
     identity: Mapping[str, Any], callbacks: Sequence[Any] = (),
@@ -109,10 +124,10 @@ def train(
     arguments = training_arguments(spec, lr, folder)
     per_step = spec.batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     order = batches(rows, spec.steps, per_step, spec.seed)
-    extra: list[Any] = [*callbacks, OnlyFiniteCheckpoints()]
+    extra: list[Any] = [*callbacks, OnlyFiniteCheckpoints(), MarkFinished()]
     if spec.early_stop is not None:
         extra.append(EarlyStoppingCallback(early_stopping_patience=spec.early_stop))
-    start = _trainable(model) if get_last_checkpoint(str(folder)) is None else {}
+    start = _trainable(model) if last_checkpoint(folder) is None else {}
     stopped, failed, clock = None, False, time.perf_counter()
     with _set_for_training(model, tokenizer), _quiet():
         trainer = HoldingTrainer(
@@ -121,7 +136,7 @@ def train(
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
         try:
-            trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
+            trainer.train(resume_from_checkpoint=last_checkpoint(folder))
         except NotFinite as error:
             stopped, failed = _back_to_good(trainer, model, folder, start, error), True
     if not failed and trainer.state.global_step < spec.steps:
@@ -248,7 +263,7 @@ def _back_to_good(
     trainer: Any, model: Any, folder: Path, start: Mapping[str, Tensor], error: NotFinite
 ) -> str:
     """Load the last good weights into the model and say which they are."""
-    last = get_last_checkpoint(str(folder))
+    last = last_checkpoint(folder)
     if last is not None:
         trainer._load_from_checkpoint(last, trainer.model_wrapped if trainer.is_fsdp_enabled else None)
         step = int(Path(last).name.rpartition("-")[2])

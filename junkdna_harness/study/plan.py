@@ -13,6 +13,7 @@ from junkdna_harness.recover.spec import ARMS, DENSE_TRANSFER, RecoverSpec
 from junkdna_harness.tiny import EMBEDDED
 
 SMOLLM2 = "smollm2-135m"
+GRADED = "graded"
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,17 @@ class StudyPlan:
             seed=job.seed, max_length=self.max_length, include_path=self.include_path, trainer=dict(self.trainer),
         )  # fmt: skip
 
+    def calibration_arguments(self) -> dict[str, Any]:
+        """What Wanda and SparseGPT are told: the calibration text, by default what is trained on.
+
+        The embedded model brings its own.
+        """
+        source = self.calibration
+        if source is None and self.data != GRADED:
+            source = self.data
+        given = {"calibration": source, "nsamples": self.nsamples, "seqlen": self.seqlen}
+        return {name: value for name, value in given.items() if value is not None}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
@@ -140,7 +152,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     EMBEDDED: {"limit": 80, "nsamples": 64, "recovery_levels": (0.7, 0.8), "steps": 200},
     SMOLLM2: {
         "pretrained": SMOLLM2,
-        "tasks": ("difficulty_tiers_arc", "difficulty_tiers_options"),
+        "tasks": ("difficulty_tiers_arc", "difficulty_tiers_arc_easy_options"),
         "limit": 100,
         "methods": ("magnitude", "wanda", "random"),
         "sparsity": "0:0.6:0.1",

@@ -46,8 +46,17 @@ def run_study(
     Raises:
         UsageError: the folder holds another study, or something in the plan cannot be used.
     """
+    from junkdna_harness.sweep.store import Store
+
     folder = Path(output)
     claim(folder, plan)
+    with Store(folder).locked():
+        return _carry_out(plan, folder, engine, machine, say, seed)
+
+
+def _carry_out(
+    plan: StudyPlan, folder: Path, engine: Any, machine: Any, say: Callable[[str], None], seed: int
+) -> StudyOutcome:
     seconds: dict[str, float] = {}
 
     @contextmanager
@@ -67,19 +76,15 @@ def run_study(
 
         with stage("recovery"):
             for job in train_all(plan, folder, say):
-                failed[job.folder(plan.recovery_method)] = (
-                    "training broke down; the last good weights were evaluated"
-                )
+                name = job.folder(plan.recovery_method)
+                failed[name] = "training broke down; the last good weights were evaluated"
         with stage("evaluation of what was recovered"):
             failed |= _evaluate(plan, folder, machine, say)
         sources.append(folder / "recovered")
     with stage("verdicts and report"):
         fit, report = _report(folder, sources, seed)
-    record = {
-        "plan": plan.to_dict(),
-        "seconds": {k: round(v, 1) for k, v in seconds.items()},
-        "failed": failed,
-    }
+    rounded = {name: round(value, 1) for name, value in seconds.items()}
+    record = {"plan": plan.to_dict(), "seconds": rounded, "failed": failed}
     write_atomic(folder / "outcome.json", json.dumps(record, indent=1) + "\n")
     return StudyOutcome(folder, fit, report, failed, seconds)
 
@@ -126,7 +131,7 @@ def _evaluate(plan: StudyPlan, folder: Path, machine: Any, say: Callable[[str], 
     from junkdna_harness.study.stages import CheckpointEngine, recovered_plan
     from junkdna_harness.sweep.run import run_sweep
 
-    grid = recovered_plan(plan, folder)
+    grid = recovered_plan(plan)
     outcome = run_sweep(
         grid, folder / "recovered", machine, CheckpointEngine(), listener=_Listener(grid, say)
     )

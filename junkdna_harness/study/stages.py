@@ -34,12 +34,7 @@ Say = Callable[[str], None]
 
 def sweep_plan(plan: StudyPlan) -> Plan:
     """The grid of the study as a sweep."""
-    calibration = {"calibration": plan.calibration, "nsamples": plan.nsamples, "seqlen": plan.seqlen}
-    model = {
-        "pretrained": plan.pretrained,
-        **plan.model_args,
-        **{k: v for k, v in calibration.items() if v is not None},
-    }
+    model = {"pretrained": plan.pretrained, **plan.model_args, **plan.calibration_arguments()}
     return build_plan(
         plan.tasks, [model], plan.methods, plan.sparsity, plan.patterns, plan.quantize, plan.replicates,
         limit=plan.limit, num_fewshot=plan.num_fewshot, include_path=plan.include_path,
@@ -78,12 +73,7 @@ def train_one(plan: StudyPlan, folder: Path, job: Job) -> str:
     from junkdna_harness.compress import PruneSpec
     from junkdna_harness.recover.run import recover
 
-    options = {"calibration": plan.calibration, "nsamples": plan.nsamples, "seqlen": plan.seqlen}
-    pruning = {
-        "method": plan.recovery_method,
-        "sparsity": job.level,
-        **{k: v for k, v in options.items() if v is not None},
-    }
+    pruning = {"method": plan.recovery_method, "sparsity": job.level, **plan.calibration_arguments()}
     spec = None if job.arm == DENSE_TRANSFER else PruneSpec.from_strings(pruning)
     done = recover(plan.pretrained, checkpoint(folder, plan, job), plan.recover_spec(job), spec)
     training = done.training
@@ -98,13 +88,16 @@ def train_one(plan: StudyPlan, folder: Path, job: Job) -> str:
     )
 
 
-def recovered_plan(plan: StudyPlan, folder: Path) -> Plan:
-    """The trained checkpoints as cells of a sweep over the original model, so that they share its items and its name."""
+def recovered_plan(plan: StudyPlan) -> Plan:
+    """The trained checkpoints as cells of a sweep over the original model, so that they share its items and its name.
+
+    Paths are relative to the study's folder, which may be moved.
+    """
     base = sweep_plan(plan)
     cells = tuple(
         Cell(
             0, "prune", job.method(plan.recovery_method), job.level, None, None, job.replicate,
-            {"pretrained": str(checkpoint(folder, plan, job)), "method": "none"},
+            {"pretrained": str(checkpoint(Path(), plan, job)), "method": "none"},
         )
         for job in plan.jobs()
     )  # fmt: skip
@@ -114,9 +107,13 @@ def recovered_plan(plan: StudyPlan, folder: Path) -> Plan:
 class CheckpointSession(Session):
     """A session whose cells are checkpoints of the model's shape: their weights take the place of the model's."""
 
+    def __init__(self, plan: Plan, model: int, machine: Machine, scratch: Path) -> None:
+        super().__init__(plan, model, machine, scratch)
+        self.root = scratch.parent  # the study's folder
+
     @contextmanager
     def _compressed(self, cell: Cell) -> Iterator[dict[str, Any]]:
-        folder = Path(str(cell.arguments["pretrained"]))
+        folder = self.root / str(cell.arguments["pretrained"])
         model = self.lm.model
         kept = {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters()}
         try:
@@ -166,7 +163,7 @@ class CheckpointEngine:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    from junkdna_harness.recover.run import read_manifest
+    from junkdna_harness.recover.manifest import read_manifest
 
     found = read_manifest(str(folder))
     if "recovery" not in found:

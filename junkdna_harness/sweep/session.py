@@ -76,7 +76,7 @@ def _mapped_copy(weight: torch.Tensor, folder: Path | None) -> torch.Tensor:
     storage = torch.UntypedStorage.from_file(name, shared=True, nbytes=size)
     Path(name).unlink()  # the mapping keeps it alive, and a killed process leaves nothing behind
     copy = torch.empty(0, dtype=weight.dtype)
-    copy.set_(storage, 0, weight.shape, weight.contiguous().stride())  # type: ignore[no-untyped-call]
+    copy.set_(storage, 0, weight.shape, weight.contiguous().stride())  # type: ignore[arg-type]
     copy.copy_(weight)
     return copy
 

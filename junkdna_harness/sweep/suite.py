@@ -141,9 +141,10 @@ class Suite:
                 instance.resps.append(response)
         samples: dict[str, list[Sample]] = {}
         raw: dict[str, dict[tuple[str, str], list[Any]]] = {}
-        for name, task in self.tasks.items():
-            task.apply_filters()
-            samples[name], raw[name] = self._process(task, self.documents[name])
+        with _templates_compiled_once():
+            for name, task in self.tasks.items():
+                task.apply_filters()
+                samples[name], raw[name] = self._process(task, self.documents[name])
         return Scores(samples, self._aggregate(raw))
 
     def _respond(
@@ -211,13 +212,14 @@ def build_suite(lm: Any, manager: Any, names: list[str], settings: Settings) -> 
     except ValueError as error:
         raise UsageError(f"the tasks cannot be evaluated together: {error}") from error
     suite = Suite(loaded["tasks"], loaded.get("groups", {}), settings)
-    for name, task in suite.tasks.items():
-        if getattr(task, "UNSAFE_CODE", False):
-            raise UsageError(f"task {name!r} runs code that a model wrote. A sweep does not do that.")
-        if getattr(task, "MULTIMODAL", False):
-            raise UsageError(f"task {name!r} needs images. A sweep evaluates text tasks.")
-        _override_shots(task, settings)
-        _build_requests(suite, lm, name, task)
+    with _templates_compiled_once():
+        for name, task in suite.tasks.items():
+            if getattr(task, "UNSAFE_CODE", False):
+                raise UsageError(f"task {name!r} runs code that a model wrote. A sweep does not do that.")
+            if getattr(task, "MULTIMODAL", False):
+                raise UsageError(f"task {name!r} needs images. A sweep evaluates text tasks.")
+            _override_shots(task, settings)
+            _build_requests(suite, lm, name, task)
     return suite
 
 
@@ -316,6 +318,20 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         module.tqdm = bar
+
+
+@contextmanager
+def _templates_compiled_once() -> Iterator[None]:
+    """lm-eval compiles a task's Jinja template again for every document, which takes longer than rendering it."""
+    from functools import lru_cache
+
+    from lm_eval.utils import env
+
+    env.from_string = lru_cache(maxsize=1000)(env.from_string)  # in front of the class's method
+    try:
+        yield
+    finally:
+        del env.from_string
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from difficulty.errors import UsageError
@@ -146,3 +147,24 @@ def test_a_quantized_checkpoint_takes_adapters_only(checkpoint: Path, lines: Pat
         plain = name.replace(".base_layer", "")
         if plain in original:
             assert torch.equal(parameter, original[plain])
+
+
+def test_a_recovered_checkpoint_evaluated_as_it_is_keeps_its_name_in_tables_unless_its_weights_were_changed(
+    checkpoint: Path, lines: Path, tmp_path: Path
+) -> None:
+    from junkdna_harness.models.pruned import PrunedLM
+
+    run(checkpoint, lines, tmp_path / "out", "sparse_transfer")
+    block = PrunedLM(pretrained=str(tmp_path / "out"), method="none", device="cpu").junkdna
+    assert (block["model"], block["method"], block["level"]) == (
+        str(checkpoint),
+        "magnitude+sparse_transfer",
+        0.5,
+    )
+    assert block["recovery"]["arm"] == "sparse_transfer"
+    weights = load_file(tmp_path / "out" / "model.safetensors")
+    weights["model.norm.weight"] += 1
+    save_file(weights, tmp_path / "out" / "model.safetensors", metadata={"format": "pt"})
+    block = PrunedLM(pretrained=str(tmp_path / "out"), method="none", device="cpu").junkdna
+    assert block["method"] == "none"
+    assert "recovery" not in block

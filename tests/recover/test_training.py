@@ -68,6 +68,21 @@ def test_a_run_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(
     assert not (tmp_path / ".cut.training").exists()
 
 
+def test_a_checkpoint_that_was_being_written_when_the_process_died_is_passed_over(
+    checkpoint: Path, lines: Path, tmp_path: Path
+) -> None:
+    recover(str(checkpoint), tmp_path / "whole", spec(lines), PRUNING)
+    with pytest.raises(KeyboardInterrupt):
+        recover(str(checkpoint), tmp_path / "cut", spec(lines), PRUNING, callbacks=[At(5, interrupt)])
+    half = tmp_path / ".cut.training" / "checkpoint-4"
+    for name in ("finished", "trainer_state.json", "optimizer.pt"):
+        (half / name).unlink()
+    (half / "model.safetensors").write_bytes(b"half")
+    recover(str(checkpoint), tmp_path / "cut", spec(lines), PRUNING)
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
 def test_an_unfinished_run_of_another_kind_is_not_continued(
     checkpoint: Path, lines: Path, tmp_path: Path
 ) -> None:

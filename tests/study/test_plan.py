@@ -47,9 +47,9 @@ def test_all_trainings_ask_for_the_same_compute() -> None:
     assert len(asked) == 1
 
 
-def test_recovered_runs_are_named_as_the_statistics_expect(tmp_path: Path) -> None:
+def test_recovered_runs_are_named_as_the_statistics_expect() -> None:
     plan = make_plan(recovery_levels="0.7")
-    grid = recovered_plan(plan, tmp_path)
+    grid = recovered_plan(plan)
     names = [grid.run_id(cell) for cell in grid.cells]
     assert names == [run_name("embedded", c.table_method, c.level, c.bits, c.replicate) for c in grid.cells]
     assert "embedded magnitude+sparse_transfer 0.7" in names
@@ -71,6 +71,14 @@ def test_a_plan_file_overrides_the_preset_and_the_command_line_overrides_both(tm
     )
     assert plan.trainer == {"bf16": True}
     assert plan.nsamples == make_plan().nsamples
+
+
+def test_calibration_is_by_default_what_is_trained_on_and_the_embedded_models_own() -> None:
+    assert "calibration" not in make_plan().calibration_arguments()
+    trained = make_plan("org/model", data="task:arc_easy", recovery_levels="0.5")
+    assert trained.calibration_arguments()["calibration"] == "task:arc_easy"
+    given = make_plan("org/model", data="task:arc_easy", calibration="text.txt", recovery_levels="0.5")
+    assert given.calibration_arguments()["calibration"] == "text.txt"
 
 
 def test_a_quick_study_has_its_recovery_level_in_the_sweep() -> None:

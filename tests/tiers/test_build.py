@@ -267,6 +267,7 @@ def test_broken_data_are_reported_in_a_sentence(own_task):
         plan_tiers("own_obqa", "answer_length", 4, include_path=str(own_task))
 
 
+@pytest.mark.slow  # reads the 14,000 task files of lm-eval, twice
 def test_names_of_tasks_are_suggested(own_task):
     with pytest.raises(UsageError, match="Did you mean 'own_obqa'"):
         find_task("own_obqq", str(own_task))
