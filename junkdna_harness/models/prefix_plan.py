@@ -57,7 +57,12 @@ class Batch:
     @property
     def slots(self) -> list[int]:
         """The requests that this batch finishes."""
-        targets = [t for row in self.rows for part in (row.targets, *(tail.targets for tail in row.tails)) for t in part]
+        targets = [
+            t
+            for row in self.rows
+            for part in (row.targets, *(tail.targets for tail in row.tails))
+            for t in part
+        ]
         return list(dict.fromkeys(t.slot for t in targets))
 
 

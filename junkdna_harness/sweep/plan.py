@@ -136,7 +136,14 @@ def build_plan(
                 cells += _prune_cells(i, name, levels, shapes, draw, common)
         for name, bits in quantizers:
             cells.append(
-                Cell(i, "quantize", name, None, bits, arguments={**common, "method": name, "bits": bits})
+                Cell(
+                    i,
+                    "quantize",
+                    name,
+                    None,
+                    bits,
+                    arguments={**_fitting(common, "quantize"), "method": name, "bits": bits},
+                )
             )
     for cell in cells:
         check_cell(cell)

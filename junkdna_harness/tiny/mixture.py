@@ -25,7 +25,9 @@ FORGET = 0.9  # of the running error, a step
 class Mixture:
     """Running error by (family, tier); decides how often each is drawn."""
 
-    error: dict[str, float] = field(default_factory=lambda: {f"{f}/{t}": 1.0 for f in FAMILIES for t in TIERS})
+    error: dict[str, float] = field(
+        default_factory=lambda: {f"{f}/{t}": 1.0 for f in FAMILIES for t in TIERS}
+    )
 
     def draw(self, rng: random.Random) -> tuple[str, int]:
         """The family and tier of the next example."""

@@ -18,7 +18,7 @@ STEPS = 5
 def orthogonalise(matrices: Tensor) -> Tensor:
     """`matrices` (n, rows, columns) with all singular values pushed towards 1."""
     a, b, c = COEFFICIENTS
-    x = matrices if matrices.size(1) <= matrices.size(2) else matrices.transpose(1, 2)
+    x: Tensor = matrices if matrices.size(1) <= matrices.size(2) else matrices.transpose(1, 2)
     x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
     for _ in range(STEPS):
         gram = x @ x.transpose(1, 2)
@@ -29,7 +29,9 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon for matrices; matrices of one shape are orthogonalised in one batched product."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -41,7 +43,9 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in by_shape.items():
-                updates = orthogonalise(torch.stack([self._momentum(p, group["momentum"]) for p in parameters]))
+                updates = orthogonalise(
+                    torch.stack([self._momentum(p, group["momentum"]) for p in parameters])
+                )
                 scale = group["lr"] * 0.2 * max(shape) ** 0.5
                 for parameter, update in zip(parameters, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-scale)

@@ -42,7 +42,12 @@ def load(
 def _documents(items: list[Any]) -> datasets.Dataset:
     return datasets.Dataset.from_list(
         [
-            {"prompt": i.prompt, "answer": i.answer, "choices": list(i.choices), "cluster": i.cluster or i.prompt}
+            {
+                "prompt": i.prompt,
+                "answer": i.answer,
+                "choices": list(i.choices),
+                "cluster": i.cluster or i.prompt,
+            }
             for i in items
         ]
     )

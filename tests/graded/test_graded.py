@@ -61,7 +61,9 @@ def test_every_answer_follows_from_the_prompt(family: str, tier: int) -> None:
         assert item.answer == solve(family, item.prompt)
 
 
-@pytest.mark.parametrize("family", [family.name for family in FAMILIES.values() if not family.name.startswith("facts")])
+@pytest.mark.parametrize(
+    "family", [family.name for family in FAMILIES.values() if not family.name.startswith("facts")]
+)
 def test_training_never_shows_a_test_item(family: str) -> None:
     rng = random.Random(3)
     for tier in TIERS:

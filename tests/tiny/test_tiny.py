@@ -115,7 +115,9 @@ def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path: Path) -> 
     train(recipe, tmp_path / "cut", every=2)
     whole = (tmp_path / "whole" / "model" / "model.safetensors").read_bytes()
     assert (tmp_path / "cut" / "model" / "model.safetensors").read_bytes() == whole
-    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "train_log.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "cut" / "train_log.jsonl").read_text().splitlines()
+    ]
     assert steps == [2, 4]
 
 
