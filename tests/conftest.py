@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import lm_eval
+
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -21,3 +23,15 @@ def benchmark_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real benchmark rows are not at {folder}: set JUNKDNA_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def dense_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of `lm_eval` on the dense embedded model, all families, samples logged."""
+    folder = tmp_path_factory.mktemp("dense")
+    tasks = "difficulty_tiers,difficulty_tiers_memory"
+    run = lm_eval(
+        "--model_args", "sparsity=0", "--tasks", tasks, "--log_samples", "--output_path", "out", cwd=folder
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return folder / "out"

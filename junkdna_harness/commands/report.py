@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+SCREEN = Path("-")
+
 
 def report(
     runs: Annotated[
@@ -27,9 +29,13 @@ def report(
         list[str] | None,
         typer.Option(help="Keep runs or tasks, e.g. method=wanda,magnitude or 'level<=0.5'; all must hold."),
     ] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables as markdown.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the tables as CSV.")] = None,
-    latex: Annotated[Path | None, typer.Option(help="Write the tables as LaTeX (booktabs).")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write the tables as markdown; - for the screen.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the tables as CSV; - for the screen.")] = None,
+    latex: Annotated[
+        Path | None, typer.Option(help="Write the tables as LaTeX (booktabs); - for the screen.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write everything as one HTML file.")] = None,
     plots: Annotated[
         Path | None, typer.Option(help="Write the plots as PNG and SVG into this folder.")
@@ -58,18 +64,20 @@ def report(
         with_documents=html is not None,
         seed=seed,
     )
+    boards = list(made.boards)
+    texts = (
+        (markdown, "\n".join(f"### By {board.by}\n\n{formats.markdown(board)}" for board in boards)),
+        (csv, formats.csv_table(boards)),
+        (latex, "\n".join(formats.latex_table(board) for board in boards)),
+    )
+    printed = SCREEN in (markdown, csv, latex)
     written: list[Path] = []
-    if markdown:
-        write_atomic(
-            markdown, "\n".join(f"### By {board.by}\n\n{formats.markdown(board)}" for board in made.boards)
-        )
-        written.append(markdown)
-    if csv:
-        write_atomic(csv, formats.csv_table(list(made.boards)))
-        written.append(csv)
-    if latex:
-        write_atomic(latex, "\n".join(formats.latex_table(board) for board in made.boards))
-        written.append(latex)
+    for path, text in texts:
+        if path == SCREEN:
+            typer.echo(text)
+        elif path is not None:
+            write_atomic(path, text)
+            written.append(path)
     if plots:
         from junkdna_harness.report.plots import write_plots
 
@@ -79,11 +87,12 @@ def report(
 
         write_atomic(html, render(made))
         written.append(html)
-    console = Console()
+    console = Console(stderr=printed)
     if not console.is_terminal:
-        console = Console(width=max(console.width, 200))
+        console = Console(stderr=printed, width=max(console.width, 200))
     for board in made.boards:
-        console.print(formats.terminal(board))
+        if not printed:
+            console.print(formats.terminal(board))
         for note in board.notes:
             console.print(f"note: {note}", markup=False, highlight=False)
     for warning in made.warnings:

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from difficulty.graded import FAMILIES, SKILLS
+from tests.commands import lm_eval
 
 pytestmark = pytest.mark.slow
 EASY_BAR, MEAN_BAR = 0.80, 0.95
-
-
-def lm_eval(*arguments: str, cwd: Path, model: str = "junkdna-pruned") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lm_eval", "--model", model, *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"},
-    )
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -46,25 +33,14 @@ def doc_hashes(folder: Path) -> set[tuple[str, str]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dense")
-    tasks = "difficulty_tiers,difficulty_tiers_memory"
-    run = lm_eval(
-        "--model_args", "sparsity=0", "--tasks", tasks, "--log_samples", "--output_path", "out", cwd=folder
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    return folder / "out"
-
-
-def test_the_dense_model_is_above_the_bars_in_every_tier(dense: Path) -> None:
-    scores = accuracy(results(dense))
+def test_the_dense_model_is_above_the_bars_in_every_tier(dense_run: Path) -> None:
+    scores = accuracy(results(dense_run))
     assert len(scores) == 4 * len(FAMILIES)
     assert min(scores.values()) >= EASY_BAR, {k: v for k, v in scores.items() if v < EASY_BAR}
     assert sum(scores.values()) / len(scores) >= MEAN_BAR
 
 
-def test_sparsity_zero_scores_exactly_as_hf(dense: Path, tmp_path: Path) -> None:
+def test_sparsity_zero_scores_exactly_as_hf(dense_run: Path, tmp_path: Path) -> None:
     from junkdna_harness.tiny import model_path
 
     model = f"pretrained={model_path()}"
@@ -82,7 +58,7 @@ def test_sparsity_zero_scores_exactly_as_hf(dense: Path, tmp_path: Path) -> None
     )
     assert run.returncode == 0, run.stderr[-3000:]
     plain = accuracy(results(tmp_path / "out"))
-    ours = accuracy(results(dense))
+    ours = accuracy(results(dense_run))
     assert plain == {name: ours[name] for name in plain}
 
 
@@ -103,15 +79,15 @@ def test_no_argument_means_magnitude_at_half_and_the_output_says_so(tmp_path: Pa
     assert {"axis", "family", "tier", "n_tiers", "chance"} <= set(metadata)
 
 
-def test_model_arguments_move_no_item(dense: Path, tmp_path: Path) -> None:
+def test_model_arguments_move_no_item(dense_run: Path, tmp_path: Path) -> None:
     arguments = "sparsity=0.5,method=random,mask_seed=3"
     tasks = "difficulty_tiers,difficulty_tiers_memory"
     run = lm_eval(
         "--model_args", arguments, "--tasks", tasks, "--log_samples", "--output_path", "out", cwd=tmp_path
     )
     assert run.returncode == 0, run.stderr[-3000:]
-    assert doc_hashes(tmp_path / "out") == doc_hashes(dense)
-    assert len(doc_hashes(dense)) == 4 * 250 * len(FAMILIES)
+    assert doc_hashes(tmp_path / "out") == doc_hashes(dense_run)
+    assert len(doc_hashes(dense_run)) == 4 * 250 * len(FAMILIES)
 
 
 def test_memory_tasks_are_refused_to_a_stranger(tmp_path: Path) -> None:

@@ -138,3 +138,14 @@ def test_latex_compiles_with_hostile_names(tmp_path: Path) -> None:
 
 def test_latex_escapes_all_specials() -> None:
     assert latex("#$%&_{}~^\\") == r"\#\$\%\&\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}"
+
+
+def test_a_dash_prints_the_table_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from junkdna_harness.commands.report import SCREEN, report
+
+    table = tmp_path / "items.parquet"
+    tidy(n_items=30).to_parquet(table)
+    report([table], by=["tier"], csv=SCREEN)
+    printed = capsys.readouterr()
+    assert printed.out.startswith("by,") or printed.out.split("\n")[0].count(",") > 3
+    assert "─" not in printed.out and not (tmp_path / "-").exists()
