@@ -50,17 +50,23 @@ def _facts(manifest: dict[str, Any]) -> list[str]:
         if calibration
         else "none"
     )
+    bits = manifest.get("bits")
     lines = [
         f"source           {source}",
         f"method           {manifest.get('method')}, seed {manifest.get('seed')}",
         f"pattern          {manifest.get('pattern')}, scope {manifest.get('scope')}",
-        f"bits             {manifest.get('bits')}, group size {manifest.get('group_size')}",
+        *([f"bits             {bits:g}, group size {manifest.get('group_size')}"] if bits else []),
         f"effective bits   {manifest.get('effective_bits', 0):.3f} a targeted weight",
-        f"sparsity         {manifest.get('sparsity_targeted')} of targeted, {manifest.get('sparsity_all')} of all",
+        f"sparsity         {_share(manifest.get('sparsity_targeted'))} of targeted, {_share(manifest.get('sparsity_all'))} of all",
         f"calibration      {seen}",
         f"weights sha256   {manifest.get('weights_sha256')}",
     ]
     return [*lines, *(f"warning          {text}" for text in manifest.get("warnings", []))]
+
+
+def _share(value: float | None) -> str:
+    """A fraction with four decimals; packed codes have none that could be counted."""
+    return "unknown" if value is None else f"{value:.4f}"
 
 
 def _print_tensors(tensors: Any) -> None:
