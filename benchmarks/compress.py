@@ -76,7 +76,7 @@ def run_one(arguments: argparse.Namespace) -> dict[str, Any]:
     from junkdna_harness.compress import PruneSpec, find_targets, prune
     from junkdna_harness.compress.calibration import load_calibration
 
-    rows = [json.loads(line)["passage"] for line in Path(arguments.text).read_text().splitlines()]
+    rows = [json.loads(line)["passage"] for line in Path(arguments.text).read_text().split("\n") if line]
     text = Path(f"/tmp/junkdna-benchmark-{time.time_ns()}.txt")
     text.write_text("\n\n".join(rows[CALIBRATION]))
     model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32).eval()

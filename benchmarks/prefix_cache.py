@@ -23,7 +23,7 @@ DATA = Path(os.environ.get("JUNKDNA_DATA", Path(__file__).resolve().parents[2] /
 
 def read(name: str, rows: int) -> list[dict[str, Any]]:
     """The first rows of a benchmark that have four options."""
-    listed = [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
+    listed = [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").split("\n") if line]
     four = [
         row
         for row in listed

@@ -174,7 +174,7 @@ def _read(path: Path, source: str) -> str:
 
 def _jsonl(text: str, source: str, field: str | None) -> list[str]:
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -184,11 +184,18 @@ def _jsonl(text: str, source: str, field: str | None) -> list[str]:
         if not isinstance(row, dict):
             raise UsageError(f"calibration file {source!r}, line {number}: not a JSON object.")
         rows.append(row)
+    if field is None and all(_is_worked(row) for row in rows):
+        return [row["prompt"] + row["answer"] for row in rows]
     name = field or _text_column(sorted(set().union(*(row.keys() for row in rows))), rows[0], source)
     missing = next((i for i, row in enumerate(rows, 1) if not isinstance(row.get(name), str)), None)
     if missing is not None:
         raise UsageError(f"calibration file {source!r}, object {missing}: no text field {name!r}.")
     return [str(row[name]) for row in rows]
+
+
+def _is_worked(row: dict[str, Any]) -> bool:
+    """True for the rows that recovery trains on: a prompt and the answer that follows it."""
+    return isinstance(row.get("prompt"), str) and isinstance(row.get("answer"), str)
 
 
 def _text_column(names: Sequence[str], row: dict[str, Any], source: str) -> str:

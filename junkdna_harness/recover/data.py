@@ -165,7 +165,7 @@ def file_examples(path: Path) -> list[Example]:
     if path.suffix == ".txt":
         found = [Example("", part.strip()) for part in content.split("\n\n") if part.strip()]
     else:
-        rows = [(n, line) for n, line in enumerate(content.splitlines(), start=1) if line.strip()]
+        rows = [(n, line) for n, line in enumerate(content.split("\n"), start=1) if line.strip()]
         found = [_row(path, n, line) for n, line in rows]
     if not found:
         raise UsageError(f"{str(path)!r} is empty. Give a file with text.")

@@ -85,6 +85,19 @@ def test_jsonl_takes_the_text_field_or_the_one_named(model: Any, tmp_path: Path)
         load(model, f"{file}:n")
 
 
+def test_a_line_separator_within_a_json_string_ends_no_row(model: Any, tmp_path: Path) -> None:
+    rows = [json.dumps({"text": f"{d}\u2028and\x85more"}, ensure_ascii=False) for d in DOCUMENTS]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    assert load(model, tmp_path / "rows.jsonl").ids.shape == (4, 32)
+
+
+def test_rows_of_prompt_and_answer_are_read_as_recovery_reads_them(model: Any, tmp_path: Path) -> None:
+    file, joined = tmp_path / "rows.jsonl", tmp_path / "text.jsonl"
+    file.write_text("\n".join(json.dumps({"prompt": d, "answer": " yes"}) for d in DOCUMENTS))
+    joined.write_text("\n".join(json.dumps({"text": f"{d} yes"}) for d in DOCUMENTS) + "\n")
+    assert torch.equal(load(model, file).ids, load(model, joined).ids)
+
+
 @pytest.mark.parametrize(
     "line,message",
     [

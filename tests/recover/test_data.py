@@ -98,6 +98,11 @@ def test_a_broken_file_is_named_with_its_line(tmp_path: Path, name: str, content
         file_examples(tmp_path / name)
 
 
+def test_a_line_separator_within_a_json_string_ends_no_row(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"text": "a\u2028b\x85c"}\n{"text": "d"}\n', encoding="utf-8")
+    assert [example.answer for example in file_examples(tmp_path / "x.jsonl")] == ["a\u2028b\x85c", "d"]
+
+
 def test_unknown_data_says_what_is_allowed() -> None:
     with pytest.raises(UsageError, match=r"data='glue' is unknown. Write graded, task:NAME"):
         load_data("glue")

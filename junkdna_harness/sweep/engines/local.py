@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from junkdna_harness.sweep.engines import Event, Tell, by_model, describe, ready
-from junkdna_harness.sweep.machine import Machine, available_cores
+from junkdna_harness.sweep.machine import Machine, available_cores, keep_freed_memory
 from junkdna_harness.sweep.plan import Cell, Plan
 
 if TYPE_CHECKING:
@@ -48,7 +49,14 @@ class LocalEngine:
         machine = replace(machine, device=self.devices[0] if self.devices else machine.device)
         # One thread until it is known how many workers share the cores: a pool of threads does not survive a fork.
         cores = available_cores()
-        session = Session(plan, model, replace(machine, threads=1), scratch)
+        if not (machine.device or "cpu").startswith("cuda"):
+            keep_freed_memory()
+        gc.disable()  # all that is built here stays
+        try:
+            session = Session(plan, model, replace(machine, threads=1), scratch)
+        finally:
+            gc.enable()
+        gc.freeze()  # nor need the collector walk it later, or copy its pages in forked workers
         tell(ready(session, model))
         workers = self._count(session, cells, cores)
         threads = machine.threads or max(1, cores // workers)
