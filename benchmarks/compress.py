@@ -1,6 +1,6 @@
 """Perplexity, time and memory of the sparsifiers, beside plain implementations of the published algorithms.
 
-    python benchmarks/compress.py --model DIR --text passages.jsonl > benchmarks/results/compress.md
+    python benchmarks/compress.py --model DIR --text passages.jsonl
 
 Each method runs in a process of its own, so that its peak memory is its own. The peers (`plain_wanda`, `plain_sparsegpt`)
 follow the authors' published code as closely as one Llama allows: one layer after the other, one statistic a layer, one

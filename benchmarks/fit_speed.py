@@ -1,6 +1,6 @@
 """How long `fit` takes on 100,000 sample rows, against a bootstrap that loops over resamples in pandas.
 
-python benchmarks/fit_speed.py --output benchmarks/results/fit_speed.md
+python benchmarks/fit_speed.py
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def main() -> int:
     # the two must estimate the same thing: errors of cell means agree
     spread = draws.score[1:].std(axis=0).mean() / loop[:, :, ::2].std(axis=0).mean()
     text = (
-        "### Speed of `junkdna fit`\n\n`python benchmarks/fit_speed.py --output benchmarks/results/fit_speed.md`\n\n"
+        "### Speed of `junkdna fit`\n\n`python benchmarks/fit_speed.py`\n\n"
         f"{len(table):,} rows, {result.n_items:,} items in {result.n_clusters:,} clusters, {RESAMPLES:,} resamples, one thread; "
         f"{os.cpu_count()} cores with a load of {os.getloadavg()[0]:.1f} from other work.\n\n"
         "| | wall, s | CPU, s |\n|---|---:|---:|\n"

@@ -1,6 +1,6 @@
 """Are the verdicts honest? Worlds with a known truth, judged many times.
 
-    python benchmarks/honesty.py --runs 200 --output benchmarks/results/honesty.md
+    python benchmarks/honesty.py --runs 200
 
 A world is: 6 families x 4 tiers x 200 items (the size of the default suite), dense and sparsity 0.1 .. 0.9. An item's
 margin is its easiness minus the loss of its tier at that sparsity plus noise; an answer is right where the margin is
@@ -291,7 +291,7 @@ def report(runs: int) -> tuple[str, bool]:
     covered = [coverage(g, 10 * runs) for g in (20, 40, 100)]
     lines = [
         "### Are the verdicts honest?\n",
-        f"`python benchmarks/honesty.py --runs {runs} --output benchmarks/results/honesty.md`\n",
+        f"`python benchmarks/honesty.py --runs {runs}`\n",
         f"{FAMILIES} families x {TIERS} tiers x {ITEMS} items, sparsity 0.1 .. 0.9, {RESAMPLES} resamples, {runs} draws of each world",
         "(a quarter of them for (c) and (e)). Shares of pooled verdicts. Naive: share of draws in which a t test of the accuracy lost at",
         "sparsity 0.5 on the tier says that harder / easier tiers lose more.\n",

@@ -1,6 +1,6 @@
 """Four-option multiple choice on SmolLM2-135M, scored with shared contexts and as lm-eval's `hf` scores it.
 
-    python benchmarks/prefix_cache.py [--pretrained smollm2-135m] [--rows 60] > benchmarks/results/prefix_cache.md
+    python benchmarks/prefix_cache.py [--pretrained smollm2-135m] [--rows 60]
 
 Reads the real rows of ARC-Easy, OpenBookQA and MMLU in the folder named by JUNKDNA_DATA (default ../shared/data). Prompts
 are those of lm-eval's tasks: a question and full-text answers (ARC, OpenBookQA), letters as answers (MMLU, 0 and 5 shots).
@@ -104,9 +104,7 @@ def main() -> None:
         "mmlu, 0-shot, full-text options": mmlu(given.rows, 0, full_text=True),
         "mmlu, 5-shot, letters": mmlu(max(1, given.rows // 4), 5),
     }
-    print(
-        "# Shared-prefix scoring\n\n```\npython benchmarks/prefix_cache.py > benchmarks/results/prefix_cache.md\n```\n"
-    )
+    print("## Shared-prefix scoring\n\n`python benchmarks/prefix_cache.py`\n")
     print(
         f"{given.pretrained}, fp32, batch size {given.batch_size}, {given.rows} rows a set (5-shot: {max(1, given.rows // 4)})."
     )

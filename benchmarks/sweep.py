@@ -1,6 +1,6 @@
 """What `junkdna sweep` costs: against a loop over lm_eval, against bare forward passes, in memory, and as it grows.
 
-    python benchmarks/sweep.py [--parts loop,bare,memory,growth] > benchmarks/results/sweep.md
+    python benchmarks/sweep.py [--parts loop,bare,memory,growth]
 
 Uses the embedded model and the suite difficulty_tiers (24 tasks, 6,000 items, 8,500 requests). Nothing is downloaded.
 """
@@ -145,12 +145,12 @@ def main() -> None:
     )
     parser.add_argument("--parts", default=",".join(PARTS))
     chosen = parser.parse_args().parts.split(",")
-    print("# Sweep\n\n```\npython benchmarks/sweep.py > benchmarks/results/sweep.md\n```\n")
+    print("## Sweep\n\n`python benchmarks/sweep.py`\n")
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}.")
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen:
             function = PARTS[name]
-            print(f"\n## {(function.__doc__ or name).strip().rstrip('.')}\n", flush=True)
+            print(f"\n### {(function.__doc__ or name).strip().rstrip('.')}\n", flush=True)
             print("\n".join(function(Path(folder))), flush=True)
 
 

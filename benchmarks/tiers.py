@@ -1,4 +1,4 @@
-"""Every axis of difficulty once on a real model, dense and half pruned: benchmarks/results/tiers.md.
+"""Every axis of difficulty once on a real model, dense and half pruned: the table of docs/tiers.md.
 
     JUNKDNA_DATA=rows python benchmarks/tiers.py --limit 20
 
@@ -104,17 +104,15 @@ def table(done: dict[str, Any], limit: int) -> str:
 
 
 def main() -> None:
-    """Run and write."""
+    """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--pretrained", default="smollm2-135m")
     parser.add_argument("--limit", type=int, default=20)
     parser.add_argument(
         "--store", type=Path, default=Path("tiers_runs.json"), help="where finished groups are kept"
     )
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "results" / "tiers.md")
     options = parser.parse_args()
     done = run(options.pretrained, options.limit, options.store)
-    write_atomic(options.output, table(done, options.limit))
     print(table(done, options.limit))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from difficulty.errors import UsageError
 from difficulty.files import atomic_dir
 from junkdna_harness.compress.hashing import tensor_sha256
-from junkdna_harness.compress.report import CompressionReport
+from junkdna_harness.compress.report import CompressionReport, zeros_in
 
 MANIFEST = "junkdna.json"
 
@@ -87,7 +87,7 @@ def inspect_checkpoint(folder: str | Path) -> Inspection:
     expected: dict[str, dict[str, Any]] = manifest["tensors"]
     found: dict[str, TensorCheck] = {}
     for name, tensor in _tensors(path):
-        entry, zeros = expected.get(name), int((tensor == 0).sum())
+        entry, zeros = expected.get(name), zeros_in(tensor)
         if entry is None:
             state = "unknown"
         else:
@@ -136,7 +136,7 @@ def _describe(folder: Path) -> dict[str, dict[str, Any]]:
             "sha256": tensor_sha256(tensor),
             "shape": list(tensor.shape),
             "numel": tensor.numel(),
-            "zeros": int((tensor == 0).sum()),
+            "zeros": zeros_in(tensor),
         }
         for name, tensor in _tensors(folder)
     }
