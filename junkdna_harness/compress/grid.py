@@ -42,8 +42,9 @@ def fit_grid(values: Tensor, bits: int, symmetric: bool) -> Grid:
     if symmetric:
         high = torch.maximum(high, -low)
         low = -high
-    span = high - low
-    scale = torch.where(span > 0, span / steps, torch.ones_like(span))
+    scale = (high - low) / steps
+    # All zeros, or so small that the step has no exact inverse: one step of 1 rounds them to zero.
+    scale = torch.where(scale >= torch.finfo(scale.dtype).tiny, scale, torch.ones_like(scale))
     zero = torch.full_like(scale, (steps + 1) / 2) if symmetric else torch.round(-low / scale)
     return Grid(scale, zero, bits)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from difficulty.errors import UsageError
@@ -47,6 +47,7 @@ def test_every_weight_goes_to_the_nearest_grid_point(bits: int, symmetric: bool,
     st.sampled_from([2, 3, 4, 8]),
     st.booleans(),
 )
+@example([0.0] * 7 + [1e-45], 2, False)  # a range whose step is no number of fp32
 def test_zero_stays_zero_and_constants_do_not_break(values: list[float], bits: int, symmetric: bool) -> None:
     weight = torch.tensor([[0.0, *values, 0.0]])
     found = rtn(weight, bits, -1, symmetric)

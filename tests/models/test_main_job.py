@@ -103,31 +103,46 @@ def test_memory_tasks_are_refused_to_a_stranger(tmp_path: Path) -> None:
     assert asked.returncode == 0, asked.stderr[-3000:]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ("sparsity=1.5", "1.5"),
-        ("sparsity=-0.1", "-0.1"),
-        ("sparsity=abc", "abc"),
-        ("pattern=5:4", "0 < N < M"),
-        ("sparsity=0.5,pattern=2:4", "pattern"),
-        ("method=magnitud", "Did you mean 'magnitude'"),
-        ("sparsty=0.5", "Did you mean 'sparsity'"),
-        ("pretrained=/no/such", "/no/such"),
-        ("pretrained=no-such-org/no-such-model", "no-such-org/no-such-model"),
-        ("targets=nothing_here", "nothing_here"),
-        ("pattern=3:7", "7"),
-    ],
-)
-def test_bad_arguments_get_one_sentence(arguments: str, words: str, tmp_path: Path) -> None:
+MISTAKES = [
+    ("sparsity=1.5", "1.5"),
+    ("sparsity=-0.1", "-0.1"),
+    ("sparsity=abc", "abc"),
+    ("pattern=5:4", "0 < N < M"),
+    ("sparsity=0.5,pattern=2:4", "pattern"),
+    ("method=magnitud", "Did you mean 'magnitude'"),
+    ("sparsty=0.5", "Did you mean 'sparsity'"),
+    ("pretrained=/no/such", "/no/such"),
+    ("pretrained=no-such-org/no-such-model", "no-such-org/no-such-model"),
+    ("targets=nothing_here", "nothing_here"),
+    ("pattern=3:7", "7"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES)
+def test_bad_arguments_get_one_sentence(
+    arguments: str, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from junkdna_harness.models.pruned import PrunedLM
+
+    with pytest.raises(SystemExit) as left:
+        PrunedLM.create_from_arg_string(arguments, {"device": "cpu"})
+    assert left.value.code == 2
+    assert words in _sentence(capfd.readouterr().err)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [MISTAKES[0], MISTAKES[7], MISTAKES[9]])
+def test_lm_eval_ends_with_that_sentence(arguments: str, words: str, tmp_path: Path) -> None:
     run = lm_eval(
         "--model_args", arguments, "--tasks", "difficulty_tiers_options_t1", "--limit", "1", cwd=tmp_path
     )
     assert run.returncode == 2, run.stderr[-3000:]
     assert "Traceback" not in run.stderr + run.stdout
-    told = [line for line in run.stderr.splitlines() if line.startswith("junkdna: ")]
-    assert len(told) == 1
-    assert words in told[0]
+    assert words in _sentence(run.stderr)
+
+
+def _sentence(printed: str) -> str:
+    (told,) = [line for line in printed.splitlines() if line.startswith("junkdna: ")]
+    return told
 
 
 def test_smollm2_answers_twenty_items(tmp_path: Path) -> None:
