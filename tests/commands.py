@@ -10,7 +10,9 @@ from pathlib import Path
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
-def command(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def command(
+    module: str, *arguments: str, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """`python -m module arguments...`, never raising: tests look at the exit code."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
@@ -18,7 +20,7 @@ def command(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | OFFLINE,
+        env=os.environ | OFFLINE | environment,
     )
 
 
@@ -27,6 +29,6 @@ def lm_eval(*arguments: str, cwd: Path, model: str = "junkdna-pruned") -> subpro
     return command("lm_eval", "--model", model, *arguments, cwd=cwd)
 
 
-def junkdna(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def junkdna(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """`junkdna arguments...`."""
-    return command("junkdna_harness.cli", *arguments, cwd=cwd)
+    return command("junkdna_harness.cli", *arguments, cwd=cwd, **environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -65,18 +66,18 @@ def report(
         seed=seed,
     )
     boards = list(made.boards)
-    texts = (
-        (markdown, "\n".join(f"### By {board.by}\n\n{formats.markdown(board)}" for board in boards)),
-        (csv, formats.csv_table(boards)),
-        (latex, "\n".join(formats.latex_table(board) for board in boards)),
+    texts: tuple[tuple[Path | None, Callable[[], str]], ...] = (
+        (markdown, lambda: "\n".join(f"### By {board.by}\n\n{formats.markdown(board)}" for board in boards)),
+        (csv, lambda: formats.csv_table(boards)),
+        (latex, lambda: "\n".join(formats.latex_table(board) for board in boards)),
     )
     printed = SCREEN in (markdown, csv, latex)
     written: list[Path] = []
     for path, text in texts:
         if path == SCREEN:
-            typer.echo(text)
+            typer.echo(text())
         elif path is not None:
-            write_atomic(path, text)
+            write_atomic(path, text())
             written.append(path)
     if plots:
         from junkdna_harness.report.plots import write_plots

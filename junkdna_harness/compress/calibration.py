@@ -194,7 +194,9 @@ def _jsonl(text: str, source: str, field: str | None) -> list[str]:
 
 
 def _is_worked(row: dict[str, Any]) -> bool:
-    """True for the rows that recovery trains on: a prompt and the answer that follows it."""
+    """True for the rows that recovery trains on where they hold no text: a prompt and the answer that follows it."""
+    if any(isinstance(row.get(name), str) for name in _FIELDS):
+        return False
     return isinstance(row.get("prompt"), str) and isinstance(row.get("answer"), str)
 
 

@@ -96,6 +96,11 @@ def test_rows_of_prompt_and_answer_are_read_as_recovery_reads_them(model: Any, t
     file.write_text("\n".join(json.dumps({"prompt": d, "answer": " yes"}) for d in DOCUMENTS))
     joined.write_text("\n".join(json.dumps({"text": f"{d} yes"}) for d in DOCUMENTS) + "\n")
     assert torch.equal(load(model, file).ids, load(model, joined).ids)
+    both = tmp_path / "both.jsonl"
+    both.write_text(
+        "\n".join(json.dumps({"text": f"{d} yes", "prompt": d, "answer": " no"}) for d in DOCUMENTS)
+    )
+    assert torch.equal(load(model, both).ids, load(model, joined).ids)
 
 
 @pytest.mark.parametrize(
