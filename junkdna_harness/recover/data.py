@@ -102,10 +102,12 @@ def graded_examples(n: int, seed: int) -> list[Example]:
 def task_examples(name: str, include_path: str | None = None) -> list[Example]:
     """The training split of an lm-eval task, or of all tasks of a group, as prompt and right answer.
 
+    Tiers of one benchmark share its training split: what several tasks of a group bring alike is taken once.
+
     Raises:
         UsageError: no such task, no training split, or no answer that could be learned.
     """
-    found: list[Example] = []
+    parts: dict[tuple[Example, ...], None] = {}
     for task_name, task in _lm_eval_tasks(name, include_path).items():
         if not task.has_training_docs():
             raise UsageError(
@@ -113,9 +115,10 @@ def task_examples(name: str, include_path: str | None = None) -> list[Example]:
                 ".jsonl file with prompt and answer."
             )
         delimiter = task.config.target_delimiter
-        for doc in task.training_docs():
-            prompt, answer = str(task.doc_to_text(doc)), _answer(task, doc, task_name)
-            found.append(Example(prompt, f"{delimiter}{answer}"))
+        docs = task.viewed_training_docs() if hasattr(task, "viewed_training_docs") else task.training_docs()
+        pairs = [(str(task.doc_to_text(doc)), _answer(task, doc, task_name)) for doc in docs]
+        parts[tuple(Example(prompt, f"{delimiter}{answer}") for prompt, answer in pairs)] = None
+    found = [example for part in parts for example in part]
     if not found:
         raise UsageError(f"the training split of {name!r} is empty. Choose another task.")
     return found

@@ -102,6 +102,12 @@ def shape_of(model: Any, name: str) -> Shape:
     return Shape(name, float(sum(p.numel() for p in model.parameters())), blocks, first)
 
 
+def padded_length(lengths: list[int], batch_size: int) -> float:
+    """Mean tokens of an example that is padded to the longest of its batch, as training computes it."""
+    batches = [lengths[i : i + batch_size] for i in range(0, len(lengths), batch_size)]
+    return sum(max(batch) * len(batch) for batch in batches) / len(lengths)
+
+
 def _memory(size: float) -> str:
     gpus = math.ceil(size / GPU_BYTES)
     return f"{size / 1e9:,.3g} GB" + (f" ({gpus} GPUs)" if gpus > 1 else "")
@@ -128,5 +134,5 @@ def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     if plan.arms:
         data = load_data(plan.data, 1.0, 0, plan.include_path)
         rows = tokenize(data.examples[:EXAMPLES], lm.tokenizer, longest(lm.model, plan.max_length))
-        example = sum(len(row["input_ids"]) for row in rows) / len(rows)
+        example = padded_length([len(row["input_ids"]) for row in rows], plan.batch_size)
     return lm.model, tokens, example

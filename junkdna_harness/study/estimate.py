@@ -20,6 +20,7 @@ UTILISATION = 0.40  # Llama 2 was trained at 0.41 (7B) and 0.43 (70B): see CHECK
 GPU_BYTES = 80e9
 DEFAULT_NSAMPLES = 128
 DEFAULT_SEQLEN = 2048
+FEWEST, ENOUGH = 3, 5.0  # passes, and seconds of passes, that make a measurement
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,8 @@ def checks() -> list[Check]:
 def measure_speed(model: Any, rows: int = 16, length: int = 64, repeats: int = 12) -> Speed:
     """Seconds a token and weight of `model` here: the fastest of some passes, as others may use the machine too.
 
+    A slow model is passed through less often: no more passes once they have taken `ENOUGH` seconds, three at least.
+
     A CPU is timed on one core, and all cores are taken to do as well: threads of one process that wait for each other
     would measure what else runs.
     """
@@ -203,8 +206,8 @@ def measure_speed(model: Any, rows: int = 16, length: int = 64, repeats: int = 1
 
     def timed(step: Any) -> float:
         step()
-        times = []
-        for _ in range(repeats):
+        times: list[float] = []
+        while len(times) < repeats and (len(times) < FEWEST or sum(times) < ENOUGH):
             started = time.perf_counter()
             step()
             if device.type == "cuda":

@@ -159,8 +159,8 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "patterns": "7:8,6:8,5:8,4:8",
         "nsamples": 16,
         "seqlen": 256,
-        "recovery_levels": (0.3,),
-        "data": "task:arc_easy",
+        "recovery_levels": (0.3, 0.5),
+        "data": "task:ai2_arc",
         "steps": 100,
         "batch_size": 8,
         "max_length": 128,
@@ -177,6 +177,7 @@ def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **gi
     """
     from_file = _read(plan_file) if plan_file is not None else {}
     name = pretrained or str(from_file.get("pretrained") or EMBEDDED)
+    name = name.removeprefix("pretrained=")  # as --model_args writes it
     values: dict[str, Any] = {"pretrained": name, **PRESETS.get(name, {}), **from_file}
     values |= {key: value for key, value in given.items() if value is not None}
     values["pretrained"] = name

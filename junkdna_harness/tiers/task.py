@@ -188,6 +188,11 @@ class _Tier:
         view = self._spec.view
         return self._viewed(docs) if docs is not None and view and view.get("fewshot") else docs
 
+    def viewed_training_docs(self) -> Any:
+        """The training documents of the whole task, seen as its evaluated ones are; None without a training split."""
+        docs = super().training_docs()  # type: ignore[misc]
+        return None if docs is None else self._viewed(docs)
+
     def _viewed(self, docs: Any) -> Any:
         if self._spec.view is None:
             return docs

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from junkdna_harness.study.dry_run import describe, shape_of, table
+from junkdna_harness.study.dry_run import describe, padded_length, shape_of, table
 from junkdna_harness.study.estimate import (
     LLAMA_7B,
     LLAMA_70B,
@@ -73,6 +73,10 @@ def test_work_is_counted_from_the_plan() -> None:
     assert work.calibrated == {"wanda": 2}
     assert work.runs == 1 + 2 * 2 + 1 + 4
     assert (work.calibration_tokens, work.trainings, work.training_tokens) == (16, 4, 600)
+
+
+def test_padding_is_computed_too_so_it_is_counted() -> None:
+    assert padded_length([4, 2, 1, 3, 5], batch_size=2) == pytest.approx((2 * 4 + 2 * 3 + 5) / 5)
 
 
 def test_the_plan_and_the_costs_are_told_in_words() -> None:

@@ -81,6 +81,10 @@ def test_calibration_is_by_default_what_is_trained_on_and_the_embedded_models_ow
     assert given.calibration_arguments()["calibration"] == "text.txt"
 
 
+def test_a_model_may_be_written_as_model_args_write_it() -> None:
+    assert make_plan("pretrained=smollm2-135m") == make_plan("smollm2-135m")
+
+
 def test_a_quick_study_has_its_recovery_level_in_the_sweep() -> None:
     small = quick(make_plan(recovery_levels="0.7"))
     assert len(sweep_plan(small).cells) < 12
