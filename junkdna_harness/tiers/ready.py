@@ -16,18 +16,21 @@ from difficulty.languages import CC100_GIGABYTES, TIERS
 VIEWS = "junkdna_harness.tiers.views"
 SCORES = "scores_smollm2_135m.json"
 LETTERS = "ABCD"
+QUESTION = "question"  # the column by which a question is known in all its tiers
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """An lm-eval task. keys: what a tier's YAML says about it; chance: accuracy of guessing; metrics: those whose
-    mean over the tiers is the mean over the items."""
+    mean over the tiers is the mean over the items; cluster: the column that is the same for items that are not
+    independent, as a question that several tiers ask."""
 
     name: str
     keys: Mapping[str, Any]
     chance: float = 0.0
     metrics: tuple[str, ...] = ("acc",)
     version: float = 1.0
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,20 @@ class Group:
     chances: Sequence[float] | None = None
 
 
-def _mc(name: str, base: str, chance: float, local: Mapping[str, str], **keys: Any) -> Benchmark:
-    return Benchmark(
-        name, {"base": base, "output_type": "multiple_choice", "local": dict(local), **keys}, chance
-    )
+def _mc(
+    name: str, base: str, chance: float, local: Mapping[str, str], cluster: str | None = None, **keys: Any
+) -> Benchmark:
+    where = {"base": base, "output_type": "multiple_choice", "local": dict(local)}
+    return Benchmark(name, {**where, **keys}, chance, cluster=cluster)
 
 
 def _gen(
-    name: str, base: str | None, local: Mapping[str, str], version: float = 1.0, **keys: Any
+    name: str,
+    base: str | None,
+    local: Mapping[str, str],
+    version: float = 1.0,
+    cluster: str | None = None,
+    **keys: Any,
 ) -> Benchmark:
     where = {"base": base} if base else {}
     return Benchmark(
@@ -57,6 +66,7 @@ def _gen(
         0.0,
         ("exact_match",),
         version,
+        cluster,
     )
 
 
@@ -64,9 +74,15 @@ def _splits(folder: str, *splits: str) -> dict[str, str]:
     return {split: f"{folder}/{split}.jsonl" for split in splits}
 
 
-ARC_EASY = _mc("arc_easy", "arc/arc_easy.yaml", 0.25, _splits("arc_easy", "train", "test", "validation"))
+ARC_EASY = _mc(
+    "arc_easy", "arc/arc_easy.yaml", 0.25, _splits("arc_easy", "train", "test", "validation"), QUESTION
+)
 ARC_CHALLENGE = _mc(
-    "arc_challenge", "arc/arc_challenge.yaml", 0.25, _splits("arc_challenge", "train", "test", "validation")
+    "arc_challenge",
+    "arc/arc_challenge.yaml",
+    0.25,
+    _splits("arc_challenge", "train", "test", "validation"),
+    QUESTION,
 )
 OPENBOOKQA = _mc("openbookqa", "openbookqa/openbookqa.yaml", 0.25, _splits("openbookqa", "train", "test"))
 COMMONSENSE = _mc(
@@ -77,7 +93,7 @@ HELLASWAG = _mc("hellaswag", "hellaswag/hellaswag.yaml", 0.25, _splits("hellaswa
 WINOGRANDE = _mc("winogrande", "winogrande/default.yaml", 0.5, _splits("winogrande", "train", "validation"))
 # lm-eval runs MMLU as 57 tasks that differ in the data set's name and in this line of the prompt
 MMLU = _mc(
-    "mmlu", "mmlu/default/_default_template_yaml", 0.25, _splits("mmlu", "test", "dev"),
+    "mmlu", "mmlu/default/_default_template_yaml", 0.25, _splits("mmlu", "test", "dev"), QUESTION,
     override={
         "dataset_name": "all",
         "description": "The following are multiple choice questions (with answers) about "
@@ -120,12 +136,15 @@ STSB = Benchmark(
     0.5,
 )
 GSM8K = _gen("gsm8k", "gsm8k/gsm8k.yaml", _splits("gsm8k", "train", "test"), 3.0)
-NQ_OPEN = _gen("nq_open", "nq_open/nq_open.yaml", {"validation": "nq_open_closed_book/validation.jsonl"}, 4.0)
+NQ_OPEN = _gen(
+    "nq_open", "nq_open/nq_open.yaml", {"validation": "nq_open_closed_book/validation.jsonl"}, 4.0, QUESTION
+)
 TRIVIAQA = _gen(
     "triviaqa",
     "triviaqa/default.yaml",
     {"validation": "triviaqa_closed_book/test.jsonl"},
     3.0,
+    QUESTION,
     rows=f"{VIEWS}:trivia_rows",
 )
 
@@ -233,7 +252,7 @@ def _hotpot() -> Group:
         "generation_kwargs": {"until": ["\n", "."], "do_sample": False, "max_gen_toks": 32},
     }
     local = {"validation": "hotpot_qa/validation_sample.jsonl"}
-    hotpot = _gen("hotpot_qa", None, local, original=original)
+    hotpot = _gen("hotpot_qa", None, local, cluster=QUESTION, original=original)
     members = [
         _open_book(hotpot, view={"function": f"{VIEWS}:hotpot_paragraphs", "paragraphs": n})
         for n in (2, 4, 7, 10)
@@ -318,6 +337,7 @@ def _languages() -> Group:
                     name,
                     {"base": f"belebele/{name}.yaml", "output_type": "multiple_choice", "local": local},
                     0.25,
+                    cluster="link",  # of the passage: its questions, in all languages
                 ),
                 {},
             )

@@ -41,6 +41,8 @@ def _group_files(group: Group) -> dict[str, str]:
             "chance": round(chance, 6),
             "version": benchmark.version,
         }
+        if benchmark.cluster:
+            metadata["cluster_field"] = benchmark.cluster
         body = _yaml({"task": name, **merged, "metadata": metadata})
         written[f"{name}.yaml"] = f"class: !function {CLASS}\n{body}"
     head: dict[str, Any] = {"group": group.name, "task": names}

@@ -202,6 +202,18 @@ def test_languages_are_the_same_questions_from_the_commonest_language_on(tmp_pat
     assert asked == [f"P: {language}" for language in TIERS]
 
 
+@pytest.mark.parametrize(
+    "group",
+    ["arc_easy_options", "mmlu_options", "arc_easy_shots", "hotpot_qa_context", "nq_open_context", "nq_open_book",
+     "triviaqa_book", "nq_open_factoid"],
+)  # fmt: skip
+def test_a_question_that_every_tier_asks_is_one_cluster(data, group):
+    tiers = _load(f"difficulty_tiers_{group}").values()
+    clusters = [{doc[task.config.metadata["cluster_field"]] for doc in task.eval_docs} for task in tiers]
+    assert len(clusters) > 1 and len(clusters[0]) > 20
+    assert all(found == clusters[0] for found in clusters)
+
+
 def test_containment_never_counts_an_empty_answer(data):
     task = _load("difficulty_tiers_triviaqa_book")["difficulty_tiers_triviaqa_book_t2"]
     doc = {"answer": {"aliases": ["Mark Twain"]}}
