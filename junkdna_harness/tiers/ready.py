@@ -75,22 +75,22 @@ def _splits(folder: str, *splits: str) -> dict[str, str]:
 
 
 ARC_EASY = _mc(
-    "arc_easy", "arc/arc_easy.yaml", 0.25, _splits("arc_easy", "train", "test", "validation"), QUESTION
+    "arc_easy", "arc/arc_easy.yaml", 0.25, _splits("arc_easy", "test", "validation", "train"), QUESTION
 )
 ARC_CHALLENGE = _mc(
     "arc_challenge",
     "arc/arc_challenge.yaml",
     0.25,
-    _splits("arc_challenge", "train", "test", "validation"),
+    _splits("arc_challenge", "test", "validation", "train"),
     QUESTION,
 )
-OPENBOOKQA = _mc("openbookqa", "openbookqa/openbookqa.yaml", 0.25, _splits("openbookqa", "train", "test"))
+OPENBOOKQA = _mc("openbookqa", "openbookqa/openbookqa.yaml", 0.25, _splits("openbookqa", "test", "train"))
 COMMONSENSE = _mc(
-    "commonsense_qa", "commonsense_qa/default.yaml", 0.2, _splits("commonsense_qa", "train", "validation")
+    "commonsense_qa", "commonsense_qa/default.yaml", 0.2, _splits("commonsense_qa", "validation", "train")
 )
-BOOLQ = _mc("boolq", "super_glue/boolq/default.yaml", 0.5, _splits("boolq", "train", "validation"))
-HELLASWAG = _mc("hellaswag", "hellaswag/hellaswag.yaml", 0.25, _splits("hellaswag", "train", "validation"))
-WINOGRANDE = _mc("winogrande", "winogrande/default.yaml", 0.5, _splits("winogrande", "train", "validation"))
+BOOLQ = _mc("boolq", "super_glue/boolq/default.yaml", 0.5, _splits("boolq", "validation", "train"))
+HELLASWAG = _mc("hellaswag", "hellaswag/hellaswag.yaml", 0.25, _splits("hellaswag", "validation", "train"))
+WINOGRANDE = _mc("winogrande", "winogrande/default.yaml", 0.5, _splits("winogrande", "validation", "train"))
 # lm-eval runs MMLU as 57 tasks that differ in the data set's name and in this line of the prompt
 MMLU = _mc(
     "mmlu", "mmlu/default/_default_template_yaml", 0.25, _splits("mmlu", "test", "dev"), QUESTION,
@@ -100,25 +100,25 @@ MMLU = _mc(
         "{{subject | replace('_', ' ')}}.\n\n",
     },
 )  # fmt: skip
-SST2 = _mc("sst2", "glue/sst2/default.yaml", 0.5, _splits("glue_sst2", "train", "validation"))
+SST2 = _mc("sst2", "glue/sst2/default.yaml", 0.5, _splits("glue_sst2", "validation", "train"))
 COLA = _mc(
-    "cola", "glue/cola/default.yaml", 0.5, _splits("glue_cola", "train", "validation"),
+    "cola", "glue/cola/default.yaml", 0.5, _splits("glue_cola", "validation", "train"),
     override={"metric_list": [{"metric": "acc"}, {"metric": "mcc"}]},
 )  # fmt: skip
 QQP = _mc(
     "qqp",
     "glue/qqp/default.yaml",
     0.5,
-    {"train": "glue_qqp/train.jsonl", "validation": "glue_qqp/sample.jsonl"},
+    {"validation": "glue_qqp/sample.jsonl", "train": "glue_qqp/train.jsonl"},
 )
-QNLI = _mc("qnli", "glue/qnli/default.yaml", 0.5, _splits("glue_qnli", "train", "validation"))
-RTE = _mc("rte", "glue/rte/default.yaml", 0.5, _splits("glue_rte", "train", "validation"))
+QNLI = _mc("qnli", "glue/qnli/default.yaml", 0.5, _splits("glue_qnli", "validation", "train"))
+RTE = _mc("rte", "glue/rte/default.yaml", 0.5, _splits("glue_rte", "validation", "train"))
 # not among lm-eval's tasks; asked as its qqp is
 STSB = Benchmark(
     "stsb",
     {
         "output_type": "multiple_choice",
-        "local": _splits("glue_stsb", "train", "validation"),
+        "local": _splits("glue_stsb", "validation", "train"),
         "view": {"function": f"{VIEWS}:stsb_binary", "fewshot": True},
         "original": {
             "dataset_path": "nyu-mll/glue",
@@ -135,7 +135,7 @@ STSB = Benchmark(
     },
     0.5,
 )
-GSM8K = _gen("gsm8k", "gsm8k/gsm8k.yaml", _splits("gsm8k", "train", "test"), 3.0)
+GSM8K = _gen("gsm8k", "gsm8k/gsm8k.yaml", _splits("gsm8k", "test", "train"), 3.0)
 NQ_OPEN = _gen(
     "nq_open", "nq_open/nq_open.yaml", {"validation": "nq_open_closed_book/validation.jsonl"}, 4.0, QUESTION
 )
