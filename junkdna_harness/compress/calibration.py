@@ -233,37 +233,9 @@ def _dataset(source: str) -> Iterable[str]:
 
 
 def _task(source: str) -> Iterable[str]:
-    from lm_eval.tasks import TaskManager, get_task_dict
+    from junkdna_harness.training_split import task_examples
 
-    name = source.removeprefix("task:")
-    manager = TaskManager()
-    if name not in manager.all_tasks:
-        raise UsageError(
-            f"calibration={source!r}: lm-eval has no task {name!r}. `lm_eval ls tasks` lists them."
-        )
-    texts: list[str] = []
-    for task in _leaves(get_task_dict([name], manager)):
-        if not task.has_training_docs():
-            raise UsageError(
-                f"calibration={source!r}: {task.config.task} has no training split, and its test items must not "
-                f"be used. Choose another task, or a file."
-            )
-        texts += [_worked_example(task, doc) for doc in task.training_docs()]
-    return texts
-
-
-def _leaves(tasks: Any) -> Iterable[Any]:
-    for value in tasks.values():
-        if isinstance(value, dict):
-            yield from _leaves(value)
-        else:
-            yield value
-
-
-def _worked_example(task: Any, doc: Any) -> str:
-    target = task.doc_to_target(doc)
-    if isinstance(target, int) and task.config.doc_to_choice is not None:
-        target = task.doc_to_choice(doc)[target]
-    if isinstance(target, list):
-        target = target[0]
-    return f"{task.doc_to_text(doc)}{task.config.target_delimiter}{target}"
+    try:
+        return [example.prompt + example.answer for example in task_examples(source.removeprefix("task:"))]
+    except UsageError as error:
+        raise UsageError(f"calibration={source!r}: {error}") from error

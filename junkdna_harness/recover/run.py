@@ -13,6 +13,7 @@ from difficulty.errors import UsageError
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress import PruneSpec, prune, weights_sha256
 from junkdna_harness.recover.adapters import add_adapter
+from junkdna_harness.recover.alone import alone
 from junkdna_harness.recover.data import GRADED, load_data
 from junkdna_harness.recover.hold import Held, HoldWeights
 from junkdna_harness.recover.manifest import read_manifest
@@ -64,9 +65,21 @@ def recover(
     off goes on from its last checkpoint when it is asked for again.
 
     Raises:
-        UsageError: the model, the mask, the data or the options cannot be used.
+        UsageError: the model, the mask, the data or the options cannot be used, or another process trains there.
     """
-    spec, output = spec or RecoverSpec(), Path(output)
+    with alone(Path(output)):
+        return recover_here(pretrained, Path(output), spec or RecoverSpec(), prune_spec, force, callbacks)
+
+
+def recover_here(
+    pretrained: str | None,
+    output: Path,
+    spec: RecoverSpec,
+    prune_spec: PruneSpec | None = None,
+    force: bool = False,
+    callbacks: Sequence[Any] = (),
+) -> Recovered:
+    """`recover`, where the caller sees to it that nothing else trains into `output`."""
     _refuse_occupied(output, force)
     source = resolve_pretrained(pretrained)
     name = pretrained or EMBEDDED

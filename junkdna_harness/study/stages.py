@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.recover.manifest import MANIFEST
 from junkdna_harness.recover.spec import DENSE_TRANSFER
 from junkdna_harness.study.plan import Job, StudyPlan
 from junkdna_harness.sweep.engines import Event, Tell, ready
@@ -46,12 +47,17 @@ def checkpoint(folder: Path, plan: StudyPlan, job: Job) -> Path:
     return folder / "checkpoints" / job.folder(plan.recovery_method)
 
 
+def is_trained(output: Path) -> bool:
+    """True where a training has come to its end: its folder appears in one piece."""
+    return (output / MANIFEST).is_file()
+
+
 def train_all(plan: StudyPlan, folder: Path, say: Say) -> list[Job]:
     """The trainings that broke down (their last good weights are kept), after running those not yet finished.
 
     Small models are trained several at a time, one a core.
     """
-    waiting = [job for job in plan.jobs() if not (checkpoint(folder, plan, job) / "junkdna.json").is_file()]
+    waiting = [job for job in plan.jobs() if not is_trained(checkpoint(folder, plan, job))]
     workers = _workers(plan, len(waiting))
     if workers > 1:
         context = multiprocessing.get_context("fork" if can_fork() else "spawn")
@@ -70,20 +76,31 @@ def train_all(plan: StudyPlan, folder: Path, say: Say) -> list[Job]:
 
 def train_one(plan: StudyPlan, folder: Path, job: Job) -> str:
     """A line that says what one training did, after doing it."""
+    from junkdna_harness.recover.alone import alone
+
+    with alone(checkpoint(folder, plan, job)):
+        return _train(plan, folder, job)
+
+
+def _train(plan: StudyPlan, folder: Path, job: Job) -> str:
     from junkdna_harness.compress import PruneSpec
-    from junkdna_harness.recover.run import recover
+    from junkdna_harness.recover.run import recover_here
+
+    output, name = checkpoint(folder, plan, job), job.method(plan.recovery_method)
+    level = f" at {job.level:g}" if job.level else ""
+    if is_trained(output):  # by a worker that outlived its study for a moment
+        return f"{name}{level}: trained already"
 
     pruning = {"method": plan.recovery_method, "sparsity": job.level, **plan.calibration_arguments()}
     spec = None if job.arm == DENSE_TRANSFER else PruneSpec.from_strings(pruning)
-    done = recover(plan.pretrained, checkpoint(folder, plan, job), plan.recover_spec(job), spec)
+    done = recover_here(plan.pretrained, output, plan.recover_spec(job), spec)
     training = done.training
     losses = (
         "" if training.last_loss is None else f", loss {training.first_loss:.3g} -> {training.last_loss:.3g}"
     )
     stopped = f" ({training.stopped})" if training.stopped else ""
-    level = f" at {job.level:g}" if job.level else ""
     return (
-        f"{job.method(plan.recovery_method)}{level}: {training.steps} steps, {training.tokens:,} tokens in "
+        f"{name}{level}: {training.steps} steps, {training.tokens:,} tokens in "
         f"{training.seconds:.0f} s{losses}{stopped}"
     )
 

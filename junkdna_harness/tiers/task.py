@@ -189,9 +189,11 @@ class _Tier:
         return self._viewed(docs) if docs is not None and view and view.get("fewshot") else docs
 
     def viewed_training_docs(self) -> Any:
-        """The training documents of the whole task, seen as its evaluated ones are; None without a training split."""
-        docs = super().training_docs()  # type: ignore[misc]
-        return None if docs is None else self._viewed(docs)
+        """The training documents of the whole task, seen as its evaluated ones are.
+
+        Not `training_docs`: lm-eval takes few-shot examples from there, and those have a view of their own.
+        """
+        return self._viewed(super().training_docs())  # type: ignore[misc]
 
     def _viewed(self, docs: Any) -> Any:
         if self._spec.view is None:

@@ -11,6 +11,7 @@ import torch
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.calibration import Calibration, default_seqlen, load_calibration
+from junkdna_harness.training_split import task_examples
 from tests.models_factory import make_model, make_tokenizer
 
 DOCUMENTS = [f"document {i} " + "words and more " * (i % 5 + 3) for i in range(30)]
@@ -159,7 +160,24 @@ def test_hub_datasets_are_read_by_split_and_column(model: Any, monkeypatch: pyte
 
 @pytest.mark.slow
 def test_a_task_gives_its_training_split_and_never_its_test_items(model: Any) -> None:
-    with pytest.raises(UsageError, match="has no task 'no_such_task'"):
+    with pytest.raises(UsageError, match="unknown task 'no_such_task'"):
         load(model, "task:no_such_task")
     with pytest.raises(UsageError, match="has no training split"):
         load(model, "task:difficulty_tiers_addition_t1")
+
+
+def test_a_tier_s_training_rows_are_read_as_recovery_trains_on_them(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """STS-B's labels are numbers in the file; the tier asks for yes or no."""
+    row = {"sentence1": "a dog runs", "sentence2": "a dog is running", "label": 4.8, "idx": 0}
+    (tmp_path / "glue_stsb").mkdir()
+    for file in ("train", "validation"):
+        (tmp_path / "glue_stsb" / f"{file}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    monkeypatch.setenv("JUNKDNA_DATA", str(tmp_path))
+    task = "difficulty_tiers_families_similarity_t2"
+    (example,) = task_examples(task)
+    assert example.answer == " yes"
+    found = load(model, f"task:{task}")
+    shown = f"{example.prompt}{example.answer}\n\n"
+    assert found.tokens_read == len(make_tokenizer()(shown, add_special_tokens=False)["input_ids"])

@@ -7,13 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from junkdna_harness.recover.alone import alone
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.run import run_study, verdict_lines
+from junkdna_harness.study.stages import checkpoint, train_one
 from tests.conftest import ROOT
 
 PLAN = StudyPlan(
@@ -73,6 +76,27 @@ from junkdna_harness.study.run import run_study
 from tests.study.test_study import PLAN
 run_study(PLAN, sys.argv[1])
 """
+
+
+def test_a_training_that_another_process_just_finished_is_not_done_again(tmp_path: Path) -> None:
+    """A worker of a killed study lives on for a moment, and may finish what the next study has begun to wait for."""
+    job = PLAN.jobs()[0]
+    output = checkpoint(tmp_path, PLAN, job)
+    held = threading.Event()
+
+    def orphan() -> None:
+        with alone(output):
+            held.set()
+            time.sleep(0.5)
+            output.mkdir()
+            (output / "junkdna.json").write_text("{}")
+
+    thread = threading.Thread(target=orphan)
+    thread.start()
+    held.wait()
+    assert train_one(PLAN, tmp_path, job).endswith("trained already")
+    thread.join()
+    assert sorted(path.name for path in output.parent.iterdir()) == [output.name]
 
 
 @pytest.mark.slow

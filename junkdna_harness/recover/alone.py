@@ -1,0 +1,46 @@
+"""One process at a time trains into a folder: two would write into each other's checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from difficulty.errors import UsageError
+
+PATIENCE = 30.0  # seconds; the workers of a study that was killed live on for less than one
+
+
+@contextmanager
+def alone(output: Path) -> Iterator[None]:
+    """Nothing else trains into `output` within the block; a run of several processes takes the lock once.
+
+    Raises:
+        UsageError: another process still trains into it after `PATIENCE`, or its parent cannot be written.
+    """
+    if int(os.environ.get("RANK", "0")) != 0:
+        yield
+        return
+    path = output.with_name(f".{output.name}.lock")
+    lock = FileLock(path, timeout=PATIENCE)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"another process is training into {str(output)!r}. Wait until it has ended, or name another folder."
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"cannot write beside {str(output)!r}: {error.strerror or error}. Choose a writable place."
+        ) from error
+    try:
+        yield
+    finally:
+        path.unlink(
+            missing_ok=True
+        )  # before it is released: who waits for it sees that it is gone, and asks anew
+        lock.release()

@@ -1,0 +1,54 @@
+"""Two processes that train into one folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from difficulty.errors import UsageError
+from junkdna_harness.recover import alone as module
+from junkdna_harness.recover.alone import alone
+from junkdna_harness.recover.run import recover
+
+HOLDER = """
+import sys
+from pathlib import Path
+from junkdna_harness.recover.alone import alone
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_second_is_told_and_may_go_on_when_the_first_has_ended(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    output = tmp_path / "out"
+    first = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(output)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None and first.stdout.readline() == "held\n"
+    with pytest.raises(UsageError, match="another process is training into .*out'"):
+        recover(str(checkpoint), output)
+    first.kill()  # its lock ends with it, though the file stays
+    first.wait()
+    assert (tmp_path / ".out.lock").exists()
+    with alone(output):
+        pass
+    assert not (tmp_path / ".out.lock").exists()
+
+
+def test_the_lock_is_the_first_process_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with alone(tmp_path / "out"):
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write beside"), alone(tmp_path / "file" / "out"):
+        pass
