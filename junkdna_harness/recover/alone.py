@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,7 +25,7 @@ def alone(output: Path) -> Iterator[None]:
         yield
         return
     path = output.with_name(f".{output.name}.lock")
-    lock = FileLock(path, timeout=PATIENCE)
+    lock, is_new = FileLock(path, timeout=PATIENCE), not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -44,3 +44,6 @@ def alone(output: Path) -> Iterator[None]:
             missing_ok=True
         )  # before it is released: who waits for it sees that it is gone, and asks anew
         lock.release()
+        if is_new:
+            with suppress(OSError):  # it holds what was trained
+                path.parent.rmdir()

@@ -12,6 +12,7 @@ from difficulty.errors import UsageError
 from junkdna_harness.recover import alone as module
 from junkdna_harness.recover.alone import alone
 from junkdna_harness.recover.run import recover
+from junkdna_harness.recover.spec import RecoverSpec
 
 HOLDER = """
 import sys
@@ -52,3 +53,9 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write beside"), alone(tmp_path / "file" / "out"):
         pass
+
+
+def test_what_is_refused_leaves_no_folder(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nowhere"):
+        recover(str(checkpoint), tmp_path / "new" / "out", RecoverSpec(data="nowhere.jsonl"))
+    assert not (tmp_path / "new").exists()
