@@ -12,7 +12,7 @@ from difficulty.errors import UsageError
 from junkdna_harness.training_split import Example, task_examples
 
 GRADED, TASK = "graded", "task:"
-GRADED_POOL = 40_000  # examples that count as 100 % of the graded data
+GRADED_POOL = 40_000  # graded examples to draw from
 TEXT_SUFFIXES = (".txt", ".jsonl")
 
 
@@ -29,17 +29,18 @@ class TrainingData:
 
 
 def load_data(
-    name: str, fraction: float = 1.0, seed: int = 0, include_path: str | None = None
+    name: str, fraction: float = 1.0, seed: int = 0, include_path: str | None = None, seen: int = GRADED_POOL
 ) -> TrainingData:
     """The share `fraction` of the training data `name`: 'graded', 'task:NAME', or a .txt or .jsonl file.
 
-    Subsets are nested: with the same `seed`, a smaller share is part of a larger one.
+    Subsets are nested: with the same `seed`, a smaller share is part of a larger one. The graded suite's generator has
+    no end: of it, `seen` examples are the whole, as many as a training comes to see.
 
     Raises:
         UsageError: nothing there, no training split, or an empty subset.
     """
     if name == GRADED:
-        examples = graded_examples(GRADED_POOL, seed)
+        examples = graded_examples(max(GRADED_POOL, seen), seed)
     elif name.startswith(TASK):
         examples = task_examples(name.removeprefix(TASK), include_path)
     elif Path(name).suffix in TEXT_SUFFIXES:
@@ -49,7 +50,7 @@ def load_data(
             f"data={name!r} is unknown. Write graded, task:NAME (an lm-eval task with a training split), or the path of "
             "a .txt or .jsonl file."
         )
-    kept = nested_subset(len(examples), fraction, seed, name)
+    kept = nested_subset(len(examples), fraction, seed, name, seen if name == GRADED else None)
     chosen = tuple(examples[i] for i in kept)
     digest = hashlib.sha256()
     for example in chosen:
@@ -57,16 +58,21 @@ def load_data(
     return TrainingData(chosen, name, digest.hexdigest())
 
 
-def nested_subset(n: int, fraction: float, seed: int, name: str = "the data") -> list[int]:
+def nested_subset(
+    n: int, fraction: float, seed: int, name: str = "the data", whole: int | None = None
+) -> list[int]:
     """Which of `n` examples belong to the share `fraction`: the first ones of a permutation drawn from `seed`.
+
+    It is a share of the first `whole` ones, where given.
 
     Raises:
         UsageError: the share is empty.
     """
-    count = int(n * fraction + 1e-9)
+    whole = n if whole is None else whole
+    count = int(whole * fraction + 1e-9)
     if count < 1:
         raise UsageError(
-            f"fraction={fraction:g} of the {n} examples of data={name!r} is an empty subset. Give a larger fraction."
+            f"fraction={fraction:g} of the {whole} examples of data={name!r} is an empty subset. Give a larger fraction."
         )
     order = list(range(n))
     random.Random(f"subset/{seed}").shuffle(order)

@@ -84,10 +84,12 @@ def recover_here(
     source = resolve_pretrained(pretrained)
     name = pretrained or EMBEDDED
     _check_suite(spec.data, source)
-    data = load_data(spec.data, spec.fraction, spec.seed, spec.include_path)
+    seen = most_examples(spec)
+    data = load_data(spec.data, spec.fraction, spec.seed, spec.include_path, seen)
+    _say_what_is_unseen(spec, len(data), seen)
     model, tokenizer = load(source, name)
     start = begin(model, tokenizer, spec, prune_spec, read_manifest(source))
-    examples = data.examples[: most_examples(spec)]
+    examples = data.examples[:seen]
     rows = tokenize(examples, tokenizer, longest(model, spec.max_length))
     lr = spec.lr or default_lr(spec, source)
     identity = {
@@ -214,6 +216,16 @@ def _check_suite(data: str, source: str) -> None:
     if data == GRADED and not knows_the_suite(source):
         print(
             "note: this model never saw the graded suite, so it is taught here, not restored.",
+            file=sys.stderr,
+        )
+
+
+def _say_what_is_unseen(spec: RecoverSpec, n: int, seen: int) -> None:
+    """Shares of the data that are larger than what the steps reach are one and the same training."""
+    if spec.fraction < 1 and n > seen:
+        print(
+            f"note: {spec.steps} steps see {seen:,} of the {n:,} examples in fraction={spec.fraction:g} of "
+            f"data={spec.data!r}, so a larger share would change nothing. Give more steps, or smaller shares.",
             file=sys.stderr,
         )
 

@@ -35,6 +35,15 @@ def test_it_prints_what_was_done(checkpoint: Path, lines: Path, tmp_path: Path) 
     assert "0.2500 of the targeted weights are zero" in printed
 
 
+def test_a_share_that_the_steps_do_not_reach_the_end_of_is_told(
+    checkpoint: Path, lines: Path, tmp_path: Path
+) -> None:
+    arguments = [str(checkpoint), "--data", str(lines), "--arm", "dense_transfer", "--batch-size", "2"]
+    note = "note: 3 steps see 6 of the 20 examples in fraction=0.5"
+    assert note in call(*arguments, "--fraction", "0.5", "--steps", "3", "-o", str(tmp_path / "some"))
+    assert "note:" not in call(*arguments, "--fraction", "0.5", "--steps", "10", "-o", str(tmp_path / "all"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

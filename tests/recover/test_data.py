@@ -37,6 +37,15 @@ def test_another_seed_draws_another_subset() -> None:
     assert set(nested_subset(1000, 0.1, 0)) != set(nested_subset(1000, 0.1, 1))
 
 
+def test_all_of_an_endless_generator_is_what_training_sees() -> None:
+    """Else a quarter of it and all of it would be one and the same training."""
+    shares = {f: load_data("graded", f, seen=640).examples for f in (0.1, 0.25, 0.5, 0.7, 1.0)}
+    assert [len(examples) for examples in shares.values()] == [64, 160, 320, 448, 640]
+    assert all(shares[1.0][: len(examples)] == examples for examples in shares.values())
+    with pytest.raises(UsageError, match=r"fraction=0.01 of the 64 examples of data='graded' is an empty"):
+        load_data("graded", 0.01, seen=64)
+
+
 def test_graded_data_holds_no_test_item_and_every_family() -> None:
     examples = graded_examples(900, 0)
     assert not any(
