@@ -14,6 +14,11 @@ from difficulty.errors import UsageError
 PATIENCE = 30.0  # seconds; the workers of a study that was killed live on for less than one
 
 
+def is_first_process() -> bool:
+    """True in the first of the processes that `accelerate launch` started, and where there is one only."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 @contextmanager
 def alone(output: Path) -> Iterator[None]:
     """Nothing else trains into `output` within the block; a run of several processes takes the lock once.
@@ -21,7 +26,7 @@ def alone(output: Path) -> Iterator[None]:
     Raises:
         UsageError: another process still trains into it after `PATIENCE`, or its parent cannot be written.
     """
-    if int(os.environ.get("RANK", "0")) != 0:
+    if not is_first_process():
         yield
         return
     path = output.with_name(f".{output.name}.lock")
@@ -40,9 +45,8 @@ def alone(output: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(
-            missing_ok=True
-        )  # before it is released: who waits for it sees that it is gone, and asks anew
+        # Removed before it is released: who waits for it sees that it is gone, and asks anew.
+        path.unlink(missing_ok=True)
         lock.release()
         if is_new:
             with suppress(OSError):  # it holds what was trained

@@ -13,7 +13,7 @@ from difficulty.errors import UsageError
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress import PruneSpec, prune, weights_sha256
 from junkdna_harness.recover.adapters import add_adapter
-from junkdna_harness.recover.alone import alone
+from junkdna_harness.recover.alone import alone, is_first_process
 from junkdna_harness.recover.data import GRADED, load_data
 from junkdna_harness.recover.hold import Held, HoldWeights
 from junkdna_harness.recover.manifest import read_manifest
@@ -99,7 +99,7 @@ def recover_here(
     trained = attach_adapter(model, spec, start)
     folder = output.with_name(f".{output.name}.training")
     training = train(trained, tokenizer, rows, start.hold, spec, lr, folder, identity, callbacks)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_first_process():
         facts = {
             "data": data.source, "data_sha256": data.sha256, "examples": len(data), "rows": len(rows), "lr": lr,
             "source": name,

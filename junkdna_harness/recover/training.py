@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from transformers import (
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from junkdna_harness.recover.alone import is_first_process
 from junkdna_harness.recover.hold import HoldWeights
 from junkdna_harness.recover.schedule import IGNORED, Row, batches
 from junkdna_harness.recover.spec import WARMUP, RecoverSpec
@@ -211,7 +211,7 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
             f"{str(folder)!r} holds an unfinished recovery of another kind. Ask for the same again to finish it, or remove "
             "the folder."
         )
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_first_process():
         write_atomic(request, stamp)
 
 

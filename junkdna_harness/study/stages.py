@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.recover.manifest import MANIFEST
+from junkdna_harness.recover.manifest import MANIFEST, read_manifest
 from junkdna_harness.recover.spec import DENSE_TRANSFER
 from junkdna_harness.study.plan import Job, StudyPlan
 from junkdna_harness.sweep.engines import Event, Tell, ready
@@ -180,8 +180,6 @@ class CheckpointEngine:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    from junkdna_harness.recover.manifest import read_manifest
-
     found = read_manifest(str(folder))
     if "recovery" not in found:
         raise UsageError(f"{str(folder)!r} is no finished recovery. Remove it and start the study again.")
