@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from difficulty.draws import draw
-from difficulty.fit import fit
-from difficulty.panel import build_panel
-from difficulty.series import conditions
-from difficulty.table import run_name, validate
+from difficulty.judge.draws import draw
+from difficulty.judge.fit import fit
+from difficulty.judge.panel import build_panel
+from difficulty.judge.series import conditions
+from difficulty.runs.table import run_name, validate
 
 FAMILIES, TIERS, ITEMS, RESAMPLES = 5, 4, 250, 2000
 LEVELS = np.round(np.arange(0.1, 1.0, 0.1), 1)

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from difficulty.claims.context import Context
-from difficulty.fit import judge_panel
-from difficulty.panel import Panel
+from difficulty.judge.claims.context import Context
+from difficulty.judge.fit import judge_panel
+from difficulty.judge.panel import Panel
+from difficulty.judge.verdicts import POOLED, Claim, Rules
 from difficulty.stats import clustered_error, paired_difference
-from difficulty.verdicts import POOLED, Claim, Rules
 
 LEVELS = np.round(np.arange(0.1, 1.0, 0.1), 1)
 FAMILIES, TIERS, ITEMS = 6, 4, 200

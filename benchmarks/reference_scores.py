@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.files import write_atomic
-from difficulty.margins import options_margin
+from difficulty.runs.margins import options_margin
 from junkdna_harness.tiers.items import content_key, item_of_doc
 from junkdna_harness.tiers.ready import ARC_CHALLENGE, ARC_EASY, BOOLQ, COMMONSENSE, MMLU, OPENBOOKQA
 

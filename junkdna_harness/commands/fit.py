@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from difficulty.fit import FitResult
-    from difficulty.verdicts import Claim
+    from difficulty.judge.fit import FitResult
+    from difficulty.judge.verdicts import Claim
 
 _COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow", "not tested": "dim"}
 
@@ -68,10 +68,10 @@ def fit(
     docs/statistics.md.
     """
     from difficulty.files import write_atomic
-    from difficulty.fit import fit as fit_table
-    from difficulty.fit_output import cells_csv, claims_csv, to_json
-    from difficulty.logs import read_runs
-    from difficulty.verdicts import Rules
+    from difficulty.judge.fit import fit as fit_table
+    from difficulty.judge.fit_output import cells_csv, claims_csv, to_json
+    from difficulty.judge.verdicts import Rules
+    from difficulty.runs.read import read_runs
 
     rules = Rules(alpha, delta, delta_rise, delta_tier, delta_latent, delta_level)
     result = fit_table(
@@ -103,7 +103,7 @@ def show(result: FitResult, console: Console | None = None, every: bool = False)
     from rich.console import Console
     from rich.markup import escape
 
-    from difficulty.fit_output import methods_paragraph
+    from difficulty.judge.fit_output import methods_paragraph
 
     if console is None:
         console = Console()
@@ -136,8 +136,8 @@ def _claims(claims: list[Claim], title: str, statements: bool) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from difficulty.fit_output import p_text
-    from difficulty.verdicts import STATEMENTS
+    from difficulty.judge.fit_output import p_text
+    from difficulty.judge.verdicts import STATEMENTS
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("verdict", "claim", "method" if statements else "family", "estimate [interval]", "unit"):

@@ -26,8 +26,8 @@ def show(
     from rich.console import Console
 
     from difficulty.errors import UsageError, did_you_mean
-    from difficulty.logs import read_runs
-    from difficulty.table import some
+    from difficulty.runs.read import read_runs
+    from difficulty.runs.table import some
 
     read = read_runs(run)
     names = [str(n) for n in read.runs["run"]]
@@ -68,7 +68,7 @@ def _tiers(rows: pd.DataFrame, metric: str | None) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from difficulty.panel import choose_metric
+    from difficulty.judge.panel import choose_metric
     from difficulty.stats import above_chance, clustered_error
 
     table = Table(box=box.SIMPLE_HEAD)

@@ -20,8 +20,8 @@ def table(
     Columns: run, model, method, level, bits, replicate, task, family, axis, tier, item_id, cluster_id, metric, value,
     n_symbols, chance; others follow where they were logged.
     """
-    from difficulty.logs import read_runs
-    from difficulty.table import write_table
+    from difficulty.runs.read import read_runs
+    from difficulty.runs.table import write_table
 
     read = read_runs(runs)
     write_table(read.table, output)

@@ -30,7 +30,7 @@ def read_run(path: str | Path, run: str | None = None, metric: str | None = None
     Raises:
         UsageError: there is nothing to read, or several runs and none named.
     """
-    from difficulty.logs import read_runs
+    from difficulty.runs.read import read_runs
 
     found = read_runs([path])
     rows = found.runs if run is None else found.runs[found.runs["run"] == run]

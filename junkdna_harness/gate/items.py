@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.panel import PREFERRED as ACCURACIES
-from difficulty.table import some
+from difficulty.judge.panel import PREFERRED as ACCURACIES
+from difficulty.runs.table import some
 
 if TYPE_CHECKING:
     import pandas as pd

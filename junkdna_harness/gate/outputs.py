@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from difficulty.errors import UsageError
-from difficulty.table import some
+from difficulty.runs.table import some
 from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.rule import Cell, Gate
 from junkdna_harness.report.escape import markdown_cell

@@ -21,11 +21,11 @@ from typing import Literal
 import numpy as np
 
 from difficulty.errors import UsageError
+from difficulty.runs.table import some
 from difficulty.stats import holm
+from difficulty.stats.paired_loss import PairedLoss, paired_loss
 from difficulty.stats.result import Floats
-from difficulty.table import some
 from junkdna_harness.gate.items import RunItems, TaskItems, lower_is_better
-from junkdna_harness.gate.paired import PairedLoss, paired_loss
 
 Scope = Literal["overall", "across", "family", "tier"]
 By = Literal["overall", "family", "tier"]

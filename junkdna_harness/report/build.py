@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
-from difficulty.logs import Runs, read_runs
-from difficulty.table import DENSE
+from difficulty.runs.read import Runs, read_runs
+from difficulty.runs.table import DENSE
 from junkdna_harness.report.documents import Documents, documents
 from junkdna_harness.report.leaderboard import Leaderboard, leaderboard
 from junkdna_harness.report.select import select
@@ -18,7 +18,7 @@ from junkdna_harness.report.select import select
 if TYPE_CHECKING:
     import pandas as pd
 
-    from difficulty.fit import FitResult
+    from difficulty.judge.fit import FitResult
     from junkdna_harness.report.plots import Plot
 
 DEFAULT_BY = ("tier", "family")
@@ -119,7 +119,7 @@ def _fits(
     items: pd.DataFrame, read: Runs, metric: str | None, seed: int, warnings: list[str]
 ) -> list[FitResult]:
     """The verdicts on each model; one that cannot be judged is told in the warnings."""
-    from difficulty.fit import fit
+    from difficulty.judge.fit import fit
 
     found = []
     for model in items["model"].unique():

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from difficulty.draws import Draws, draw
-from difficulty.panel import Panel, build_panel
-from difficulty.series import Series, conditions, series_of
+from difficulty.judge.draws import Draws, draw
+from difficulty.judge.panel import Panel, build_panel
+from difficulty.judge.series import Series, conditions, series_of
 from difficulty.stats import interval, isotonic
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from difficulty.lm_eval_folder import find_results, read_result, read_samples
-from difficulty.table import DENSE, run_name
+from difficulty.runs.lm_eval_log import find_results, read_result, read_samples
+from difficulty.runs.table import DENSE, run_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,7 @@ def _from_folder(
 
 
 def _run_of(result: Path, runs: set[str]) -> str | None:
-    """The id that `difficulty.logs.read_runs` gives to the run, or None where replicates make it unclear."""
+    """The id that `difficulty.runs.read.read_runs` gives to the run, or None where replicates make it unclear."""
     _, facts, _, _ = read_result(result)
     level, bits = facts["level"], facts["bits"]
     plain = bits is None or bits != bits

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from difficulty.table import DENSE
+from difficulty.runs.table import DENSE
 from junkdna_harness.report.build import Report
 from junkdna_harness.report.leaderboard import primary
 

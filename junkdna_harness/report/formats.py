@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from difficulty.stats.score import Score
 from junkdna_harness.report.escape import csv_cell, latex, markdown_cell
 from junkdna_harness.report.leaderboard import OVERALL, Leaderboard, Row
-from junkdna_harness.report.scores import Score
 
 if TYPE_CHECKING:
     from rich.table import Table

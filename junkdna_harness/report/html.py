@@ -19,8 +19,8 @@ from junkdna_harness.report.leaderboard import OVERALL, Leaderboard
 from junkdna_harness.report.plots import Plot
 
 if TYPE_CHECKING:
-    from difficulty.fit import FitResult
-    from difficulty.verdicts import Claim
+    from difficulty.judge.fit import FitResult
+    from difficulty.judge.verdicts import Claim
 
 _MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "not tested": "–"}
 _WIDE = 760  # CSS pixels beyond which a plot scrolls sideways on a phone in place of shrinking
@@ -76,7 +76,7 @@ def _verdicts(fit: FitResult) -> dict[str, Any]:
 
 
 def _claim(claim: Claim) -> dict[str, Any]:
-    from difficulty.verdicts import STATEMENTS
+    from difficulty.judge.verdicts import STATEMENTS
 
     number = "" if claim.estimate is None else f"{claim.estimate:.3g}"
     interval = (
@@ -187,7 +187,7 @@ def _plot(plot: Plot) -> dict[str, Any]:
 
 def _methods(report: Report) -> list[str]:
     """What was done, in paragraphs: first the tables, then the verdicts as the statistics describe themselves."""
-    from difficulty.fit_output import methods_paragraph
+    from difficulty.judge.fit_output import methods_paragraph
 
     tables = (
         f"Tables: {report.boards[0].metric}, each item evaluated in every run. Means over items, replicates (seeds) averaged "

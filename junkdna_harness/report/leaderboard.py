@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.series import FULL_BITS, nominal_bits
+from difficulty.judge.series import FULL_BITS, nominal_bits
+from difficulty.runs.table import DENSE
 from difficulty.stats import holm
-from difficulty.table import DENSE
+from difficulty.stats.paired_loss import paired_loss
+from difficulty.stats.score import Score, score
 from junkdna_harness.gate.items import PREFERRED, lower_is_better
-from junkdna_harness.gate.paired import paired_loss
-from junkdna_harness.report.scores import Score, score
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from difficulty.files import write_atomic
-from difficulty.series import FULL_BITS, Series
+from difficulty.judge.series import FULL_BITS, Series
 from junkdna_harness.report.curves import Measured, losses, recovery_gaps, score_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from difficulty.fit import FitResult
+    from difficulty.judge.fit import FitResult
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))

@@ -17,7 +17,7 @@ from junkdna_harness.study.plan import StudyPlan
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from difficulty.fit import FitResult
+    from difficulty.judge.fit import FitResult
 
 PLAN = "study.json"
 
@@ -154,7 +154,7 @@ class _Listener:
 
 
 def _report(folder: Path, sources: list[Path], seed: int) -> tuple[FitResult, Path]:
-    from difficulty.fit_output import cells_csv, claims_csv, to_json
+    from difficulty.judge.fit_output import cells_csv, claims_csv, to_json
     from junkdna_harness.report.build import build
     from junkdna_harness.report.html import render
 
@@ -174,7 +174,7 @@ def _report(folder: Path, sources: list[Path], seed: int) -> tuple[FitResult, Pa
 
 def verdict_lines(fit: FitResult) -> list[str]:
     """One line a claim: verdict, statement, estimate with interval, and what decided."""
-    from difficulty.verdicts import STATEMENTS
+    from difficulty.judge.verdicts import STATEMENTS
 
     lines = []
     for name, claim_ in fit.headline().items():

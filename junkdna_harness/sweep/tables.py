@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from difficulty import lm_eval_folder
-from difficulty.table import COLUMNS
+from difficulty.runs import lm_eval_log
+from difficulty.runs.table import COLUMNS
 from junkdna_harness.sweep.plan import Cell, Plan
 from junkdna_harness.sweep.store import parquet_bytes
 
@@ -25,7 +25,7 @@ def samples_frame(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> pd.Da
     warnings: list[str] = []
     for name, samples in scores.samples.items():
         config = suite.tasks[name].dump_config()
-        rows += lm_eval_folder._task_rows(name, config, samples, warnings)
+        rows += lm_eval_log._task_rows(name, config, samples, warnings)
     identity = {
         "run": plan.run_id(cell),
         "model": plan.model_name(cell),
@@ -69,7 +69,7 @@ def items_table(suite: Suite) -> bytes:
     rows = []
     for name, documents in suite.documents.items():
         samples: list[Sample] = [{**d.fixed, "filter": "none"} for d in documents]
-        ids = lm_eval_folder._item_ids(name, samples)
+        ids = lm_eval_log._item_ids(name, samples)
         for document, (item, _) in zip(documents, ids, strict=True):
             fixed = document.fixed
             arguments = fixed["arguments"]

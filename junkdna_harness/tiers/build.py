@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from difficulty.axes import FAMILIES_OF_RULES, RULES, Item, Rule, parse_rule
+from difficulty.cut.axes import FAMILIES_OF_RULES, RULES, Item, Rule, parse_rule
+from difficulty.cut.tiers import MIN_ITEMS, Harder, TierAssignment, assign_tiers, quote
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.files import atomic_dir
-from difficulty.tiers import MIN_ITEMS, Harder, TierAssignment, assign_tiers, quote
 from junkdna_harness.tiers.items import doc_hash, item_of_doc
 from junkdna_harness.tiers.scores import DENSE_RULES, RunScores, dense_scores
 from junkdna_harness.tiers.source import SourceTask, load_source
@@ -67,7 +67,7 @@ def plan_tiers(
 
     Args:
         task, include_path: the lm-eval task, and the folder of task files of the user's own.
-        by: the rule, see `difficulty.axes`, or dense_accuracy / dense_margin with `scores`.
+        by: the rule, see `difficulty.cut.axes`, or dense_accuracy / dense_margin with `scores`.
         scores: folders of logged lm-eval runs of the task; several are averaged.
         cross_fit: score from one half of the runs and keep the other half to judge with (None: when there are two).
         metric: for dense_accuracy, which logged metric (None: acc, else exact_match, else the first).

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from difficulty.axes import parse_rule
+from difficulty.cut.axes import parse_rule
+from difficulty.cut.tiers import MIN_ITEMS, Tier, TierAssignment, assign_tiers, largest_bins
 from difficulty.errors import UsageError
 from difficulty.stats.flips import Flips, flips
 from difficulty.stats.paired import paired_difference
 from difficulty.stats.result import Estimate
-from difficulty.tiers import MIN_ITEMS, Tier, TierAssignment, assign_tiers, largest_bins
 from junkdna_harness.tiers.runlog import RunLog, logged_items, read_log, same_items
 from junkdna_harness.tiers.show import columns, number
 

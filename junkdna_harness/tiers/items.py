@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from difficulty.axes import Item
+from difficulty.cut.axes import Item
 
 
 def doc_hash(doc: Any) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from difficulty.families import PAIRS
-from difficulty.languages import CC100_GIGABYTES, TIERS
+from difficulty.cut.human_gap import PAIRS
+from difficulty.cut.languages import CC100_GIGABYTES, TIERS
 
 VIEWS = "junkdna_harness.tiers.views"
 SCORES = "scores_smollm2_135m.json"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from difficulty.axes import Item
+from difficulty.cut.axes import Item
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.lm_eval_folder import find_results, read_samples
-from difficulty.logs import read_runs
-from difficulty.table import some
+from difficulty.runs.lm_eval_log import find_results, read_samples
+from difficulty.runs.read import read_runs
+from difficulty.runs.table import some
 from junkdna_harness.tiers.items import item_of_sample
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from difficulty.cut.tiers import quote
 from difficulty.errors import UsageError
-from difficulty.table import MARGIN
-from difficulty.tiers import quote
+from difficulty.runs.table import MARGIN
 from junkdna_harness.tiers.runlog import RunLog, read_log, samples_sha256
 
 DENSE_RULES = ("dense_accuracy", "dense_margin")

@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from difficulty.axes import Rule, parse_rule
+from difficulty.cut.axes import Rule, parse_rule
+from difficulty.cut.tiers import TierAssignment, assign_tiers, quote
 from difficulty.errors import UsageError
-from difficulty.tiers import TierAssignment, assign_tiers, quote
 from junkdna_harness.tiers.items import content_key, doc_hash, item_of_doc
 
 if TYPE_CHECKING:

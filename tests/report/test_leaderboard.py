@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from difficulty.errors import UsageError
+from difficulty.stats.score import mean_interval, score
 from junkdna_harness.report.build import build
 from junkdna_harness.report.leaderboard import OVERALL, leaderboard
-from junkdna_harness.report.scores import mean_interval, score
 from junkdna_harness.report.select import select
 from tests.report.synthetic import tidy
 

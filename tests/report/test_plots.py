@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from difficulty.fit import fit
+from difficulty.judge.fit import fit
 from junkdna_harness.report import plots as drawing
 from junkdna_harness.report.curves import Measured, measure, score_curve
 from tests.report.synthetic import tidy

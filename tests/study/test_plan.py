@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from difficulty.errors import UsageError
-from difficulty.table import run_name
+from difficulty.runs.table import run_name
 from junkdna_harness.recover import ARMS
 from junkdna_harness.study.plan import StudyPlan, make_plan, quick
 from junkdna_harness.study.run import claim

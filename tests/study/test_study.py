@@ -48,7 +48,7 @@ def test_a_study_ends_with_a_verdict_on_each_of_the_five_claims_and_a_report(fol
 
 @pytest.mark.slow
 def test_recovered_runs_are_scored_on_the_items_of_the_dense_run(folder: Path) -> None:
-    from difficulty.logs import read_runs
+    from difficulty.runs.read import read_runs
 
     table = read_runs([folder / "sweep", folder / "recovered"]).table
     items = table[table["metric"] == "acc"].groupby("method")["item_id"].agg(lambda ids: tuple(sorted(ids)))

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from difficulty.errors import UsageError
-from difficulty.table import run_name
+from difficulty.runs.table import run_name
 from junkdna_harness.sweep.plan import Plan, build_plan, compare, parse_model_args, parse_seed, read_plan_file
 
 

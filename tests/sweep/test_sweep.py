@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from difficulty.errors import UsageError
-from difficulty.logs import read_runs
+from difficulty.runs.read import read_runs
 from junkdna_harness.sweep import Store, build_plan, run_sweep
 from junkdna_harness.sweep.engines.local import LocalEngine
 from tests.conftest import ROOT

@@ -184,7 +184,7 @@ def test_open_book_is_the_closed_question_with_passages_before_it(data):
 
 
 def test_languages_are_the_same_questions_from_the_commonest_language_on(tmp_path, monkeypatch, evaluate):
-    from difficulty.languages import CC100_GIGABYTES, TIERS
+    from difficulty.cut.languages import CC100_GIGABYTES, TIERS
 
     sizes = [CC100_GIGABYTES[language][1] for language in TIERS]
     assert sizes == sorted(sizes, reverse=True)

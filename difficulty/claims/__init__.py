@@ -1,1 +1,0 @@
-"""The five claims, one file each; `difficulty.fit` puts them together."""

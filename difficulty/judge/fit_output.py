@@ -1,0 +1,139 @@
+"""A fit as JSON, as CSV, and as a paragraph for the methods section of a paper."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from difficulty.judge.fit import FitResult
+from difficulty.judge.verdicts import STATEMENTS, Claim
+from difficulty.runs.table import safe_csv
+
+SCHEMA = 1
+_DIGITS = (
+    10  # significant digits written: enough for any use, and the same on machines that round sums differently
+)
+
+
+def to_json(result: FitResult) -> str:
+    """The fit as JSON text, the same bytes for the same table, options and seed; docs/statistics.md has the schema."""
+    document = {
+        "schema": SCHEMA,
+        "model": result.model,
+        "dense": result.dense,
+        "primary_method": result.primary,
+        "metrics": result.metrics,
+        "n_rows": result.n_rows,
+        "n_items": result.n_items,
+        "n_clusters": result.n_clusters,
+        "settings": asdict(result.settings),
+        "rules": asdict(result.rules),
+        "claims": [claim_dict(claim) for claim in result.claims],
+        "excluded": result.excluded,
+        "warnings": result.warnings,
+        "methods": methods_paragraph(result),
+        "critical": result.critical.to_dict("records"),
+        "cells": result.cells.to_dict("records"),
+    }
+    return json.dumps(_plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def claim_dict(claim: Claim) -> dict[str, Any]:
+    """A claim as a flat dict with `statement` added and `details` nested."""
+    row = {name: getattr(claim, name) for name in claim.__dataclass_fields__}
+    return {"claim": row.pop("claim"), "statement": STATEMENTS[claim.claim], **row}
+
+
+def _plain(value: Any) -> Any:
+    """JSON types only: no numpy, NaN and infinity as null, numbers to ten significant digits."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+    return value
+
+
+def claims_table(result: FitResult) -> pd.DataFrame:
+    """One row a claim, family and method, without the nested details."""
+    rows = []
+    for claim in result.claims:
+        row = claim_dict(claim)
+        del row["details"]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def claims_csv(result: FitResult) -> str:
+    """`claims_table` as CSV text; text that a spreadsheet would take for a formula gets a leading apostrophe."""
+    return safe_csv(claims_table(result))
+
+
+def cells_csv(result: FitResult) -> str:
+    """The cells as CSV text."""
+    return safe_csv(result.cells)
+
+
+def methods_paragraph(result: FitResult) -> str:
+    """What was done, with its numbers, in sentences that a paper can use."""
+    rules, settings = result.rules, result.settings
+    cells = result.cells
+    families, tiers = cells["family"].nunique(), cells[["family", "tier"]].drop_duplicates().shape[0]
+    parts = [
+        f"We compared {_runs(cells)} of {result.model} with the dense model on the same {result.n_items:,} items in "
+        f"{families} task {_plural(families, 'family', 'families')} and {tiers} difficulty {_plural(tiers, 'tier', 'tiers')} "
+        f"({', '.join(result.metrics)}).",
+        f"All differences are paired by item; intervals ({100 * rules.confidence:g} %) come from {settings.n_resamples:,} "
+        f"bootstrap resamples of {result.n_clusters:,} clusters within tiers (expanded percentile method; seed {settings.seed}), "
+        "and p-values are corrected over families by Holm's method.",
+        "Tiers whose dense score was not shown to lie above chance took no part"
+        + (f" ({len(result.excluded)} left out)." if result.excluded else " (none was left out)."),
+        "A claim on the order of tiers was called supported only if the extra loss of harder tiers was shown both on accuracy "
+        "and on a latent scale, the log-odds margin of the right answer"
+        f" (accuracy through probit and logit where no margins were logged), and refuted if a slope of {rules.delta_tier:g} "
+        "log-odds a tier was excluded.",
+    ]
+    parts += [_outcome(claim) for claim in result.headline().values() if claim.verdict != "not tested"]
+    return " ".join(parts)
+
+
+def _plural(n: int, one: str, many: str) -> str:
+    return one if n == 1 else many
+
+
+def _runs(cells: pd.DataFrame) -> str:
+    levels = cells[cells["kind"] != "dense"][["method", "kind", "level", "bits"]].drop_duplicates()
+    each = [
+        f"{len(rows)} {_plural(len(rows), 'level', 'levels')} of {m}" for m, rows in levels.groupby("method")
+    ]
+    return " and ".join([", ".join(each[:-1]), each[-1]] if len(each) > 1 else each)
+
+
+def _outcome(claim: Claim) -> str:
+    name = f"{claim.claim} ({STATEMENTS[claim.claim]}; {claim.method}) is {claim.verdict}"
+    if claim.estimate is None:
+        return f"{name}: {claim.reason}"
+    return (
+        f"{name}: {claim.estimate:.3f} {claim.unit} [{claim.ci_low:.3f}, {claim.ci_high:.3f}], {_p_words(claim.p)}, "
+        f"{claim.n_items:,} items in {claim.n_clusters:,} clusters."
+    )
+
+
+def _p_words(p: float | None) -> str:
+    text = p_text(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value with three digits, or the bound that it lies below."""
+    if p is None or math.isnan(p):
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,277 @@
+"""The tidy table as arrays: items in rows, runs in columns, the same items in every run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.table import DENSE, IDENTITY, MARGIN, OPTION_LOGLIK, some
+from difficulty.stats.divergence import option_kl
+from difficulty.stats.result import Floats, Ints
+
+# What a task is judged by when it logs several metrics: the first of these that it has.
+PREFERRED = ("acc", "exact_match", "acc_norm", "em", "f1", "contains", "mcc")
+_NAMED = 3  # items named in an error
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Scores of the same items in several runs of one model.
+
+    `items`: one row an item (task, item_id, family, axis, tier, cluster, chance), sorted by family, tier, item.
+    `runs`: one row a column of the arrays (run and what identifies it), the dense run first.
+    `score`, `margin`, `kl`: (n_items, n_runs); `margin` and `kl` are NaN where log-likelihoods were not logged.
+    """
+
+    model: str
+    items: pd.DataFrame
+    runs: pd.DataFrame
+    score: Floats = field(repr=False)
+    margin: Floats = field(repr=False)
+    kl: Floats = field(repr=False)
+    metrics: tuple[str, ...]
+    n_rows: int
+    warnings: tuple[str, ...] = ()
+
+
+def build_panel(
+    table: pd.DataFrame,
+    model: str | None = None,
+    baseline: str | None = None,
+    metric: str | None = None,
+    allow_missing: bool = False,
+) -> Panel:
+    """A `Panel` of a validated tidy table.
+
+    Raises:
+        UsageError: several models and none chosen, no dense run, other metrics in other runs, items that are not in
+            every run, different prompts for the same item, or a metric that is not in [0, 1].
+    """
+    table, model = _one_model(table, model, baseline)
+    dense = _dense_runs(table, model, baseline)
+    table = _one_axis(table)
+    _same_prompts(table)
+    judged = table[table["metric"] != MARGIN]
+    judged = _one_metric(judged, dense[0], metric)
+    runs = _runs(table, dense)
+    items = _items(judged)
+    score = _matrix(judged, items, runs)
+    keep, warnings = _common_items(score, items, runs, allow_missing)
+    _consistent(judged, items)
+    margins = table[table["metric"] == MARGIN]
+    margin = _matrix(margins, items, runs)
+    kl = _kl(margins, items, runs)
+    if ((score[keep] < 0) | (score[keep] > 1)).any():
+        raise UsageError(
+            f"{some(judged['metric'].unique())} has values outside [0, 1], so that losses cannot be judged. "
+            "Choose an accuracy with --metric."
+        )
+    items = items.iloc[keep].reset_index(drop=True)
+    metrics = tuple(sorted(judged["metric"].unique()))
+    return Panel(model, items, runs, score[keep], margin[keep], kl[keep], metrics, len(table), warnings)
+
+
+def _one_model(table: pd.DataFrame, model: str | None, baseline: str | None) -> tuple[pd.DataFrame, str]:
+    models = [str(name) for name in table["model"].unique()]
+    if model is not None:
+        if model not in models:
+            raise UsageError(
+                f"there is no model {model!r}.{did_you_mean(model, models)} Models: {some(models)}."
+            )
+        return table[table["model"] == model], model
+    if len(models) == 1:
+        return table, models[0]
+    if baseline is None:
+        raise UsageError(
+            f"the table holds {len(models)} models ({some(models)}). Choose one with --model, or say with --baseline "
+            "which run is the dense one of them all."
+        )
+    found = table.loc[table["run"] == baseline, "model"]
+    return table, str(found.iloc[0]) if len(found) else models[0]
+
+
+def _dense_runs(table: pd.DataFrame, model: str, baseline: str | None) -> list[str]:
+    """The run (with its replicates) that the others are compared with."""
+    runs = [str(name) for name in table["run"].unique()]
+    if baseline is not None:
+        if baseline not in runs:
+            raise UsageError(
+                f"--baseline {baseline!r} is not among the runs.{did_you_mean(baseline, runs)} Runs: {some(runs)}."
+            )
+        return [baseline]
+    dense = table.loc[(table["method"] == DENSE) | ((table["level"] == 0) & _plain(table)), "run"]
+    if not len(dense):
+        raise UsageError(
+            f"there is no dense run of {model!r} to compare with (runs: {some(runs)}). Evaluate with sparsity=0, or name "
+            "the run with --baseline."
+        )
+    return [str(name) for name in sorted(dense.unique())]
+
+
+def _plain(table: pd.DataFrame) -> pd.Series[bool]:
+    return table["bits"].isna() & ~table["method"].str.contains("+", regex=False)
+
+
+def _one_axis(table: pd.DataFrame) -> pd.DataFrame:
+    """A family that is cut along several axes is one family an axis."""
+    axes = table.groupby("family")["axis"].nunique()
+    several = set(axes[axes > 1].index)
+    if not several:
+        return table
+    names = table["family"].where(~table["family"].isin(several), table["family"] + "/" + table["axis"])
+    return table.assign(family=names)
+
+
+def _same_prompts(table: pd.DataFrame) -> None:
+    if "prompt_hash" not in table:
+        return
+    known = table[table["prompt_hash"].notna() & (table["prompt_hash"] != "")]
+    prompts = known[["task", "item_id", "prompt_hash"]].drop_duplicates()
+    twice = prompts[prompts.duplicated(["task", "item_id"])]
+    if len(twice):
+        raise UsageError(
+            f"{len(twice)} items were asked with different prompts in different runs: {_named(twice)}. "
+            "Evaluate all runs with the same --num_fewshot, chat template and task version."
+        )
+
+
+def _named(items: pd.DataFrame) -> str:
+    names = (items["task"] + ":" + items["item_id"].str.slice(0, 16)).tolist()
+    return some(names, _NAMED)
+
+
+def _one_metric(judged: pd.DataFrame, dense: str, metric: str | None) -> pd.DataFrame:
+    """The rows of one metric a task: `metric`, or the first of `PREFERRED` that the dense run has."""
+    of_runs = judged[["run", "task", "metric"]].drop_duplicates()
+    chosen = {}
+    for task, rows in of_runs.groupby("task"):
+        present = rows.loc[rows["run"] == dense, "metric"].tolist() or rows["metric"].tolist()
+        chosen[task] = choose_metric(str(task), present, metric)
+        with_it = set(rows.loc[rows["metric"] == chosen[task], "run"])
+        without = [name for name in rows["run"].unique() if name not in with_it]
+        if without:
+            raise UsageError(
+                f"runs have different metrics for task {task!r}: {some(without)} lack{'s' * (len(without) == 1)} "
+                f"{chosen[task]!r}. Evaluate them with the same metric, or choose one that all have with --metric."
+            )
+    return judged[judged["metric"] == judged["task"].map(chosen)]
+
+
+def choose_metric(task: str, present: list[str], metric: str | None) -> str:
+    """`metric`, or the first of `PREFERRED` among those `present`.
+
+    Raises:
+        UsageError: it is not there, or none is known as an accuracy.
+    """
+    if metric is not None:
+        if metric not in present:
+            raise UsageError(
+                f"task {task!r} has no metric {metric!r}.{did_you_mean(metric, present)} It has: {some(sorted(present))}."
+            )
+        return metric
+    for name in PREFERRED:
+        for found in sorted(present):
+            if found.split(",")[0] == name:
+                return found
+    raise UsageError(
+        f"task {task!r} has {some(sorted(present))}, none of which is known as an accuracy. Choose one with --metric."
+    )
+
+
+def _runs(table: pd.DataFrame, dense: list[str]) -> pd.DataFrame:
+    runs = table[["run", *IDENTITY]].drop_duplicates("run")
+    runs = runs.assign(dense=runs["run"].isin(dense))
+    order = ["dense", "method", "level", "bits", "replicate", "run"]
+    return runs.sort_values(order, ascending=[False, True, True, False, True, True]).reset_index(drop=True)
+
+
+def _items(judged: pd.DataFrame) -> pd.DataFrame:
+    columns = ["task", "item_id", "family", "axis", "tier", "cluster_id", "chance"]
+    items = judged[columns].drop_duplicates(["task", "item_id"])
+    return items.sort_values(["family", "tier", "task", "item_id"]).reset_index(drop=True)
+
+
+def _positions(rows: pd.DataFrame, items: pd.DataFrame, runs: pd.DataFrame) -> tuple[Ints, Ints]:
+    """Row and column of each table row; -1 for an item that is not among `items`."""
+    keys = pd.concat([items[["task", "item_id"]], rows[["task", "item_id"]]], ignore_index=True)
+    task, item = pd.factorize(keys["task"])[0], pd.factorize(keys["item_id"])[0]
+    code = pd.factorize(task.astype(np.int64) * (int(item.max()) + 1) + item)[0]
+    place = np.full(int(code.max()) + 1, -1, dtype=np.int64)
+    place[code[: len(items)]] = np.arange(len(items))
+    column = pd.Index(runs["run"]).get_indexer(rows["run"])
+    return place[code[len(items) :]], column.astype(np.int64)
+
+
+def _matrix(rows: pd.DataFrame, items: pd.DataFrame, runs: pd.DataFrame) -> Floats:
+    matrix = np.full((len(items), len(runs)), np.nan)
+    if len(rows):
+        at, column = _positions(rows, items, runs)
+        there = at >= 0
+        matrix[at[there], column[there]] = rows["value"].to_numpy()[there]
+    return matrix
+
+
+def _common_items(
+    score: Floats, items: pd.DataFrame, runs: pd.DataFrame, allow_missing: bool
+) -> tuple[Ints, tuple[str, ...]]:
+    """Indices of the items that every run has, and what to say of the others."""
+    absent = np.isnan(score)
+    keep = np.flatnonzero(~absent.any(axis=1))
+    dropped = len(items) - len(keep)
+    if not dropped:
+        return keep, ()
+    if not allow_missing:
+        foreign = absent[:, 0]
+        if foreign.any():
+            column = int(np.argmin(absent[foreign][0]))
+            raise UsageError(
+                f"{int(foreign.sum())} items are not in the dense run but in others, e.g. in {runs['run'][column]!r}: "
+                f"{_named(items[foreign])}. Evaluate the same items in every run, or pass --allow-missing."
+            )
+        column = int(np.argmax(absent.sum(axis=0)))
+        raise UsageError(
+            f"run {runs['run'][column]!r} lacks {int(absent[:, column].sum())} of {len(items)} items: "
+            f"{_named(items[absent[:, column]])}. Evaluate the same items in every run, or pass --allow-missing."
+        )
+    if not len(keep):
+        raise UsageError(
+            "no item is in every run, so that nothing can be compared. Evaluate the same items in every run."
+        )
+    return keep, (
+        f"{dropped} of {len(items)} items are not in every run and are left out: {_named(items[absent.any(axis=1)])}.",
+    )
+
+
+def _consistent(judged: pd.DataFrame, items: pd.DataFrame) -> None:
+    """One family, tier and cluster an item, whatever the run."""
+    columns = ["task", "item_id", "family", "tier", "cluster_id"]
+    kinds = judged[columns].drop_duplicates()
+    if len(kinds) > len(items):
+        twice = kinds[kinds.duplicated(["task", "item_id"])]
+        raise UsageError(
+            f"{len(twice)} items have another tier, family or cluster in another run: {_named(twice)}. "
+            "Evaluate all runs with the same tiers."
+        )
+
+
+def _kl(margins: pd.DataFrame, items: pd.DataFrame, runs: pd.DataFrame) -> Floats:
+    """KL of each run's option probabilities from the dense run's, item by item."""
+    kl = np.full((len(items), len(runs)), np.nan)
+    if OPTION_LOGLIK not in margins:
+        return kl
+    given = margins[OPTION_LOGLIK]
+    logged = margins[[np.ndim(value) == 1 for value in given]]
+    if not len(logged):
+        return kl
+    at, column = _positions(logged, items, runs)
+    lengths = np.array([len(value) for value in logged[OPTION_LOGLIK]])
+    for length in np.unique(lengths):
+        chosen = np.flatnonzero((lengths == length) & (at >= 0))
+        cube = np.full((len(items), len(runs), length), np.nan)
+        cube[at[chosen], column[chosen]] = np.stack(logged[OPTION_LOGLIK].iloc[chosen].to_list())
+        rows = np.unique(at[chosen])
+        kl[rows] = option_kl(cube[rows, :1], cube[rows])
+    return kl

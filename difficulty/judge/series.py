@@ -1,0 +1,101 @@
+"""Runs put in order: for each method its levels, replicates together, with the memory that each costs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from difficulty.runs.table import DENSE
+
+FULL_BITS = 16.0  # what a weight of the dense model is counted with
+MASK_BITS = 1.0  # a bit a weight says which weights are kept
+PRIMARY = "magnitude"  # the hypothesis is about small weights
+ARMS = ("dense_transfer", "sparse_transfer", "sparse_to_dense", "dense_freezing")
+
+_PATTERN = re.compile(r"\s+(\d+):(\d+)$")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One level of one method; `columns` are its replicates' columns in the panel."""
+
+    method: str
+    kind: str  # "dense" | "pruned" | "quantized" | "recovered"
+    level: float  # sparsity; NaN for quantized
+    bits: float  # nominal; NaN for pruned
+    effective_bits: float
+    columns: tuple[int, ...]
+
+    @property
+    def severity(self) -> float:
+        """What the levels of a method are ordered by: sparsity, or the share of 16 bits that is gone."""
+        return self.level if self.kind != "quantized" else 1 - self.effective_bits / FULL_BITS
+
+
+@dataclass(frozen=True)
+class Series:
+    """The levels of one method from mild to severe; `at` are indices into the list of conditions (0 is dense)."""
+
+    method: str
+    kind: str
+    levels: tuple[float, ...]  # severity
+    at: tuple[int, ...]
+
+
+def conditions(runs: pd.DataFrame, effective_bits: Mapping[str, float]) -> list[Condition]:
+    """The conditions of a panel's runs, the dense one first. `effective_bits`: run id -> bits, where known."""
+    grouped: dict[tuple[str, str, float, float], list[int]] = {}
+    dense = []
+    for column, row in enumerate(runs.itertuples()):
+        if row.dense:
+            dense.append(column)
+        elif str(row.method) != DENSE:
+            kind, method = _kind(str(row.method), row.level, row.bits)
+            grouped.setdefault((kind, method, _key(row.level), _key(row.bits)), []).append(column)
+    found = [Condition(DENSE, DENSE, 0.0, np.nan, FULL_BITS, tuple(dense))]
+    for (kind, method, level, bits), columns in grouped.items():
+        known = [effective_bits[r] for r in runs["run"].iloc[columns] if r in effective_bits]
+        counted = float(np.mean(known)) if known else nominal_bits(kind, level, bits)
+        value = np.nan if level < 0 else level
+        found.append(Condition(method, kind, value, np.nan if bits < 0 else bits, counted, tuple(columns)))
+    return found
+
+
+def _key(value: float) -> float:
+    return -1.0 if np.isnan(value) else round(float(value), 9)
+
+
+def _kind(method: str, level: float, bits: float) -> tuple[str, str]:
+    if "+" in method and method.split("+", 1)[1].split("@")[0] in ARMS:
+        return "recovered", method
+    pattern = _PATTERN.search(method)
+    if pattern:
+        method = _PATTERN.sub(f" N:{pattern[2]}", method)
+    if np.isnan(level):
+        return "quantized", method
+    return "pruned", method if np.isnan(bits) else f"{method} {bits:g} bits"
+
+
+def nominal_bits(kind: str, level: float, bits: float) -> float:
+    """Bits a weight where no run says: 16 for each kept weight and 1 for the mask, or the nominal bits."""
+    width = bits if bits > 0 else FULL_BITS
+    if kind == "quantized":
+        return width
+    return width * (1 - max(level, 0.0)) + (MASK_BITS if level > 0 else 0.0)
+
+
+def series_of(found: list[Condition], kinds: tuple[str, ...] = ("pruned", "quantized")) -> list[Series]:
+    """Each method's series, the primary one first, then pruning before quantization, by name."""
+    methods: dict[tuple[str, str], list[int]] = {}
+    for at, condition in enumerate(found):
+        if condition.kind in kinds:
+            methods.setdefault((condition.kind, condition.method), []).append(at)
+    listed = []
+    for (kind, method), indices in methods.items():
+        ordered = sorted(indices, key=lambda i: found[i].severity)
+        listed.append(Series(method, kind, tuple(found[i].severity for i in ordered), tuple(ordered)))
+    return sorted(listed, key=lambda s: (s.method != PRIMARY, s.kind, s.method))
