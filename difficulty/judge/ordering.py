@@ -10,8 +10,8 @@ from difficulty.judge.draws import Draws
 from difficulty.judge.series import Series
 from difficulty.judge.verdicts import Rules
 from difficulty.stats.bootstrap import interval, summarise
+from difficulty.stats.mean import wilson
 from difficulty.stats.result import Bools, Estimate, Floats
-from difficulty.stats.scores import wilson
 
 # Fewer wrong answers than this, and how far a tier lies above the ceiling is not known. Not smaller, because tiers are
 # let in by the dense run's own errors: near the limit they come in when these happen to be many, and then seem to lose
