@@ -14,6 +14,8 @@ from difficulty.stats.result import Floats, Ints
 
 # What a task is judged by when it logs several metrics: the first of these that it has.
 PREFERRED = ("acc", "exact_match", "acc_norm", "em", "f1", "contains", "mcc")
+# The same where a metric need be no share: for comparing two runs, and for tables of scores.
+PREFERRED_OF_ANY = (*PREFERRED, "word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity")
 _NAMED = 3  # items named in an error
 
 

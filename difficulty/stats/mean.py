@@ -11,20 +11,19 @@ Reference: Miller 2024, arXiv 2411.00640 (clustered errors); Wilson 1927; Cochra
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from difficulty.stats.bootstrap import cluster_sums
+from difficulty.stats.clusters import Clusters, cluster_codes
 from difficulty.stats.result import Floats, Ints
 
 # How the weighted mean of the items is read: as it is, as exp of it, or in units of ln 2.
 Scale = Literal["mean", "perplexity", "bits"]
-Clusters = Sequence[object] | NDArray[Any] | None
 
 
 @dataclass(frozen=True)
@@ -97,15 +96,6 @@ def clustered_standard_error(values: Floats, codes: NDArray[np.intp], weights: F
     """Cluster-robust standard error of the (weighted) mean; infinite for a single cluster."""
     error, n_clusters = clustered_error(values, codes.astype(np.int64), weights)
     return error if n_clusters > 1 else math.inf
-
-
-def cluster_codes(clusters: Clusters, n: int) -> tuple[NDArray[np.intp], int]:
-    """A number for each of n items' clusters, shape (n,), and how many clusters there are; None: one per item."""
-    numbers: dict[object, int] = {}
-    if clusters is None or len(set(clusters)) == n:
-        return np.arange(n), n
-    codes = np.asarray([numbers.setdefault(name, len(numbers)) for name in clusters])
-    return codes, len(numbers)
 
 
 def weighted_mean(values: Floats, weights: Floats | None) -> float:

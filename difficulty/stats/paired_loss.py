@@ -25,11 +25,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from difficulty.stats.clusters import Clusters, cluster_codes
 from difficulty.stats.mean import (
-    Clusters,
     Scale,
     checked_weights,
-    cluster_codes,
     clustered_standard_error,
     in_nats_or_units,
     read_on,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from difficulty.stats.mean import Clusters, Scale, mean_interval
+from difficulty.stats.clusters import Clusters
+from difficulty.stats.mean import Scale, mean_interval
 from difficulty.stats.paired_loss import paired_loss
 
 
