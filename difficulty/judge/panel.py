@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.direction import direction, scale
+from difficulty.runs.same import different_prompts, require_same
 from difficulty.runs.table import DENSE, IDENTITY, MARGIN, OPTION_LOGLIK, some
 from difficulty.stats.divergence import option_kl
 from difficulty.stats.result import Floats, Ints
@@ -45,19 +47,19 @@ def build_panel(
     baseline: str | None = None,
     metric: str | None = None,
     allow_missing: bool = False,
+    allow_different_prompts: bool = False,
 ) -> Panel:
-    """A `Panel` of a validated tidy table.
+    """A `Panel` of a validated tidy table. A task that has no accuracy is left out, with a warning that names it.
 
     Raises:
         UsageError: several models and none chosen, no dense run, other metrics in other runs, items that are not in
-            every run, different prompts for the same item, or a metric that is not in [0, 1].
+            every run, different prompts for the same item, or no task with an accuracy in [0, 1].
     """
     table, model = _one_model(table, model, baseline)
     dense = _dense_runs(table, model, baseline)
     table = _one_axis(table)
-    _same_prompts(table)
-    judged = table[table["metric"] != MARGIN]
-    judged = _one_metric(judged, dense[0], metric)
+    asked = require_same([different_prompts(table)], allow_different_prompts)
+    judged, left_out = _accuracies(table[table["metric"] != MARGIN], dense[0], metric)
     runs = _runs(table, dense)
     items = _items(judged)
     score = _matrix(judged, items, runs)
@@ -66,14 +68,19 @@ def build_panel(
     margins = table[table["metric"] == MARGIN]
     margin = _matrix(margins, items, runs)
     kl = _kl(margins, items, runs)
-    if ((score[keep] < 0) | (score[keep] > 1)).any():
-        raise UsageError(
-            f"{some(judged['metric'].unique())} has values outside [0, 1], so that losses cannot be judged. "
-            "Choose an accuracy with --metric."
-        )
     items = items.iloc[keep].reset_index(drop=True)
     metrics = tuple(sorted(judged["metric"].unique()))
-    return Panel(model, items, runs, score[keep], margin[keep], kl[keep], metrics, len(table), warnings)
+    return Panel(
+        model,
+        items,
+        runs,
+        score[keep],
+        margin[keep],
+        kl[keep],
+        metrics,
+        len(table),
+        (*asked, *left_out, *warnings),
+    )
 
 
 def _one_model(table: pd.DataFrame, model: str | None, baseline: str | None) -> tuple[pd.DataFrame, str]:
@@ -127,39 +134,67 @@ def _one_axis(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(family=names)
 
 
-def _same_prompts(table: pd.DataFrame) -> None:
-    if "prompt_hash" not in table:
-        return
-    known = table[table["prompt_hash"].notna() & (table["prompt_hash"] != "")]
-    prompts = known[["task", "item_id", "prompt_hash"]].drop_duplicates()
-    twice = prompts[prompts.duplicated(["task", "item_id"])]
-    if len(twice):
-        raise UsageError(
-            f"{len(twice)} items were asked with different prompts in different runs: {_named(twice)}. "
-            "Evaluate all runs with the same --num_fewshot, chat template and task version."
-        )
-
-
 def _named(items: pd.DataFrame) -> str:
     names = (items["task"] + ":" + items["item_id"].str.slice(0, 16)).tolist()
     return some(names, _NAMED)
 
 
-def _one_metric(judged: pd.DataFrame, dense: str, metric: str | None) -> pd.DataFrame:
-    """The rows of one metric a task: `metric`, or the first of `PREFERRED` that the dense run has."""
+def _accuracies(judged: pd.DataFrame, dense: str, metric: str | None) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of one metric per task: `metric`, or the first of `PREFERRED` that the dense run has; and what is left out.
+
+    Raises:
+        UsageError: no task has an accuracy, or runs have different metrics for a task.
+    """
     of_runs = judged[["run", "task", "metric"]].drop_duplicates()
-    chosen = {}
-    for task, rows in of_runs.groupby("task"):
+    values = judged.groupby(["task", "metric"], sort=False)["value"].agg(["min", "max"])
+    chosen: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    guessed: list[str] = []
+    for name, rows in of_runs.groupby("task"):
+        task = str(name)
         present = rows.loc[rows["run"] == dense, "metric"].tolist() or rows["metric"].tolist()
-        chosen[task] = choose_metric(str(task), present, metric)
-        with_it = set(rows.loc[rows["metric"] == chosen[task], "run"])
-        without = [name for name in rows["run"].unique() if name not in with_it]
+        try:
+            found = choose_metric(task, present, metric)
+        except UsageError as error:
+            reasons[task] = str(error)
+            continue
+        with_it = set(rows.loc[rows["metric"] == found, "run"])
+        without = [run for run in rows["run"].unique() if run not in with_it]
         if without:
             raise UsageError(
                 f"runs have different metrics for task {task!r}: {some(without)} lack{'s' * (len(without) == 1)} "
-                f"{chosen[task]!r}. Evaluate them with the same metric, or choose one that all have with --metric."
+                f"{found!r}. Evaluate them with the same metric, or choose one that all have with --metric."
             )
-    return judged[judged["metric"] == judged["task"].map(chosen)]
+        low, high = values.loc[(task, found)]
+        higher = _higher_is_better(judged, task, found)
+        if low < 0 or high > 1:
+            reasons[task] = (
+                f"{found} of task {task!r} has values outside [0, 1], so that losses cannot be judged. "
+                "Choose an accuracy with --metric."
+            )
+        elif higher is False:
+            reasons[task] = (
+                f"lower {found} of task {task!r} is better, so that it is no accuracy. Choose an accuracy with --metric."
+            )
+        else:
+            chosen[task] = found
+            guessed += [found] if higher is None else []
+    if not chosen:
+        raise UsageError(next(iter(reasons.values())))
+    notes = [f"left out: {reason}" for reason in reasons.values()]
+    notes += [
+        f"{name} is taken for an accuracy: higher is better, which its name does not say." for name in guessed
+    ]
+    return judged[judged["metric"] == judged["task"].map(chosen)], notes
+
+
+def _higher_is_better(judged: pd.DataFrame, task: str, metric: str) -> bool | None:
+    """What the column `higher_is_better` says, else the metric's name; perplexities and bits never are."""
+    rows = judged[(judged["task"] == task) & (judged["metric"] == metric)]
+    if "weight" in rows and scale(metric, bool(rows["weight"].notna().any())) != "mean":
+        return False
+    said = set(rows["higher_is_better"].dropna().astype(bool)) if "higher_is_better" in rows else set()
+    return direction(metric) if len(said) != 1 else bool(said.pop())
 
 
 def choose_metric(task: str, present: list[str], metric: str | None) -> str:

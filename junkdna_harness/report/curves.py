@@ -71,13 +71,14 @@ def measure(
     model: str,
     metric: str | None = None,
     seed: int = 0,
+    allow_different_prompts: bool = False,
 ) -> Measured:
-    """The draws of one model of a tidy table.
+    """The draws of one model of a tidy table, the same for the same `seed`.
 
     Raises:
         UsageError: no dense run, other items in other runs, or a metric that is no share.
     """
-    panel = build_panel(items, model=model, metric=metric)
+    panel = build_panel(items, model=model, metric=metric, allow_different_prompts=allow_different_prompts)
     found = conditions(panel.runs, effective_bits)
     return Measured(
         panel, draw(panel, found, RESAMPLES, np.random.default_rng(seed)), tuple(series_of(found))
