@@ -19,7 +19,7 @@ from difficulty.judge.claims.recovery import judge_recovery
 from difficulty.judge.draws import draw
 from difficulty.judge.panel import Panel, build_panel
 from difficulty.judge.series import Series, conditions
-from difficulty.judge.verdicts import CLAIMS, POOLED, Claim, Rules, not_tested
+from difficulty.judge.verdicts import CLAIMS, Claim, Rules, not_tested
 from difficulty.runs.read import Runs
 from difficulty.runs.same import different_versions, require_same, versions_of
 from difficulty.runs.table import DENSE, some, validate
@@ -66,7 +66,7 @@ class FitResult:
         """The pooled claim of the primary method, by name: P1 .. P5."""
         found: dict[str, Claim] = {}
         for claim in self.claims:
-            if claim.family == POOLED:
+            if claim.scope.headline:
                 found.setdefault(claim.claim, claim)
         return found
 
@@ -224,9 +224,9 @@ def _judge(
             judged += _memory(context, series)
     if "P5" in wanted:
         judged += judge_recovery(context)
-    there = {claim.claim for claim in judged if claim.family == POOLED}
+    there = {claim.claim for claim in judged if claim.scope.headline}
     judged += [not_tested(name, context.primary, _why_not(context)) for name in wanted if name not in there]
-    return sorted(judged, key=lambda c: (c.claim, c.family != POOLED))
+    return sorted(judged, key=lambda c: (c.claim, not c.scope.headline))
 
 
 def _memory(context: Context, series: Series) -> list[Claim]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.direction import direction, scale
+from difficulty.runs.identity import Method
 from difficulty.runs.same import different_prompts, require_same
 from difficulty.runs.table import DENSE, IDENTITY, MARGIN, OPTION_LOGLIK, some
 from difficulty.stats.divergence import option_kl
@@ -121,7 +122,8 @@ def _dense_runs(table: pd.DataFrame, model: str, baseline: str | None) -> list[s
 
 
 def _plain(table: pd.DataFrame) -> pd.Series[bool]:
-    return table["bits"].isna() & ~table["method"].str.contains("+", regex=False)
+    trained = {name: Method.parse(str(name)).recovered for name in table["method"].unique()}
+    return table["bits"].isna() & ~table["method"].map(trained).astype(bool)
 
 
 def _one_axis(table: pd.DataFrame) -> pd.DataFrame:
@@ -146,7 +148,7 @@ def _accuracies(judged: pd.DataFrame, dense: str, metric: str | None) -> tuple[p
         UsageError: no task has an accuracy, or runs have different metrics for a task.
     """
     of_runs = judged[["run", "task", "metric"]].drop_duplicates()
-    values = judged.groupby(["task", "metric"], sort=False)["value"].agg(["min", "max"])
+    facts = _facts(judged)
     chosen: dict[str, str] = {}
     reasons: dict[str, str] = {}
     guessed: list[str] = []
@@ -165,8 +167,7 @@ def _accuracies(judged: pd.DataFrame, dense: str, metric: str | None) -> tuple[p
                 f"runs have different metrics for task {task!r}: {some(without)} lack{'s' * (len(without) == 1)} "
                 f"{found!r}. Evaluate them with the same metric, or choose one that all have with --metric."
             )
-        low, high = values.loc[(task, found)]
-        higher = _higher_is_better(judged, task, found)
+        low, high, higher = facts[task, found]
         if low < 0 or high > 1:
             reasons[task] = (
                 f"{found} of task {task!r} has values outside [0, 1], so that losses cannot be judged. "
@@ -181,6 +182,10 @@ def _accuracies(judged: pd.DataFrame, dense: str, metric: str | None) -> tuple[p
             guessed += [found] if higher is None else []
     if not chosen:
         raise UsageError(next(iter(reasons.values())))
+    absent = {task: reason for task, reason in _without_samples(of_runs).items() if task in chosen}
+    if len(absent) < len(chosen):
+        chosen = {task: name for task, name in chosen.items() if task not in absent}
+        reasons |= absent
     notes = [f"left out: {reason}" for reason in reasons.values()]
     notes += [
         f"{name} is taken for an accuracy: higher is better, which its name does not say." for name in guessed
@@ -188,13 +193,45 @@ def _accuracies(judged: pd.DataFrame, dense: str, metric: str | None) -> tuple[p
     return judged[judged["metric"] == judged["task"].map(chosen)], notes
 
 
-def _higher_is_better(judged: pd.DataFrame, task: str, metric: str) -> bool | None:
-    """What the column `higher_is_better` says, else the metric's name; perplexities and bits never are."""
-    rows = judged[(judged["task"] == task) & (judged["metric"] == metric)]
-    if "weight" in rows and scale(metric, bool(rows["weight"].notna().any())) != "mean":
-        return False
-    said = set(rows["higher_is_better"].dropna().astype(bool)) if "higher_is_better" in rows else set()
-    return direction(metric) if len(said) != 1 else bool(said.pop())
+def _without_samples(of_runs: pd.DataFrame) -> dict[str, str]:
+    """Why a task cannot be judged that some run has no sample of, by task."""
+    names = set(of_runs["run"].unique())
+    found = {}
+    for task, runs in of_runs.groupby("task")["run"].unique().items():
+        lacking = sorted(names - set(runs))
+        if lacking:
+            verb = "have" if len(lacking) > 1 else "has"
+            found[str(task)] = (
+                f"{some(lacking)} {verb} no samples of task {task!r}. Evaluate it in every run."
+            )
+    return found
+
+
+def _facts(judged: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float, bool | None]]:
+    """(task, metric) -> lowest and highest value, and whether higher is better.
+
+    The column `higher_is_better` says it, else the metric's name; of what is weighted as perplexity or bits, it never is.
+    """
+    nothing = pd.Series(np.nan, index=judged.index)
+    rows = judged[["task", "metric", "value"]].assign(
+        said=judged.get("higher_is_better", nothing).astype(float),
+        weight=judged.get("weight", nothing).astype(float),
+    )
+    of = rows.groupby(["task", "metric"], sort=False)
+    table = of.agg(
+        low=("value", "min"),
+        high=("value", "max"),
+        down=("said", "min"),
+        up=("said", "max"),
+        n=("weight", "count"),
+    )
+    found: dict[tuple[str, str], tuple[float, float, bool | None]] = {}
+    for (task, metric), low, high, down, up, n in table.itertuples(name=None):
+        higher = bool(up) if down == up else direction(str(metric))
+        if scale(str(metric), n > 0) != "mean":
+            higher = False
+        found[str(task), str(metric)] = (float(low), float(high), higher)
+    return found
 
 
 def choose_metric(task: str, present: list[str], metric: str | None) -> str:

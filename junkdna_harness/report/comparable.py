@@ -82,7 +82,11 @@ def comparable(items: pd.DataFrame, metric: str | None = None) -> Comparable:
         notes.append(
             f"whether higher {some(sorted(rows['metric'].unique()))} is better is not known, so nothing is compared with dense"
         )
-    return Comparable(rows[rows["task"].isin(by_kind[chosen])], chosen, tuple(notes))
+    rows = rows[rows["task"].isin(by_kind[chosen])]
+    whole, absent = _in_every_run(rows)
+    if whole:
+        rows, notes = rows[rows["task"].isin(whole)], [*notes, *absent]
+    return Comparable(rows, chosen, tuple(notes))
 
 
 def weights_of(rows: pd.DataFrame, keyed: pd.DataFrame) -> np.ndarray | None:
@@ -137,6 +141,21 @@ def require_same_items(rows: pd.DataFrame) -> None:
                     f"run {run!r} has {whole} of task {task!r}: other items, or another version of the task. "
                     "Evaluate all runs alike, or leave some out with --select."
                 )
+
+
+def _in_every_run(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Tasks that every run has samples of, and a note on each other one."""
+    names = set(rows["run"].unique())
+    whole, absent = [], []
+    for task, runs in rows.groupby("task")["run"].unique().items():
+        lacking = sorted(names - set(runs))
+        if lacking:
+            absent.append(
+                f"left out: task {task!r}, of which {some(lacking, 3)} {'have' if len(lacking) > 1 else 'has'} no samples"
+            )
+        else:
+            whole.append(str(task))
+    return whole, absent
 
 
 def _one_metric(items: pd.DataFrame, metric: str | None) -> tuple[pd.DataFrame, list[str]]:

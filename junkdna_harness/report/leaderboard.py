@@ -14,6 +14,7 @@ import numpy as np
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.series import FULL_BITS, nominal_bits
+from difficulty.runs.identity import Method
 from difficulty.runs.same import different_prompts, require_same
 from difficulty.runs.table import DENSE
 from difficulty.stats import holm
@@ -187,7 +188,7 @@ def _nominal(method: str, level: float, bits: float) -> float:
     kind = "quantized" if level == -1.0 else "pruned"
     return (
         FULL_BITS
-        if method.split("+")[0] == DENSE and bits == -1.0
+        if Method.parse(method).base == DENSE and bits == -1.0
         else nominal_bits(kind, max(level, 0.0), bits)
     )
 
