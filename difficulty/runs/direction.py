@@ -11,6 +11,8 @@ import re
 
 from difficulty.stats.mean import Scale
 
+NO_SCORE = "bypass"  # what lm-eval's --predict_only logs in place of a metric
+
 _HIGHER = {
     "acc", "accuracy", "exact", "match", "em", "f1", "contains", "mcc", "mc1", "mc2", "correct", "right", "pass", "recall",
     "precision", "auc", "auroc", "map", "ndcg", "mrr", "bleu", "sacrebleu", "chrf", "rouge", "meteor", "bertscore", "comet",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.panel import PREFERRED_OF_ANY
-from difficulty.runs.direction import scale
+from difficulty.runs.direction import NO_SCORE, scale
 from difficulty.runs.table import some
 from difficulty.stats.mean import Scale
 from difficulty.stats.result import Floats
@@ -203,6 +203,11 @@ def _cut(item: str, length: int) -> str:
 
 
 def _choose_metric(task: str, present: list[str], wanted: str | None) -> str:
+    present = [metric for metric in present if metric.partition(",")[0] != NO_SCORE]
+    if not present:
+        raise _CannotBeCompared(
+            f"task {task!r} holds answers without scores, as --predict_only leaves them. Evaluate it without that option."
+        )
     if wanted is not None:
         if wanted not in present:
             raise _CannotBeCompared(

@@ -15,7 +15,7 @@ import numpy as np
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.panel import PREFERRED_OF_ANY
-from difficulty.runs.direction import direction, scale
+from difficulty.runs.direction import NO_SCORE, direction, scale
 from difficulty.runs.table import MARGIN, some
 from difficulty.stats.mean import Scale
 
@@ -160,6 +160,22 @@ def _in_every_run(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 
 def _one_metric(items: pd.DataFrame, metric: str | None) -> tuple[pd.DataFrame, list[str]]:
+    scored = items[items["metric"].str.partition(",")[0] != NO_SCORE]
+    without = sorted(set(items["task"].unique()) - set(scored["task"].unique()))
+    if not len(scored):
+        raise UsageError(
+            f"the runs hold answers without scores ({some(without)}), as --predict_only leaves them. Evaluate without that option."
+        )
+    notes = (
+        [f"left out, as they hold answers without scores (--predict_only): {', '.join(without)}"]
+        if without
+        else []
+    )
+    rows, left_out = _chosen(scored, metric)
+    return rows, notes + left_out
+
+
+def _chosen(items: pd.DataFrame, metric: str | None) -> tuple[pd.DataFrame, list[str]]:
     present = {str(m) for m in items["metric"].unique()}
     if metric is None:
         chosen: dict[Hashable, str] = {}
