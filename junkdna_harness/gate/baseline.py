@@ -20,7 +20,9 @@ from urllib.parse import quote
 import numpy as np
 
 from difficulty.errors import UsageError
+from difficulty.runs.read import read_runs
 from difficulty.runs.table import some
+from junkdna_harness import __version__
 from junkdna_harness.gate.items import RunItems, TaskItems, run_items
 
 KIND = "junkdna-baseline"
@@ -39,8 +41,6 @@ def read_run(path: str | Path, run: str | None = None, metric: str | None = None
     Raises:
         UsageError: there is nothing to read, or several runs and none named.
     """
-    from difficulty.runs.read import read_runs
-
     found = read_runs([path])
     rows = found.runs if run is None else found.runs[found.runs["run"] == run]
     versions = json.loads(str(rows["task_versions"].iloc[0] or "{}")) if len(rows) else {}
@@ -59,8 +59,6 @@ def read_baseline(path: str | Path, run: str | None = None, metric: str | None =
 
 def to_json(run: RunItems) -> str:
     """The baseline file of a run. The same run gives the same bytes."""
-    from junkdna_harness import __version__
-
     document = {
         "kind": KIND,
         "schema": SCHEMA,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.panel import PREFERRED_OF_ANY
-from difficulty.runs.direction import NO_SCORE, scale
+from difficulty.runs.direction import NO_SCORE, declared, scale
 from difficulty.runs.table import some
 from difficulty.stats.mean import Scale
 from difficulty.stats.result import Floats
@@ -182,7 +182,7 @@ def _said(task: str, rows: pd.DataFrame) -> bool | None:
     """What the column `higher_is_better` says of the task's metric."""
     if "higher_is_better" not in rows:
         return None
-    said = {bool(value) for value in rows["higher_is_better"].dropna().unique()}
+    said = declared(rows["higher_is_better"].unique())
     if len(said) > 1:
         raise _CannotBeCompared(
             f"task {task!r} says that higher is better for some items and lower for others. Give one direction per metric."

@@ -15,7 +15,7 @@ import numpy as np
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.panel import PREFERRED_OF_ANY
-from difficulty.runs.direction import NO_SCORE, direction, scale
+from difficulty.runs.direction import NO_SCORE, declared, direction, scale
 from difficulty.runs.table import MARGIN, some
 from difficulty.stats.mean import Scale
 
@@ -195,7 +195,7 @@ def _kind(part: pd.DataFrame) -> Kind:
     metric = str(part["metric"].iloc[0])
     weighted = "weight" in part and bool(part["weight"].notna().any())
     read = scale(metric, weighted)
-    said = set(part["higher_is_better"].dropna().astype(bool)) if "higher_is_better" in part else set()
+    said = declared(part["higher_is_better"].unique()) if "higher_is_better" in part else set()
     higher = direction(metric) if not said else said.pop() if len(said) == 1 else None
     share = read == "mean" and bool(part["value"].between(0, 1).all())
     return Kind(share, False if read != "mean" else higher, read, "" if share else metric)
