@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.direction import declared, direction, scale
+from difficulty.runs.direction import declared, declared_scale, direction, scale
 from difficulty.runs.identity import Method
 from difficulty.runs.same import different_prompts, require_same
 from difficulty.runs.table import DENSE, IDENTITY, MARGIN, OPTION_LOGLIK, some
@@ -219,6 +219,7 @@ def _facts(judged: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float, bo
         weight=judged.get("weight", nothing).astype(float),
     )
     of = rows.groupby(["task", "metric"], sort=False)
+    scales = judged.groupby(["task", "metric"], sort=False)["scale"].unique() if "scale" in judged else {}
     table = of.agg(
         low=("value", "min"),
         high=("value", "max"),
@@ -229,7 +230,7 @@ def _facts(judged: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float, bo
     found: dict[tuple[str, str], tuple[float, float, bool | None]] = {}
     for (task, metric), low, high, down, up, n in table.itertuples(name=None):
         higher = bool(up) if down == up else direction(str(metric))
-        if scale(str(metric), n > 0) != "mean":
+        if (declared_scale(scales.get((task, metric), ())) or scale(str(metric), n > 0)) != "mean":
             higher = False
         found[str(task), str(metric)] = (float(low), float(high), higher)
     return found

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import numpy as np
 
 from difficulty.errors import UsageError
+from difficulty.runs.direction import declared_scale, scale
 from difficulty.runs.read import read_runs
 from difficulty.runs.table import some
 from junkdna_harness import __version__
@@ -135,9 +136,11 @@ def _task_to_json(task: TaskItems, length: int) -> dict[str, Any]:
     if task.prompts is not None:
         hashes = [quote(prompt)[:_PROMPT_HASH] or _NO_PROMPT for prompt in task.prompts]
         entry["prompts"] = hashes[0] if len(set(hashes)) == 1 else " ".join(hashes)
+    if task.scale != "mean" or scale(task.metric, task.weights is not None) != "mean":
+        entry["scale"] = task.scale
     if task.weights is not None:
         entry["weights"] = [float(weight) for weight in task.weights]
-    if task.weights is None and np.isin(task.values, (0, 1)).all():
+    if task.weights is None and task.scale == "mean" and np.isin(task.values, (0, 1)).all():
         entry["right"] = "".join("1" if value else "0" for value in task.values)
     else:
         entry["values"] = [float(value) for value in task.values]
@@ -185,6 +188,7 @@ def _task_from_json(name: str, entry: Mapping[str, Any], schema: int) -> TaskIte
         higher_is_better=direction,
         prompts=None if prompts is None else tuple(prompts),
         weights=weights,
+        given_scale=declared_scale([entry.get("scale")]),
     )
 
 

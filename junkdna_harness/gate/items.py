@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.panel import PREFERRED_OF_ANY
-from difficulty.runs.direction import NO_SCORE, declared, scale
+from difficulty.runs.direction import NO_SCORE, declared, declared_scale, scale
 from difficulty.runs.table import some
 from difficulty.stats.mean import Scale
 from difficulty.stats.result import Floats
@@ -44,11 +44,12 @@ class TaskItems:
     higher_is_better: bool | None = None
     prompts: tuple[str, ...] | None = field(default=None, repr=False)
     weights: Floats | None = field(default=None, repr=False)
+    given_scale: Scale | None = None
 
     @property
     def scale(self) -> Scale:
-        """How the items are averaged."""
-        return scale(self.metric, self.weights is not None)
+        """How the items are averaged: as the run says, else by the metric's name where items have weights."""
+        return self.given_scale or scale(self.metric, self.weights is not None)
 
     def keys(self, id_length: int | None) -> tuple[str, ...]:
         """The item ids as they are written in a file whose ids are cut to `id_length` characters."""
@@ -126,7 +127,8 @@ def _task_items(task: str, rows: pd.DataFrame, metric: str | None, version: str 
             f"task {task!r} holds {len(twice)} items twice ({some(twice)}). Give one evaluation of each item."
         )
     values = _values(task, rows, chosen, ids)
-    weights = _weights(task, rows, chosen, ids)
+    given = declared_scale(rows["scale"].unique()) if "scale" in rows else None
+    weights = _weights(task, rows, chosen, ids, given)
     first = rows.iloc[0]
     return TaskItems(
         task=task,
@@ -142,6 +144,7 @@ def _task_items(task: str, rows: pd.DataFrame, metric: str | None, version: str 
         higher_is_better=_said(task, rows),
         prompts=_prompts(rows),
         weights=weights,
+        given_scale=given,
     )
 
 
@@ -159,12 +162,14 @@ def _values(task: str, rows: pd.DataFrame, metric: str, ids: tuple[str, ...]) ->
     return values
 
 
-def _weights(task: str, rows: pd.DataFrame, metric: str, ids: tuple[str, ...]) -> Floats | None:
+def _weights(
+    task: str, rows: pd.DataFrame, metric: str, ids: tuple[str, ...], said: Scale | None
+) -> Floats | None:
     """The column `weight`; None where it says nothing that counts."""
     given = rows["weight"].to_numpy(dtype=float) if "weight" in rows else np.full(len(rows), np.nan)
-    text = scale(metric, True)
+    text = said or scale(metric, True)
     if np.isnan(given).all():
-        if text == "perplexity" and (rows["value"] <= 0).any():
+        if said in (None, "mean") and scale(metric, True) == "perplexity" and (rows["value"] <= 0).any():
             raise _CannotBeCompared(
                 f"task {task!r} has a {metric} of 0 or less, which no perplexity is: its items seem to be log-likelihoods. "
                 "Give them as negative log-likelihoods with a column weight."

@@ -15,7 +15,7 @@ import numpy as np
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.panel import PREFERRED_OF_ANY
-from difficulty.runs.direction import NO_SCORE, declared, direction, scale
+from difficulty.runs.direction import NO_SCORE, declared, declared_scale, direction, scale
 from difficulty.runs.table import MARGIN, some
 from difficulty.stats.mean import Scale
 
@@ -194,11 +194,15 @@ def _chosen(items: pd.DataFrame, metric: str | None) -> tuple[pd.DataFrame, list
 def _kind(part: pd.DataFrame) -> Kind:
     metric = str(part["metric"].iloc[0])
     weighted = "weight" in part and bool(part["weight"].notna().any())
-    read = scale(metric, weighted)
+    read = _said_scale(part) or scale(metric, weighted)
     said = declared(part["higher_is_better"].unique()) if "higher_is_better" in part else set()
     higher = direction(metric) if not said else said.pop() if len(said) == 1 else None
     share = read == "mean" and bool(part["value"].between(0, 1).all())
     return Kind(share, False if read != "mean" else higher, read, "" if share else metric)
+
+
+def _said_scale(part: pd.DataFrame) -> Scale | None:
+    return declared_scale(part["scale"].unique()) if "scale" in part else None
 
 
 def _why(kind: Kind) -> str:
@@ -214,6 +218,7 @@ def _loglikelihoods(part: pd.DataFrame) -> bool:
     weighted = "weight" in part and bool(part["weight"].notna().any())
     return (
         not weighted
+        and _said_scale(part) in (None, "mean")
         and scale(str(part["metric"].iloc[0]), True) == "perplexity"
         and bool((part["value"] <= 0).any())
     )

@@ -207,6 +207,21 @@ def test_perplexity_is_judged_as_the_ratio_that_it_is_and_printed_as_perplexity(
     assert json.loads(as_json(gate, 1))["cells"][0]["baseline"] == loss.before
 
 
+def test_the_scale_that_a_run_says_counts_more_than_the_name_and_stays_in_a_file() -> None:
+    words, nats = np.arange(1.0, 41.0), np.linspace(2, 3, 40)
+    table = one_run({("t", 1): nats}, metric="my_text").assign(
+        weight=words, scale="perplexity", higher_is_better=False
+    )
+    run = run_items(table)
+    for baseline in (run, through_file(run)):
+        loss = check(run, baseline, RELATIVE).comparisons[0].loss
+        assert loss.before == pytest.approx(np.exp((nats * words).sum() / words.sum()))
+    plain = through_file(run_items(table.assign(metric="word_perplexity", scale="mean")))
+    assert plain.tasks["t_t1"].scale == "mean"
+    with pytest.raises(UsageError, match="scale='log' is unknown. Write one of mean, perplexity, bits"):
+        run_items(table.assign(scale="log"))
+
+
 def test_a_relative_limit_of_bits_is_one_of_bits() -> None:
     words = np.arange(1.0, 41.0)
     nats = np.linspace(0.6, 0.9, 40)
@@ -229,8 +244,10 @@ def test_weights_that_differ_or_are_missing_are_refused() -> None:
 
 
 def test_loglikelihoods_that_are_called_perplexity_are_refused() -> None:
-    with pytest.raises(UsageError, match="seem to be log-likelihoods"):
-        run_items(one_run({("lambada", 1): np.full(40, -3.0)}, metric="perplexity"))
+    table = one_run({("lambada", 1): np.full(40, -3.0)}, metric="perplexity")
+    for rows in (table, table.assign(scale="mean")):
+        with pytest.raises(UsageError, match="seem to be log-likelihoods"):
+            run_items(rows)
 
 
 def test_a_task_that_cannot_be_judged_is_left_out_by_name() -> None:
@@ -272,7 +289,13 @@ def test_a_metric_that_only_some_tasks_have_leaves_the_others_out() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"weights": [0.0] * 5}, {"values": [float("nan")] * 5}, {"prompts": "a b"}, {"higher_is_better": "yes"}],
+    [
+        {"weights": [0.0] * 5},
+        {"values": [float("nan")] * 5},
+        {"prompts": "a b"},
+        {"higher_is_better": "yes"},
+        {"scale": "log"},
+    ],
 )
 def test_a_damaged_entry_is_told(change: dict[str, object]) -> None:
     document = json.loads(to_json(run_items(one_run({("a", 1): np.full(5, 0.5)}))))
