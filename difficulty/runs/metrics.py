@@ -1,0 +1,117 @@
+"""What a task is judged by, where it logs several metrics or filters: one rule for every command, and it is printed.
+
+The rule: the metric that was asked for, else the first of `PREFERRED` that the task has, else its first. Where a metric was
+logged under several filters, the first filter counts: lm-eval logs them in the task's own order, the strictest first in its
+tasks (gsm8k: strict-match before flexible-extract).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.table import MARGIN, SCALE, some
+
+# Shares of right answers first; perplexities, which are no shares, last.
+PREFERRED = (
+    "acc", "exact_match", "acc_norm", "em", "f1", "contains", "mcc",
+    "word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """`rows`: the table's rows of the chosen metric per task. `metrics`: task -> metric. `notes`: what was chosen among several."""
+
+    rows: pd.DataFrame = field(repr=False)
+    metrics: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def choose(table: pd.DataFrame, metric: str | None = None) -> Chosen:
+    """The rows of one metric per task, the same in all runs. Tasks without `metric` are left out, with a note.
+
+    Raises:
+        UsageError: no task has `metric`, there is nothing but margins, or runs have different metrics for a task.
+    """
+    scored = table[table["metric"] != MARGIN] if metric != MARGIN else table
+    present = _present(scored)
+    metrics: dict[str, str] = {}
+    notes: list[str] = []
+    without: list[str] = []
+    for task, by_run in present.items():
+        first = next(iter(by_run.values()))
+        chosen = choose_one(first, metric)
+        if chosen is None:
+            without.append(task)
+            continue
+        lacking = [run for run, names in by_run.items() if chosen not in names]
+        if lacking:
+            raise UsageError(
+                f"runs have different metrics for task {task!r}: {some(lacking)} lack{'s' * (len(lacking) == 1)} {chosen!r}. "
+                "Evaluate them with the same metric, or choose one that all have with --metric."
+            )
+        metrics[task] = chosen
+    if not metrics:
+        raise UsageError(_nothing(present, metric))
+    if without:
+        notes.append(
+            f"{some(without)} {'has' if len(without) == 1 else 'have'} no metric {metric!r} and are left out."
+        )
+    notes += _several(present, metrics)
+    return Chosen(scored[scored["metric"] == scored["task"].map(metrics)], metrics, tuple(notes))
+
+
+def choose_one(present: Sequence[str], metric: str | None = None) -> str | None:
+    """The one of `present` (in the order logged) that the rule takes; None where `metric` was asked for and is not there."""
+    if metric is not None:
+        return metric if metric in present else next((n for n in present if base(n) == metric), None)
+    for name in PREFERRED:
+        for found in present:
+            if base(found) == name:
+                return found
+    return present[0] if present else None
+
+
+def base(metric: str) -> str:
+    """A metric's name without the filter: `exact_match` of `exact_match,strict-match`."""
+    return metric.partition(",")[0]
+
+
+def unbounded(rows: pd.DataFrame) -> list[str]:
+    """Tasks whose chosen metric is no share in [0, 1], so that it cannot be averaged with shares."""
+    inside = rows["value"].between(0, 1)
+    if SCALE in rows:
+        inside &= rows[SCALE] == "mean"
+    return sorted(str(task) for task in rows.loc[~inside, "task"].unique())
+
+
+def _present(table: pd.DataFrame) -> dict[str, dict[str, list[str]]]:
+    """Task -> run -> its metrics in the order logged."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for run, task, metric in table[["run", "task", "metric"]].drop_duplicates().itertuples(index=False):
+        found.setdefault(str(task), {}).setdefault(str(run), []).append(str(metric))
+    return found
+
+
+def _nothing(present: Mapping[str, Mapping[str, Sequence[str]]], metric: str | None) -> str:
+    known = sorted({name for by_run in present.values() for names in by_run.values() for name in names})
+    if not known:
+        return "the runs hold no score of any item. Evaluate with --log_samples and without --predict_only."
+    return f"no task has a metric {metric!r}.{did_you_mean(str(metric), known)} There is: {some(known)}."
+
+
+def _several(present: Mapping[str, Mapping[str, Sequence[str]]], metrics: Mapping[str, str]) -> list[str]:
+    """A note per choice among filters of one metric, and among others that are not just acc beside acc_norm."""
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for task, chosen in metrics.items():
+        others = tuple(name for name in next(iter(present[task].values())) if name != chosen)
+        if others:
+            alike.setdefault((chosen, others), []).append(task)
+    return [
+        f"{some(tasks, 3)}: judged by {chosen}; also logged: {some(others)} (--metric chooses)."
+        for (chosen, others), tasks in alike.items()
+    ]
