@@ -110,18 +110,15 @@ def read_runs(
     warnings += [_guess(part) for part in parts if part.run.known_by == GUESS]
     _compare_versions(parts, warnings)
     table = validate(pd.concat([part.rows for part in parts], ignore_index=True), "the given runs")
-    ids = [str(part.run) for part in parts]
+    by_id = {str(part.run): part for part in parts}
     return Runs(
         table,
         pd.DataFrame([_run_row(part) for part in parts], columns=list(RUN_COLUMNS)),
-        {run: part.manifest for run, part in zip(ids, parts, strict=True)},
-        {
-            (run, task): facts
-            for run, part in zip(ids, parts, strict=True)
-            for task, facts in part.tasks.items()
-        },
-        {(run, task): kept for run, part in zip(ids, parts, strict=True) for task, kept in part.kept.items()},
-        {run: part.source for run, part in zip(ids, parts, strict=True)},
+        {run: part.manifest for run, part in by_id.items()},
+        tuple(dict.fromkeys(warnings)),
+        {(run, task): facts for run, part in by_id.items() for task, facts in part.tasks.items()},
+        {(run, task): kept for run, part in by_id.items() for task, kept in part.kept.items()},
+        {run: part.source for run, part in by_id.items()},
     )
 
 

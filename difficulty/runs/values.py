@@ -64,7 +64,7 @@ def read_values(metric: str, raw: Sequence[Any], aggregation: str | None = None)
 def _scale(metric: str, raw: Sequence[Any], aggregation: str | None) -> Scale:
     if metric in _ROLLING and all(isinstance(entry, (list, tuple)) for entry in raw):
         return _ROLLING[metric]
-    if aggregation in _AGGREGATIONS:
+    if aggregation is not None and aggregation in _AGGREGATIONS:
         scale = _AGGREGATIONS[aggregation]
         return scale if scale == "mean" or _are_likelihoods(raw) else "mean"
     # lambada: the item's value is its log-likelihood, at most 0; a perplexity is at least 1
