@@ -58,9 +58,7 @@ def choose(table: pd.DataFrame, metric: str | None = None) -> Chosen:
     if not metrics:
         raise UsageError(_nothing(present, metric))
     if without:
-        notes.append(
-            f"{some(without)} {'has' if len(without) == 1 else 'have'} no metric {metric!r} and are left out."
-        )
+        notes.append(f"left out, without a metric {metric!r}: {some(without)}.")
     notes += _several(present, metrics)
     return Chosen(scored[scored["metric"] == scored["task"].map(metrics)], metrics, tuple(notes))
 

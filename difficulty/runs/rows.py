@@ -178,7 +178,10 @@ def _answers(
         return [_Answer(given or 0.0)] * len(samples)
     options = [_options(sample) for sample in samples]
     texts = [option_texts(s)[: len(o or [])] for s, o in zip(samples, options, strict=True)]
-    logged = {name: [as_number(sample.get(name)) for sample in samples] for name in ("acc", "acc_norm")}
+    logged = {
+        name: [as_number(s.get(name)) if name in s["metrics"] else None for s in samples]
+        for name in ("acc", "acc_norm")
+    }
     delimiter = len(str(config.get("target_delimiter", " ")))
     lengths = [
         [len(str(r[-1])) - delimiter for r in requests(s)][: len(o or [])]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from difficulty.errors import UsageError
 from difficulty.runs.read import Runs, read_runs
 from difficulty.runs.table import DENSE
-from junkdna_harness.report.documents import Documents, documents
+from junkdna_harness.report.documents import Documents, asked, documents
 from junkdna_harness.report.leaderboard import Leaderboard, leaderboard
 from junkdna_harness.report.select import select
 
@@ -55,13 +55,14 @@ def build(
     with_plots: bool = True,
     with_documents: bool = True,
     seed: int = 0,
+    labels: Sequence[str] = (),
 ) -> Report:
     """The report of the runs under `paths`. `rules` select runs and tasks, `sort` orders the rows of the tables.
 
     Raises:
         UsageError: nothing to read, no dense run, mixed items or task versions, an unknown column or rule.
     """
-    read = read_runs(list(paths))
+    read = read_runs(list(paths), labels=labels, keep=asked if with_documents else None)
     _same_versions(read)
     bits = {
         str(r): float(b)
@@ -76,13 +77,22 @@ def build(
     warnings = list(read.warnings)
     fits = tuple(_fits(items, read, metric, seed, warnings)) if with_fit else ()
     pictures = tuple(_plots(items, bits, metric, fits, warnings)) if with_plots else ()
-    asked = documents(items, paths) if with_documents else Documents({}, {})
+    shown_documents = documents(items, read) if with_documents else Documents({}, {})
     shown = set(items["run"].unique())
     runs = read.runs[read.runs["run"].isin(shown)].reset_index(drop=True)
     manifests = {run: block for run, block in read.manifests.items() if run in shown and block}
     sources = tuple(str(path) for path in paths)
     return Report(
-        items, runs, boards, fits, pictures, asked, manifests, tuple(dict.fromkeys(warnings)), sources, metric
+        items,
+        runs,
+        boards,
+        fits,
+        pictures,
+        shown_documents,
+        manifests,
+        tuple(dict.fromkeys(warnings)),
+        sources,
+        metric,
     )
 
 

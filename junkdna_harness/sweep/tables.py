@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from difficulty.runs import lm_eval_log
+from difficulty.runs.rows import task_rows
+from difficulty.runs.samples import item_ids
 from difficulty.runs.table import COLUMNS
 from junkdna_harness.sweep.plan import Cell, Plan
 from junkdna_harness.sweep.store import parquet_bytes
@@ -22,10 +23,9 @@ def samples_frame(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> pd.Da
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    warnings: list[str] = []
     for name, samples in scores.samples.items():
         config = suite.tasks[name].dump_config()
-        rows += lm_eval_log._task_rows(name, config, samples, warnings)
+        rows += task_rows(name, config, samples, suite.tasks[name].higher_is_better()).rows
     identity = {
         "run": plan.run_id(cell),
         "model": plan.model_name(cell),
@@ -69,7 +69,7 @@ def items_table(suite: Suite) -> bytes:
     rows = []
     for name, documents in suite.documents.items():
         samples: list[Sample] = [{**d.fixed, "filter": "none"} for d in documents]
-        ids = lm_eval_log._item_ids(name, samples)
+        ids = item_ids(name, samples)
         for document, (item, _) in zip(documents, ids, strict=True):
             fixed = document.fixed
             arguments = fixed["arguments"]
