@@ -19,12 +19,12 @@ def options_margin(loglikelihoods: Sequence[float], gold: Sequence[int]) -> floa
 
     None where every option is right, or a log-likelihood is not finite.
     """
-    scores = np.asarray(loglikelihoods, dtype=float)
-    right = np.zeros(len(scores), dtype=bool)
-    right[list(gold)] = True
-    if right.all() or not right.any() or not np.isfinite(scores).all():
+    chosen = set(gold)
+    right = [float(x) for i, x in enumerate(loglikelihoods) if i in chosen]
+    wrong = [float(x) for i, x in enumerate(loglikelihoods) if i not in chosen]
+    if not right or not wrong or not all(map(math.isfinite, (*right, *wrong))):
         return None
-    return float(scores[right].max() - scores[~right].max())
+    return max(right) - max(wrong)
 
 
 def sequence_margin(loglikelihood: float, n_symbols: int) -> float | None:
@@ -77,7 +77,9 @@ def gold_options(
 
 def _as_index(target: object, options: Sequence[str]) -> list[int] | None:
     value = target
-    if isinstance(target, str):
+    if isinstance(target, str) and target.isdecimal() and target.isascii():
+        value = int(target)
+    elif isinstance(target, str):
         try:
             value = ast.literal_eval(_NUMPY.sub(r"\1", target.strip()))
         except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -190,10 +190,10 @@ def only_predicted(samples: Sequence[Sample]) -> bool:
 def requests(sample: Mapping[str, Any]) -> list[list[Any]]:
     """What was asked, one list of arguments per request, from a log ({"gen_args_0": {"arg_0": ...}}) or from memory."""
     given = sample.get("arguments") or []
-    listed = given.values() if isinstance(given, Mapping) else given
+    listed = given.values() if isinstance(given, dict) else given
     return [
         list(one.values())
-        if isinstance(one, Mapping)
+        if isinstance(one, dict)
         else list(one)
         if isinstance(one, (list, tuple))
         else [one]

@@ -186,27 +186,33 @@ def _paired(
     )
     judged = choose(both, metric)
     notes += judged.notes
+    sides_of = [_by_task(judged.rows[judged.rows["run"] == letter]) for letter in "AB"]
     found = []
-    for task, rows in judged.rows.groupby("task", sort=False):
-        first, second = (rows[rows["run"] == letter].set_index("item_id") for letter in "AB")
-        _same_items(first.index, second.index, sides, str(task))
-        items = [str(item) for item in first.index]
-        found.append(
-            _Pair(
-                str(task), judged.metrics[str(task)], items, first["cluster_id"].to_numpy(dtype=str),
-                first["value"].to_numpy(dtype=float), second.loc[items, "value"].to_numpy(dtype=float),
-            )
-        )  # fmt: skip
+    for task, (items, values, clusters) in sides_of[0].items():
+        others, other_values, _ = sides_of[1][task]
+        _same_items(items, others, sides, task)
+        place = dict(zip(others, other_values, strict=True))
+        second = np.array([place[item] for item in items])
+        found.append(_Pair(task, judged.metrics[task], items, clusters, values, second))
     return found
 
 
-def _same_items(first: pd.Index, second: pd.Index, sides: Sequence[Side], task: str) -> None:
+def _by_task(rows: pd.DataFrame) -> dict[str, tuple[list[str], np.ndarray, np.ndarray]]:
+    """Task -> (items, values, clusters). Plain arrays: slicing a table for each of thousands of tasks takes long."""
+    items, clusters = rows["item_id"].to_numpy(dtype=object), rows["cluster_id"].to_numpy(dtype=str)
+    values = rows["value"].to_numpy(dtype=float)
+    places = rows.groupby("task", sort=False).indices
+    return {str(task): (list(items[at]), values[at], clusters[at]) for task, at in places.items()}
+
+
+def _same_items(first: Sequence[str], second: Sequence[str], sides: Sequence[Side], task: str) -> None:
     for here, there, name, other in ((first, second, *sides), (second, first, *reversed(sides))):
-        missing = here[~here.isin(there)]
-        if len(missing):
+        known = set(there)
+        missing = [item for item in here if item not in known]
+        if missing:
             raise UsageError(
                 f"{len(missing)} of {len(here)} items of {task!r} in {name.folder!r} are not in {other.folder!r} "
-                f"({some([str(item)[:12] for item in missing])}). Evaluate both on the same data, version and --limit."
+                f"({some([item[:12] for item in missing])}). Evaluate both on the same data, version and --limit."
             )
 
 
