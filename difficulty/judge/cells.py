@@ -13,7 +13,7 @@ from difficulty.judge.series import Series
 from difficulty.stats.bootstrap import interval
 from difficulty.stats.flips import flips
 from difficulty.stats.isotonic import isotonic
-from difficulty.stats.scores import above_chance, retention
+from difficulty.stats.scales import above_chance, retention
 
 COLUMNS = (
     "family", "axis", "tier", "method", "kind", "level", "bits", "effective_bits", "n_items", "n_clusters", "n_replicates",

@@ -50,6 +50,12 @@ def fit(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Go on with the items that all runs have.")
     ] = False,
+    allow_different_prompts: Annotated[
+        bool,
+        typer.Option(
+            "--allow-different-prompts", help="Judge although prompts or task versions differ; it is noted."
+        ),
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write everything as JSON ('-' prints it).")
     ] = None,
@@ -83,6 +89,7 @@ def fit(
         families=family,
         claims=claims.split(",") if claims else None,
         allow_missing=allow_missing,
+        allow_different_prompts=allow_different_prompts,
         n_resamples=resamples,
         seed=seed,
     )

@@ -42,6 +42,12 @@ def report(
         Path | None, typer.Option(help="Write the plots as PNG and SVG into this folder.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the resamples behind bands and verdicts.")] = 0,
+    allow_different_prompts: Annotated[
+        bool,
+        typer.Option(
+            "--allow-different-prompts", help="Show although prompts or task versions differ; it is noted."
+        ),
+    ] = False,
 ) -> None:
     """Show what compression cost: tables in the terminal, and as files where asked for.
 
@@ -64,6 +70,7 @@ def report(
         with_plots=html is not None or plots is not None,
         with_documents=html is not None,
         seed=seed,
+        allow_different_prompts=allow_different_prompts,
     )
     boards = list(made.boards)
     texts: tuple[tuple[Path | None, Callable[[], str]], ...] = (

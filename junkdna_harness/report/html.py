@@ -11,9 +11,9 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from junkdna_harness import __version__
+from junkdna_harness.presentation.escape import script_json
 from junkdna_harness.report import formats
 from junkdna_harness.report.build import Report
-from junkdna_harness.report.escape import script_json
 from junkdna_harness.report.explorer import explorer
 from junkdna_harness.report.leaderboard import OVERALL, Leaderboard
 from junkdna_harness.report.plots import Plot
