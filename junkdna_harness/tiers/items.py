@@ -9,14 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from difficulty.cut.axes import Item
-
-
-def doc_hash(doc: Any) -> str:
-    """The `doc_hash` that `lm_eval --log_samples` writes for this document, a sha256 in hexadecimal."""
-    from lm_eval.utils import handle_non_serializable
-
-    text = json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+from junkdna_harness.harness.targets import plain, right_options
 
 
 def content_key(item: Item) -> str:
@@ -30,7 +23,7 @@ def content_key(item: Item) -> str:
 
 def item_of_doc(task: Any, doc: Mapping[str, Any]) -> Item:
     """What a rule may look at, from a task and one of its documents (no few-shot examples in the context)."""
-    text = task.doc_to_text(doc)
+    text = plain(task.doc_to_text(doc))
     target = task.doc_to_target(doc)
     if task.OUTPUT_TYPE != "multiple_choice" or not hasattr(task, "doc_to_choice"):
         return Item(doc, str(text), _texts(target))
@@ -70,20 +63,12 @@ def _parsed(target: Any) -> Any:
 
 def _chosen(target: Any, options: Sequence[str]) -> tuple[str, ...]:
     """The accepted options, from an index, a text, or a list of either."""
-    gold = []
-    for entry in target if isinstance(target, list | tuple) else [target]:
-        if isinstance(entry, str) and entry.lstrip("-").isdigit() and entry not in options:
-            entry = int(entry)
-        if isinstance(entry, int) and not isinstance(entry, bool):
-            gold += [options[entry]] if 0 <= entry < len(options) else []
-        else:
-            gold.append(str(entry))
-    return tuple(text.strip() for text in gold)
+    return tuple(text.strip() for text in right_options(target, options))
 
 
 def _texts(target: Any) -> tuple[str, ...]:
-    entries = target if isinstance(target, list | tuple) else [target]
-    return tuple(str(entry).strip() for entry in entries)
+    target = plain(target)
+    return tuple(str(entry).strip() for entry in (target if isinstance(target, list) else [target]))
 
 
 def _rows(arguments: Any) -> list[Any]:
