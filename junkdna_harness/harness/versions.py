@@ -7,6 +7,7 @@ version number, so that a release between the two works too.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -47,6 +48,13 @@ def task_class(config: Mapping[str, Any]) -> type:
     output_type = str(config.get("output_type") or "generate_until")
     kind: type = registered.get(output_type, ConfigurableTask)
     return kind
+
+
+def takes_config(kind: type) -> bool:
+    """True where a task class is called with its config; 0.5's classes pass it on to the class above unseen."""
+    return any(
+        "config" in inspect.signature(above.__init__).parameters for above in kind.__mro__ if above is not object
+    )
 
 
 def fewshot_split(task: Any) -> str | None:

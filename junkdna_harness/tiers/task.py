@@ -18,7 +18,6 @@ Nothing here looks at the model or its arguments, except `data_dir`: the same fi
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -31,7 +30,7 @@ import datasets
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.harness.requests import document_hash
 from junkdna_harness.harness.tasks import packaged_tasks
-from junkdna_harness.harness.versions import fewshot_split, own_keys, task_class
+from junkdna_harness.harness.versions import fewshot_split, own_keys, takes_config, task_class
 from junkdna_harness.tiers import config as task_files
 from junkdna_harness.tiers.local import data_dir, local_splits, read_rows
 from junkdna_harness.tiers.select import Choice, choose, source_models
@@ -134,8 +133,7 @@ class TieredTask:
             "_home": Path(str(metadata.get("config_source", ""))).parent,
         }
         kind = type(f"Tiered{parent.__name__}", (_Tier, parent), members)
-        takes_config = "config" in inspect.signature(parent.__init__).parameters
-        task = kind(config=merged) if takes_config else kind()
+        task = kind(config=merged) if takes_config(parent) else kind()
         task.config.metadata = {**_as_mapping(task.config.metadata), **metadata}
         _warn_of_own_answers(task, str(metadata.get("pretrained", "")))
         return task
