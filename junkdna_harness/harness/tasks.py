@@ -13,7 +13,7 @@ from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.harness.patches import quiet, without_hints
-from junkdna_harness.harness.versions import task_index
+from junkdna_harness.harness.versions import matching, task_index
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def _match(manager: Any, asked: Sequence[str]) -> tuple[list[str], list[str]]:
     names: list[str] = []
     unknown: list[str] = []
     for name in asked:
-        matches = manager.match_tasks([name])
+        matches = matching(manager, name)
         if not matches and Path(name).is_file():
             matches = [name]
         names += matches

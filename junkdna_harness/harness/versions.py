@@ -20,6 +20,19 @@ def task_index(manager: Any) -> Mapping[str, Any]:
     return index
 
 
+def matching(manager: Any, pattern: str) -> list[str]:
+    """The names that `pattern` stands for, none where it is unknown; 0.5 hands an unknown name back as it is.
+
+    0.5 also knows `task@format` and `group::task`, which are known where their first part is.
+    """
+    index = task_index(manager)
+    return [
+        name
+        for name in manager.match_tasks([pattern])
+        if name in index or name.split("::")[0].split("@")[0] in index
+    ]
+
+
 def task_key(task: Any) -> str:
     """The name under which a loaded task stands; 0.5 puts that of its group before it."""
     return str(getattr(task, "_qualified_name", None) or task.task_name)
@@ -53,7 +66,9 @@ def task_class(config: Mapping[str, Any]) -> type:
 def takes_config(kind: type) -> bool:
     """True where a task class is called with its config; 0.5's classes pass it on to the class above unseen."""
     return any(
-        "config" in inspect.signature(above.__init__).parameters for above in kind.__mro__ if above is not object
+        "config" in inspect.signature(above.__init__).parameters
+        for above in kind.__mro__
+        if above is not object
     )
 
 

@@ -211,6 +211,11 @@ class _Tier:
             self._skip_draws(doc, num_fewshot)
         return super().fewshot_context(doc, num_fewshot, *args, **kwargs)  # type: ignore[misc]
 
+    def _build_qa_turn(self, *, a: Any = None, c: Any = None, **rest: Any) -> Any:
+        """lm-eval 0.5 refuses a few-shot example whose answer is a number ('75') and that has no options."""
+        shown = str(a) if isinstance(a, int) and not c else a
+        return super()._build_qa_turn(a=shown, c=c, **rest)  # type: ignore[misc]
+
     def _skip_draws(self, doc: Any, num_fewshot: int) -> None:
         """Draw for the documents of other tiers that come before this one, so that it gets the very examples that
         it gets in the whole task."""
