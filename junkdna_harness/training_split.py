@@ -8,7 +8,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.harness.targets import plain, right_options
-from junkdna_harness.harness.tasks import find_tasks, first_line, load_tasks
+from junkdna_harness.harness.tasks import find_tasks, load_tasks
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,9 @@ def task_examples(name: str, include_path: str | None = None) -> list[Example]:
 
 def _lm_eval_tasks(name: str, include_path: str | None) -> dict[str, Any]:
     manager, names = find_tasks((name,), include_path)
-    try:
-        loaded = load_tasks(manager, names)
-    except UsageError:
-        raise
-    except Exception as error:  # whatever a data set's loader raises
-        raise UsageError(
-            f"task {name!r} cannot be loaded ({first_line(error)}). Check that its data are reachable."
-        ) from error
-    if loaded.failed:
-        (part, why), *_ = loaded.failed.items()
-        raise UsageError(f"task {part!r}: {why}")
+    loaded = load_tasks(manager, names)
+    for part, why in loaded.failed.items():
+        raise UsageError(f"task {part!r}: {why}. Check that its data are reachable, or name other tasks.")
     return loaded.tasks
 
 

@@ -158,7 +158,9 @@ def load_tasks(manager: Any, names: Sequence[str]) -> Loaded:
             raise UsageError(f"the tasks cannot be evaluated together: {first_line(together)}") from together
         kept = [name for name in names if name not in failed]
         if not kept:
-            raise UsageError(none_left(failed)) from together
+            raise UsageError(
+                f"{none_left(failed)}. Check that the data are reachable: `lm_eval --tasks {names[0]} --limit 1` must work."
+            ) from together
         loaded = _load(manager, kept)
     return Loaded(loaded.tasks, loaded.groups, failed)
 
@@ -175,7 +177,7 @@ def _why_not(manager: Any, name: str) -> str:
     except UsageError:
         raise
     except Exception as error:  # whatever a data set's loader raises
-        return f"it cannot be loaded ({first_line(error)}). Check that its data are reachable."
+        return f"it cannot be loaded: {first_line(error)}"
     return ""
 
 
@@ -187,7 +189,7 @@ def first_line(error: BaseException) -> str:
 
 def none_left(failed: Mapping[str, str]) -> str:
     """The sentence for a run in which every task failed."""
-    return "no task could be evaluated: " + "; ".join(f"{name}: {why}" for name, why in failed.items())
+    return "no task can be evaluated: " + "; ".join(f"{name}: {why}" for name, why in failed.items())
 
 
 def find_task(name: str, include_path: str | None = None) -> Path:
