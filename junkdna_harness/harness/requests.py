@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from junkdna_harness.harness.model import LanguageModel
 from junkdna_harness.harness.patches import no_bars
-from junkdna_harness.harness.versions import sample_size
+from junkdna_harness.harness.versions import logged_target, sample_size
 
 Sample = dict[str, Any]
 
@@ -82,7 +82,7 @@ def _override_shots(task: Any, prompting: Prompting) -> None:
 def _fixed_part(task: Any, doc_id: int, doc: Any, instances: list[Any]) -> Sample:
     from lm_eval.utils import hash_string
 
-    target = task.doc_to_target(doc)
+    target = logged_target(task, doc, instances)
     return {
         "doc_id": doc_id,
         "doc": doc,

@@ -102,6 +102,13 @@ def own_keys(config: Mapping[str, Any]) -> set[str]:
     return {key for key in config if key.startswith("_")}
 
 
+def logged_target(task: Any, doc: Any, instances: Sequence[Any]) -> Any:
+    """The target that lm-eval logs for a document; 0.5 keeps it with the requests, where it may be an index."""
+    if hasattr(instances[0], "target"):
+        return instances[0].target
+    return task.doc_to_target(doc)
+
+
 def one_response(filtered: Sequence[Any], repeats: int) -> Any:
     """A request's filtered response; 0.5 gives a list of repeats also where there is one."""
     if repeats == 1 and isinstance(filtered, list) and len(filtered) == 1:

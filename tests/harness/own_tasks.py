@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-TEXTS = ["sort 31425=12345. " * 3, "add 12+7=19\nadd 3+4=7", "reverse 12=21", "abc" * 120]
+TEXTS = ["sort 31425=12345. " * 3, "add 12+7=19\nadd 3+4=7", "reverse 12=21", "sort 31425=12345. " * 20]
 
 ROLLING = """\
 task: own_rolling
@@ -89,7 +89,9 @@ def each_repeat(doc, results):
 
 
 def share(items):
-    return sum(sum(item) for item in items) / sum(len(item) for item in items)
+    # lm-eval 0.5 has reduced the repeats of a document to one value before this is called.
+    values = [value for item in items for value in (item if isinstance(item, list) else [item])]
+    return sum(values) / len(values)
 
 
 def no_prompt(doc):
