@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 
+from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.sweep.machine import Machine, free_memory
 from junkdna_harness.sweep.plan import DENSE, Cell, Plan
-from junkdna_harness.sweep.suite import Suite, build_suite, find_tasks
+from junkdna_harness.sweep.suite import Suite, build_suite
 from junkdna_harness.sweep.tables import items_table, responses_table, samples_table, task_facts
 
 # Half of what is free may hold the pristine copy; a larger one is mapped from a file.
@@ -94,7 +95,7 @@ class Session:
         if machine.threads:
             torch.set_num_threads(machine.threads)
         arguments = plan.models[model]
-        manager, names = find_tasks(plan.settings, arguments)
+        manager, names = find_tasks(plan.settings.tasks, plan.settings.include_path, arguments)
         started = time.perf_counter()
         self.lm = load_model(arguments, machine)
         self.seconds_loading = time.perf_counter() - started

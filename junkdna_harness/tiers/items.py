@@ -9,14 +9,7 @@ from typing import Any
 
 from difficulty.cut.axes import Item
 from difficulty.cut.items import chosen, texts
-
-
-def doc_hash(doc: Any) -> str:
-    """The `doc_hash` that `lm_eval --log_samples` writes for this document, a sha256 in hexadecimal."""
-    from lm_eval.utils import handle_non_serializable
-
-    text = json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+from junkdna_harness.harness.targets import plain
 
 
 def content_key(item: Item) -> str:
@@ -30,8 +23,8 @@ def content_key(item: Item) -> str:
 
 def item_of_doc(task: Any, doc: Mapping[str, Any]) -> Item:
     """What a rule may look at, from a task and one of its documents (no few-shot examples in the context)."""
-    text = task.doc_to_text(doc)
-    target = task.doc_to_target(doc)
+    text = plain(task.doc_to_text(doc))
+    target = plain(task.doc_to_target(doc))
     if task.OUTPUT_TYPE != "multiple_choice" or not hasattr(task, "doc_to_choice"):
         return Item(doc, str(text), texts(target))
     options = [str(option) for option in task.doc_to_choice(doc)]
