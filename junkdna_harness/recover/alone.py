@@ -30,7 +30,9 @@ def alone(output: Path) -> Iterator[None]:
         return
     path = output.with_name(f".{output.name}.lock")
     is_new = not path.parent.exists()
-    busy = f"another process is training into {str(output)!r}. Wait until it has ended, or name another folder."
+    busy = (
+        f"another process is training into {str(output)!r}. Wait until it has ended, or name another folder."
+    )
     try:
         with ExitStack() as stack:
             try:

@@ -12,11 +12,11 @@ from typing import Any
 from difficulty.errors import UsageError
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress import PruneSpec, prune, weights_sha256
+from junkdna_harness.origin import read_manifest
 from junkdna_harness.recover.adapters import add_adapter
 from junkdna_harness.recover.alone import alone, is_first_process
 from junkdna_harness.recover.data import GRADED, load_data
 from junkdna_harness.recover.hold import Held, HoldWeights
-from junkdna_harness.recover.manifest import read_manifest
 from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsity
 from junkdna_harness.recover.save import save
 from junkdna_harness.recover.schedule import longest, tokenize

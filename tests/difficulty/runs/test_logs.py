@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from difficulty.errors import UsageError
-from difficulty.runs.read import read_runs
 from difficulty.runs.margins import gold_options, options_margin, sequence_margin
+from difficulty.runs.read import read_runs
 from difficulty.runs.table import write_table
 from tests.difficulty.judge.simulated import table
 
