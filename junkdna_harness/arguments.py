@@ -27,6 +27,11 @@ def resolve_pretrained(name: str | None) -> str:
         return str(smollm2_path())
     folder = Path(name).expanduser()
     if folder.is_dir():
+        if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+            raise UsageError(
+                f"pretrained={name!r} is an adapter without its model, which only lm_eval --model junkdna-pruned or "
+                "junkdna-quantized puts together. Recover with merge=masked or merge=dense to write a whole checkpoint."
+            )
         if not (folder / "config.json").is_file() and not list(folder.glob("*.gguf")):
             raise UsageError(
                 f"pretrained={name!r} is a folder without config.json. Name a folder that save_pretrained wrote."

@@ -18,6 +18,7 @@ from junkdna_harness.tiny import EMBEDDED, model_path
 MANIFEST = "junkdna.json"
 ADAPTER_CONFIG = "adapter_config.json"
 NONE = "none"  # the method that changes nothing
+SPARSE = 0.01  # a trained model has next to no zeros; with this share of them it was pruned
 UNKNOWN = "pruned"  # somebody pruned it, we do not know how
 PACKAGED = (EMBEDDED, "smollm2-135m")  # names of models that come in a package, never of folders
 

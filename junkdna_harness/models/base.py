@@ -14,8 +14,8 @@ from transformers import LogitsProcessorList
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.models.answer_cache import KeyedHook
-from junkdna_harness.models.finite import RefuseNaN, refuse_unfinite_answers
-from junkdna_harness.models.loaded import Names
+from junkdna_harness.models.finite import RefuseNaN, refuse_unfinite_answers, refuse_unfinite_model
+from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.scoring import PrefixScoring
 from junkdna_harness.origin import base_of_adapter
 from junkdna_harness.tiny import EMBEDDED
@@ -63,6 +63,18 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         self.junkdna: dict[str, Any] = {}
         # Arguments that were filled in where the user gave none: what lm-eval prints and stores.
         self.filled: dict[str, Any] = {}
+
+    def look(self, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> Loaded:
+        """What the model is before anything is done to it; its adapters are folded into its weights.
+
+        Raises:
+            UsageError: weights that are NaN or infinite, or a damaged manifest.
+        """
+        refuse_unfinite_model(self.model, self.model_name)
+        model, loaded = look(self.model, self.names, targets, exclude)
+        if model is not self.model:
+            self._model = model
+        return loaded
 
     @classmethod
     def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:

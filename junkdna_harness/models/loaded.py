@@ -14,9 +14,8 @@ from difficulty.runs.identity import SPARSE_TRANSFER, Method
 from junkdna_harness.compress import count_zeros, find_targets, weights_sha256
 from junkdna_harness.compress.checks import merge_adapters
 from junkdna_harness.compress.hashing import combine, hash_named
-from junkdna_harness.origin import MANIFEST, NONE, Origin
+from junkdna_harness.origin import MANIFEST, NONE, SPARSE, Origin
 
-SPARSE = 0.01  # a trained model has next to no zeros; with this share of them it was pruned
 # What describes the compression in a manifest, and holds as long as nothing more is done.
 CARRIED = (
     "kind", "pattern", "scope", "seed", "replicate", "requested_sparsity", "group_size", "symmetric", "quantizer",
@@ -29,7 +28,8 @@ class Loaded:
     """A model as it was loaded: the `model` at its root, and the `method` that made it ("none" where that is unknown).
 
     `level` is its sparsity and `bits` its width where something was done to it. `sparsity` is the measured share of zeros
-    in the targeted weights, None where they are codes. `block` holds what a believed manifest says of the compression.
+    in the weights that `targets` and `exclude` say, None where they are codes. `block` holds what a believed manifest says of
+    the compression.
     """
 
     model: str
@@ -40,6 +40,8 @@ class Loaded:
     changed: bool
     block: Mapping[str, Any]
     sha256: str
+    targets: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -66,11 +68,13 @@ class Names:
 
 
 @torch.no_grad()
-def look(model: Any, names: Names, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> Loaded:
-    """What `model` is, with its adapters folded in where its weights are plain."""
+def look(
+    model: Any, names: Names, targets: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> tuple[Any, Loaded]:
+    """`model` with its adapters folded in where its weights are plain, and what it is."""
     warnings: list[str] = []
     origin = _believed_adapter(model, names, warnings) if names.peft else _believed(model, names, warnings)
-    _merge(model, origin)
+    model = _merged(model, origin)
     if origin is not None and not targets and not exclude:
         targets, exclude = (tuple(origin.manifest.get(name) or ()) for name in ("targets", "exclude"))
     sparsity = _sparsity(model, targets, exclude)
@@ -80,13 +84,26 @@ def look(model: Any, names: Names, targets: Sequence[str] = (), exclude: Sequenc
     if origin is not None and origin.changed and not names.delta:
         block = {name: origin.manifest[name] for name in CARRIED if name in origin.manifest}
         level = _level(origin, sparsity, warnings)
-        return Loaded(
-            root, origin.method, level, origin.bits, sparsity, True, block, weights_sha256(model), tuple(warnings)
+        return model, Loaded(
+            root, origin.method, level, origin.bits, sparsity, True, block, weights_sha256(model), tuple(targets),
+            tuple(exclude), tuple(warnings),
         )  # fmt: skip
     sparse = sparsity is not None and sparsity >= SPARSE
     level = sparsity if sparse else None
     sha256 = weights_sha256(model) if sparse else ""
-    return Loaded(root, Method(NONE), level, None, sparsity, sparse, {}, sha256, tuple(warnings))
+    return model, Loaded(
+        root,
+        Method(NONE),
+        level,
+        None,
+        sparsity,
+        sparse,
+        {},
+        sha256,
+        tuple(targets),
+        tuple(exclude),
+        tuple(warnings),
+    )
 
 
 def _believed(model: Any, names: Names, warnings: list[str]) -> Origin | None:
@@ -165,16 +182,18 @@ def _base_sha256(model: Any, dtype: torch.dtype | None = None) -> str:
     return combine(hash_named(cast))
 
 
-def _merge(model: Any, origin: Origin | None) -> None:
-    """Fold adapters in; one that was trained under the zeros below it leaves them zero, as in training."""
-    if not hasattr(model, "peft_config") or not _is_plain(model):
-        return
+def _merged(model: Any, origin: Origin | None) -> Any:
+    """Adapters folded in; one that was trained under the zeros below it leaves them zero, as in training."""
+    foldable = callable(getattr(getattr(model, "base_model", None), "merge_adapter", None))
+    if not hasattr(model, "peft_config") or not foldable or not _is_plain(model):
+        return model
     recovery = (origin.manifest.get("recovery") or {}) if origin is not None else {}
     under_mask = recovery.get("arm") == SPARSE_TRANSFER and recovery.get("adapter_merged") == "no"
     zeros = [(t, t.weight == 0) for t in find_targets(model)] if under_mask else []
     merge_adapters(model)
     for target, zero in zeros:
         target.weight.masked_fill_(zero, 0)
+    return model.unload()
 
 
 def _is_plain(model: Any) -> bool:

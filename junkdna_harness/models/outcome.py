@@ -22,7 +22,7 @@ def pruned_block(loaded: Loaded, report: CompressionReport) -> Block:
         if asked is not None and asked > 0:
             _check_level(block, asked, measured, report.bits, warnings)
     elif report.weights_sha256 == loaded.sha256:
-        block |= _as_loaded(loaded, block)
+        block |= _as_loaded(loaded)
         if asked is not None and abs(asked - (loaded.level or 0)) > TOLERANCE:
             warnings.append(
                 f"sparsity {asked:g} was asked for, and the model is {loaded.description} already: nothing was removed"
@@ -43,8 +43,7 @@ def quantized_block(loaded: Loaded, report: CompressionReport) -> Block:
     if not loaded.changed:
         return {**block, "warnings": warnings}
     if report.method == NONE:
-        block |= _as_loaded(loaded, block)
-        block["sparsity_targeted"] = loaded.sparsity
+        block |= _as_loaded(loaded)
     else:
         block |= _quantized_after(loaded, report.bits, report.method, report.effective_bits)
         warnings.append(f"the model was {loaded.description} already, before it was quantized")
@@ -57,7 +56,7 @@ def quantized_block(loaded: Loaded, report: CompressionReport) -> Block:
     return {**block, "warnings": warnings}
 
 
-def _as_loaded(loaded: Loaded, block: Block) -> Block:
+def _as_loaded(loaded: Loaded) -> Block:
     """What the model is under its own name: nothing was done here."""
     pattern = loaded.method.pattern
     named: Block = {
@@ -82,7 +81,7 @@ def _quantized_after(
         method = then(method, Method(quantizer or NONE))
     carried = {**loaded.block, "effective_bits": effective_bits}
     carried.pop("effective_bits_all", None)
-    known = _as_loaded(loaded, {})
+    known = _as_loaded(loaded)
     return {
         **known,
         **carried,
@@ -134,8 +133,9 @@ def say(name: str, block: Block) -> None:
     kind, level, bits = block["kind"], block["level"], block["bits"]
     run = Run(block["model"], method_of(block), level, bits)
     parts = [str(run)]
-    if kind == "pruned" and (measured := block["sparsity_targeted"]) is not None:
-        parts.append(f"{measured:.4f} of the targeted weights ({block['sparsity_all']:.4f} of all) are zero")
+    measured, everywhere = block["sparsity_targeted"], block["sparsity_all"]
+    if kind == "pruned" and measured is not None and everywhere is not None:
+        parts.append(f"{measured:.4f} of the targeted weights ({everywhere:.4f} of all) are zero")
     parts.append(f"{block['effective_bits']:.2f} effective bits a targeted weight")
     print(f"{name}: {'; '.join(parts)}", file=sys.stderr)
     for warning in block["warnings"]:

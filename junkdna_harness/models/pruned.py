@@ -7,8 +7,6 @@ from typing import Any, ClassVar
 
 from junkdna_harness.compress import PRUNE_ARGUMENTS, PruneSpec, prune
 from junkdna_harness.models.base import JunkDNALM
-from junkdna_harness.models.finite import refuse_unfinite_model
-from junkdna_harness.models.loaded import look
 from junkdna_harness.models.outcome import pruned_block, say, tell
 from junkdna_harness.origin import NONE
 
@@ -31,12 +29,13 @@ class PrunedLM(JunkDNALM):
         own = {name: kwargs.pop(name) for name in list(kwargs) if name in PRUNE_ARGUMENTS}
         spec = PruneSpec.from_strings(own)  # refuses before the model is loaded
         super().__init__(pretrained=pretrained, **kwargs)
-        refuse_unfinite_model(self.model, self.model_name)
-        loaded = look(self.model, self.names, spec.targets, spec.exclude)
+        loaded = self.look(spec.targets, spec.exclude)
         leave = loaded.changed and not any(name in own for name in SAYING_HOW)
         if leave:
-            spec = PruneSpec.from_strings({**own, "method": NONE})
             tell(self.NAME, f"{self.model_name} is {loaded.description} already, so nothing more is pruned")
+        if leave or spec.method == NONE:  # zeros are counted where its manifest says that they were made
+            places = {"targets": loaded.targets, "exclude": loaded.exclude}
+            spec = PruneSpec.from_strings({**own, **places, "method": NONE})
         report = prune(self.model, spec, tokenizer=self.tokenizer)
         self.junkdna = pruned_block(loaded, report)
         self.filled = (

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from junkdna_harness.compress import QUANT_ARGUMENTS, QuantSpec, quantize
+from junkdna_harness.compress import QUANT_ARGUMENTS, QuantSpec, measure, quantize
 from junkdna_harness.compress.loaded import describe_loaded, loading_config
 from junkdna_harness.compress.quantize import SIMULATED
 from junkdna_harness.models.base import JunkDNALM
-from junkdna_harness.models.finite import refuse_unfinite_model
-from junkdna_harness.models.loaded import look
 from junkdna_harness.models.outcome import quantized_block, say, tell
 from junkdna_harness.origin import NONE
 
@@ -36,8 +34,7 @@ class QuantizedLM(JunkDNALM):
         spec = QuantSpec.from_strings(own)
         self._loading_config = loading_config(spec.method)
         super().__init__(pretrained=pretrained, **kwargs)
-        refuse_unfinite_model(self.model, self.model_name)
-        loaded = look(self.model, self.names, spec.targets, spec.exclude)
+        loaded = self.look(spec.targets, spec.exclude)
         packed = getattr(self.model.config, "quantization_config", None) is not None
         leave = (loaded.bits is not None or packed) and not any(name in own for name in SAYING_HOW)
         if leave:
@@ -46,6 +43,8 @@ class QuantizedLM(JunkDNALM):
             tell(self.NAME, f"{self.model_name} is {what} already, so nothing more is rounded")
         if spec.method in SIMULATED:
             report = quantize(self.model, spec, tokenizer=self.tokenizer)
+        elif loaded.changed and loaded.sparsity is not None and spec.method == NONE:
+            report = measure(self.model, loaded.targets, loaded.exclude)
         else:
             report = describe_loaded(self.model, spec)
         self.junkdna = quantized_block(loaded, report)
