@@ -35,7 +35,8 @@ def refuse_unfinite_model(model: Any, name: str) -> None:
         if math.isfinite(tensor.sum(dtype=torch.float32).item()):
             continue
         nan = bool(torch.isnan(tensor).any())
-        infinite = is_weight and bool((tensor.isinf() if tensor.ndim > 1 else tensor == math.inf).any())
+        silences = where.endswith("bias")
+        infinite = is_weight and bool((tensor == math.inf if silences else tensor.isinf()).any())
         if nan or infinite:
             raise UsageError(
                 f"{name!r} has {'NaN' if nan else 'infinite'} values in {where}, so its answers mean nothing. {ADVICE}"
