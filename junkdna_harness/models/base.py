@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
 from lm_eval.models.huggingface import HFLM
+from transformers import LogitsProcessorList
 
 from difficulty.errors import UsageError, did_you_mean
-from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.arguments import resolve_pretrained, restore_names
+from junkdna_harness.models.answer_cache import KeyedHook
+from junkdna_harness.models.finite import RefuseNaN, refuse_unfinite_answers, refuse_unfinite_model
+from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.scoring import PrefixScoring
+from junkdna_harness.origin import base_of_adapter
 from junkdna_harness.tiny import EMBEDDED
 
 EMBEDDED_BATCH_SIZE = 64
@@ -27,12 +32,18 @@ COMMON_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"se
 
 
 class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
-    """`HFLM` on a model that is changed right after loading; every argument of `hf` works.
+    """`HFLM` on a model that is changed right after loading; every argument of `hf` works, but for `tp_plan`.
 
-    `pretrained` defaults to the embedded model, which is scored in batches of 64 unless `batch_size` says otherwise.
+    `pretrained` defaults to the embedded model, which is scored in batches of 64 unless `batch_size` says otherwise. It
+    may be the folder of an adapter, which is put on the model that it was trained on.
+
+    Raises:
+        UsageError: an argument or a model that cannot be used. Made by `create_from_arg_*`, as `lm_eval` does, the
+            process ends instead, with that sentence and exit code 2.
     """
 
     NAME: ClassVar[str]
+    _at_border: bool = False
 
     def __init__(
         self,
@@ -42,21 +53,33 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         self._prefix_cache = parse_bool("prefix_cache", prefix_cache)
-        self.model_name = pretrained if isinstance(pretrained, str) else EMBEDDED
-        if pretrained is None or isinstance(pretrained, str):
-            pretrained = resolve_pretrained(pretrained)
-        else:
-            self.model_name = getattr(pretrained.config, "_name_or_path", "") or type(pretrained).__name__
+        _refuse_sharding(kwargs)
+        self.names, pretrained = _names(pretrained, kwargs)
+        self.model_name = self.names.model
         if self.model_name == EMBEDDED and str(batch_size) == "1":
             batch_size = EMBEDDED_BATCH_SIZE
         with clear_loading_errors(self.model_name):
             super().__init__(pretrained=pretrained, batch_size=batch_size, **kwargs)
         self.junkdna: dict[str, Any] = {}
+        # Arguments that were filled in where the user gave none: what lm-eval prints and stores.
+        self.filled: dict[str, Any] = {}
+
+    def look(self, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> Loaded:
+        """What the model is before anything is done to it; its adapters are folded into its weights.
+
+        Raises:
+            UsageError: weights that are NaN or infinite, or a damaged manifest.
+        """
+        refuse_unfinite_model(self.model, self.model_name)
+        model, loaded = look(self.model, self.names, targets, exclude)
+        if model is not self.model:
+            self._model = model
+        return loaded
 
     @classmethod
     def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments filled in where the user gave none, so that lm-eval prints and stores them."""
-        return {} if "pretrained" in given else {"pretrained": EMBEDDED}
+        """Arguments filled in where the user gave none, if the model is dense."""
+        return {} if given.get("pretrained") is not None else {"pretrained": EMBEDDED}
 
     @classmethod
     def own_arguments(cls) -> frozenset[str]:
@@ -80,11 +103,16 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
     ) -> Any:
         """The model for `lm_eval --model_args`; a user's mistake ends the process with one sentence and exit code 2."""
+        from lm_eval.utils import handle_arg_string
+
         with exit_on_usage_error():
             cls.check_arguments(arg_dict)
             # In place: this is the dictionary that lm-eval prints above its table and writes into the results.
-            arg_dict.update(cls.defaults(arg_dict))
-            return super().create_from_arg_obj(arg_dict, additional_config)
+            restore_names(arg_dict, handle_arg_string)
+            lm = super().create_from_arg_obj(arg_dict, additional_config)
+        lm._at_border = True
+        arg_dict.update(lm.filled)
+        return lm
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> Any:
@@ -96,6 +124,78 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
     def get_model_info(self) -> dict[str, Any]:
         """lm-eval's facts about the model, and the `junkdna` block."""
         return {**super().get_model_info(), "junkdna": self.junkdna}
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Join the cache of `lm_eval --use_cache`, of which this model sees the answers that are its own."""
+        with self._border():
+            super().set_cache_hook(KeyedHook(cache_hook, self))
+
+    def loglikelihood(self, *args: Any, **kwargs: Any) -> list[tuple[float, bool]]:
+        """(log-likelihood, is greedy) of each request.
+
+        Raises:
+            UsageError: one is not a number.
+        """
+        with self._border():
+            return super().loglikelihood(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def loglikelihood_rolling(self, *args: Any, **kwargs: Any) -> list[float]:
+        """The log-likelihood of each text.
+
+        Raises:
+            UsageError: one is not a number.
+        """
+        with self._border():
+            return super().loglikelihood_rolling(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def generate_until(self, *args: Any, **kwargs: Any) -> list[str]:
+        """What is generated for each request.
+
+        Raises:
+            UsageError: logits are not numbers.
+        """
+        with self._border():
+            return super().generate_until(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def check_answers(self, answers: Sequence[tuple[float, bool]]) -> None:
+        """Refuse answers that are not numbers.
+
+        Raises:
+            UsageError: one is not.
+        """
+        refuse_unfinite_answers([value for value, _ in answers])
+
+    def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
+        given = options.get("logits_processor") or []
+        options["logits_processor"] = LogitsProcessorList([*given, RefuseNaN()])
+        return super()._model_generate(context, max_length, stop, **options)
+
+    def _border(self) -> AbstractContextManager[None]:
+        """Where lm-eval calls, a user's mistake ends the process; elsewhere it is an exception."""
+        return exit_on_usage_error() if self._at_border else nullcontext()
+
+
+def _refuse_sharding(arguments: dict[str, Any]) -> None:
+    if arguments.get("tp_plan") is not None:
+        raise UsageError(
+            f"tp_plan={arguments['tp_plan']!r} shards each weight over processes, and what is compressed and hashed here are "
+            "whole weights. Leave it out; parallelize=True puts whole layers on several devices."
+        )
+
+
+def _names(pretrained: Any, arguments: dict[str, Any]) -> tuple[Names, Any]:
+    """By what the model is called, and what `hf` is to load; an adapter's folder becomes `peft` on its model."""
+    if pretrained is not None and not isinstance(pretrained, str):
+        name = getattr(pretrained.config, "_name_or_path", "") or type(pretrained).__name__
+        return Names(str(name), plain=False), pretrained
+    name = pretrained or EMBEDDED
+    if arguments.get("peft") is None and (base := base_of_adapter(name)):
+        arguments["peft"], name = name, base
+    peft, delta = arguments.get("peft"), arguments.get("delta")
+    if delta is not None:
+        arguments["delta"] = resolve_pretrained(delta)
+    plain = not arguments.get("gguf_file") and delta is None and not arguments.get("subfolder")
+    return Names(name, peft, delta, plain, arguments.get("revision")), resolve_pretrained(name)
 
 
 def parse_bool(name: str, value: object) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.recover.manifest import MANIFEST, read_manifest
+from junkdna_harness.origin import MANIFEST, read_manifest
 from junkdna_harness.recover.spec import DENSE_TRANSFER
 from junkdna_harness.study.plan import Job, StudyPlan
 from junkdna_harness.sweep.engines import Event, Tell, ready
