@@ -23,7 +23,7 @@ class PrunedLM(JunkDNALM):
 
     def __init__(self, pretrained: Any = None, **kwargs: Any) -> None:
         from junkdna_harness.compress import PRUNE_ARGUMENTS, PruneSpec, prune_model
-        from junkdna_harness.compress.registry import NONE
+        from junkdna_harness.compress.notation import NONE
         from junkdna_harness.recover.manifest import recovered_identity
 
         own = {name: kwargs.pop(name) for name in list(kwargs) if name in PRUNE_ARGUMENTS}

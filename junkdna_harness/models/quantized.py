@@ -25,7 +25,7 @@ class QuantizedLM(JunkDNALM):
     def __init__(self, pretrained: Any = None, **kwargs: Any) -> None:
         from junkdna_harness.compress import QUANT_ARGUMENTS, QuantSpec, quantize
         from junkdna_harness.compress.loaded import describe_loaded, loading_config
-        from junkdna_harness.compress.quantize import SIMULATED
+        from junkdna_harness.compress.spec import SIMULATED
 
         own = {name: kwargs.pop(name) for name in list(kwargs) if name in QUANT_ARGUMENTS}
         spec = QuantSpec.from_strings(own)

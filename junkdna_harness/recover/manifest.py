@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from difficulty.errors import UsageError
+from junkdna_harness.compress.manifest import MANIFEST, read_manifest
 
-MANIFEST = "junkdna.json"
+__all__ = ["IDENTITY", "MANIFEST", "read_manifest", "recovered_identity"]
+
 IDENTITY = ("model", "method", "level", "bits", "recovery")
-
-
-def read_manifest(source: str | Path) -> dict[str, Any]:
-    """The `junkdna.json` of a folder; empty where there is none.
-
-    Raises:
-        UsageError: it is no JSON object.
-    """
-    path = Path(source) / MANIFEST
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{str(path)!r} is no JSON: {error}. Restore it or remove it.") from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{str(path)!r} is no manifest. Restore it or remove it.")
-    return found
 
 
 def recovered_identity(source: str | Path | None, weights_sha256: str) -> dict[str, Any]:
