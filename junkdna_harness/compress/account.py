@@ -35,12 +35,12 @@ def make_report(
         pattern=outcome.packing if pruned else None,
     )
     measured = zeros.sparsity_targeted if outcome.sparsity is None else outcome.sparsity
-    level, warning = level_of(outcome.requested, measured)
+    level, warning = level_of(outcome.requested, measured) if outcome.level is None else (outcome.level, None)
     return CompressionReport(
         kind=outcome.kind,
         method=outcome.method,
         pattern=None if outcome.pattern is None or not pruned else str(outcome.pattern),
-        level=(level if outcome.level is None else outcome.level) if pruned else None,
+        level=level if pruned else None,
         bits=outcome.bits,
         scope=outcome.scope if pruned else None,
         seed=outcome.seed,
@@ -60,6 +60,6 @@ def make_report(
         exclude=spec.exclude,
         calibration=outcome.calibration,
         damping=outcome.damping,
-        warnings=(*outcome.warnings, *([] if warning is None else [warning])),
+        warnings=(*outcome.warnings, *([] if warning is None or not pruned else [warning])),
         seconds=seconds,
     )

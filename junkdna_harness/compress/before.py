@@ -35,6 +35,7 @@ class Before:
     method: str = NONE
     pattern: Pattern | None = None
     level: float | None = None
+    requested: float | None = None
     scope: str | None = None
     seed: int = 0
     bits: int | None = None
@@ -82,7 +83,7 @@ class Before:
         )
         return Outcome(
             method, self.pattern, self.scope, self.seed, "quantized" if self.only_rounded else "pruned",
-            sparsity=self.sparsity, level=self.level, packing=self.packing, bits=self.bits, group=self.group,
+            requested=self.requested, sparsity=self.sparsity, level=self.level, packing=self.packing, bits=self.bits, group=self.group,
             symmetric=self.symmetric, quantizer=quantizer, calibration=self.calibration, warnings=list(self.warnings),
         )  # fmt: skip
 
@@ -172,6 +173,7 @@ def _told(
         method=NONE if only_rounded or method == DENSE else method,
         pattern=pattern,
         level=None if only_rounded else level,
+        requested=_number(manifest, "requested_sparsity"),
         scope=manifest.get("scope"),
         seed=int(seed or 0),
         bits=None if bits is None else int(bits),

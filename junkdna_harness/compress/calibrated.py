@@ -146,7 +146,7 @@ def prune_calibrated(
             selection = Selection(what, scope, target.shape, held)
             target.weight.copy_(_updated(method, target, statistic, selection))
         else:
-            remove(target, removal_mask(score(method, target, statistic), what, scope))
+            remove(target, removal_mask(score(method, target, statistic, hold), what, scope))
 
     change_each(targets, method.needs, change, provider, outcome, progress, "ranked by magnitude")
 

@@ -44,8 +44,8 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
 
 
-def score(method: Sparsifier, target: Target, statistic: Any = None) -> Tensor:
-    """The method's scores of one target, fp32 (out, in).
+def score(method: Sparsifier, target: Target, statistic: Any = None, hold: bool = False) -> Tensor:
+    """The method's scores of one target, fp32 (out, in). `hold`: weights that are zero already go first.
 
     Raises:
         UsageError: the method returned another shape, or NaN.
@@ -60,7 +60,7 @@ def score(method: Sparsifier, target: Target, statistic: Any = None) -> Tensor:
     if bool(torch.isnan(scores).any()):
         raise UsageError(f"method {method.name!r} returned NaN scores for {target.name}.")
     checked: Tensor = scores
-    return checked
+    return checked.masked_fill(weight == 0, -torch.inf) if hold else checked
 
 
 def remove(target: Target, mask: Tensor) -> None:

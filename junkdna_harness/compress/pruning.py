@@ -148,9 +148,9 @@ def _remove(
     if method.calibrated:
         prune_calibrated(targets, method, spec, provider, outcome, before.sparse, progress)
     elif spec.effective_scope == "global":
-        _prune_globally(targets, method, spec, what)
+        _prune_globally(targets, method, spec, what, before.sparse)
     else:
-        _prune_each(targets, method, spec, what, progress)
+        _prune_each(targets, method, spec, what, before.sparse, progress)
     return outcome
 
 
@@ -187,19 +187,33 @@ def _as_it_was(before: Before, outcome: Outcome, spec: PruneSpec) -> Outcome:
     if spec.mask is not None and not before.known and level_of(outcome.requested, before.sparsity)[1] is None:
         return outcome  # the zeros are those of the mask
     kept = before.outcome()
-    kept.requested = outcome.requested
+    _say_what_was_asked(kept, before, outcome.requested)
     if spec.method == NONE and spec.mask is None and spec.bits is None and before.recovered:
         kept.method, kept.pattern, kept.scope = (
             NONE,
             None,
             None,
         )  # whoever asked reads the recovery off the manifest
-    elif not before.known and outcome.requested is not None:
+    return kept
+
+
+def _say_what_was_asked(kept: Outcome, before: Before, asked: float | None) -> None:
+    """Warnings where something was to be removed and was gone already."""
+    if asked is None or (before.only_rounded and asked == 0):
+        return
+    kept.requested = asked
+    kept.level = before.sparsity if kept.level is None else kept.level
+    _, warning = level_of(asked, kept.level)
+    kept.warnings += [] if warning is None else [warning]
+    if before.only_rounded:
+        kept.warnings.append(
+            f"nothing was removed: rounding had made {before.sparsity:.4g} of the weights zero"
+        )
+    elif not before.known:
         kept.warnings.append(
             f"nothing was removed, for {before.sparsity:.4g} of the targeted weights were zero already; no manifest says "
             f"how the checkpoint was pruned, so its method is 'none'"
         )
-    return kept
 
 
 def _uncalibrated(method: Sparsifier, target: Target, seed: int) -> Any:
@@ -209,24 +223,31 @@ def _uncalibrated(method: Sparsifier, target: Target, seed: int) -> Any:
 
 
 def _prune_each(
-    targets: Sequence[Target], method: Sparsifier, spec: PruneSpec, what: Pattern, progress: Progress | None
+    targets: Sequence[Target],
+    method: Sparsifier,
+    spec: PruneSpec,
+    what: Pattern,
+    hold: bool,
+    progress: Progress | None,
 ) -> None:
     scope = spec.effective_scope or "row"
     for done, target in enumerate(targets):
         if progress:
             progress(done, len(targets), target.name)
-        scores = score(method, target, _uncalibrated(method, target, spec.seed))
+        scores = score(method, target, _uncalibrated(method, target, spec.seed), hold)
         remove(target, removal_mask(scores, what, scope))
     if progress:
         progress(len(targets), len(targets), "")
 
 
-def _prune_globally(targets: Sequence[Target], method: Sparsifier, spec: PruneSpec, what: Pattern) -> None:
+def _prune_globally(
+    targets: Sequence[Target], method: Sparsifier, spec: PruneSpec, what: Pattern, hold: bool
+) -> None:
     if isinstance(what, NM):
         raise TypeError("N:M has no global scope")
 
     def scores() -> Iterator[Tensor]:
-        return (score(method, target, _uncalibrated(method, target, spec.seed)) for target in targets)
+        return (score(method, target, _uncalibrated(method, target, spec.seed), hold) for target in targets)
 
     removed = what.removed(sum(target.numel for target in targets))
     # All masks first: they are made from the scores of weights that are still whole.
