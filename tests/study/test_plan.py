@@ -37,7 +37,7 @@ def test_dense_transfer_is_trained_once_for_all_levels_and_once_a_fraction_and_s
     assert len(dense) == 4
     assert len(jobs) == 4 + 3 * 2 * 2 * 2
     assert len({job.folder("magnitude") for job in jobs}) == len(jobs)
-    assert {job.method("magnitude") for job in dense} == {"dense+dense_transfer", "dense+dense_transfer@0.25"}
+    assert {str(job.method("magnitude")) for job in dense} == {"dense+dense_transfer", "dense+dense_transfer@0.25"}
     assert {job.replicate for job in jobs} == {0, 1}
 
 

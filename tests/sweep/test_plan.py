@@ -8,7 +8,9 @@ import pytest
 
 from difficulty.errors import UsageError
 from difficulty.runs.table import run_name
-from junkdna_harness.sweep.plan import Plan, build_plan, compare, parse_model_args, parse_seed, read_plan_file
+from junkdna_harness.sweep.options import parse_model_args, parse_seed, read_plan_file
+from junkdna_harness.sweep.plan import Plan, build_plan
+from junkdna_harness.sweep.resume import compare
 
 
 def plan(**options) -> Plan:
