@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from difficulty.errors import UsageError
 from junkdna_harness.sweep.options import TEXT_ARGUMENTS, parse_model_args
 from junkdna_harness.sweep.plan import Cell, Plan, Settings
 
@@ -47,15 +48,22 @@ def lm_eval_command(plan: Plan, cell: Cell) -> str:
 def _model_args(given: Mapping[str, Any]) -> str:
     """`k=v,k=v` where lm-eval reads that back as what was given, else JSON, which it takes as well."""
     text = ",".join(f"{name}={value}" for name, value in given.items())
-    numbers_as_names = any(
-        name in TEXT_ARGUMENTS and parse_model_args(f"value={value}") != {"value": value}
-        for name, value in given.items()
-    )
+    return text if _reads_back(text, given) else json.dumps(dict(given), default=str)
+
+
+def _reads_back(text: str, given: Mapping[str, Any]) -> bool:
+    if set(text) & set("{}[]()'\"\\"):  # lm-eval keeps what is in brackets and quotes together
+        return False
     try:
-        plain = parse_model_args(text) == dict(given) and not set(text) & set("{}[]()'\"\\")
-    except ValueError:  # a value with a comma
-        plain = False
-    return text if plain and not numbers_as_names else json.dumps(dict(given), default=str)
+        read = parse_model_args(text)
+        names = {f"_{name}": value for name, value in given.items() if name in TEXT_ARGUMENTS}
+        # lm-eval knows no names of models: it makes a number of pretrained=7.
+        as_lm_eval = parse_model_args(",".join(f"{name}={value}" for name, value in names.items()))
+    except UsageError:  # a comma in a value
+        return False
+    if given.get("method") == "none":  # lm-eval reads None, which our wrappers take for the method none
+        read["method"] = "none"
+    return read == dict(given) and as_lm_eval == names
 
 
 def _number(value: float) -> str:

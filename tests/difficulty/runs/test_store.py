@@ -10,7 +10,14 @@ import pandas as pd
 import pytest
 
 from difficulty.errors import UsageError
-from difficulty.runs.store import check_run, finished_runs, is_store, planned_runs, read_manifest, require_whole
+from difficulty.runs.store import (
+    check_run,
+    finished_runs,
+    is_store,
+    planned_runs,
+    read_manifest,
+    require_whole,
+)
 
 
 def write(folder: Path, stem: str = "magnitude_0.5", hashed: bool = True, **changes: object) -> Path:
