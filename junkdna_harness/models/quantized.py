@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from junkdna_harness.compress import QUANT_ARGUMENTS, QuantSpec, measure, quantize
 from junkdna_harness.compress.loaded import describe_loaded, loading_config
-from junkdna_harness.compress.quantize import SIMULATED
+from junkdna_harness.compress.spec import SIMULATED
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.models.outcome import quantized_block, say, tell
 from junkdna_harness.origin import NONE
