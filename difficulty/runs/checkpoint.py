@@ -18,11 +18,11 @@ import numpy as np
 
 from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE, Method, Run
+from difficulty.runs.level import level_of
 from difficulty.runs.samples import read_json
 
 MANIFEST = "junkdna.json"
 CLEARLY_SPARSE = 0.01  # trained weights hold a few exact zeros; a hundredth of them has been pruned
-_SAME_LEVEL = 0.01  # counts are rounded per row or layer, so a small model misses its level by a little
 _SKIPPED = re.compile(r"embed|lm_head|norm|wte|wpe|bias", re.IGNORECASE)
 _MOST_TENSORS, _MOST_VALUES = 64, 1 << 20
 _CODES: Mapping[str, tuple[str, int]] = {
@@ -101,11 +101,9 @@ def of_block(block: Mapping[str, Any]) -> tuple[Method, float | None, float | No
         level = measured if asked is None else asked
     notes: tuple[str, ...] = ()
     if level is not None and measured is not None and pruned and not method.recovered:
-        if abs(level - measured) > _SAME_LEVEL:
-            notes = (
-                f"{method} was asked for {level:.4g}, and {measured:.4g} of its targeted weights are zero",
-            )
-            level = measured
+        level, warning = level_of(level, measured)
+        notes = () if warning is None else (f"{method}: {warning}",)
+        assert level is not None  # both were known
         if level < CLEARLY_SPARSE and not asked and bits is None:
             method, level = Method(DENSE), 0.0
     elif pruned and level == 0 and bits is None and not method.recovered:

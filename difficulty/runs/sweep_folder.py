@@ -13,36 +13,50 @@ from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import read_object
 from difficulty.runs.part import Part, TaskFacts, run_of_cells
 from difficulty.runs.rows import Keep
+from difficulty.runs.store import (
+    PLAN,
+    SAMPLES,
+    finished_runs,
+    is_store,
+    planned_runs,
+    read_manifest,
+    require_whole,
+    table_path,
+)
 from difficulty.runs.table import HIGHER_IS_BETTER, read_table
 
 
 def find_sweeps(folder: Path) -> list[Path]:
     """The sweeps in or below a folder, sorted by path."""
-    return sorted({path.parent.parent for path in folder.rglob("samples/*.parquet")})
+    plans = {path.parent for path in folder.rglob(PLAN) if is_store(path.parent)}
+    return sorted(plans | {path.parent.parent for path in folder.rglob(f"{SAMPLES}/*.parquet")})
 
 
 def read_sweep(folder: Path, keep: Keep | None) -> list[Part]:
     """The finished runs of one sweep.
 
     Raises:
-        UsageError: none is finished, or a file is damaged.
+        UsageError: none is finished, or a finished run is damaged; it is named, with what to do.
     """
-    manifests = {path.stem: read_object(path) for path in sorted((folder / "runs").glob("*.json"))}
     tasks = [read_object(path) for path in sorted(folder.glob("tasks*.json"))]
     parts = []
-    finished = {str(manifest.get("run")): (stem, manifest) for stem, manifest in manifests.items()}
-    for path in sorted((folder / "samples").glob("*.parquet")):
-        table = _with_directions(read_table(path), tasks)
-        for run, rows in table.groupby("run", sort=False):
-            if (folder / "runs").is_dir() and str(run) not in finished:
-                continue  # the manifest is written last: without it, a run was cut off
-            stem, manifest = finished.get(str(run), ("", {}))
-            parts.append(_part(folder, rows, stem, manifest, tasks, keep))
+    for stem in _finished(folder):
+        require_whole(folder, stem)
+        manifest = read_manifest(folder, stem)
+        table = _with_directions(read_table(table_path(folder, SAMPLES, stem)), tasks)
+        parts.append(_part(folder, table, stem, manifest, tasks, keep))
     if not parts:
         raise UsageError(
             f"the sweep in {str(folder)!r} has no finished run yet. Run it again: it goes on where it stopped."
         )
     return parts
+
+
+def _finished(folder: Path) -> list[str]:
+    """The runs with a manifest, which is written last, in the order of the plan."""
+    found = finished_runs(folder)
+    planned = {stem: number for number, stem in enumerate(planned_runs(folder))}
+    return sorted(found, key=lambda stem: (planned.get(stem, len(planned)), stem))
 
 
 def _part(

@@ -29,7 +29,7 @@ TEXT = ("run", "model", "method", "task", "family", "axis", "item_id", "cluster_
 
 MARGIN = "margin"
 # Optional columns. Whether more is better (true or false, empty where nobody said); how a metric is put together
-# (difficulty.runs.values.Scale, "mean" where empty) and the weight of an item in it (1 where empty).
+# (difficulty.stats.mean.Scale, "mean" where empty) and the weight of an item in it (empty: all alike).
 HIGHER_IS_BETTER, SCALE, WEIGHT = "higher_is_better", "scale", "weight"
 OPTION_LOGLIK = (
     "option_loglik"  # optional column: natural log-likelihoods of an item's options, a list of floats
@@ -95,7 +95,7 @@ def _with_defaults(table: pd.DataFrame, source: str) -> pd.DataFrame:
     if HIGHER_IS_BETTER in table:
         table[HIGHER_IS_BETTER] = _truths(table[HIGHER_IS_BETTER], source)
     if WEIGHT in table:
-        table[WEIGHT] = _numbers(table, WEIGHT, source, 1.0).fillna(1.0)
+        table[WEIGHT] = _numbers(table, WEIGHT, source, np.nan)
     if SCALE in table:
         table[SCALE] = table[SCALE].fillna("mean").replace({"": "mean"}).astype(str)
     if "cluster_id" in table:
@@ -168,7 +168,7 @@ def _check_ranges(table: pd.DataFrame, source: str) -> None:
         ("chance", (table["chance"] < 0) | (table["chance"] >= 1), "in [0, 1)"),
         ("n_symbols", table["n_symbols"] < 1, "1 or more"),
         ("replicate", table["replicate"] < 0, "0 or more"),
-        *([(WEIGHT, ~(table[WEIGHT] > 0), "above 0")] if WEIGHT in table else []),
+        *([(WEIGHT, table[WEIGHT] <= 0, "above 0")] if WEIGHT in table else []),
         *([(SCALE, ~table[SCALE].isin(SCALES), f"one of {', '.join(SCALES)}")] if SCALE in table else []),
     )
     for name, wrong, allowed in rules:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-Scale = Literal["mean", "perplexity", "bits"]
+from difficulty.stats.mean import Scale
+
 _ROLLING: Mapping[str, Scale] = {
     "word_perplexity": "perplexity",
     "byte_perplexity": "perplexity",

@@ -101,7 +101,7 @@ def test_a_checkpoint_whose_weights_are_not_those_of_its_manifest_is_refused(
     shutil.copy(other / "model.safetensors", changed / "model.safetensors")
     shutil.rmtree(study / "recovered")
     outcome = run_study(PLAN, study, say=lambda _: None)
-    assert [run for run in outcome.failed] == ["embedded magnitude+sparse_transfer 0.6"]
+    assert list(outcome.failed) == ["embedded magnitude+sparse_transfer 0.6"]
     assert "is not what its junkdna.json says" in next(iter(outcome.failed.values()))
 
 

@@ -200,7 +200,7 @@ def test_a_manifest_written_after_the_evaluation_is_not_believed(tmp_path: Path)
 def test_the_level_is_what_was_measured(tmp_path: Path) -> None:
     block = {**PRUNED, "model": "m", "level": 0.3, "requested_sparsity": 0.3, "sparsity_targeted": 0.7}
     name, _, read = run_of(tmp_path, "m", block=block)
-    assert name == "m magnitude 0.7" and "asked for 0.3, and 0.7 of" in " ".join(read.warnings)
+    assert name == "m magnitude 0.7" and "asked for 0.3, measured 0.7" in " ".join(read.warnings)
     near = {**block, "level": 0.705, "requested_sparsity": 0.705}
     assert run_of(tmp_path, "m", block=near)[0] == "m magnitude 0.705"
     grown = {**block, "method": "magnitude+sparse_to_dense", "level": 0.5, "sparsity_targeted": 0.0}
