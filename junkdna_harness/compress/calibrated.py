@@ -144,7 +144,9 @@ def prune_calibrated(
         elif method.updates:
             held = target.weight == 0 if hold else None
             selection = Selection(what, scope, target.shape, held)
-            target.weight.copy_(_updated(method, target, statistic, selection))
+            new = _updated(method, target, statistic, selection).to(target.weight.dtype)
+            outcome.moved = outcome.moved or not torch.equal(new, target.weight)
+            target.weight.copy_(new)
         else:
             remove(target, removal_mask(score(method, target, statistic, hold), what, scope))
 

@@ -69,7 +69,7 @@ def prune(
         provider.prepare(targets, _needs(spec, method), spec)
         outcome = _remove(model, targets, spec, method, provider, before, progress)
         zeros: dict[str, int] | None = zeros_by_module(targets)
-        outcome = _together(before, outcome, spec, method, zeros or {})
+        outcome = _together(before, outcome, spec, zeros or {})
         outcome.sparsity = sum((zeros or {}).values()) / sum(target.numel for target in targets)
         outcome.warnings += unreached(model, targets) if not spec.targets else []
         outcome.warnings += _twins(model, targets)
@@ -154,12 +154,9 @@ def _remove(
     return outcome
 
 
-def _together(
-    before: Before, outcome: Outcome, spec: PruneSpec, method: Sparsifier | None, zeros: Mapping[str, int]
-) -> Outcome:
+def _together(before: Before, outcome: Outcome, spec: PruneSpec, zeros: Mapping[str, int]) -> Outcome:
     """What was done now and what had been done before, as one: nothing can be un-pruned."""
-    moved = method is not None and method.updates
-    if dict(zeros) == dict(before.zeros) and not moved:
+    if dict(zeros) == dict(before.zeros) and not outcome.moved:
         return _as_it_was(before, outcome, spec)
     outcome.packing = outcome.pattern if isinstance(outcome.pattern, NM) else None
     outcome.warnings += before.warnings
@@ -168,7 +165,7 @@ def _together(
     if before.bits is None:
         return outcome
     how = f"the checkpoint had been quantized before ({before.quantizer}, {before.bits} bits)"
-    if moved:
+    if outcome.moved:
         outcome.warnings.append(
             f"{how}; {outcome.method} moved its weights off their grid, so they count 16 bits again"
         )
