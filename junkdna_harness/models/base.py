@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from lm_eval.models.huggingface import HFLM
@@ -13,6 +12,7 @@ from transformers import LogitsProcessorList
 
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.arguments import resolve_pretrained, restore_names
+from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
 from junkdna_harness.models.answer_cache import KeyedHook
 from junkdna_harness.models.finite import RefuseNaN, refuse_unfinite_answers, refuse_unfinite_model
 from junkdna_harness.models.loaded import Loaded, Names, look
@@ -43,7 +43,6 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
     """
 
     NAME: ClassVar[str]
-    _at_border: bool = False
 
     def __init__(
         self,
@@ -110,7 +109,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
             # In place: this is the dictionary that lm-eval prints above its table and writes into the results.
             restore_names(arg_dict, handle_arg_string)
             lm = super().create_from_arg_obj(arg_dict, additional_config)
-        lm._at_border = True
+        end_lm_eval_with_a_sentence()
         arg_dict.update(lm.filled)
         return lm
 
@@ -127,35 +126,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
 
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Join the cache of `lm_eval --use_cache`, of which this model sees the answers that are its own."""
-        with self._border():
-            super().set_cache_hook(KeyedHook(cache_hook, self))
-
-    def loglikelihood(self, *args: Any, **kwargs: Any) -> list[tuple[float, bool]]:
-        """(log-likelihood, is greedy) of each request.
-
-        Raises:
-            UsageError: one is not a number.
-        """
-        with self._border():
-            return super().loglikelihood(*args, **kwargs)  # type: ignore[no-any-return]
-
-    def loglikelihood_rolling(self, *args: Any, **kwargs: Any) -> list[float]:
-        """The log-likelihood of each text.
-
-        Raises:
-            UsageError: one is not a number.
-        """
-        with self._border():
-            return super().loglikelihood_rolling(*args, **kwargs)  # type: ignore[no-any-return]
-
-    def generate_until(self, *args: Any, **kwargs: Any) -> list[str]:
-        """What is generated for each request.
-
-        Raises:
-            UsageError: logits are not numbers.
-        """
-        with self._border():
-            return super().generate_until(*args, **kwargs)  # type: ignore[no-any-return]
+        super().set_cache_hook(KeyedHook(cache_hook, self))
 
     def check_answers(self, answers: Sequence[tuple[float, bool]]) -> None:
         """Refuse answers that are not numbers.
@@ -169,10 +140,6 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         given = options.get("logits_processor") or []
         options["logits_processor"] = LogitsProcessorList([*given, RefuseNaN()])
         return super()._model_generate(context, max_length, stop, **options)
-
-    def _border(self) -> AbstractContextManager[None]:
-        """Where lm-eval calls, a user's mistake ends the process; elsewhere it is an exception."""
-        return exit_on_usage_error() if self._at_border else nullcontext()
 
 
 def _refuse_sharding(arguments: dict[str, Any]) -> None:
@@ -210,16 +177,6 @@ def parse_bool(name: str, value: object) -> bool:
     if text in {"false", "0", "no"}:
         return False
     raise UsageError(f"{name}={value!r} is neither true nor false. Write {name}=true or {name}=false.")
-
-
-@contextmanager
-def exit_on_usage_error() -> Iterator[None]:
-    """One line on stderr and exit code 2 for a `UsageError`."""
-    try:
-        yield
-    except UsageError as error:
-        print(f"junkdna: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 @contextmanager
