@@ -150,7 +150,7 @@ class _CannotBeCompared(UsageError):
 
 
 def _values(task: str, rows: pd.DataFrame, metric: str, ids: tuple[str, ...]) -> Floats:
-    values = rows["value"].to_numpy(dtype=float)
+    values: Floats = rows["value"].to_numpy(dtype=float)
     if not np.isfinite(values).all():
         bad = [ids[i] for i in np.flatnonzero(~np.isfinite(values))]
         raise _CannotBeCompared(

@@ -109,7 +109,8 @@ def weights_of(rows: pd.DataFrame, keyed: pd.DataFrame) -> np.ndarray | None:
             "bytes are counted differently. Evaluate all runs with the same version of the task."
         )
     merged = keyed[["task", "item_id"]].merge(known, how="left", on=["task", "item_id"])
-    return merged["weight"].to_numpy(dtype=float)
+    found: np.ndarray = merged["weight"].to_numpy(dtype=float)
+    return found
 
 
 def require_same_items(rows: pd.DataFrame) -> None:
