@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.table import MARGIN, SCALE, some
+from difficulty.runs.direction import direction, same_metric, scale
+from difficulty.runs.table import HIGHER_IS_BETTER, MARGIN, SCALE, WEIGHT, some
+from difficulty.stats.mean import Scale
 
 # Shares of right answers first; perplexities, which are no shares, last.
 PREFERRED = (
@@ -77,6 +82,40 @@ def choose_one(present: Sequence[str], metric: str | None = None) -> str | None:
 def base(metric: str) -> str:
     """A metric's name without the filter: `exact_match` of `exact_match,strict-match`."""
     return metric.partition(",")[0]
+
+
+def scale_of(rows: pd.DataFrame) -> Scale:
+    """How the items of one metric are put together: what the table says, else what name and weights say."""
+    if SCALE in rows:
+        said = rows[SCALE].dropna().unique()
+        if len(said) == 1:
+            return cast(Scale, str(said[0]))
+    return scale(str(rows["metric"].iloc[0]), WEIGHT in rows and bool(rows[WEIGHT].notna().any()))
+
+
+def weights_of(rows: pd.DataFrame) -> NDArray[np.float64] | None:
+    """The weight of each row, shape (n_rows,); None where none is given."""
+    if WEIGHT not in rows or rows[WEIGHT].isna().all():
+        return None
+    return rows[WEIGHT].fillna(1.0).to_numpy(dtype=float)
+
+
+def higher_is_better(
+    rows: pd.DataFrame, higher: Sequence[str] = (), lower: Sequence[str] = ()
+) -> bool | None:
+    """Whether more is better for the rows of one metric: as `higher` or `lower` name it, else as the table says, else by name.
+
+    None where nobody says. Where two runs say opposite things, nobody does.
+    """
+    metric = str(rows["metric"].iloc[0])
+    for names, value in ((higher, True), (lower, False)):
+        if any(same_metric(metric, name) for name in names):
+            return value
+    if HIGHER_IS_BETTER in rows:
+        said = {bool(value) for value in rows[HIGHER_IS_BETTER].dropna().unique()}
+        if said:
+            return said.pop() if len(said) == 1 else None
+    return False if scale_of(rows) != "mean" else direction(metric)
 
 
 def unbounded(rows: pd.DataFrame) -> list[str]:
