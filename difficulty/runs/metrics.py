@@ -20,11 +20,9 @@ from difficulty.runs.direction import direction, same_metric, scale
 from difficulty.runs.table import HIGHER_IS_BETTER, MARGIN, SCALE, WEIGHT, some
 from difficulty.stats.mean import Scale
 
-# Shares of right answers first; perplexities, which are no shares, last.
-PREFERRED = (
-    "acc", "exact_match", "acc_norm", "em", "f1", "contains", "mcc",
-    "word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity",
-)  # fmt: skip
+SHARES = ("acc", "exact_match", "acc_norm", "em", "f1", "contains", "mcc")  # of right answers
+# Perplexities, which are no shares, last.
+PREFERRED = (*SHARES, "word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity")
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,12 @@ def choose(table: pd.DataFrame, metric: str | None = None) -> Chosen:
     Raises:
         UsageError: no task has `metric`, there is nothing but margins, or runs have different metrics for a task.
     """
+    if len(table) == 0:
+        raise UsageError(
+            "the runs hold no items. Evaluate with --log_samples, so that there is something to report."
+        )
     scored = table[table["metric"] != MARGIN] if metric != MARGIN else table
+    scored = scored if len(scored) else table
     present = _present(scored)
     metrics: dict[str, str] = {}
     notes: list[str] = []
@@ -64,7 +67,7 @@ def choose(table: pd.DataFrame, metric: str | None = None) -> Chosen:
         raise UsageError(_nothing(present, metric))
     if without:
         notes.append(f"left out, without a metric {metric!r}: {some(without)}.")
-    notes += _several(present, metrics)
+    notes += several(scored, metrics)
     return Chosen(scored[scored["metric"] == scored["task"].map(metrics)], metrics, tuple(notes))
 
 
@@ -141,8 +144,9 @@ def _nothing(present: Mapping[str, Mapping[str, Sequence[str]]], metric: str | N
     return f"no task has a metric {metric!r}.{did_you_mean(str(metric), known)} There is: {some(known)}."
 
 
-def _several(present: Mapping[str, Mapping[str, Sequence[str]]], metrics: Mapping[str, str]) -> list[str]:
-    """A note per choice among filters of one metric, and among others that are not just acc beside acc_norm."""
+def several(table: pd.DataFrame, metrics: Mapping[str, str]) -> list[str]:
+    """A sentence for every choice among several metrics, the same choice in many tasks told once. `metrics`: task -> chosen."""
+    present = _present(table)
     alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for task, chosen in metrics.items():
         others = tuple(name for name in next(iter(present[task].values())) if name != chosen)
