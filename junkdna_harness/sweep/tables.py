@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from difficulty.runs import lm_eval_log
-from difficulty.runs.table import COLUMNS
+from difficulty.runs.table import COLUMNS, OPTION_LOGLIK
 from junkdna_harness.harness import results
 from junkdna_harness.harness.results import json_text
 from junkdna_harness.sweep.plan import Cell, Plan
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from junkdna_harness.harness.requests import Sample
     from junkdna_harness.sweep.suite import Scores, Suite
 
-OWN_COLUMNS = ("doc_id", "prompt_hash", lm_eval_log.OPTION_LOGLIK)
+OWN_COLUMNS = ("doc_id", "prompt_hash", OPTION_LOGLIK)
 
 
 def samples_frame(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def samples_table(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> bytes
 
 
 def responses_table(scores: Scores) -> bytes:
-    """What the model answered, as parquet: one row a task, document and filter; answers and metrics as JSON text."""
+    """What the model answered, as parquet: one row per task, document and filter; answers and metrics as JSON text."""
     import pandas as pd
 
     rows = [
@@ -67,7 +67,7 @@ def responses_table(scores: Scores) -> bytes:
 
 
 def items_table(suite: Suite) -> bytes:
-    """Prompts, targets and answers as parquet, one row a task and document, for looking at single items."""
+    """Prompts, targets and answers as parquet, one row per task and document, for looking at single items."""
     import pandas as pd
 
     rows = []

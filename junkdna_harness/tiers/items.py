@@ -68,7 +68,7 @@ def _chosen(target: Any, options: Sequence[str]) -> tuple[str, ...]:
 
 def _texts(target: Any) -> tuple[str, ...]:
     target = plain(target)
-    return tuple(str(entry).strip() for entry in (target if isinstance(target, list) else [target]))
+    return tuple(str(entry).strip() for entry in (target if isinstance(target, (list, tuple)) else [target]))
 
 
 def _rows(arguments: Any) -> list[Any]:
