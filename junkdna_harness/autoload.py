@@ -65,7 +65,7 @@ class _Finder:
 
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
         if name == TASKS_PACKAGE:
-            return _task_folder_of_a_checkout()
+            return _task_folder_of_a_checkout()  # type: ignore[no-untyped-call]
         if name not in _ACTIONS:
             return None
         for finder in sys.meta_path:

@@ -70,7 +70,7 @@ def _worked(task: Any, doc: Any, name: str) -> Example:
 def _text(target: Any) -> str:
     """The first accepted answer."""
     target = plain(target)
-    return str(target[0] if isinstance(target, list) and target else target)
+    return str(target[0] if isinstance(target, (list, tuple)) and target else target)
 
 
 def _right(target: Any, options: Sequence[str], name: str) -> str:

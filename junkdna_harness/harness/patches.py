@@ -28,11 +28,11 @@ def no_bars() -> Iterator[None]:
     """No progress bar for each of many small tasks."""
     module = module_with_bar()
     bar = module.tqdm
-    module.tqdm = lambda iterable=None, **_: iterable  # type: ignore[attr-defined]
+    module.tqdm = lambda iterable=None, **_: iterable
     try:
         yield
     finally:
-        module.tqdm = bar  # type: ignore[attr-defined]
+        module.tqdm = bar
 
 
 @contextlib.contextmanager

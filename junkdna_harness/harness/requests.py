@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from junkdna_harness.harness.model import LanguageModel
 from junkdna_harness.harness.patches import no_bars
+from junkdna_harness.harness.targets import plain
 from junkdna_harness.harness.versions import logged_target, sample_size
 
 Sample = dict[str, Any]
@@ -86,7 +87,7 @@ def _fixed_part(task: Any, doc_id: int, doc: Any, instances: list[Any]) -> Sampl
     return {
         "doc_id": doc_id,
         "doc": doc,
-        "target": target,
+        "target": plain(target),
         "arguments": [instance.args for instance in instances],
         "doc_hash": document_hash(instances[0].doc),
         "prompt_hash": hash_string(instances[0].arguments[0]),

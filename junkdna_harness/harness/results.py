@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from junkdna_harness.harness.requests import Document, Sample
+from junkdna_harness.harness.targets import plain
 from junkdna_harness.harness.versions import one_response, scores_itself, task_key
 
 # Standard errors of means are exact; others are bootstrapped, and lm-eval's 100,000 draws take minutes.
@@ -18,31 +19,47 @@ Raw = dict[tuple[str, str], list[Any]]  # (metric, filter) -> one value per docu
 
 
 def task_samples(task: Any, documents: Sequence[Document]) -> tuple[list[Sample], Raw]:
-    """A task's samples, one per document and filter, and its values by metric and filter, from its answered requests."""
-    samples = _scored_by_task(task, documents) if scores_itself(task) else _scored_here(task, documents)
+    """A task's samples, one per document and filter, and its values by metric and filter, from its answered requests.
+
+    The samples hold numpy's numbers as Python's own: a reader must not drop a score for its type.
+    """
+    samples: list[Sample] = []
     raw: Raw = defaultdict(list)
-    for sample in samples:
-        for metric in sample["metrics"]:
-            raw[metric, sample["filter"]].append(sample[metric])
+    for document, key, filtered, metrics, more in (_by_task if scores_itself(task) else _from_outside)(
+        task, documents
+    ):
+        samples.append(
+            {
+                **document.fixed,
+                "resps": [instance.resps for instance in document.instances],
+                "filtered_resps": filtered,
+                "filter": key,
+                "metrics": list(metrics),
+                **{metric: plain(value) for metric, value in metrics.items()},
+                **more,
+            }
+        )
+        for metric, value in metrics.items():
+            raw[metric, key].append(value)
     return samples, raw
 
 
-def _scored_here(task: Any, documents: Sequence[Document]) -> list[Sample]:
+# (document, filter, its filtered responses, its values by metric, more to be logged)
+_Scored = tuple[Document, str, list[Any], Mapping[str, Any], Mapping[str, Any]]
+
+
+def _from_outside(task: Any, documents: Sequence[Document]) -> Iterator[_Scored]:
     """As the evaluator of lm-eval 0.4 does."""
     task.apply_filters()
-    samples = []
     for key in task.instances[0].filtered_resps:
         for document in documents:
             filtered = [instance.filtered_resps[key] for instance in document.instances]
-            metrics = task.process_results(document.doc, filtered)
-            samples.append(_sample(document, key, filtered, metrics))
-    return samples
+            yield document, key, filtered, task.process_results(document.doc, filtered), {}
 
 
-def _scored_by_task(task: Any, documents: Sequence[Document]) -> list[Sample]:
+def _by_task(task: Any, documents: Sequence[Document]) -> Iterator[_Scored]:
     """As the evaluator of lm-eval 0.5 does: the scorers of the task hold its scores, which are also aggregated there."""
     task.process_instances()
-    samples = []
     for scorer in task.scorers:
         for document in documents:
             doc_id = document.fixed["doc_id"]
@@ -50,23 +67,10 @@ def _scored_by_task(task: Any, documents: Sequence[Document]) -> list[Sample]:
                 one_response(i.filtered_resps.get(scorer.name, i.resps[0]), i.repeats)
                 for i in document.instances
             ]
-            sample = _sample(document, scorer.name, filtered, scorer.reduced_docs.get(doc_id) or {})
             scores = scorer.raw_docs[doc_id].scores if doc_id in scorer.raw_docs else {}
-            if repeats := {metric: values for metric, values in scores.items() if len(values) > 1}:
-                sample["scores_per_repeat"] = repeats
-            samples.append(sample)
-    return samples
-
-
-def _sample(document: Document, key: str, filtered: list[Any], metrics: Mapping[str, Any]) -> Sample:
-    return {
-        **document.fixed,
-        "resps": [instance.resps for instance in document.instances],
-        "filtered_resps": filtered,
-        "filter": key,
-        "metrics": list(metrics),
-        **metrics,
-    }
+            repeats = {metric: plain(values) for metric, values in scores.items() if len(values) > 1}
+            more = {"scores_per_repeat": repeats} if repeats else {}
+            yield document, scorer.name, filtered, scorer.reduced_docs.get(doc_id) or {}, more
 
 
 def aggregate(tasks: Mapping[str, Any], groups: Mapping[str, Any], raw: Mapping[str, Raw]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ def plain(value: Any) -> Any:
     """`value` with numpy's scalars and arrays as Python's own."""
     if hasattr(value, "tolist") and hasattr(value, "dtype"):
         value = value.tolist()
-    return [plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return type(value)([plain(entry) for entry in value]) if type(value) in (list, tuple) else value
+    return value
 
 
 def right_options(target: Any, options: Sequence[str]) -> list[str]:
@@ -21,7 +23,7 @@ def right_options(target: Any, options: Sequence[str]) -> list[str]:
     """
     target = plain(target)
     found: list[str] = []
-    for entry in target if isinstance(target, list) else [target]:
+    for entry in target if isinstance(target, (list, tuple)) else [target]:
         index = None if isinstance(entry, str) and entry in options else _index(entry)
         if index is None:
             found.append(str(entry))

@@ -7,10 +7,10 @@ version number, so that a release between the two works too.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 
@@ -65,11 +65,10 @@ def task_class(config: Mapping[str, Any]) -> type:
 
 def takes_config(kind: type) -> bool:
     """True where a task class is called with its config; 0.5's classes pass it on to the class above unseen."""
-    return any(
-        "config" in inspect.signature(above.__init__).parameters
-        for above in kind.__mro__
-        if above is not object
+    own = (
+        vars(above)["__init__"] for above in kind.__mro__ if above is not object and "__init__" in vars(above)
     )
+    return any("config" in inspect.signature(function).parameters for function in own)
 
 
 def fewshot_split(task: Any) -> str | None:
@@ -79,15 +78,11 @@ def fewshot_split(task: Any) -> str | None:
     return split
 
 
-def module_with_bar() -> ModuleType:
+def module_with_bar() -> Any:
     """The module that shows a progress bar while the requests of a task are built (0.5: `lm_eval.api.task._task`)."""
     import lm_eval.api.task as module
 
-    if hasattr(module, "tqdm"):
-        return module
-    import lm_eval.api.task._task as inner
-
-    return inner
+    return module if hasattr(module, "tqdm") else importlib.import_module("lm_eval.api.task._task")
 
 
 def template_environment() -> Any | None:

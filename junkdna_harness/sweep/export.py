@@ -13,7 +13,7 @@ from junkdna_harness.sweep.store import Store
 
 
 def export(folder: Path, out: Path) -> list[Path]:
-    """The folders written, one a finished run: OUT/<run>/<model>/results_<time>.json and samples_<task>_<time>.jsonl.
+    """The folders written, one per finished run: OUT/<run>/<model>/results_<time>.json and samples_<task>_<time>.jsonl.
 
     Raises:
         UsageError: no sweep there, nothing finished, or OUT is not empty.

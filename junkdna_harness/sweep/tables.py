@@ -48,7 +48,7 @@ def samples_table(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> bytes
 
 
 def responses_table(scores: Scores) -> bytes:
-    """What the model answered, as parquet: one row a task, document and filter; answers and metrics as JSON text."""
+    """What the model answered, as parquet: one row per task, document and filter; answers and metrics as JSON text."""
     import pandas as pd
 
     rows = [
@@ -67,7 +67,7 @@ def responses_table(scores: Scores) -> bytes:
 
 
 def items_table(suite: Suite) -> bytes:
-    """Prompts, targets and answers as parquet, one row a task and document, for looking at single items."""
+    """Prompts, targets and answers as parquet, one row per task and document, for looking at single items."""
     import pandas as pd
 
     rows = []

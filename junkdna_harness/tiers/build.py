@@ -1,6 +1,6 @@
 """`junkdna tiers build` as a library: score the documents of a task, cut them into tiers, write the files.
 
-What is written: `<name>.yaml` (the group), `<name>_t1.yaml`, ... (a tier each: an include and its number),
+What is written: `<name>.yaml` (the group), `<name>_t1.yaml`, ... (one per tier: an include and its number),
 `_original_yaml` (the whole task, copied, so that its own folder is not needed) and `assignment.json`.
 The same call writes the same bytes.
 """
@@ -88,7 +88,7 @@ def plan_tiers(
         seed: decides which half of the runs scores which document.
 
     Raises:
-        UsageError: anything that the issue of the call is; nothing is guessed.
+        UsageError: what was asked for cannot be built; the sentence says why and what can be.
     """
     rule = _rule(by, scores)
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
@@ -180,7 +180,7 @@ def _group_yaml(plan: TierPlan) -> str:
 
 
 def _assignment_json(plan: TierPlan) -> str:
-    """Readable: a header, then one line a document, in the order of the task."""
+    """Readable: a header, then one line per document, in the order of the task."""
     assignment = plan.assignment
     header: dict[str, Any] = {
         "schema": SCHEMA,

@@ -108,7 +108,7 @@ def _function_ref(spec: str, folder: Path) -> FunctionRef:
 
 
 def _module_of_file(path: str) -> Any:
-    """A module loaded from a file, once a process (under the name that lm-eval gives it)."""
+    """A module loaded from a file, once per process (under the name that lm-eval gives it)."""
     name = str(Path(path).with_suffix(""))
     if name in sys.modules:
         return sys.modules[name]

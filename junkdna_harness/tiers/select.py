@@ -27,9 +27,8 @@ class Choice:
     assignment: TierAssignment | None = None
 
 
-_assignments: dict[
-    tuple[Any, ...], TierAssignment
-] = {}  # one a task and data set: its tiers are built one by one
+# One assignment per task and data set: the tiers of a task are built one after the other, and share it.
+_assignments: dict[tuple[Any, ...], TierAssignment] = {}
 
 
 def choose(task: Any, docs: Any, spec: TierSpec, home: Path) -> Choice:

@@ -74,6 +74,10 @@ SCORE = RAISES.replace("REASON", "score") + "process_results: !function function
 MEAN = RAISES.replace("REASON", "mean").replace(
     "aggregation: mean", "aggregation: !function functions.no_mean"
 )
+NUMPY = RAISES.replace("raises_REASON", "numpy").replace(
+    "doc_to_target: 0", "doc_to_target: !function functions.right"
+)
+NUMPY = NUMPY + "process_results: !function functions.numpy_score\n"
 NO_DATA = RAISES.replace("REASON", "data").replace("DATA", "/no/such/file.jsonl")
 GROUP = """\
 group: own_group
@@ -83,6 +87,17 @@ metadata: {version: 1.0}
 """
 
 FUNCTIONS = """
+import numpy as np
+
+
+def right(doc):
+    return np.array([0, 1])
+
+
+def numpy_score(doc, results):
+    return {"acc": np.float32(0.25), "hit": np.int64(1), "sure": np.bool_(True)}
+
+
 def each_repeat(doc, results):
     answers = results[0] if isinstance(results[0], list) else results
     return {"hits": [float("1" in answer) for answer in answers]}
@@ -112,7 +127,7 @@ def write_tasks(folder: Path) -> Path:
     data = folder / "texts.jsonl"
     data.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS), encoding="utf-8")
     (folder / "functions.py").write_text(FUNCTIONS, encoding="utf-8")
-    for text in (ROLLING, REPEATS, CHOICE, TOO_LONG, PROMPT, SCORE, MEAN, NO_DATA, GROUP):
+    for text in (ROLLING, REPEATS, CHOICE, TOO_LONG, PROMPT, SCORE, MEAN, NUMPY, NO_DATA, GROUP):
         name = text.split()[1]
         (folder / f"{name}.yaml").write_text(text.replace("DATA", str(data)), encoding="utf-8")
     return folder

@@ -46,31 +46,32 @@ def numbers(results: dict[str, Any]) -> dict[str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["own_rolling", "own_repeats"])
 def test_perplexity_and_repeats_score_as_the_lm_eval_command_scores_them(
-    task: str, folder: Path, tmp_path: Path
+    folder: Path, tmp_path: Path
 ) -> None:
+    tasks = "own_rolling,own_repeats"
     run = lm_eval(
-        *("--model_args", "method=magnitude,sparsity=0.5", "--tasks", task, "--include_path", str(folder)),
+        *("--model_args", "method=magnitude,sparsity=0.5", "--tasks", tasks, "--include_path", str(folder)),
         *("--log_samples", "--output_path", "out"), cwd=tmp_path,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
-    theirs = json.loads(next((tmp_path / "out").rglob("results_*.json")).read_text())["results"][task]
-    logged = next((tmp_path / "out").rglob("samples_*.jsonl")).read_text().splitlines()
+    theirs = json.loads(next((tmp_path / "out").rglob("results_*.json")).read_text())["results"]
 
-    plan = build_plan(tasks=task, methods="magnitude", sparsity="0.5", include_path=str(folder))
+    plan = build_plan(tasks=tasks, methods="magnitude", sparsity="0.5", include_path=str(folder))
     assert run_sweep(plan, tmp_path / "sweep", engine=LocalEngine(workers=1)).exit_code == 0
     store = Store(tmp_path / "sweep")
     (manifest,) = [m for m in store.manifests() if m["run"] == "embedded magnitude 0.5"]
-    ours = manifest["results"]["results"][task]
-    assert numbers(ours) and numbers(ours) == pytest.approx(numbers(theirs), rel=1e-5)
     (cell,) = [cell for cell in plan.cells if cell.level == 0.5]
-    answers = {
-        row["doc_id"]: json.loads(row["metrics"]) for row in store.responses(plan, cell).to_dict("records")
-    }
-    for sample in map(json.loads, logged):
-        for metric in sample["metrics"]:
-            assert answers[sample["doc_id"]][metric] == pytest.approx(sample[metric], abs=1e-3)
+    rows = store.responses(plan, cell).to_dict("records")
+    answers = {(row["task"], row["doc_id"]): json.loads(row["metrics"]) for row in rows}
+    for task in tasks.split(","):
+        ours = numbers(manifest["results"]["results"][task])
+        assert ours and ours == pytest.approx(numbers(theirs[task]), rel=1e-5)
+        logged = next((tmp_path / "out").rglob(f"samples_{task}_*.jsonl")).read_text().splitlines()
+        for sample in map(json.loads, logged):
+            for metric in sample["metrics"]:
+                answer = answers[task, sample["doc_id"]][metric]
+                assert answer == pytest.approx(sample[metric], abs=1e-3)
 
 
 def test_a_perplexity_is_the_exponential_of_the_mean_loss_per_word(model: Any, folder: Path) -> None:
@@ -132,3 +133,12 @@ def test_a_log_likelihood_that_is_no_number_fails_the_run(
     monkeypatch.setattr(model, "loglikelihood_rolling", lambda requests, **_: [float("nan")] * len(requests))
     with pytest.raises(FloatingPointError, match="log-likelihoods are not a number"):
         score(model, folder, task, "own_too_long")
+
+
+def test_scores_of_numpys_types_are_rows_as_well(folder: Path, tmp_path: Path) -> None:
+    plan = build_plan(tasks="own_numpy", methods="magnitude", sparsity="0", include_path=str(folder))
+    assert run_sweep(plan, tmp_path / "sweep", engine=LocalEngine(workers=1)).exit_code == 0
+    table = Store(tmp_path / "sweep").samples()
+    means = table.groupby("metric")["value"].mean()
+    assert {name: means[name] for name in ("acc", "hit", "sure")} == {"acc": 0.25, "hit": 1.0, "sure": 1.0}
+    assert set(Store(tmp_path / "sweep").items()["target"]) == {"[0, 1]"}

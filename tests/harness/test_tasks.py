@@ -76,7 +76,7 @@ def test_options_that_are_numbers_are_read_as_texts_first() -> None:
 
 def test_plain_values_are_pythons_own() -> None:
     values = plain([np.int64(1), np.array([1.5, 2.0]), "x", None, (np.bool_(False),)])
-    assert values == [1, [1.5, 2.0], "x", None, [False]]
+    assert values == [1, [1.5, 2.0], "x", None, (False,)]
     assert type(values[0]) is int and type(values[4][0]) is bool
 
 

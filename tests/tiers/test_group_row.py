@@ -101,7 +101,7 @@ def test_the_row_of_the_group_is_the_value_of_the_whole(
     folder = own(
         "multiple_choice",
         "!function functions.label",
-        CHOICES + "metric_list: [{metric: acc}, {metric: f1}]\n",
+        CHOICES.replace(', "maybe"', "") + "metric_list: [{metric: acc}, {metric: f1}]\n",
     )
     plan = build(folder)
     write_tiers(plan, tmp_path / "out")
@@ -113,12 +113,12 @@ def test_the_row_of_the_group_is_the_value_of_the_whole(
 
 def test_labels_that_are_numpy_integers_have_a_chance(own: Callable[..., Path]) -> None:
     plan = build(own("multiple_choice", "!function functions.label", CHOICES))
-    assert set(plan.chance.values()) == {pytest.approx(1 / 3, abs=1e-6)}
+    assert set(plan.chance.values()) == {round(1 / 3, 6)}
 
 
 def test_two_right_options_double_the_chance(own: Callable[..., Path]) -> None:
     plan = build(own("multiple_choice", "!function functions.both", CHOICES))
-    assert set(plan.chance.values()) == {pytest.approx(2 / 3, abs=1e-6)}
+    assert set(plan.chance.values()) == {round(2 / 3, 6)}
 
 
 def test_a_score_by_own_code_has_no_known_chance_and_it_is_said(
