@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.runs.identity import DENSE_TRANSFER
 from junkdna_harness.origin import MANIFEST, read_manifest
-from junkdna_harness.recover.spec import DENSE_TRANSFER
 from junkdna_harness.study.plan import Job, StudyPlan
 from junkdna_harness.sweep.engines import Event, Tell, ready
 from junkdna_harness.sweep.engines.local import (
