@@ -196,6 +196,42 @@ def test_a_quantized_checkpoint_is_evaluated_as_it_is_by_both(dense: Path, tmp_p
     assert facts(block)[:3] == (str(dense), "rtn+magnitude", 0.5)
 
 
+def test_a_checkpoint_of_codes_is_left_as_it_is_and_named_by_its_format(dense: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(dense)
+    model.config.quantization_config = {"quant_method": "gptq", "bits": 4, "group_size": 16}
+    lm = QuantizedLM(pretrained=model, tokenizer=make_tokenizer())
+    assert (lm.junkdna["method"], lm.junkdna["bits"]) == ("gptq", 4)
+    assert lm.filled["method"] == "none" and "bits" not in lm.filled
+
+
+def test_a_model_in_memory_is_known_by_its_weights_alone(dense: Path, sparse: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(sparse)
+    lm = PrunedLM(pretrained=model, tokenizer=make_tokenizer())
+    assert facts(lm.junkdna) == (str(dense), "magnitude", 0.7, None)
+    model.model.norm.weight.data += 1  # the files are as they were
+    lm = PrunedLM(pretrained=model, tokenizer=make_tokenizer())
+    assert facts(lm.junkdna) == (str(sparse), "none", 0.7, None)
+    assert "is not believed" in lm.junkdna["warnings"][0]
+
+
+def test_a_manifest_in_the_hub_s_cache_is_read(
+    dense: Path, sparse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from huggingface_hub import constants
+    from transformers.utils import hub
+
+    snapshot = tmp_path / "models--org--sparse" / "snapshots" / ("0" * 40)
+    shutil.copytree(sparse, snapshot)
+    (tmp_path / "models--org--sparse" / "refs").mkdir()
+    (tmp_path / "models--org--sparse" / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    block, _ = call(PrunedLM, pretrained="org/sparse", cache_dir=str(tmp_path))
+    assert facts(block) == (str(dense), "magnitude", 0.7, None)
+
+
 def test_pruned_and_quantized_in_one_keeps_both(dense: Path, tmp_path: Path) -> None:
     folder = compressed(dense, tmp_path / "both", PruneSpec(sparsity=0.5, bits=4))
     for kind in (QuantizedLM, PrunedLM):
