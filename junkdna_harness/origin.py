@@ -130,9 +130,12 @@ class Origin:
 
     @property
     def changed(self) -> bool:
-        """False for a plain copy of a dense model."""
-        untouched = self.method in (Method(DENSE), Method(NONE)) and self.bits is None
-        return not untouched or bool(self.level)
+        """False for a plain copy of a dense model, in which a few weights may happen to be zero."""
+        if self.method.recovered or self.bits is not None:
+            return True
+        if self.level is not None:
+            return self.level >= SPARSE
+        return self.method not in (Method(DENSE), Method(NONE))
 
     def fault(self, weights_sha256: str | None = None, files: bool = True) -> str:
         """Why the manifest cannot be believed, or '': the weights are neither those in memory nor those in the files.

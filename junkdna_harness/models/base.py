@@ -17,7 +17,7 @@ from junkdna_harness.models.answer_cache import KeyedHook
 from junkdna_harness.models.finite import RefuseNaN, refuse_unfinite_answers, refuse_unfinite_model
 from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.scoring import PrefixScoring
-from junkdna_harness.origin import base_of_adapter
+from junkdna_harness.origin import NONE, base_of_adapter
 from junkdna_harness.tiny import EMBEDDED
 
 EMBEDDED_BATCH_SIZE = 64
@@ -74,6 +74,10 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         if model is not self.model:
             self._model = model
         return loaded
+
+    def fill(self, given: Mapping[str, Any], leave: bool) -> None:
+        """Note what stands for the arguments that were not given; a model that is left as it is has no method."""
+        self.filled = {**JunkDNALM.defaults(given), "method": NONE} if leave else self.defaults(given)
 
     @classmethod
     def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:

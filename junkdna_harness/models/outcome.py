@@ -23,9 +23,11 @@ def pruned_block(loaded: Loaded, report: CompressionReport) -> Block:
             _check_level(block, asked, measured, report.bits, warnings)
     elif report.weights_sha256 == loaded.sha256:
         block |= _as_loaded(loaded)
-        if asked is not None and abs(asked - (loaded.level or 0)) > TOLERANCE:
+        other = report.method not in (NONE, loaded.method.base) and asked != 0
+        if other or (asked is not None and abs(asked - (loaded.level or 0)) > TOLERANCE):
+            what = report.method if asked is None else f"{report.method} at sparsity {asked:g}"
             warnings.append(
-                f"sparsity {asked:g} was asked for, and the model is {loaded.description} already: nothing was removed"
+                f"{what} was asked for, and the model is {loaded.description} already: nothing was removed"
             )
     elif report.method == NONE:  # only what is left was quantized
         block |= _quantized_after(loaded, report.bits, report.quantizer, report.effective_bits)

@@ -38,11 +38,7 @@ class PrunedLM(JunkDNALM):
             spec = PruneSpec.from_strings({**own, **places, "method": NONE})
         report = prune(self.model, spec, tokenizer=self.tokenizer)
         self.junkdna = pruned_block(loaded, report)
-        self.filled = (
-            {**super().defaults({"pretrained": pretrained}), "method": NONE}
-            if leave
-            else self.defaults({**own, "pretrained": pretrained})
-        )
+        self.fill({**own, "pretrained": pretrained}, leave)
         say(self.NAME, self.junkdna)
 
     @classmethod

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from junkdna_harness.compress import QUANT_ARGUMENTS, QuantSpec, measure, quantize
+from junkdna_harness.compress.checks import quantization_method
 from junkdna_harness.compress.loaded import describe_loaded, loading_config
 from junkdna_harness.compress.spec import SIMULATED
 from junkdna_harness.models.base import JunkDNALM
@@ -35,7 +36,8 @@ class QuantizedLM(JunkDNALM):
         self._loading_config = loading_config(spec.method)
         super().__init__(pretrained=pretrained, **kwargs)
         loaded = self.look(spec.targets, spec.exclude)
-        packed = getattr(self.model.config, "quantization_config", None) is not None
+        config = getattr(self.model.config, "quantization_config", None)
+        packed = config is not None and quantization_method(config) != "gguf"  # that is unpacked on loading
         leave = (loaded.bits is not None or packed) and not any(name in own for name in SAYING_HOW)
         if leave:
             spec = QuantSpec.from_strings({"method": NONE})
@@ -48,11 +50,7 @@ class QuantizedLM(JunkDNALM):
         else:
             report = describe_loaded(self.model, spec)
         self.junkdna = quantized_block(loaded, report)
-        self.filled = (
-            {**super().defaults({"pretrained": pretrained}), "method": NONE}
-            if leave
-            else self.defaults({**own, "pretrained": pretrained})
-        )
+        self.fill({**own, "pretrained": pretrained}, leave)
         say(self.NAME, self.junkdna)
 
     def _create_model(self, *args: Any, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.runs.identity import DENSE_FREEZING, SPARSE_TRANSFER
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress import PruneSpec, prune, weights_sha256
 from junkdna_harness.origin import Origin
@@ -20,14 +21,7 @@ from junkdna_harness.recover.hold import Held, HoldWeights
 from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsity
 from junkdna_harness.recover.save import save
 from junkdna_harness.recover.schedule import longest, tokenize
-from junkdna_harness.recover.spec import (
-    ADAPTER_LR,
-    DENSE_FREEZING,
-    EMBEDDED_LR,
-    PAPER_LR,
-    SPARSE_TRANSFER,
-    RecoverSpec,
-)
+from junkdna_harness.recover.spec import ADAPTER_LR, EMBEDDED_LR, PAPER_LR, RecoverSpec
 from junkdna_harness.recover.training import MOST_HELD_OUT, Training, remove_checkpoints, train
 from junkdna_harness.tiny import EMBEDDED, knows_the_suite
 

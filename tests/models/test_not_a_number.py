@@ -116,14 +116,21 @@ def test_answers_that_are_no_numbers_are_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("given", ["method=none", "sparsity=0.5"])
-def test_lm_eval_ends_without_results(tmp_path: Path, given: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "given", "told"),
+    [
+        (NAN, "method=none", "NaN values in model.norm.weight"),
+        (NAN, "sparsity=0.5", "NaN values in model.norm.weight"),
+        (6e4, "method=none,dtype=float16", "log-likelihoods are not a number"),  # too much for half precision
+    ],
+)
+def test_lm_eval_ends_without_results(tmp_path: Path, value: float, given: str, told: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from junkdna_harness.tiny import model_path
 
     model = AutoModelForCausalLM.from_pretrained(model_path())
-    model.model.norm.weight.data[0] = NAN
+    model.model.norm.weight.data[:] = value
     model.save_pretrained(tmp_path / "holed")
     AutoTokenizer.from_pretrained(model_path()).save_pretrained(tmp_path / "holed")
     run = lm_eval(
@@ -131,6 +138,6 @@ def test_lm_eval_ends_without_results(tmp_path: Path, given: str) -> None:
         "--output_path", "out", cwd=tmp_path,
     )  # fmt: skip
     assert run.returncode == 2, run.stderr[-3000:]
-    assert "NaN values in model.norm.weight" in run.stderr
+    assert told in run.stderr
     assert "Traceback" not in run.stderr
     assert not list(tmp_path.glob("out/**/*.json"))

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from junkdna_harness.compress import PruneSpec, QuantSpec, prune, quantize
+from junkdna_harness.compress import PruneSpec, QuantSpec, prune, quantize, sparsifier
 from junkdna_harness.compress.checkpoint import save_checkpoint
 from junkdna_harness.models.pruned import PrunedLM
 from junkdna_harness.models.quantized import QuantizedLM
@@ -78,6 +78,20 @@ def test_less_than_is_gone_already_is_reported_as_measured(
     (warning,) = block["warnings"]
     assert "sparsity 0.3 was asked for" in warning and "nothing was removed" in warning
     assert warning in capsys.readouterr().err
+
+
+def test_another_method_that_finds_nothing_to_remove_is_told(dense: Path, sparse: Path) -> None:
+    block, _ = call(PrunedLM, pretrained=sparse, sparsity=0.7)
+    assert block["warnings"] == []
+    block, _ = call(PrunedLM, pretrained=sparse, method="tests.models.test_what_ran:smallest", sparsity=0.7)
+    assert facts(block) == (str(dense), "magnitude", 0.7, None)
+    assert "nothing was removed" in block["warnings"][0]
+
+
+@sparsifier("smallest", scope="layer")
+def smallest(weight: torch.Tensor) -> torch.Tensor:
+    """As magnitude, by another name."""
+    return weight.abs()
 
 
 def test_more_is_removed_where_it_is_asked_for_and_both_methods_are_named(dense: Path, sparse: Path) -> None:
@@ -162,8 +176,14 @@ def test_folders_that_were_moved_together_still_find_each_other(
     assert call(PrunedLM, pretrained=tmp_path / "second")[0]["model"] == "org/model"
 
 
-def test_a_dense_copy_is_pruned_as_its_model_is(dense: Path, tmp_path: Path) -> None:
-    copy = compressed(dense, tmp_path / "copy", PruneSpec(method="none"))
+@pytest.mark.parametrize("method", ["none", "magnitude"])
+def test_a_dense_copy_is_pruned_as_its_model_is(dense: Path, tmp_path: Path, method: str) -> None:
+    holed = AutoModelForCausalLM.from_pretrained(dense)
+    holed.model.layers[0].mlp.up_proj.weight.data[0, 0] = 0  # as weights happen to be
+    holed.save_pretrained(tmp_path / "holed")
+    spec = PruneSpec(method="none") if method == "none" else PruneSpec(sparsity=0)
+    dense = tmp_path / "holed"
+    copy = compressed(dense, tmp_path / "copy", spec)
     block, printed = call(PrunedLM, pretrained=copy)
     assert facts(block) == (str(dense), "magnitude", 0.5, None)
     assert printed["sparsity"] == 0.5
@@ -194,6 +214,42 @@ def test_a_quantized_checkpoint_is_evaluated_as_it_is_by_both(dense: Path, tmp_p
     assert facts(block) == (str(dense), "rtn+rtn", None, 2)
     block, _ = call(PrunedLM, pretrained=folder, sparsity=0.5)
     assert facts(block)[:3] == (str(dense), "rtn+magnitude", 0.5)
+
+
+def test_a_checkpoint_of_codes_is_left_as_it_is_and_named_by_its_format(dense: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(dense)
+    model.config.quantization_config = {"quant_method": "gptq", "bits": 4, "group_size": 16}
+    lm = QuantizedLM(pretrained=model, tokenizer=make_tokenizer())
+    assert (lm.junkdna["method"], lm.junkdna["bits"]) == ("gptq", 4)
+    assert lm.filled["method"] == "none" and "bits" not in lm.filled
+
+
+def test_a_model_in_memory_is_known_by_its_weights_alone(dense: Path, sparse: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(sparse)
+    lm = PrunedLM(pretrained=model, tokenizer=make_tokenizer())
+    assert facts(lm.junkdna) == (str(dense), "magnitude", 0.7, None)
+    model.model.norm.weight.data += 1  # the files are as they were
+    lm = PrunedLM(pretrained=model, tokenizer=make_tokenizer())
+    assert facts(lm.junkdna) == (str(sparse), "none", 0.7, None)
+    assert "is not believed" in lm.junkdna["warnings"][0]
+
+
+def test_a_manifest_in_the_hub_s_cache_is_read(
+    dense: Path, sparse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from huggingface_hub import constants
+    from transformers.utils import hub
+
+    snapshot = tmp_path / "models--org--sparse" / "snapshots" / ("0" * 40)
+    shutil.copytree(sparse, snapshot)
+    (tmp_path / "models--org--sparse" / "refs").mkdir()
+    (tmp_path / "models--org--sparse" / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    block, _ = call(PrunedLM, pretrained="org/sparse", cache_dir=str(tmp_path))
+    assert facts(block) == (str(dense), "magnitude", 0.7, None)
 
 
 def test_pruned_and_quantized_in_one_keeps_both(dense: Path, tmp_path: Path) -> None:

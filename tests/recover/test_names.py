@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 from difficulty.errors import UsageError
 from difficulty.runs import identity
 from difficulty.runs.identity import ADAPTERS, ARMS, Method, Recovery
+from junkdna_harness import recover as room
 from junkdna_harness.compress import PruneSpec, QuantSpec, prune, quantize
 from junkdna_harness.compress.checkpoint import save_checkpoint
 from junkdna_harness.models.pruned import PrunedLM
@@ -61,7 +62,7 @@ def test_a_spec_is_built_by_names_and_its_words_stand_once() -> None:
     with pytest.raises(TypeError):
         RecoverSpec("dense_transfer")  # type: ignore[misc]
     assert all(p.kind is p.KEYWORD_ONLY for p in inspect.signature(RecoverSpec).parameters.values())
-    assert spec.ARMS is identity.ARMS and spec.ADAPTERS is identity.ADAPTERS
+    assert room.ARMS is identity.ARMS and spec.ADAPTERS is identity.ADAPTERS
 
 
 def block_of(kind: Any, folder: Path | str, **arguments: Any) -> dict[str, Any]:
