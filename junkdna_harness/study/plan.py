@@ -208,7 +208,9 @@ def quick(plan: StudyPlan) -> StudyPlan:
 def _distinct(name: str, values: tuple[Any, ...]) -> None:
     twice = [value for i, value in enumerate(values) if value in values[:i]]
     if twice:
-        raise UsageError(f"{name} has {twice[0]} twice, and the same training twice is one run. Name each once.")
+        raise UsageError(
+            f"{name} has {twice[0]} twice, and the same training twice is one run. Name each once."
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:
