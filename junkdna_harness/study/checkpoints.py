@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.origin import MANIFEST, read_manifest
+from junkdna_harness.study.plan import Job
 from junkdna_harness.sweep.plan import Cell
 from junkdna_harness.sweep.states import Dense
 
@@ -88,3 +89,35 @@ def trained_since(root: Path, cell: Cell, run: Mapping[str, Any]) -> str | None:
     return (
         f"its checkpoint was trained anew since (weights sha256 {str(was)[:12]}... then, {now[:12]}... now)"
     )
+
+
+def check_same_start(trained: Iterable[tuple[Job, Path]], swept: Mapping[float, str]) -> None:
+    """Refuse trainings that cannot be compared: those of one level start from one model, and those of one share see one text.
+
+    `swept`: level -> sha256 of the weights that the sweep evaluated there; level 0 is the dense model. Empty where the sweep's
+    numbers have another width than those that are trained.
+
+    Raises:
+        UsageError: names the training that differs.
+    """
+    starts: dict[float, tuple[str | None, str]] = {
+        level: (sha256, "the sweep") for level, sha256 in swept.items()
+    }
+    texts: dict[tuple[float, int], tuple[str | None, str]] = {}
+    for job, folder in trained:
+        recovery = finished_manifest(folder)["recovery"]
+        start, text = recovery.get("weights_sha256_before"), recovery.get("data_sha256")
+        for what, value, (known, where) in (
+            ("started from other weights", start, starts.setdefault(job.level, (start, folder.name))),
+            (
+                "saw another training text",
+                text,
+                texts.setdefault((job.fraction, job.seed), (text, folder.name)),
+            ),
+        ):
+            if None not in (known, value) and known != value:
+                raise UsageError(
+                    f"training {folder.name!r} {what} (sha256 {str(value)[:12]}...) than {where} ({str(known)[:12]}...): the model, its "
+                    f"calibration text or the data changed in between. Bring back what it was, remove {str(folder)!r}, and start "
+                    "the study again; or give another --output."
+                )

@@ -75,13 +75,14 @@ def _carry_out(
         failed |= _sweep(plan, folder, engine, machine, say)
     sources = [folder / "sweep"]
     if plan.arms:
-        _same_model(plan, folder)
-        from junkdna_harness.study.stages import train_all
+        from junkdna_harness.study.stages import check_trained, train_all
 
         with stage("recovery"):
+            check_trained(plan, folder)
             for job in train_all(plan, folder, say):
                 name = job.folder(plan.recovery_method)
                 failed[name] = "training broke down; the last good weights were evaluated"
+            check_trained(plan, folder)
         with stage("evaluation of what was recovered"):
             failed |= _evaluate(plan, folder, machine, say)
         sources.append(folder / "recovered")
@@ -118,25 +119,6 @@ def claim(folder: Path, plan: StudyPlan) -> None:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UsageError(f"{str(folder)!r} exists and holds no study. Give another --output.")
     write_atomic(path, json.dumps(mine, indent=1) + "\n")
-
-
-def _same_model(plan: StudyPlan, folder: Path) -> None:
-    """What is trained must be the model that was swept, also where the sweep was finished by an earlier call.
-
-    Raises:
-        UsageError: its files have changed since.
-    """
-    from junkdna_harness.study.stages import sweep_plan
-    from junkdna_harness.sweep.fingerprint import glance
-    from junkdna_harness.sweep.store import Store
-
-    swept = Store(folder / "sweep")
-    taken = swept.fingerprint(swept.need_plan(), 0)
-    if taken is not None and taken.files != glance(sweep_plan(plan).models[0]) and taken.files is not None:
-        raise UsageError(
-            f"the files of model {plan.pretrained!r} have changed since it was swept into {str(folder)!r}: what is trained now "
-            "would be another model. Bring back what it was, or give another --output."
-        )
 
 
 def _sweep(

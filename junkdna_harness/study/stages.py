@@ -9,15 +9,19 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE_TRANSFER
 from junkdna_harness.origin import MANIFEST
-from junkdna_harness.study.checkpoints import finished_manifest
+from junkdna_harness.study.checkpoints import check_same_start, finished_manifest
 from junkdna_harness.study.plan import Job, StudyPlan
 from junkdna_harness.sweep.engines.pool import SMALL_MODEL_BYTES, can_fork, end_with
+from junkdna_harness.sweep.fingerprint import glance
 from junkdna_harness.sweep.machine import available_cores
 from junkdna_harness.sweep.plan import Cell, Plan, build_plan
+from junkdna_harness.sweep.store import Store
 
 Say = Callable[[str], None]
+TRAINED_DTYPE = "float32"  # whatever the checkpoint's own
 
 
 def sweep_plan(plan: StudyPlan) -> Plan:
@@ -59,6 +63,31 @@ def train_all(plan: StudyPlan, folder: Path, say: Say) -> list[Job]:
             say(train_one(plan, folder, job))
     manifests = {job: finished_manifest(checkpoint(folder, plan, job)) for job in plan.jobs()}
     return [job for job, manifest in manifests.items() if manifest["recovery"]["failed"]]
+
+
+def check_trained(plan: StudyPlan, folder: Path) -> None:
+    """Refuse to go on where the trainings that are there, and the sweep, are not of one model and one text.
+
+    Raises:
+        UsageError: names what differs.
+    """
+    store = Store(folder / "sweep")
+    grid = store.need_plan()
+    taken = store.fingerprint(grid, 0)
+    if taken is not None and taken.files is not None and taken.files != glance(grid.models[0]):
+        raise UsageError(
+            f"the files of model {plan.pretrained!r} have changed since it was swept into {str(folder)!r}: what is trained now "
+            "would be another model. Bring back what it was, or give another --output."
+        )
+    swept: dict[float, str] = {}
+    if taken is not None and taken.dtype == TRAINED_DTYPE:
+        runs = {manifest["run"]: manifest for manifest in store.manifests()}
+        for cell in grid.cells:
+            starts = cell.kind == "dense" or (cell.method == plan.recovery_method and cell.pattern is None)
+            if starts and cell.level is not None and cell.replicate == 0 and grid.run_id(cell) in runs:
+                swept[cell.level] = str(runs[grid.run_id(cell)]["weights_sha256"])
+    trained = [(job, checkpoint(folder, plan, job)) for job in plan.jobs()]
+    check_same_start([(job, output) for job, output in trained if is_trained(output)], swept)
 
 
 def train_one(plan: StudyPlan, folder: Path, job: Job) -> str:

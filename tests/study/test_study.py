@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -81,7 +82,7 @@ def test_a_checkpoint_that_was_trained_anew_is_evaluated_again(folder: Path, tmp
     study = Path(shutil.copytree(folder, tmp_path / "s"))
     job = PLAN.jobs()[1]
     shutil.rmtree(checkpoint(study, PLAN, job))
-    other = replace(PLAN, steps=2)
+    other = replace(PLAN, lr=1e-4)
     train_one(other, study, job)
     said: list[str] = []
     run_study(PLAN, study, say=said.append)
@@ -103,6 +104,32 @@ def test_a_checkpoint_whose_weights_are_not_those_of_its_manifest_is_refused(
     outcome = run_study(PLAN, study, say=lambda _: None)
     assert list(outcome.failed) == ["embedded magnitude+sparse_transfer 0.6"]
     assert "is not what its junkdna.json says" in next(iter(outcome.failed.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "weights_sha256_before",
+            "'magnitude-sparse_transfer-0.6' started from other weights (sha256 other...) than the sweep",
+        ),
+        (
+            "data_sha256",
+            "'magnitude-sparse_transfer-0.6' saw another training text (sha256 other...) than dense-dense_transfer",
+        ),
+    ],
+)
+@pytest.mark.slow
+def test_a_training_of_another_model_or_text_is_refused(
+    folder: Path, tmp_path: Path, name: str, told: str
+) -> None:
+    study = Path(shutil.copytree(folder, tmp_path / "s"))
+    path = checkpoint(study, PLAN, PLAN.jobs()[1]) / "junkdna.json"
+    manifest = json.loads(path.read_text())
+    manifest["recovery"][name] = "other"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UsageError, match=re.escape(told)):
+        run_study(PLAN, study, say=lambda _: None)
 
 
 @pytest.mark.slow
