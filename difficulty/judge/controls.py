@@ -26,7 +26,7 @@ def recovered_from_pruned(condition: Condition) -> bool:
     return (
         condition.kind == "recovered"
         and done.before.base != DENSE
-        and done.recoveries[-1].arm != DENSE_FREEZING
+        and any(recovery.arm != DENSE_FREEZING for recovery in done.recoveries)
     )
 
 

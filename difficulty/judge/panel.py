@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.direction import direction, scale
+from difficulty.runs.direction import declared, direction, scale
 from difficulty.runs.identity import Method
 from difficulty.runs.metrics import choose_one, several
 from difficulty.runs.same import different_prompts, require_same
@@ -216,6 +216,7 @@ def _facts(judged: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float, bo
     The column `higher_is_better` says it, else the metric's name; of what is weighted as perplexity or bits, it never is.
     """
     nothing = pd.Series(np.nan, index=judged.index)
+    declared(judged["higher_is_better"].unique() if "higher_is_better" in judged else ())
     rows = judged[["task", "metric", "value"]].assign(
         said=judged.get("higher_is_better", nothing).astype(float),
         weight=judged.get("weight", nothing).astype(float),

@@ -8,8 +8,15 @@ nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
+import pandas as pd
+
+from difficulty.errors import UsageError
 from difficulty.stats.mean import Scale
+
+NO_SCORE = "bypass"  # what lm-eval's --predict_only logs in place of a metric
 
 _HIGHER = {
     "acc", "accuracy", "exact", "match", "em", "f1", "contains", "mcc", "mc1", "mc2", "correct", "right", "pass", "recall",
@@ -29,6 +36,24 @@ def direction(metric: str) -> bool | None:
     higher = any(word in _HIGHER or _numbered(word) in _HIGHER for word in words)
     lower = any(word in _LOWER for word in words)
     return None if higher == lower else higher
+
+
+def declared(values: Iterable[Any]) -> set[bool]:
+    """What the cells of a column `higher_is_better` say; empty ones say nothing.
+
+    Raises:
+        UsageError: one is neither true nor false.
+    """
+    said: set[bool] = set()
+    for value in values:
+        if pd.isna(value):
+            continue
+        if value not in (True, False):
+            raise UsageError(
+                f"higher_is_better={value!r} is neither true nor false. Write true, false, or nothing."
+            )
+        said.add(bool(value))
+    return said
 
 
 def scale(metric: str, weighted: bool) -> Scale:

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.direction import direction, same_metric, scale
+from difficulty.runs.direction import NO_SCORE, declared, direction, same_metric, scale
 from difficulty.runs.table import HIGHER_IS_BETTER, MARGIN, SCALE, WEIGHT, some
 from difficulty.stats.mean import Scale
 
@@ -44,8 +44,14 @@ def choose(table: pd.DataFrame, metric: str | None = None) -> Chosen:
         raise UsageError(
             "the runs hold no items. Evaluate with --log_samples, so that there is something to report."
         )
-    scored = table[table["metric"] != MARGIN] if metric != MARGIN else table
-    scored = scored if len(scored) else table
+    named = table["metric"].str.partition(",")[0]
+    scored = table[(named != NO_SCORE) & ((named != MARGIN) | (metric == MARGIN))]
+    scored = scored if len(scored) else table[named != NO_SCORE]
+    unscored = sorted(set(table["task"].unique()) - set(scored["task"].unique()))
+    if not len(scored):
+        raise UsageError(
+            f"the runs hold answers without scores ({some(unscored)}), as --predict_only leaves them. Evaluate without that option."
+        )
     present = _present(scored)
     metrics: dict[str, str] = {}
     notes: list[str] = []
@@ -65,6 +71,8 @@ def choose(table: pd.DataFrame, metric: str | None = None) -> Chosen:
         metrics[task] = chosen
     if not metrics:
         raise UsageError(_nothing(present, metric))
+    if unscored:
+        notes.append(f"left out, as they hold answers without scores (--predict_only): {some(unscored)}.")
     if without:
         notes.append(f"left out, without a metric {metric!r}: {some(without)}.")
     notes += several(scored, metrics)
@@ -73,6 +81,7 @@ def choose(table: pd.DataFrame, metric: str | None = None) -> Chosen:
 
 def choose_one(present: Sequence[str], metric: str | None = None) -> str | None:
     """The one of `present` (in the order logged) that the rule takes; None where `metric` was asked for and is not there."""
+    present = [name for name in present if base(name) != NO_SCORE]
     if metric is not None:
         return metric if metric in present else next((n for n in present if base(n) == metric), None)
     for name in PREFERRED:
@@ -115,7 +124,7 @@ def higher_is_better(
         if any(same_metric(metric, name) for name in names):
             return value
     if HIGHER_IS_BETTER in rows:
-        said = {bool(value) for value in rows[HIGHER_IS_BETTER].dropna().unique()}
+        said = declared(rows[HIGHER_IS_BETTER].unique())
         if said:
             return said.pop() if len(said) == 1 else None
     return False if scale_of(rows) != "mean" else direction(metric)
@@ -139,8 +148,6 @@ def _present(table: pd.DataFrame) -> dict[str, dict[str, list[str]]]:
 
 def _nothing(present: Mapping[str, Mapping[str, Sequence[str]]], metric: str | None) -> str:
     known = sorted({name for by_run in present.values() for names in by_run.values() for name in names})
-    if not known:
-        return "the runs hold no score of any item. Evaluate with --log_samples and without --predict_only."
     return f"no task has a metric {metric!r}.{did_you_mean(str(metric), known)} There is: {some(known)}."
 
 

@@ -6,14 +6,13 @@ function gives a sentence for the user, or None; the caller refuses, or prints i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from difficulty.errors import UsageError
 from difficulty.runs.table import some
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ALLOW = "--allow-different-prompts"
 _NAMED = 3  # items named in a sentence
@@ -25,8 +24,6 @@ def different_prompts(table: pd.DataFrame, other: pd.DataFrame | None = None) ->
     The tables need the columns `task` and `item_id`. Without `prompt_hash`, or where it is empty, nothing is known and
     nothing is said. Hashes of two tables that were cut to other lengths are compared by what both have.
     """
-    import pandas as pd
-
     parts = [part for part in (table, other) if part is not None and "prompt_hash" in part]
     if not parts:
         return None
@@ -66,8 +63,6 @@ def different_versions(versions: Mapping[str, Mapping[str, object]]) -> str | No
 
 def versions_of(runs: pd.DataFrame | None) -> dict[str, dict[str, object]]:
     """Run -> task -> version, of a runs table with the column `task_versions` (JSON text); empty where there is none."""
-    import json
-
     if runs is None or "task_versions" not in runs:
         return {}
     given = zip(runs["run"], runs["task_versions"], strict=True)

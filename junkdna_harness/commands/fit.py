@@ -123,7 +123,7 @@ def show(result: FitResult, console: Console | None = None, every: bool = False)
         console.print(f"  {name}: {escape(claim.reason)}", style="dim", highlight=False)
     rest = [claim for claim in result.claims if claim not in headline.values()]
     main = {claim.method for claim in headline.values()}
-    shown = [claim for claim in rest if every or claim.method in main or "/" in claim.family]
+    shown = [claim for claim in rest if every or claim.method in main or claim.scope.pooled]
     if shown:
         console.print()
         console.print(_claims(shown, "By family and method", statements=False))

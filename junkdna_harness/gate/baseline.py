@@ -63,8 +63,6 @@ def read_baseline(
 
 def to_json(run: RunItems) -> str:
     """The baseline file of a run. The same run gives the same bytes."""
-    from junkdna_harness import __version__
-
     document = {
         "kind": KIND,
         "schema": SCHEMA,

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.direction import scale
-from difficulty.runs.metrics import choose_one, scale_of, several
+from difficulty.runs.direction import NO_SCORE, declared, scale
+from difficulty.runs.metrics import base, choose_one, scale_of, several
 from difficulty.runs.table import MARGIN, some
 from difficulty.stats.mean import Scale
 from difficulty.stats.result import Floats
@@ -181,7 +181,7 @@ def _said(task: str, rows: pd.DataFrame) -> bool | None:
     """What the column `higher_is_better` says of the task's metric."""
     if "higher_is_better" not in rows:
         return None
-    said = {bool(value) for value in rows["higher_is_better"].dropna().unique()}
+    said = declared(rows["higher_is_better"].unique())
     if len(said) > 1:
         raise _CannotBeCompared(
             f"task {task!r} says that higher is better for some items and lower for others. Give one direction per metric."
@@ -202,9 +202,13 @@ def _cut(item: str, length: int) -> str:
 
 
 def _choose_metric(task: str, present: list[str], wanted: str | None) -> str:
-    chosen = choose_one([name for name in present if name != MARGIN] or present, wanted)
-    if chosen is None and wanted in present:
-        chosen = wanted
+    scored = [name for name in present if base(name) != NO_SCORE]
+    if not scored:
+        raise _CannotBeCompared(
+            f"task {task!r} holds answers without scores, as --predict_only leaves them. Evaluate it without that option."
+        )
+    others = [name for name in scored if name != MARGIN or wanted == MARGIN]
+    chosen = choose_one(others or scored, wanted)
     if chosen is None:
         raise _CannotBeCompared(
             f"task {task!r} has no metric {wanted!r}.{did_you_mean(str(wanted), present)} It has: {', '.join(sorted(present))}."

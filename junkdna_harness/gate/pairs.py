@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from difficulty.errors import UsageError
 from difficulty.runs.same import different_prompts, different_versions
@@ -113,8 +114,6 @@ def same_versions(new: RunItems, baseline: RunItems) -> list[str]:
 
 def same_prompts(pairs: list[Paired]) -> str | None:
     """A sentence where an item has two prompts; None where none has, or a run does not know its prompts."""
-    import pandas as pd
-
     rows = []
     for pair in pairs:
         if pair.old.prompts is not None and pair.new.prompts is not None:

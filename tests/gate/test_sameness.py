@@ -54,7 +54,7 @@ def test_what_the_user_says_counts_most() -> None:
     assert check(new, old, Limits(higher_is_better=("depth",))).verdict == "fail"
 
 
-@pytest.mark.parametrize("metric", ["depth", "pct_stereotype,none", "exact_match_error", "bypass"])
+@pytest.mark.parametrize("metric", ["depth", "pct_stereotype,none", "exact_match_error"])
 def test_a_metric_that_nobody_knows_is_refused(metric: str) -> None:
     with pytest.raises(UsageError, match=f"--higher-is-better {metric} or --lower-is-better {metric}"):
         check(*falls(metric))
@@ -247,6 +247,18 @@ def test_a_task_that_cannot_be_judged_is_left_out_by_name() -> None:
     gate = check(both, whole)
     assert gate.verdict == "fail"
     assert any("task b_t1, as task 'b_t1' has 200 items" in missing for missing in gate.missing)
+
+
+def test_answers_without_scores_are_never_judged() -> None:
+    predicted = one_run({("b", 1): np.full(200, 999.0)}, metric="bypass")
+    with pytest.raises(
+        UsageError, match="task 'b_t1' holds answers without scores, as --predict_only leaves them"
+    ):
+        run_items(predicted)
+    run = run_items(pd.concat([predicted, one_run({("a", 1): np.ones(200)})]))
+    gate = check(run, run)
+    assert gate.verdict == "pass"
+    assert any("left out: task 'b_t1' holds answers without scores" in note for note in gate.notes)
 
 
 def test_a_metric_that_only_some_tasks_have_leaves_the_others_out() -> None:

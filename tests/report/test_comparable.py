@@ -114,6 +114,15 @@ def test_loglikelihoods_that_are_called_perplexity_are_left_out(table: pd.DataFr
         leaderboard(only(rows, "lambada"), "family")
 
 
+def test_answers_without_scores_are_left_out(table: pd.DataFrame) -> None:
+    rows = with_task(table, "predicted", metric="bypass", value=999.0)
+    board = leaderboard(rows, "family")
+    assert board.rows == leaderboard(table, "family").rows
+    assert any("--predict_only" in note and "predicted" in note for note in board.notes)
+    with pytest.raises(UsageError, match="answers without scores"):
+        leaderboard(only(rows, "predicted"), "family")
+
+
 def test_other_weights_for_one_item_are_refused(table: pd.DataFrame) -> None:
     rows = text(table)
     rows["weight"] += rows["method"] == "wanda"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from difficulty.runs.direction import direction, same_metric, scale
+from difficulty.errors import UsageError
+from difficulty.runs.direction import declared, direction, same_metric, scale
 from difficulty.runs.same import different_prompts, different_versions
 
 
@@ -43,6 +44,14 @@ def test_lower_is_better_by_a_whole_word(metric: str) -> None:
 )
 def test_other_names_say_nothing(metric: str) -> None:
     assert direction(metric) is None
+
+
+def test_a_column_says_true_false_or_nothing() -> None:
+    assert declared([True, None, float("nan"), pd.NA, 1.0]) == {True}
+    assert declared([False, True]) == {False, True}
+    assert declared([]) == set()
+    with pytest.raises(UsageError, match="higher_is_better='no' is neither true nor false"):
+        declared(["no"])
 
 
 def test_the_scale_follows_the_name_only_where_there_are_weights() -> None:
