@@ -10,7 +10,8 @@ from difficulty.errors import UsageError
 
 if TYPE_CHECKING:
     from junkdna_harness.gate import Gate
-    from junkdna_harness.sweep.run import Listener, SweepOutcome
+    from junkdna_harness.sweep.engines import Tell
+    from junkdna_harness.sweep.run import SweepOutcome
 
 DEFAULT_DROP = 0.02  # as `junkdna check` has it where no limit is given
 
@@ -26,7 +27,7 @@ def sweep(
     max_batch_size: int | None = None,
     prefix_cache: bool = True,
     extend: bool = False,
-    listener: Listener | None = None,
+    listener: Tell | None = None,
     **grid: Any,
 ) -> SweepOutcome:
     """What a sweep into the folder `output` did; `difficulty.read_runs` reads the folder.

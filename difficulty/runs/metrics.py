@@ -109,7 +109,7 @@ def weights_of(rows: pd.DataFrame) -> NDArray[np.float64] | None:
     """The weight of each row, shape (n_rows,); None where none is given."""
     if WEIGHT not in rows or rows[WEIGHT].isna().all():
         return None
-    return rows[WEIGHT].fillna(1.0).to_numpy(dtype=float)
+    return np.asarray(rows[WEIGHT].fillna(1.0), dtype=float)
 
 
 def higher_is_better(

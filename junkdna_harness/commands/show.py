@@ -90,7 +90,7 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
         )
         chance = float(part["chance"].mean())
         share = scale == "mean" and bool(part["value"].between(0, 1).all())
-        above = f"{above_chance(found.mean, np.array(chance)):.4f}" if share else ""
+        above = f"{above_chance(np.array(found.mean), np.array(chance)):.4f}" if share else ""
         margin = margins.get((family, tier))
         table.add_row(
             escape(str(family)), escape(str(part["axis"].iloc[0])), str(tier), escape(str(metric)), f"{len(part):,}",

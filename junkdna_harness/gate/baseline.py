@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -66,7 +67,7 @@ def to_json(run: RunItems) -> str:
     document = {
         "kind": KIND,
         "schema": SCHEMA,
-        "junkdna_version": __version__,
+        "junkdna_version": version("junkdna-harness"),
         "run": run.name,
         **run.about,
         "tasks": _tasks_to_json(run.tasks),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ class Report:
     fits: tuple[FitResult, ...]
     plots: tuple[Plot, ...] = field(repr=False)
     documents: Documents = field(repr=False)
-    manifests: dict[str, dict[str, Any]] = field(repr=False)
+    manifests: Mapping[str, Mapping[str, Any]] = field(repr=False)
     warnings: tuple[str, ...]
     sources: tuple[str, ...]
     metric: str | None

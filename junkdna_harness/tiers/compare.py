@@ -206,7 +206,8 @@ def _by_task(rows: pd.DataFrame) -> dict[str, tuple[list[str], np.ndarray, np.nd
 
 
 def _same_items(first: Sequence[str], second: Sequence[str], sides: Sequence[Side], task: str) -> None:
-    for here, there, name, other in ((first, second, *sides), (second, first, *reversed(sides))):
+    a, b = sides
+    for here, there, name, other in ((first, second, a, b), (second, first, b, a)):
         known = set(there)
         missing = [item for item in here if item not in known]
         if missing:
