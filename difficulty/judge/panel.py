@@ -8,17 +8,14 @@ import numpy as np
 import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.direction import declared, declared_scale, direction, scale
+from difficulty.runs.direction import declared, direction, scale
 from difficulty.runs.identity import Method
+from difficulty.runs.metrics import choose_one, several
 from difficulty.runs.same import different_prompts, require_same
-from difficulty.runs.table import DENSE, IDENTITY, MARGIN, OPTION_LOGLIK, some
+from difficulty.runs.table import DENSE, IDENTITY, MARGIN, OPTION_LOGLIK, SCALE, some
 from difficulty.stats.divergence import option_kl
 from difficulty.stats.result import Floats, Ints
 
-# What a task is judged by when it logs several metrics: the first of these that it has.
-PREFERRED = ("acc", "exact_match", "acc_norm", "em", "f1", "contains", "mcc")
-# The same where a metric need be no share: for comparing two runs, and for tables of scores.
-PREFERRED_OF_ANY = (*PREFERRED, "word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity")
 _NAMED = 3  # items named in an error
 
 
@@ -142,7 +139,7 @@ def _named(items: pd.DataFrame) -> str:
 
 
 def _accuracies(judged: pd.DataFrame, dense: str, metric: str | None) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of one metric per task: `metric`, or the first of `PREFERRED` that the dense run has; and what is left out.
+    """The rows of one metric per task, by the rule of `difficulty.runs.metrics`, and what to say of it and of what is left out.
 
     Raises:
         UsageError: no task has an accuracy, or runs have different metrics for a task.
@@ -155,10 +152,11 @@ def _accuracies(judged: pd.DataFrame, dense: str, metric: str | None) -> tuple[p
     for name, rows in of_runs.groupby("task"):
         task = str(name)
         present = rows.loc[rows["run"] == dense, "metric"].tolist() or rows["metric"].tolist()
-        try:
-            found = choose_metric(task, present, metric)
-        except UsageError as error:
-            reasons[task] = str(error)
+        found = choose_one(present, metric)
+        if found is None:
+            reasons[task] = (
+                f"task {task!r} has no metric {metric!r}.{did_you_mean(str(metric), present)} It has: {some(sorted(present))}."
+            )
             continue
         with_it = set(rows.loc[rows["metric"] == found, "run"])
         without = [run for run in rows["run"].unique() if run not in with_it]
@@ -172,6 +170,10 @@ def _accuracies(judged: pd.DataFrame, dense: str, metric: str | None) -> tuple[p
             reasons[task] = (
                 f"{found} of task {task!r} has values outside [0, 1], so that losses cannot be judged. "
                 "Choose an accuracy with --metric."
+            )
+        elif higher is None and metric is None:
+            reasons[task] = (
+                f"task {task!r} has {some(sorted(present))}, none of which is known as an accuracy. Choose one with --metric."
             )
         elif higher is False:
             reasons[task] = (
@@ -187,6 +189,7 @@ def _accuracies(judged: pd.DataFrame, dense: str, metric: str | None) -> tuple[p
         chosen = {task: name for task, name in chosen.items() if task not in absent}
         reasons |= absent
     notes = [f"left out: {reason}" for reason in reasons.values()]
+    notes += several(judged[judged["task"].isin(chosen)], chosen)
     notes += [
         f"{name} is taken for an accuracy: higher is better, which its name does not say." for name in guessed
     ]
@@ -217,44 +220,24 @@ def _facts(judged: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float, bo
     rows = judged[["task", "metric", "value"]].assign(
         said=judged.get("higher_is_better", nothing).astype(float),
         weight=judged.get("weight", nothing).astype(float),
+        scaled=(judged[SCALE] != "mean") if SCALE in judged else False,
     )
     of = rows.groupby(["task", "metric"], sort=False)
-    scales = judged.groupby(["task", "metric"], sort=False)["scale"].unique() if "scale" in judged else {}
     table = of.agg(
         low=("value", "min"),
         high=("value", "max"),
         down=("said", "min"),
         up=("said", "max"),
         n=("weight", "count"),
+        scaled=("scaled", "any"),
     )
     found: dict[tuple[str, str], tuple[float, float, bool | None]] = {}
-    for (task, metric), low, high, down, up, n in table.itertuples(name=None):
+    for (task, metric), low, high, down, up, n, scaled in table.itertuples(name=None):
         higher = bool(up) if down == up else direction(str(metric))
-        if (declared_scale(scales.get((task, metric), ())) or scale(str(metric), n > 0)) != "mean":
+        if scaled or scale(str(metric), n > 0) != "mean":
             higher = False
         found[str(task), str(metric)] = (float(low), float(high), higher)
     return found
-
-
-def choose_metric(task: str, present: list[str], metric: str | None) -> str:
-    """`metric`, or the first of `PREFERRED` among those `present`.
-
-    Raises:
-        UsageError: it is not there, or none is known as an accuracy.
-    """
-    if metric is not None:
-        if metric not in present:
-            raise UsageError(
-                f"task {task!r} has no metric {metric!r}.{did_you_mean(metric, present)} It has: {some(sorted(present))}."
-            )
-        return metric
-    for name in PREFERRED:
-        for found in sorted(present):
-            if found.split(",")[0] == name:
-                return found
-    raise UsageError(
-        f"task {task!r} has {some(sorted(present))}, none of which is known as an accuracy. Choose one with --metric."
-    )
 
 
 def _runs(table: pd.DataFrame, dense: list[str]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, cast, get_args
+from typing import Any
 
 import pandas as pd
 
@@ -64,23 +64,6 @@ def scale(metric: str, weighted: bool) -> Scale:
     if {"perplexity", "ppl"} & set(words):
         return "perplexity"
     return "bits" if {"bits", "bpb", "bpc"} & set(words) else "mean"
-
-
-def declared_scale(values: Iterable[Any]) -> Scale | None:
-    """What the cells of a column `scale` say of one metric; None where they are empty.
-
-    Raises:
-        UsageError: one is no scale, or two differ.
-    """
-    said = sorted({str(value) for value in values if not pd.isna(value)})
-    for name in said:
-        if name not in get_args(Scale):
-            raise UsageError(
-                f"scale={name!r} is unknown. Write one of {', '.join(get_args(Scale))}, or nothing."
-            )
-    if len(said) > 1:
-        raise UsageError(f"one metric has the scales {' and '.join(said)}. Give its items on one scale.")
-    return cast(Scale, said[0]) if said else None
 
 
 def same_metric(metric: str, named: str) -> bool:

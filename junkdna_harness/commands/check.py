@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+
 
 class Inconclusive(str, Enum):
     """What an inconclusive outcome counts as."""
@@ -64,12 +66,8 @@ def check(
         Path | None,
         typer.Option(help="Write NEW as a baseline file to commit (and judge it, if --against is given)."),
     ] = None,
-    allow_different_prompts: Annotated[
-        bool,
-        typer.Option(
-            "--allow-different-prompts", help="Compare although prompts or task versions differ; it is noted."
-        ),
-    ] = False,
+    label: Annotated[list[str] | None, LABEL] = None,
+    allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the outcome as JSON ('-' prints it).")
     ] = None,
@@ -101,11 +99,14 @@ def check(
         by,  # type: ignore[arg-type]
         tuple(higher_is_better or ()),
     )
-    candidate = read_run(new, run, metric)
+    candidate = read_run(new, run, metric, label or [])
     outcome = None
     if against is not None:
         outcome = judge(
-            candidate, read_baseline(against, baseline_run, metric), limits, allow_different_prompts
+            candidate,
+            read_baseline(against, baseline_run, metric, label or []),
+            limits,
+            allow_different_prompts,
         )
     if write_baseline is not None:
         write_atomic(write_baseline, to_json(candidate))

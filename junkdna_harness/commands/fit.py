@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -50,12 +52,8 @@ def fit(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Go on with the items that all runs have.")
     ] = False,
-    allow_different_prompts: Annotated[
-        bool,
-        typer.Option(
-            "--allow-different-prompts", help="Judge although prompts or task versions differ; it is noted."
-        ),
-    ] = False,
+    label: Annotated[list[str] | None, LABEL] = None,
+    allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write everything as JSON ('-' prints it).")
     ] = None,
@@ -81,7 +79,7 @@ def fit(
 
     rules = Rules(alpha, delta, delta_rise, delta_tier, delta_latent, delta_level)
     result = fit_table(
-        read_runs(runs),
+        read_runs(runs, labels=label or []),
         rules=rules,
         model=model,
         baseline=baseline,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+
 SCREEN = Path("-")
 
 
@@ -42,12 +44,8 @@ def report(
         Path | None, typer.Option(help="Write the plots as PNG and SVG into this folder.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the resamples behind bands and verdicts.")] = 0,
-    allow_different_prompts: Annotated[
-        bool,
-        typer.Option(
-            "--allow-different-prompts", help="Show although prompts or task versions differ; it is noted."
-        ),
-    ] = False,
+    label: Annotated[list[str] | None, LABEL] = None,
+    allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
 ) -> None:
     """Show what compression cost: tables in the terminal, and as files where asked for.
 
@@ -71,6 +69,7 @@ def report(
         with_documents=html is not None,
         seed=seed,
         allow_different_prompts=allow_different_prompts,
+        labels=label or [],
     )
     boards = list(made.boards)
     texts: tuple[tuple[Path | None, Callable[[], str]], ...] = (

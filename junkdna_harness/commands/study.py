@@ -118,7 +118,7 @@ def study(
 
 
 def _engine(name: str, workers: int | None, device: str | None, batch_size: str | None) -> tuple[Any, Any]:
-    from junkdna_harness.commands.sweep import _engine_and_machine
+    from junkdna_harness.commands.sweep import engine_and_machine
 
     options = {"engine": name, "workers": workers, "device": device, "batch_size": batch_size}
-    return _engine_and_machine({key: value for key, value in options.items() if value is not None})
+    return engine_and_machine({key: value for key, value in options.items() if value is not None})

@@ -108,7 +108,7 @@ def sweep(
 def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
     """The plan file's options, with those of the command line in front."""
     from difficulty.errors import UsageError, did_you_mean
-    from junkdna_harness.sweep.plan import read_plan_file
+    from junkdna_harness.sweep.options import read_plan_file
 
     if len(words) > 1:
         raise UsageError(f"{' '.join(words)!r} is more than one plan. Name one YAML file.")
@@ -140,18 +140,23 @@ def _sweep(options: dict[str, Any], extend: bool, dry_run: bool) -> int:
     plan = build_plan(**{name: options[name] for name in PLAN_OPTIONS if name in options})
     output = options.get("output")
     if dry_run:
-        print_plan(plan, None if output is None else Path(output))
+        print_plan(plan, None if output is None else Path(output), extend)
         return 0
     if output is None:
         raise UsageError("no folder was given. Add --output runs/NAME.")
-    engine, machine = _engine_and_machine(options)
+    engine, machine = engine_and_machine(options)
     with Display(plan) as display:
         outcome = run_sweep(plan, output, machine, engine, extend, display.hear)
     print_summary(outcome)
     return outcome.exit_code
 
 
-def _engine_and_machine(options: dict[str, Any]) -> tuple[Any, Any]:
+def engine_and_machine(options: dict[str, Any]) -> tuple[Any, Any]:
+    """The engine and the machine that options name (`MACHINE_OPTIONS`; others are left alone).
+
+    Raises:
+        UsageError: an unknown engine or device.
+    """
     from difficulty.errors import UsageError
     from junkdna_harness.sweep.engines.local import LocalEngine
     from junkdna_harness.sweep.machine import Machine, parse_devices

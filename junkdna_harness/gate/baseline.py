@@ -12,7 +12,9 @@ read too; there, only items of the same hash are known to be one cluster across 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,10 +22,10 @@ from urllib.parse import quote
 import numpy as np
 
 from difficulty.errors import UsageError
-from difficulty.runs.direction import declared_scale, scale
+from difficulty.runs.direction import scale
+from difficulty.runs.lm_eval_log import is_results
 from difficulty.runs.read import read_runs
-from difficulty.runs.table import some
-from junkdna_harness import __version__
+from difficulty.runs.table import SCALES, some
 from junkdna_harness.gate.items import RunItems, TaskItems, run_items
 
 KIND = "junkdna-baseline"
@@ -36,26 +38,28 @@ _NO_PROMPT = "-"
 __all__ = ["RunItems", "TaskItems", "from_json", "read_baseline", "read_run", "to_json"]
 
 
-def read_run(path: str | Path, run: str | None = None, metric: str | None = None) -> RunItems:
+def read_run(
+    path: str | Path, run: str | None = None, metric: str | None = None, labels: Sequence[str] = ()
+) -> RunItems:
     """The run in an lm-eval output folder, a sweep store or a tidy table (parquet, CSV).
 
     Raises:
         UsageError: there is nothing to read, or several runs and none named.
     """
-    found = read_runs([path])
-    rows = found.runs if run is None else found.runs[found.runs["run"] == run]
-    versions = json.loads(str(rows["task_versions"].iloc[0] or "{}")) if len(rows) else {}
-    return run_items(
-        found.table, run, metric, {task: str(v) for task, v in versions.items() if v is not None}
-    )
+    found = read_runs([path], labels=labels)
+    name = found.one(run)
+    items = run_items(found.table, name, metric, found.versions(name))
+    return replace(items, notes=(*found.warnings, *items.notes))
 
 
-def read_baseline(path: str | Path, run: str | None = None, metric: str | None = None) -> RunItems:
+def read_baseline(
+    path: str | Path, run: str | None = None, metric: str | None = None, labels: Sequence[str] = ()
+) -> RunItems:
     """A baseline: a JSON file made with `to_json`, or anything that `read_run` takes."""
     path = Path(path)
-    if path.is_file() and path.suffix == ".json":
+    if path.is_file() and path.suffix == ".json" and not is_results(path):
         return from_json(_parse(path), str(path), metric)
-    return read_run(path, run, metric)
+    return read_run(path, run, metric, labels)
 
 
 def to_json(run: RunItems) -> str:
@@ -63,7 +67,7 @@ def to_json(run: RunItems) -> str:
     document = {
         "kind": KIND,
         "schema": SCHEMA,
-        "junkdna_version": __version__,
+        "junkdna_version": version("junkdna-harness"),
         "run": run.name,
         **run.about,
         "tasks": _tasks_to_json(run.tasks),
@@ -136,11 +140,11 @@ def _task_to_json(task: TaskItems, length: int) -> dict[str, Any]:
     if task.prompts is not None:
         hashes = [quote(prompt)[:_PROMPT_HASH] or _NO_PROMPT for prompt in task.prompts]
         entry["prompts"] = hashes[0] if len(set(hashes)) == 1 else " ".join(hashes)
-    if task.scale != "mean" or scale(task.metric, task.weights is not None) != "mean":
+    if task.scale != scale(task.metric, task.weights is not None):
         entry["scale"] = task.scale
     if task.weights is not None:
         entry["weights"] = [float(weight) for weight in task.weights]
-    if task.weights is None and task.scale == "mean" and np.isin(task.values, (0, 1)).all():
+    if task.weights is None and np.isin(task.values, (0, 1)).all():
         entry["right"] = "".join("1" if value else "0" for value in task.values)
     else:
         entry["values"] = [float(value) for value in task.values]
@@ -173,12 +177,16 @@ def _task_from_json(name: str, entry: Mapping[str, Any], schema: int) -> TaskIte
     direction = entry.get("higher_is_better")
     if direction not in (None, True, False):
         raise ValueError(f"task {name}: higher_is_better is {direction!r}")
+    metric = str(entry["metric"])
+    read = entry.get("scale", scale(metric, weights is not None))
+    if read not in SCALES:
+        raise ValueError(f"task {name}: scale is {read!r}")
     return TaskItems(
         task=name,
         family=str(entry["family"]),
         axis=str(entry["axis"]),
         tier=int(entry["tier"]),
-        metric=str(entry["metric"]),
+        metric=metric,
         chance=float(entry["chance"]),
         item_ids=ids,
         values=values,
@@ -188,7 +196,7 @@ def _task_from_json(name: str, entry: Mapping[str, Any], schema: int) -> TaskIte
         higher_is_better=direction,
         prompts=None if prompts is None else tuple(prompts),
         weights=weights,
-        given_scale=declared_scale([entry.get("scale")]),
+        scale=read,
     )
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.judge.panel import PREFERRED_OF_ANY
-from difficulty.runs.direction import NO_SCORE, declared, declared_scale, scale
-from difficulty.runs.table import some
+from difficulty.runs.direction import NO_SCORE, declared, scale
+from difficulty.runs.metrics import base, choose_one, scale_of, several
+from difficulty.runs.table import MARGIN, some
 from difficulty.stats.mean import Scale
 from difficulty.stats.result import Floats
 
@@ -44,12 +44,7 @@ class TaskItems:
     higher_is_better: bool | None = None
     prompts: tuple[str, ...] | None = field(default=None, repr=False)
     weights: Floats | None = field(default=None, repr=False)
-    given_scale: Scale | None = None
-
-    @property
-    def scale(self) -> Scale:
-        """How the items are averaged: as the run says, else by the metric's name where items have weights."""
-        return self.given_scale or scale(self.metric, self.weights is not None)
+    scale: Scale = "mean"  # how the items are averaged
 
     def keys(self, id_length: int | None) -> tuple[str, ...]:
         """The item ids as they are written in a file whose ids are cut to `id_length` characters."""
@@ -60,13 +55,14 @@ class TaskItems:
 class RunItems:
     """All tasks of one run, by name, and who made them: `about` holds model, method, level, bits, replicate.
 
-    `left_out`: tasks that cannot be compared, each with the reason.
+    `left_out`: tasks that cannot be compared, each with the reason. `notes`: what a reader must know of the run.
     """
 
     name: str
     about: Mapping[str, object]
     tasks: Mapping[str, TaskItems]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def runs_in(table: pd.DataFrame) -> list[str]:
@@ -80,7 +76,7 @@ def run_items(
     metric: str | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> RunItems:
-    """One run of a tidy table. `metric` overrides the choice among a task's metrics (see `PREFERRED_OF_ANY`).
+    """One run of a tidy table. `metric` overrides the choice among a task's metrics (see `difficulty.runs.metrics`).
 
     A task that cannot be compared (no such metric, values that are no numbers) is left out by name.
 
@@ -113,7 +109,8 @@ def run_items(
         raise UsageError(next(iter(left_out.values())))
     first = rows.iloc[0]
     about = {key: _plain(first[key]) for key in ("model", "method", "level", "bits", "replicate")}
-    return RunItems(wanted, about, tasks, left_out)
+    notes = several(rows[rows["metric"] != MARGIN], {name: task.metric for name, task in tasks.items()})
+    return RunItems(wanted, about, tasks, left_out, tuple(notes))
 
 
 def _task_items(task: str, rows: pd.DataFrame, metric: str | None, version: str | None) -> TaskItems:
@@ -127,8 +124,8 @@ def _task_items(task: str, rows: pd.DataFrame, metric: str | None, version: str 
             f"task {task!r} holds {len(twice)} items twice ({some(twice)}). Give one evaluation of each item."
         )
     values = _values(task, rows, chosen, ids)
-    given = declared_scale(rows["scale"].unique()) if "scale" in rows else None
-    weights = _weights(task, rows, chosen, ids, given)
+    read = scale_of(rows)
+    weights = _weights(task, rows, chosen, ids, read)
     first = rows.iloc[0]
     return TaskItems(
         task=task,
@@ -144,7 +141,7 @@ def _task_items(task: str, rows: pd.DataFrame, metric: str | None, version: str 
         higher_is_better=_said(task, rows),
         prompts=_prompts(rows),
         weights=weights,
-        given_scale=given,
+        scale=read,
     )
 
 
@@ -162,14 +159,11 @@ def _values(task: str, rows: pd.DataFrame, metric: str, ids: tuple[str, ...]) ->
     return values
 
 
-def _weights(
-    task: str, rows: pd.DataFrame, metric: str, ids: tuple[str, ...], said: Scale | None
-) -> Floats | None:
+def _weights(task: str, rows: pd.DataFrame, metric: str, ids: tuple[str, ...], read: Scale) -> Floats | None:
     """The column `weight`; None where it says nothing that counts."""
     given = rows["weight"].to_numpy(dtype=float) if "weight" in rows else np.full(len(rows), np.nan)
-    text = said or scale(metric, True)
     if np.isnan(given).all():
-        if said in (None, "mean") and scale(metric, True) == "perplexity" and (rows["value"] <= 0).any():
+        if read == "mean" and scale(metric, True) == "perplexity" and (rows["value"] <= 0).any():
             raise _CannotBeCompared(
                 f"task {task!r} has a {metric} of 0 or less, which no perplexity is: its items seem to be log-likelihoods. "
                 "Give them as negative log-likelihoods with a column weight."
@@ -180,7 +174,7 @@ def _weights(
         raise _CannotBeCompared(
             f"task {task!r} has {len(bad)} items whose weight is not a number above 0 ({some(bad)}). Evaluate them again."
         )
-    return None if text == "mean" and (given == given[0]).all() else given
+    return None if read == "mean" and (given == given[0]).all() else given
 
 
 def _said(task: str, rows: pd.DataFrame) -> bool | None:
@@ -208,22 +202,18 @@ def _cut(item: str, length: int) -> str:
 
 
 def _choose_metric(task: str, present: list[str], wanted: str | None) -> str:
-    present = [metric for metric in present if metric.partition(",")[0] != NO_SCORE]
-    if not present:
+    scored = [name for name in present if base(name) != NO_SCORE]
+    if not scored:
         raise _CannotBeCompared(
             f"task {task!r} holds answers without scores, as --predict_only leaves them. Evaluate it without that option."
         )
-    if wanted is not None:
-        if wanted not in present:
-            raise _CannotBeCompared(
-                f"task {task!r} has no metric {wanted!r}.{did_you_mean(wanted, present)} It has: {', '.join(sorted(present))}."
-            )
-        return wanted
-    for name in PREFERRED_OF_ANY:
-        for metric in present:
-            if metric.split(",")[0] == name:
-                return metric
-    return min((m for m in present if m != "margin"), default=present[0])
+    others = [name for name in scored if name != MARGIN or wanted == MARGIN]
+    chosen = choose_one(others or scored, wanted)
+    if chosen is None:
+        raise _CannotBeCompared(
+            f"task {task!r} has no metric {wanted!r}.{did_you_mean(str(wanted), present)} It has: {', '.join(sorted(present))}."
+        )
+    return chosen
 
 
 def _plain(value: object) -> object:

@@ -159,7 +159,15 @@ def check(
         verdict = "fail"
     elif all(comparison.verdict == "pass" for comparison in comparisons):
         verdict = "pass"
-    return Gate(verdict, tuple(comparisons), tuple(missing), (*notes, *allowed), limits, new, baseline)
+    return Gate(
+        verdict,
+        tuple(comparisons),
+        tuple(missing),
+        tuple(dict.fromkeys((*new.notes, *baseline.notes, *notes, *allowed))),
+        limits,
+        new,
+        baseline,
+    )
 
 
 def higher_is_better(new: TaskItems, old: TaskItems, limits: Limits) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.read import Runs, read_runs
 from difficulty.runs.same import different_versions, require_same, versions_of
 from difficulty.runs.table import DENSE
-from junkdna_harness.report.documents import Documents, documents
+from junkdna_harness.report.documents import Documents, asked, documents
 from junkdna_harness.report.leaderboard import Leaderboard, leaderboard
 from junkdna_harness.report.select import select
 
@@ -34,7 +34,7 @@ class Report:
     fits: tuple[FitResult, ...]
     plots: tuple[Plot, ...] = field(repr=False)
     documents: Documents = field(repr=False)
-    manifests: dict[str, dict[str, Any]] = field(repr=False)
+    manifests: Mapping[str, Mapping[str, Any]] = field(repr=False)
     warnings: tuple[str, ...]
     sources: tuple[str, ...]
     metric: str | None
@@ -55,6 +55,7 @@ def build(
     with_plots: bool = True,
     with_documents: bool = True,
     seed: int = 0,
+    labels: Sequence[str] = (),
     allow_different_prompts: bool = False,
 ) -> Report:
     """The report of the runs under `paths`. `rules` select runs and tasks, `sort` orders the rows of the tables.
@@ -64,7 +65,7 @@ def build(
     Raises:
         UsageError: nothing to read, no dense run, mixed items, prompts or task versions, an unknown column or rule.
     """
-    read = read_runs(list(paths))
+    read = read_runs(list(paths), labels=labels, keep=asked if with_documents else None)
     allow = allow_different_prompts
     noted = require_same([different_versions(versions_of(read.runs))], allow)
     bits = {
@@ -82,13 +83,22 @@ def build(
     warnings = [*read.warnings, *noted]
     fits = tuple(_fits(items, read, metric, seed, allow, warnings)) if with_fit else ()
     pictures = tuple(_plots(items, bits, metric, seed, allow, fits, warnings)) if with_plots else ()
-    asked = documents(items, paths) if with_documents else Documents({}, {})
+    shown_documents = documents(items, read) if with_documents else Documents({}, {})
     shown = set(items["run"].unique())
     runs = read.runs[read.runs["run"].isin(shown)].reset_index(drop=True)
     manifests = {run: block for run, block in read.manifests.items() if run in shown and block}
     sources = tuple(str(path) for path in paths)
     return Report(
-        items, runs, boards, fits, pictures, asked, manifests, tuple(dict.fromkeys(warnings)), sources, metric
+        items,
+        runs,
+        boards,
+        fits,
+        pictures,
+        shown_documents,
+        manifests,
+        tuple(dict.fromkeys(warnings)),
+        sources,
+        metric,
     )
 
 

@@ -7,16 +7,15 @@ than most is left out by name, never averaged in.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from difficulty.errors import UsageError, did_you_mean
-from difficulty.judge.panel import PREFERRED_OF_ANY
-from difficulty.runs.direction import NO_SCORE, declared, declared_scale, direction, scale
-from difficulty.runs.table import MARGIN, some
+from difficulty.errors import UsageError
+from difficulty.runs.direction import scale
+from difficulty.runs.metrics import choose, higher_is_better, scale_of
+from difficulty.runs.table import some
 from difficulty.stats.mean import Scale
 
 if TYPE_CHECKING:
@@ -53,11 +52,8 @@ def comparable(items: pd.DataFrame, metric: str | None = None) -> Comparable:
     Raises:
         UsageError: no task has `metric`, there are no rows, or no task can be shown.
     """
-    if len(items) == 0:
-        raise UsageError(
-            "the runs hold no items. Evaluate with --log_samples, so that there is something to report."
-        )
-    rows, notes = _one_metric(items, metric)
+    found = choose(items, metric)
+    rows, notes = found.rows, list(found.notes)
     parts = {str(task): part for task, part in rows.groupby("task", sort=True)}
     wrong = [task for task, part in parts.items() if _loglikelihoods(part)]
     if wrong:
@@ -159,50 +155,10 @@ def _in_every_run(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
     return whole, absent
 
 
-def _one_metric(items: pd.DataFrame, metric: str | None) -> tuple[pd.DataFrame, list[str]]:
-    scored = items[items["metric"].str.partition(",")[0] != NO_SCORE]
-    without = sorted(set(items["task"].unique()) - set(scored["task"].unique()))
-    if not len(scored):
-        raise UsageError(
-            f"the runs hold answers without scores ({some(without)}), as --predict_only leaves them. Evaluate without that option."
-        )
-    notes = (
-        [f"left out, as they hold answers without scores (--predict_only): {', '.join(without)}"]
-        if without
-        else []
-    )
-    rows, left_out = _chosen(scored, metric)
-    return rows, notes + left_out
-
-
-def _chosen(items: pd.DataFrame, metric: str | None) -> tuple[pd.DataFrame, list[str]]:
-    present = {str(m) for m in items["metric"].unique()}
-    if metric is None:
-        chosen: dict[Hashable, str] = {}
-        for task, names in items.groupby("task")["metric"].unique().items():
-            chosen[task] = str(min(names, key=lambda m: (_rank(str(m)), str(m))))
-        return items[items["metric"] == items["task"].map(chosen)], []
-    if metric not in present:
-        raise UsageError(
-            f"--metric {metric!r} is not there.{did_you_mean(metric, present)} There is: {', '.join(sorted(present))}."
-        )
-    rows = items[items["metric"] == metric]
-    without = sorted(set(items["task"].unique()) - set(rows["task"].unique()))
-    return rows, [f"left out, as they have no {metric}: {', '.join(without)}"] if without else []
-
-
 def _kind(part: pd.DataFrame) -> Kind:
-    metric = str(part["metric"].iloc[0])
-    weighted = "weight" in part and bool(part["weight"].notna().any())
-    read = _said_scale(part) or scale(metric, weighted)
-    said = declared(part["higher_is_better"].unique()) if "higher_is_better" in part else set()
-    higher = direction(metric) if not said else said.pop() if len(said) == 1 else None
+    metric, read, higher = str(part["metric"].iloc[0]), scale_of(part), higher_is_better(part)
     share = read == "mean" and bool(part["value"].between(0, 1).all())
     return Kind(share, False if read != "mean" else higher, read, "" if share else metric)
-
-
-def _said_scale(part: pd.DataFrame) -> Scale | None:
-    return declared_scale(part["scale"].unique()) if "scale" in part else None
 
 
 def _why(kind: Kind) -> str:
@@ -218,14 +174,6 @@ def _loglikelihoods(part: pd.DataFrame) -> bool:
     weighted = "weight" in part and bool(part["weight"].notna().any())
     return (
         not weighted
-        and _said_scale(part) in (None, "mean")
         and scale(str(part["metric"].iloc[0]), True) == "perplexity"
         and bool((part["value"] <= 0).any())
     )
-
-
-def _rank(metric: str) -> int:
-    name = metric.split(",")[0]
-    if name == MARGIN:
-        return len(PREFERRED_OF_ANY) + 1
-    return PREFERRED_OF_ANY.index(name) if name in PREFERRED_OF_ANY else len(PREFERRED_OF_ANY)

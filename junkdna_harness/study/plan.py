@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
-from junkdna_harness.recover.spec import ARMS, DENSE_TRANSFER, RecoverSpec
+from difficulty.runs.identity import ARMS, DENSE, DENSE_TRANSFER, Method, Recovery
+from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.tiny import EMBEDDED
 
 SMOLLM2 = "smollm2-135m"
@@ -68,6 +69,8 @@ class StudyPlan:
             raise UsageError(
                 "recovery needs at least one level, one fraction and one seed. Give them, or give no arms."
             )
+        for name in ("arms", "recovery_levels", "fractions", "seeds"):
+            _distinct(name, getattr(self, name))
         if self.arms:
             self._check_levels()
         for fraction in self.fractions:
@@ -130,19 +133,16 @@ class Job:
     seed: int
     replicate: int
 
-    def method(self, base: str) -> str:
-        """As the tidy table names it."""
-        start = "dense" if self.arm == DENSE_TRANSFER else base
-        return f"{start}+{self.arm}" + (f"@{self.fraction:g}" if self.fraction < 1 else "")
+    def method(self, base: str) -> Method:
+        """What was done: pruning by `base`, or nothing for dense transfer, then the training."""
+        start = DENSE if self.arm == DENSE_TRANSFER else base
+        return Method(start).then(Recovery(self.arm, share=self.fraction))
 
     def folder(self, base: str) -> str:
         """The checkpoint's folder name."""
-        level = "" if self.arm == DENSE_TRANSFER else f"-{self.level:g}"
-        return (
-            self.method(base).replace("+", "-").replace("@", "-data")
-            + level
-            + (f"-seed{self.seed}" if self.seed else "")
-        )
+        level = "" if self.arm == DENSE_TRANSFER else f"-{self.level:.10g}"
+        name = str(self.method(base)).replace("+", "-").replace("@", "-data").replace(":", "-")
+        return name + level + (f"-seed{self.seed}" if self.seed else "")
 
 
 # Sized for two CPU cores: the embedded study ends in less than ten minutes, SmolLM2's in some hours.
@@ -205,8 +205,16 @@ def quick(plan: StudyPlan) -> StudyPlan:
     )  # fmt: skip
 
 
+def _distinct(name: str, values: tuple[Any, ...]) -> None:
+    twice = [value for i, value in enumerate(values) if value in values[:i]]
+    if twice:
+        raise UsageError(
+            f"{name} has {twice[0]} twice, and the same training twice is one run. Name each once."
+        )
+
+
 def _read(path: Path) -> dict[str, Any]:
-    from junkdna_harness.sweep.plan import read_plan_file
+    from junkdna_harness.sweep.options import read_plan_file
 
     return read_plan_file(path)
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from difficulty.judge.fit import FitResult
+    from junkdna_harness.sweep.engines import Event
+    from junkdna_harness.sweep.plan import Plan
+    from junkdna_harness.sweep.run import SweepOutcome
 
 PLAN = "study.json"
 
@@ -72,12 +75,14 @@ def _carry_out(
         failed |= _sweep(plan, folder, engine, machine, say)
     sources = [folder / "sweep"]
     if plan.arms:
-        from junkdna_harness.study.stages import train_all
+        from junkdna_harness.study.stages import check_trained, train_all
 
         with stage("recovery"):
+            check_trained(plan, folder)
             for job in train_all(plan, folder, say):
                 name = job.folder(plan.recovery_method)
                 failed[name] = "training broke down; the last good weights were evaluated"
+            check_trained(plan, folder)
         with stage("evaluation of what was recovered"):
             failed |= _evaluate(plan, folder, machine, say)
         sources.append(folder / "recovered")
@@ -124,33 +129,53 @@ def _sweep(
 
     grid = sweep_plan(plan)
     outcome = run_sweep(grid, folder / "sweep", machine, engine, listener=_Listener(grid, say))
-    return outcome.failed
+    return _failures(outcome)
 
 
 def _evaluate(plan: StudyPlan, folder: Path, machine: Any, say: Callable[[str], None]) -> dict[str, str]:
-    from junkdna_harness.study.stages import CheckpointEngine, recovered_plan
+    from junkdna_harness.study.checkpoints import Checkpoints, trained_since
+    from junkdna_harness.study.stages import recovered_plan
+    from junkdna_harness.sweep.engines.local import LocalEngine
     from junkdna_harness.sweep.run import run_sweep
+    from junkdna_harness.sweep.store import Store
 
     grid = recovered_plan(plan)
+    swept = Store(folder / "sweep")
+    taken = swept.fingerprint(swept.need_plan(), 0)
     outcome = run_sweep(
-        grid, folder / "recovered", machine, CheckpointEngine(), listener=_Listener(grid, say)
-    )
-    return outcome.failed
+        grid, folder / "recovered", machine, LocalEngine(open_state=Checkpoints), listener=_Listener(grid, say),
+        outdated=lambda cell, manifest: trained_since(folder, cell, manifest),
+        like={} if taken is None else {0: taken},
+    )  # fmt: skip
+    return _failures(outcome)
+
+
+def _failures(outcome: SweepOutcome) -> dict[str, str]:
+    """Run id -> why it failed, or which of its tasks did."""
+    tasks = {
+        run: "; ".join(f"{task}: {why}" for task, why in failed.items())
+        for run, failed in outcome.failed_tasks.items()
+    }
+    return {**tasks, **outcome.failed}
 
 
 class _Listener:
     """A line for each run."""
 
-    def __init__(self, plan: Any, say: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
         self.plan, self.say, self.done = plan, say, 0
 
-    def __call__(self, event: Any) -> None:
-        if event.kind == "finished":
+    def __call__(self, event: Event) -> None:
+        from junkdna_harness.sweep.engines import Failed, Finished, Noted
+
+        if isinstance(event, Finished):
             self.done += 1
             took = sum(event.result.manifest["seconds"].values())
             self.say(f"[{self.done}/{len(self.plan.cells)}] {self.plan.run_id(event.cell)} ({took:.1f} s)")
-        elif event.kind == "failed":
+        elif isinstance(event, Failed):
             self.say(f"{self.plan.run_id(event.cell)} FAILED: {event.error}")
+        elif isinstance(event, Noted):
+            self.say(event.text)
 
 
 def _report(folder: Path, sources: list[Path], seed: int) -> tuple[FitResult, Path]:

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.recover.manifest import MANIFEST, read_manifest
-from junkdna_harness.recover.spec import DENSE_TRANSFER
+from difficulty.runs.identity import DENSE_TRANSFER
+from junkdna_harness.origin import MANIFEST
+from junkdna_harness.study.checkpoints import check_same_start, finished_manifest
 from junkdna_harness.study.plan import Job, StudyPlan
-from junkdna_harness.sweep.engines import Event, Tell, ready
-from junkdna_harness.sweep.engines.local import (
-    SMALL_MODEL_BYTES,
-    LocalEngine,
-    _die_with,
-    _run_workers,
-    can_fork,
-    run_cell,
-)
-from junkdna_harness.sweep.machine import Machine, available_cores
+from junkdna_harness.sweep.engines.pool import SMALL_MODEL_BYTES, can_fork, end_with
+from junkdna_harness.sweep.fingerprint import glance
+from junkdna_harness.sweep.machine import available_cores
 from junkdna_harness.sweep.plan import Cell, Plan, build_plan
-from junkdna_harness.sweep.session import Session
+from junkdna_harness.sweep.store import Store
 
 Say = Callable[[str], None]
+TRAINED_DTYPE = "float32"  # whatever the checkpoint's own
 
 
 def sweep_plan(plan: StudyPlan) -> Plan:
@@ -70,8 +61,33 @@ def train_all(plan: StudyPlan, folder: Path, say: Say) -> list[Job]:
     else:
         for job in waiting:
             say(train_one(plan, folder, job))
-    manifests = {job: _manifest(checkpoint(folder, plan, job)) for job in plan.jobs()}
+    manifests = {job: finished_manifest(checkpoint(folder, plan, job)) for job in plan.jobs()}
     return [job for job, manifest in manifests.items() if manifest["recovery"]["failed"]]
+
+
+def check_trained(plan: StudyPlan, folder: Path) -> None:
+    """Refuse to go on where the trainings that are there, and the sweep, are not of one model and one text.
+
+    Raises:
+        UsageError: names what differs.
+    """
+    store = Store(folder / "sweep")
+    grid = store.need_plan()
+    taken = store.fingerprint(grid, 0)
+    if taken is not None and taken.files is not None and taken.files != glance(grid.models[0]):
+        raise UsageError(
+            f"the files of model {plan.pretrained!r} have changed since it was swept into {str(folder)!r}: what is trained now "
+            "would be another model. Bring back what it was, or give another --output."
+        )
+    swept: dict[float, str] = {}
+    if taken is not None and taken.dtype == TRAINED_DTYPE:
+        runs = {manifest["run"]: manifest for manifest in store.manifests()}
+        for cell in grid.cells:
+            starts = cell.kind == "dense" or (cell.method == plan.recovery_method and cell.pattern is None)
+            if starts and cell.level is not None and cell.replicate == 0 and grid.run_id(cell) in runs:
+                swept[cell.level] = str(runs[grid.run_id(cell)]["weights_sha256"])
+    trained = [(job, checkpoint(folder, plan, job)) for job in plan.jobs()]
+    check_same_start([(job, output) for job, output in trained if is_trained(output)], swept)
 
 
 def train_one(plan: StudyPlan, folder: Path, job: Job) -> str:
@@ -86,7 +102,7 @@ def _train(plan: StudyPlan, folder: Path, job: Job) -> str:
     from junkdna_harness.compress import PruneSpec
     from junkdna_harness.recover.run import recover_here
 
-    output, name = checkpoint(folder, plan, job), job.method(plan.recovery_method)
+    output, name = checkpoint(folder, plan, job), str(job.method(plan.recovery_method))
     level = f" at {job.level:g}" if job.level else ""
     if is_trained(output):  # by a worker that outlived its study for a moment
         return f"{name}{level}: trained already"
@@ -113,77 +129,14 @@ def recovered_plan(plan: StudyPlan) -> Plan:
     base = sweep_plan(plan)
     cells = tuple(
         Cell(
-            0, "prune", job.method(plan.recovery_method), job.level, None, None, job.replicate,
+            0, "checkpoint", str(job.method(plan.recovery_method)), job.level, None, None, job.replicate,
             {"pretrained": str(checkpoint(Path(), plan, job)), "method": "none"},
         )
         for job in plan.jobs()
     )  # fmt: skip
-    return Plan(base.models, cells, base.settings)
-
-
-class CheckpointSession(Session):
-    """A session whose cells are checkpoints of the model's shape: their weights take the place of the model's."""
-
-    def __init__(self, plan: Plan, model: int, machine: Machine, scratch: Path) -> None:
-        super().__init__(plan, model, machine, scratch)
-        self.root = scratch.parent  # the study's folder
-
-    @contextmanager
-    def _compressed(self, cell: Cell) -> Iterator[dict[str, Any]]:
-        folder = self.root / str(cell.arguments["pretrained"])
-        model = self.lm.model
-        kept = {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters()}
-        try:
-            self._load(folder)
-            yield {**_manifest(folder), "model": self.plan.model_name(cell), "replicate": cell.replicate}
-        finally:
-            model.load_state_dict(kept, strict=False)
-
-    def _load(self, folder: Path) -> None:
-        from safetensors.torch import load_file
-
-        found: set[str] = set()
-        for file in sorted(folder.glob("*.safetensors")):
-            weights = load_file(file)
-            unexpected = self.lm.model.load_state_dict(weights, strict=False).unexpected_keys
-            if unexpected:
-                raise UsageError(
-                    f"{str(folder)!r} has {unexpected[0]!r}, which the model has not: it is of another model."
-                )
-            found |= weights.keys()
-        missing = [name for name, _ in self.lm.model.named_parameters() if name not in found]
-        if missing:
-            raise UsageError(f"{str(folder)!r} lacks {missing[0]!r}: it is of another model, or damaged.")
-
-
-class CheckpointEngine:
-    """Evaluates checkpoints: one after another, or, small ones on a CPU, one a core in processes that share the model."""
-
-    def run(self, plan: Plan, cells: Sequence[Cell], machine: Machine, scratch: Path, tell: Tell) -> None:
-        """Return when every checkpoint has been evaluated or has failed."""
-        cores = available_cores()
-        session = CheckpointSession(plan, 0, replace(machine, threads=1), scratch)
-        tell(ready(session, 0))
-        workers = LocalEngine()._count(session, list(cells), cores)
-        threads = machine.threads or max(1, cores // workers)
-        if workers > 1:
-            context = multiprocessing.get_context("fork")
-            machines = [replace(machine, threads=threads)] * workers
-            _run_workers(context, plan, 0, cells, machines, scratch, session, tell)
-            return
-        import torch
-
-        torch.set_num_threads(threads)
-        for cell in cells:
-            tell(Event("started", cell))
-            tell(run_cell(session, cell))
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    found = read_manifest(str(folder))
-    if "recovery" not in found:
-        raise UsageError(f"{str(folder)!r} is no finished recovery. Remove it and start the study again.")
-    return found
+    recovered = Plan(base.models, cells, base.settings)
+    recovered.check()
+    return recovered
 
 
 def _workers(plan: StudyPlan, jobs: int) -> int:
@@ -203,14 +156,7 @@ def _workers(plan: StudyPlan, jobs: int) -> int:
 
 def _start(threads: int, parent: int) -> None:
     """A worker's beginning: its share of the threads, and an end when its parent ends."""
-    import threading
-
     import torch
 
     torch.set_num_threads(threads)
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; None where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    end_with(parent)

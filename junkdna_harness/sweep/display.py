@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from junkdna_harness.sweep.engines import Event
-from junkdna_harness.sweep.plan import Plan
+from junkdna_harness.sweep.engines import Event, Failed, Finished, Loaded, Noted, Progress, Started
+from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.resume import compare
 from junkdna_harness.sweep.run import SweepOutcome
 from junkdna_harness.sweep.store import Store
 
@@ -33,6 +34,7 @@ class Display:
         self.live = self.console.is_terminal
         self.done = self.requests = self.asked = 0
         self.started = time.monotonic()
+        self.loaded: set[int] = set()
         self.bar: Any = None
 
     def __enter__(self) -> Display:
@@ -53,26 +55,31 @@ class Display:
 
     def hear(self, event: Event) -> None:
         """Show one event."""
-        if event.kind == "ready":
-            self.asked = event.facts["requests"]
-            self.started = time.monotonic()
-            self._line(f"model loaded, {self.asked:,} requests a run")
-        elif event.kind == "progress":
-            self.requests += event.count
-        elif event.cell is not None and event.kind in ("finished", "failed"):
-            self.done += 1
-            name = self.plan.run_id(event.cell)
-            if event.result is not None:
-                seconds = event.result.manifest["seconds"]
-                told = f"{name}: {_mean(event.result.manifest)} in {sum(seconds.values()):.1f} s"
-            else:
-                told = f"{name} FAILED: {event.error}"
-            self._line(f"[{self.done}] {told}")
+        match event:
+            case Loaded():
+                if event.model not in self.loaded:
+                    self.loaded.add(event.model)
+                    self.asked = event.requests
+                    self.started = time.monotonic()
+                    self._line(f"model loaded, {self.asked:,} requests a run")
+            case Progress():
+                self.requests += event.count
+            case Finished():
+                manifest = event.result.manifest
+                self._ended(event.cell, f": {_mean(manifest)} in {sum(manifest['seconds'].values()):.1f} s")
+            case Failed():
+                self._ended(event.cell, f" FAILED: {event.error}")
+            case Noted():
+                self._line(event.text)
         if self.bar:
             self._move(event)
 
+    def _ended(self, cell: Cell, told: str) -> None:
+        self.done += 1
+        self._line(f"[{self.done}] {self.plan.run_id(cell)}{told}")
+
     def _move(self, event: Event) -> None:
-        name = self.plan.run_id(event.cell) if event.cell else ""
+        name = self.plan.run_id(event.cell) if isinstance(event, (Started, Finished, Failed)) else ""
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = f"{max(self.requests, self.done * self.asked) / seconds:,.0f} requests/s"
         self.bar.update(
@@ -95,15 +102,20 @@ def _mean(manifest: Mapping[str, Any]) -> str:
     return f"mean {found[0][0]} {sum(value for _, value in found) / len(found):.3f}"
 
 
-def print_plan(plan: Plan, output: Path | None) -> None:
-    """The plan with an estimate of time, memory and disk, on stdout. Reads tasks, loads no model."""
+def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
+    """The plan with an estimate of time, memory and disk, on stdout. Reads tasks, loads no model.
+
+    Raises:
+        UsageError: a task is unknown, or the folder `output` belongs to another plan.
+    """
     from junkdna_harness.sweep.run import check_tasks
 
     check_tasks(plan)
     console = _wide()
     table = Table("run", "method", "level", "bits", box=None)
     done = set()
-    if output is not None and (store := Store(output)).plan() is not None:
+    if output is not None and (there := (store := Store(output)).plan()) is not None:
+        plan = compare(there, plan, extend)
         done = {plan.run_id(cell) for cell in store.finished(plan)}
     for cell in plan.cells:
         name = plan.run_id(cell)
@@ -155,6 +167,9 @@ def print_summary(outcome: SweepOutcome) -> None:
             f"{sum(manifest['seconds'].values()):.1f}",
         )  # fmt: skip
     console.print(table)
+    for run, tasks in outcome.failed_tasks.items():
+        for task, why in tasks.items():
+            console.print(f"no score of {escape(task)} in {escape(run)}: {escape(why)}", highlight=False)
     for run, error in outcome.failed.items():
         console.print(f"failed: {escape(run)}: {escape(error)}", highlight=False)
     if outcome.seconds:

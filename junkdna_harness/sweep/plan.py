@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.identity import DENSE, Method, Run
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
+from junkdna_harness.sweep.options import joined, parse_model_args, parse_seed
 from junkdna_harness.tiny import EMBEDDED
 
 SCHEMA = 1
-DENSE = "dense"
 REPLICATED = "random"  # the one method whose result is a draw
 
-Kind = Literal["dense", "prune", "quantize"]
+LONGEST_STEM = 120  # of a file's name; systems end at 255 bytes, and temporary names are longer
+
+Kind = Literal["dense", "prune", "quantize", "checkpoint"]
 # Set by the grid, so they cannot be in --model_args too.
 GRID_ARGUMENTS = ("method", "sparsity", "pattern", "bits", "mask", "mask_seed", "quantizer")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: `arguments` are what `--model_args` of lm_eval takes beside the model's own."""
+    """One planned run: `arguments` are what `--model_args` of lm_eval takes beside the model's own.
+
+    `method` is the name of what is done to the weights; for a checkpoint, that of all that was done, as tables have it.
+    """
 
     model: int
     kind: Kind
@@ -36,9 +43,16 @@ class Cell:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def identity(self) -> Method:
+        """The method with its N:M pattern and its trainings."""
+        if self.kind == "checkpoint":
+            return Method.parse(self.method)
+        return Method(self.method, self.pattern)
+
+    @property
     def table_method(self) -> str:
         """The method as the tidy table names it: N:M patterns go with it."""
-        return f"{self.method} {self.pattern}" if self.pattern else self.method
+        return str(self.identity)
 
 
 @dataclass(frozen=True)
@@ -68,21 +82,62 @@ class Plan:
         """The model as the tidy table names it."""
         return str(self.models[cell.model].get("pretrained", EMBEDDED))
 
+    def run(self, cell: Cell) -> Run:
+        """Which run it is, in this table and any other."""
+        level, bits = cell.level, cell.bits
+        return Run(self.model_name(cell), cell.identity, level, bits, cell.replicate, known_by="store")
+
     def run_id(self, cell: Cell) -> str:
         """The run as the tidy table names it, e.g. 'embedded magnitude 0.5'."""
-        parts = [self.model_name(cell), cell.table_method]
-        if cell.kind == "prune":
-            parts.append(f"{cell.level:.10g}")
-        if cell.bits is not None:
-            parts.append(f"{cell.bits} bits")
-        return " ".join(parts) + (f" #{cell.replicate}" if cell.replicate else "")
+        return str(self.run(cell))
 
     def file_name(self, cell: Cell) -> str:
-        """The stem of the run's files: its id, with what is safe in a file's name."""
-        many = len(self.models) > 1
-        model = f"{cell.model}-{Path(self.model_name(cell)).name} " if many else ""
-        run = model + self.run_id(replace(cell, model=cell.model)).removeprefix(self.model_name(cell) + " ")
-        return re.sub(r"[^A-Za-z0-9._#-]+", "_", run.replace(":", "-")).strip("_").replace("#", "r")
+        """The stem of the run's files: its id, with what is safe in a file's name; no two runs of a plan share one."""
+        return self._stems[self.run_id(cell)]
+
+    @cached_property
+    def _stems(self) -> dict[str, str]:
+        """Run id -> stem. Where two would be one file, also on disks that know no capitals, the later gets a hash.
+
+        Runs that are added later come later, so that the files of earlier ones keep their names.
+        """
+        stems: dict[str, str] = {}
+        taken: set[str] = set()
+        for cell in self.cells:
+            run = self.run_id(cell)
+            stem = self._readable_stem(cell)
+            if stem.casefold() in taken or len(stem) > LONGEST_STEM:
+                stem = f"{stem[:LONGEST_STEM]}-{hashlib.sha256(run.encode()).hexdigest()[:12]}"
+            taken.add(stem.casefold())
+            stems[run] = stem
+        return stems
+
+    def _readable_stem(self, cell: Cell) -> str:
+        words = self.run_id(cell).removeprefix(self.model_name(cell) + " ")
+        if len(self.models) > 1:
+            words = f"{cell.model}-{Path(self.model_name(cell)).name} {words}"
+        return re.sub(r"[^A-Za-z0-9._#-]+", "_", words.replace(":", "-")).strip("_").replace("#", "r")
+
+    def check(self) -> None:
+        """Refuse a plan whose runs could be taken for one another.
+
+        Raises:
+            UsageError: two runs have one name, or a name that is read as that of another run.
+        """
+        seen: set[str] = set()
+        for cell in self.cells:
+            run = self.run(cell)
+            name = str(run)
+            if name in seen:
+                raise UsageError(
+                    f"two runs of this plan are called {name!r}. Name each level and method once."
+                )
+            if Run.parse(name) != run:
+                raise UsageError(
+                    f"run {name!r} cannot be told apart from others: its method's name has a space or ends like a recovery, "
+                    "or its model's name begins with a space. Give other names."
+                )
+            seen.add(name)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: what two sweeps into one folder must share."""
@@ -95,15 +150,29 @@ class Plan:
                 "seed": list(self.settings.seed),
             },
             "cells": [{**asdict(cell), "arguments": dict(cell.arguments)} for cell in self.cells],
+            "runs": {self.file_name(cell): self.run_id(cell) for cell in self.cells},
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Plan:
-        """The plan that `to_dict` wrote."""
+        """The plan that `to_dict` wrote.
+
+        Raises:
+            ValueError: another schema.
+        """
+        if (schema := values.get("schema")) != SCHEMA:
+            raise ValueError(f"schema {schema!r}, and this version reads schema {SCHEMA}")
         settings = dict(values["settings"])
         settings.update(tasks=tuple(settings["tasks"]), seed=tuple(settings["seed"]))
-        cells = tuple(Cell(**cell) for cell in values["cells"])
+        cells = tuple(Cell(**_current(cell)) for cell in values["cells"])
         return cls(tuple(values["models"]), cells, Settings(**settings))
+
+
+def _current(cell: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A cell as it is written today; older versions called checkpoints prunings."""
+    if cell["kind"] == "prune" and "pretrained" in cell["arguments"]:
+        return {**cell, "kind": "checkpoint"}
+    return cell
 
 
 def build_plan(
@@ -122,9 +191,9 @@ def build_plan(
         UsageError: an empty or overlapping grid, or a value that a method does not take.
     """
     models, common = _models(model_args)
-    levels = parse_sparsities(_joined(sparsity)) if sparsity is not None else ()
-    shapes = parse_patterns(_joined(patterns)) if patterns is not None else ()
-    quantizers = parse_quantize(_joined(quantize)) if quantize is not None else ()
+    levels = parse_sparsities(joined(sparsity)) if sparsity is not None else ()
+    shapes = parse_patterns(joined(patterns)) if patterns is not None else ()
+    quantizers = parse_quantize(joined(quantize)) if quantize is not None else ()
     names = parse_names(methods, "methods") if methods is not None else ()
     _check_grid(names, levels, shapes, quantizers, replicates)
     cells: list[Cell] = []
@@ -147,7 +216,9 @@ def build_plan(
             )
     for cell in cells:
         check_cell(cell)
-    return Plan(models, tuple(cells), _settings(tasks, settings))
+    plan = Plan(models, tuple(cells), _settings(tasks, settings))
+    plan.check()
+    return plan
 
 
 def _prune_cells(
@@ -197,7 +268,7 @@ def check_cell(cell: Cell) -> None:
         PruneSpec.from_strings(cell.arguments)
     elif cell.kind == "quantize":
         from junkdna_harness.compress import QuantSpec
-        from junkdna_harness.compress.quantize import SIMULATED
+        from junkdna_harness.compress.spec import SIMULATED
 
         if cell.method not in SIMULATED:
             raise UsageError(
@@ -248,7 +319,9 @@ def _models(given: Any) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any
         commons.append(
             {k: arguments.pop(k) for k in list(arguments) if k in (*PRUNE_ARGUMENTS, *QUANT_ARGUMENTS)}
         )
-        models.append({"pretrained": EMBEDDED, **arguments})
+        if (name := arguments.pop("pretrained", None)) is None:
+            name = EMBEDDED
+        models.append({"pretrained": str(name), **arguments})
     names = [str(model["pretrained"]) for model in models]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"model {twice[0]!r} is there twice. Name each once.")
@@ -257,35 +330,6 @@ def _models(given: Any) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any
             "the models have different compression arguments. Sweep them into folders of their own."
         )
     return tuple(models), commons[0]
-
-
-def parse_model_args(text: str | None) -> dict[str, Any]:
-    """`k=v,k=v` as lm-eval reads it, without importing lm-eval.
-
-    Raises:
-        UsageError: a part without '='.
-    """
-    found: dict[str, Any] = {}
-    for part in filter(None, (p.strip() for p in (text or "").split(","))):
-        name, equals, value = part.partition("=")
-        if not equals:
-            raise UsageError(
-                f"model_args has {part!r}, which is not name=value. Write e.g. pretrained=org/model."
-            )
-        found[name.strip()] = _plain(value.strip())
-    return found
-
-
-def _plain(value: str) -> Any:
-    lowered = {"true": True, "false": False, "none": None}
-    if value.lower() in lowered:
-        return lowered[value.lower()]
-    for reader in (int, float):
-        try:
-            return reader(value)
-        except ValueError:
-            continue
-    return value
 
 
 def _settings(tasks: str | Sequence[str], given: Mapping[str, Any]) -> Settings:
@@ -302,79 +346,3 @@ def _settings(tasks: str | Sequence[str], given: Mapping[str, Any]) -> Settings:
     if values.get("fewshot_as_multiturn") and not values.get("apply_chat_template"):
         raise UsageError("fewshot_as_multiturn needs apply_chat_template. Add --apply_chat_template.")
     return Settings(parse_names(tasks, "tasks"), **values)
-
-
-def parse_seed(given: object) -> tuple[int | None, ...]:
-    """lm-eval's four seeds (python, numpy, torch, few-shot) from one number, or four joined by commas ('None' leaves one unset).
-
-    Raises:
-        UsageError: something else.
-    """
-    parts = [str(x).strip() for x in given] if isinstance(given, (list, tuple)) else str(given).split(",")
-    seeds = [None if part.strip() == "None" else part.strip() for part in parts]
-    if len(seeds) not in (1, 4) or any(s is not None and not s.isdigit() for s in seeds):
-        raise UsageError(
-            f"seed {given!r} is neither one whole number nor four joined by commas, e.g. 0,1234,1234,1234."
-        )
-    numbers = [None if s is None else int(s) for s in seeds]
-    return tuple(numbers * 4 if len(numbers) == 1 else numbers)
-
-
-def _joined(value: Any) -> str:
-    return ",".join(str(v) for v in value) if isinstance(value, (list, tuple)) else str(value)
-
-
-def read_plan_file(path: Path) -> dict[str, Any]:
-    """The options written in a YAML plan.
-
-    Raises:
-        UsageError: not there, or no mapping.
-    """
-    import yaml
-
-    if not path.is_file():
-        raise UsageError(f"there is no plan {str(path)!r}. Name a YAML file, or give the options themselves.")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{str(path)!r} is not YAML: {str(error).splitlines()[0]}.") from error
-    if not isinstance(values, dict):
-        raise UsageError(
-            f"{str(path)!r} holds no options. Write e.g. 'methods: magnitude' and 'sparsity: 0:0.9:0.1'."
-        )
-    return values
-
-
-def compare(old: Plan, new: Plan, extend: bool) -> Plan:
-    """The plan to go on with in a folder that holds `old`.
-
-    Raises:
-        UsageError: `new` differs, and does not only add cells, or does so without `extend`.
-    """
-    if old.models != new.models:
-        raise UsageError(_other("models", [dict(m) for m in old.models], [dict(m) for m in new.models]))
-    if old.settings != new.settings:
-        names = [
-            n for n in Settings.__dataclass_fields__ if getattr(old.settings, n) != getattr(new.settings, n)
-        ]
-        raise UsageError(_other(names[0], getattr(old.settings, names[0]), getattr(new.settings, names[0])))
-    missing = [old.run_id(cell) for cell in old.cells if cell not in new.cells]
-    added = [new.run_id(cell) for cell in new.cells if cell not in old.cells]
-    if missing and not (extend and added):
-        raise UsageError(
-            f"this folder's plan has {len(missing)} more runs ({missing[0]!r}, ...). "
-            "Give the same grid, or another folder."
-        )
-    if added and not extend:
-        raise UsageError(
-            f"this folder's plan lacks {len(added)} of these runs ({added[0]!r}, ...). "
-            "Add --extend to run them too, or give another folder."
-        )
-    return replace(new, cells=old.cells + tuple(cell for cell in new.cells if cell not in old.cells))
-
-
-def _other(what: str, old: object, new: object) -> str:
-    return (
-        f"this folder belongs to another plan: its {what} is {json.dumps(old)}, not {json.dumps(new)}. "
-        "Give another folder; --extend can only add levels and methods."
-    )

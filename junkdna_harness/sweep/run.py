@@ -1,37 +1,46 @@
-"""Run a plan into a folder: what is finished is skipped, what fails is recorded, everything else is carried out."""
+"""Run a plan into a folder: what is finished is skipped, what is damaged is repaired, what fails is recorded."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from junkdna_harness.sweep.engines import Engine, Event
+from difficulty.errors import UsageError
+from difficulty.runs.store import read_manifest
+from junkdna_harness.sweep.engines import Engine, Event, Failed, Finished, Loaded, Noted, Started, Tell, Work
+from junkdna_harness.sweep.fingerprint import Fingerprint, glance
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Cell, Plan
 from junkdna_harness.sweep.store import Store
 
+# Why a finished run must be evaluated again, from the run and its manifest; None where it stands.
+Outdated = Callable[[Cell, Mapping[str, Any]], str | None]
+
 
 @dataclass
 class SweepOutcome:
-    """What a sweep did: cells run now, cells that were there already, failures by run id, and where time went."""
+    """What a sweep did: cells run now, cells that were there already, failures by run id, and where time went.
+
+    `failed_tasks`: run id -> task -> why it has no score in a run that is otherwise there. `notes`: sentences on what was
+    repaired, or differs from when the folder was begun.
+    """
 
     folder: Path
     plan: Plan
     finished: list[Cell] = field(default_factory=list)
     skipped: list[Cell] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    failed_tasks: dict[str, dict[str, str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
-        """0 when every cell of the plan has a run, else 1."""
-        return 1 if self.failed else 0
-
-
-Listener = Callable[[Event], None]
+        """0 when every cell of the plan has a run with all of its tasks, else 1."""
+        return 1 if self.failed or self.failed_tasks else 0
 
 
 def run_sweep(
@@ -40,25 +49,31 @@ def run_sweep(
     machine: Machine | None = None,
     engine: Engine | None = None,
     extend: bool = False,
-    listener: Listener | None = None,
+    listener: Tell | None = None,
+    outdated: Outdated | None = None,
+    like: Mapping[int, Fingerprint] | None = None,
 ) -> SweepOutcome:
     """What was done; `listener` hears every event, after the store holds what it says.
 
+    `outdated` names finished runs that no longer stand and are evaluated again. `like` are the fingerprints that models must
+    have where the folder holds no run of them yet, e.g. those of another sweep of the same study.
+
     Raises:
         UsageError: the plan cannot be run (unknown tasks are named before any model is loaded), or the folder
-            belongs to another plan, to another sweep that is running, or cannot be written.
+            belongs to another plan, to another model or other items under the same names, to another sweep that is
+            running, or cannot be written.
     """
     from junkdna_harness.sweep.engines.local import LocalEngine
 
     store = Store(output)
     with store.locked():
         plan = store.adopt(plan, extend)
-        done = store.finished(plan)
-        outcome = SweepOutcome(store.folder, plan, skipped=done)
-        waiting = [cell for cell in plan.cells if cell not in done]
+        outcome = SweepOutcome(store.folder, plan)
+        sweep = _Sweep(store, plan, outcome, listener, dict(like or {}))
+        waiting = sweep.look(outdated)
         if waiting:
             check_tasks(plan)
-            _carry_out(store, plan, waiting, machine, engine or LocalEngine(), outcome, listener)
+            sweep.carry_out(waiting, machine or Machine(), engine or LocalEngine())
     return outcome
 
 
@@ -68,46 +83,123 @@ def check_tasks(plan: Plan) -> None:
     Raises:
         UsageError: names all of them.
     """
-    from junkdna_harness.sweep.suite import find_tasks
+    from junkdna_harness.harness.tasks import find_tasks
 
-    find_tasks(plan.settings, plan.models[0])
+    find_tasks(plan.settings.tasks, plan.settings.include_path, plan.models[0])
 
 
-def _carry_out(
-    store: Store,
-    plan: Plan,
-    cells: Sequence[Cell],
-    machine: Machine | None,
-    engine: Engine,
-    outcome: SweepOutcome,
-    listener: Listener | None,
-) -> None:
-    started = time.perf_counter()
+@dataclass
+class _Sweep:
+    """One start of a sweep on a folder that is held."""
 
-    def tell(event: Event) -> None:
-        if event.kind == "ready":
-            facts: dict[str, Any] = event.facts
-            store.write_suite(facts["model"], facts["items"], facts["tasks"])
-            for name, seconds in facts["seconds"].items():
-                outcome.seconds[name] = outcome.seconds.get(name, 0.0) + seconds
-        elif event.kind == "finished":
-            assert event.cell is not None and event.result is not None
-            result = event.result
-            store.write_run(plan, event.cell, result.samples, result.responses, result.manifest)
+    store: Store
+    plan: Plan
+    outcome: SweepOutcome
+    listener: Tell | None
+    known: dict[int, Fingerprint]
+    begun: set[int] = field(default_factory=set)
+
+    def look(self, outdated: Outdated | None) -> list[Cell]:
+        """The cells that are to be run, after telling what is damaged or differs."""
+        plan, store = self.plan, self.store
+        state = store.state(plan)
+        again = dict(state.damaged)
+        for cell in state.whole:
+            manifest = read_manifest(store.folder, plan.file_name(cell))
+            if outdated and (why := outdated(cell, manifest)):
+                again[plan.run_id(cell)] = why
+            elif failed := manifest.get("failed_tasks"):
+                self.outcome.failed_tasks[plan.run_id(cell)] = dict(failed)
+        whole = tuple(cell for cell in state.whole if plan.run_id(cell) not in again)
+        for run, why in again.items():
+            self.note(f"run {run!r} is evaluated again: {why}.")
+        for model in range(len(plan.models)):
+            if (taken := store.fingerprint(plan, model, whole)) is None:
+                continue
+            self.known[model] = taken
+            self.begun.add(model)
+            if problem := store.suite_problem(model):
+                first = next(cell for cell in whole if cell.model == model)
+                whole = tuple(cell for cell in whole if cell is not first)
+                self.begun.discard(model)
+                self.note(
+                    f"run {plan.run_id(first)!r} is evaluated again, to write what its runs share: {problem}."
+                )
+        self.outcome.skipped = list(whole)
+        waiting = [cell for cell in plan.cells if cell not in whole]
+        self._glance({cell.model for cell in waiting})
+        return waiting
+
+    def _glance(self, loaded: set[int]) -> None:
+        """Say where the files of a model that is not loaded now are not those that its runs were made with."""
+        for model, taken in self.known.items():
+            if model in loaded or taken.files is None:
+                continue
+            if glance(self.plan.models[model]) != taken.files:
+                name = self.plan.models[model]["pretrained"]
+                self.note(
+                    f"the files of model {name!r} have changed since its runs in this folder were made, which are of the model "
+                    "as it was. Sweep the present one into another folder."
+                )
+
+    def note(self, text: str) -> None:
+        """Tell something that is no failure."""
+        if text not in self.outcome.notes:
+            self.outcome.notes.append(text)
+            if self.listener:
+                self.listener(Noted(text))
+
+    def carry_out(self, cells: list[Cell], machine: Machine, engine: Engine) -> None:
+        """Run `cells`, and record what becomes of them."""
+        started = time.perf_counter()
+        work = Work(self.plan, cells, machine, self.store.folder, self.known.copy())
+        engine.run(work, self.hear)
+        self.outcome.seconds["wall"] = time.perf_counter() - started
+        heard = {self.plan.run_id(cell) for cell in self.outcome.finished} | self.outcome.failed.keys()
+        for cell in cells:
+            if (run := self.plan.run_id(cell)) not in heard:
+                self.outcome.failed[run] = "it was never run"
+
+    def hear(self, event: Event) -> None:
+        """Store what an event brings, then pass it on.
+
+        Raises:
+            UsageError: the model that was loaded is not that of the runs that are there, or the folder cannot be written.
+        """
+        plan, store, outcome = self.plan, self.store, self.outcome
+        if isinstance(event, Loaded):
+            self._take(event)
+        elif isinstance(event, Started):
+            store.discard(plan, event.cell)  # damaged or outdated, where there is one
+        elif isinstance(event, Finished):
+            manifest = event.result.manifest
+            store.write_run(plan, event.cell, event.result)
             outcome.finished.append(event.cell)
-            for name, seconds in result.manifest["seconds"].items():
-                outcome.seconds[name] = outcome.seconds.get(name, 0.0) + seconds
-        elif event.kind == "failed":
-            assert event.cell is not None
+            if failed := manifest.get("failed_tasks"):
+                outcome.failed_tasks[plan.run_id(event.cell)] = dict(failed)
+            self._add(manifest["seconds"])
+        elif isinstance(event, Failed):
+            store.discard(plan, event.cell)
             store.write_failure(plan, event.cell, event.error)
             outcome.failed[plan.run_id(event.cell)] = event.error
-        if listener:
-            listener(event)
+        if self.listener:
+            self.listener(event)
 
-    engine.run(plan, cells, machine or Machine(), store.folder, tell)
-    outcome.seconds["wall"] = time.perf_counter() - started
-    unheard = [
-        cell for cell in cells if cell not in outcome.finished and plan.run_id(cell) not in outcome.failed
-    ]
-    for cell in unheard:
-        outcome.failed[plan.run_id(cell)] = "it was never run"
+    def _take(self, event: Loaded) -> None:
+        known = self.known.get(event.model)
+        if known is not None:
+            name = str(self.plan.models[event.model]["pretrained"])
+            if refusal := known.refusal(event.fingerprint, name):
+                raise UsageError(refusal)
+            for note in known.notes(event.fingerprint):
+                self.note(note)
+        taken = event.fingerprint if known is None else known.joined(event.fingerprint)
+        if event.model not in self.begun or taken != known:
+            self.store.write_suite(event.model, event.items, event.tasks, taken)
+            self.begun.add(event.model)
+        self.known[event.model] = taken
+        self._add(event.seconds)
+
+    def _add(self, seconds: Mapping[str, float]) -> None:
+        for name, value in seconds.items():
+            self.outcome.seconds[name] = self.outcome.seconds.get(name, 0.0) + value

@@ -1,31 +1,46 @@
-"""A sweep's folder: the plan, one parquet file of samples a run, and a manifest that is written last.
+"""A sweep's folder: the plan, two parquet files per run, and its manifest, which is written last.
 
-A run is finished if and only if its manifest exists, so a process killed at any moment loses at most the runs in flight.
-Every file is whole or absent.
+Where the files lie and when a run counts as whole stands in `difficulty.runs.store`. A process killed at any moment loses
+at most the runs in flight; every file is whole or absent; a run whose files were damaged later is found and evaluated again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
-from junkdna_harness.sweep.plan import Cell, Plan, compare
+from difficulty.runs import store as layout
+from junkdna_harness.sweep.fingerprint import Fingerprint, calibration_key, items_sha256
+from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.resume import compare
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from junkdna_harness.sweep.session import Evaluated
+
 _held: set[Path] = set()
 
 
+@dataclass(frozen=True)
+class State:
+    """What of a plan is there: `whole` runs, and why the others that have a manifest are not (run id -> sentence)."""
+
+    whole: tuple[Cell, ...]
+    damaged: Mapping[str, str]
+
+
 class Store:
-    """The folder of one sweep. `samples/`, `responses/`, `runs/` and `failed/` hold one file a run."""
+    """The folder of one sweep. `samples/`, `responses/`, `runs/` and `failed/` hold one file per run."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -62,15 +77,26 @@ class Store:
         Raises:
             UsageError: it is not a plan that this version can read.
         """
-        path = self.folder / "plan.json"
+        path = self.folder / layout.PLAN
         if not path.is_file():
             return None
         try:
             return Plan.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UsageError(
                 f"{str(path)!r} is no plan of a sweep ({error}). Choose another folder."
             ) from error
+
+    def need_plan(self) -> Plan:
+        """The plan in the folder.
+
+        Raises:
+            UsageError: there is none.
+        """
+        plan = self.plan()
+        if plan is None:
+            raise UsageError(f"{str(self.folder)!r} holds no sweep. Name the folder given to sweep --output.")
+        return plan
 
     def adopt(self, plan: Plan, extend: bool) -> Plan:
         """The plan to go on with, written to the folder.
@@ -89,105 +115,184 @@ class Store:
                 )
         else:
             plan = compare(old, plan, extend)
-        if plan != old:
-            write_atomic(self.folder / "plan.json", _json(plan.to_dict()))
+        if plan != old or not layout.planned_runs(self.folder):  # older versions wrote no list of runs
+            write_atomic(self.folder / layout.PLAN, _json(plan.to_dict()))
         for partial in self.folder.glob("**/.*.partial"):
             partial.unlink(missing_ok=True)
         return plan
 
-    def finished(self, plan: Plan) -> list[Cell]:
-        """The cells whose run is complete."""
-        return [cell for cell in plan.cells if self._path("runs", plan, cell, "json").is_file()]
+    def state(self, plan: Plan) -> State:
+        """Which runs of the plan are whole, and which are damaged."""
+        whole, damaged = [], {}
+        for cell in plan.cells:
+            stem = plan.file_name(cell)
+            if not layout.manifest_path(self.folder, stem).is_file():
+                continue
+            if problem := layout.check_run(self.folder, stem):
+                damaged[plan.run_id(cell)] = problem
+            else:
+                whole.append(cell)
+        return State(tuple(whole), damaged)
 
-    def write_run(
-        self, plan: Plan, cell: Cell, samples: bytes, responses: bytes, manifest: Mapping[str, Any]
-    ) -> None:
-        """Write one finished run, its manifest last.
+    def finished(self, plan: Plan) -> list[Cell]:
+        """The cells whose run is there and whole."""
+        return list(self.state(plan).whole)
+
+    def write_run(self, plan: Plan, cell: Cell, run: Evaluated) -> None:
+        """Write one finished run, its manifest last, with the sha256 of the other files.
 
         Raises:
             UsageError: the disk is full or the folder cannot be written; nothing half-written counts.
         """
-        write_atomic(self._path("samples", plan, cell, "parquet"), samples)
-        write_atomic(self._path("responses", plan, cell, "parquet"), responses)
-        write_atomic(self._path("runs", plan, cell, "json"), _json(manifest))
-        self._path("failed", plan, cell, "json").unlink(missing_ok=True)
+        stem = plan.file_name(cell)
+        tables = {layout.SAMPLES: run.samples, layout.RESPONSES: run.responses}
+        self.discard(plan, cell)  # an older manifest must not stand beside new tables
+        for table, content in tables.items():
+            write_atomic(layout.table_path(self.folder, table, stem), content)
+        files = {table: _sha256(content) for table, content in tables.items()}
+        write_atomic(layout.manifest_path(self.folder, stem), _json({**run.manifest, "files": files}))
+        self._failure(plan, cell).unlink(missing_ok=True)
+
+    def discard(self, plan: Plan, cell: Cell) -> None:
+        """Let a run count as never finished."""
+        layout.manifest_path(self.folder, plan.file_name(cell)).unlink(missing_ok=True)
 
     def write_failure(self, plan: Plan, cell: Cell, error: str) -> None:
         """Record why a run failed; the next sweep on the folder tries it again."""
         record = {"run": plan.run_id(cell), "error": error}
-        write_atomic(self._path("failed", plan, cell, "json"), _json(record))
+        write_atomic(self._failure(plan, cell), _json(record))
 
-    def write_suite(self, model: int, items: bytes, tasks: Mapping[str, Any]) -> None:
-        """Write what all runs of a model share, once: its items (prompts, answers) and lm-eval's task configurations."""
-        if not (self.folder / f"tasks{_suffix(model)}.json").is_file():
-            write_atomic(self.folder / f"items{_suffix(model)}.parquet", items)
-            write_atomic(self.folder / f"tasks{_suffix(model)}.json", _json(tasks))
+    def write_suite(self, model: int, items: bytes, tasks: Mapping[str, Any], taken: Fingerprint) -> None:
+        """Write what all runs of a model share: its items (prompts, answers), lm-eval's task configurations, its fingerprint."""
+        text = _json(tasks)
+        write_atomic(self._items(model), items)
+        write_atomic(self._tasks(model), text)
+        files = {self._items(model).name: _sha256(items), self._tasks(model).name: _sha256(text.encode())}
+        write_atomic(self._identity(model), _json({"fingerprint": taken.to_dict(), "files": files}))
+
+    def suite_problem(self, model: int) -> str | None:
+        """What is wrong with the shared files of a model's runs, as a sentence without a full stop; None where nothing is."""
+        recorded: Mapping[str, Any] = (self._read_identity(model) or {}).get("files", {})
+        for path in (self._items(model), self._tasks(model)):
+            if not path.is_file():
+                return f"{path.name} is missing"
+            if path.name in recorded and layout.file_sha256(path) != recorded[path.name]:
+                return f"{path.name} is not what was written (sha256 differs)"
+        try:  # of older versions no sha256 is known
+            _ = recorded or (
+                items_sha256(self._items(model).read_bytes()),
+                self.task_facts(model)["versions"],
+            )
+        except (ValueError, OSError, KeyError, TypeError):
+            return f"{self._items(model).name} or {self._tasks(model).name} cannot be read"
+        return None
+
+    def fingerprint(
+        self, plan: Plan, model: int, whole: tuple[Cell, ...] | None = None
+    ) -> Fingerprint | None:
+        """What the runs of a model that are there were made with; None where there are none.
+
+        Where no record is left (older versions kept none), it is put together from the runs themselves, as far as they say.
+        """
+        cells = [c for c in (self.finished(plan) if whole is None else whole) if c.model == model]
+        if not cells:
+            return None
+        if (record := self._read_identity(model)) is not None:
+            return Fingerprint.from_dict(record["fingerprint"])
+        manifests = [layout.read_manifest(self.folder, plan.file_name(cell)) for cell in cells]
+        dense = next((m for c, m in zip(cells, manifests, strict=True) if c.kind == "dense"), {})
+        blocks = [m.get("manifest") or {} for m in manifests]
+        drawn = [c for b in blocks if isinstance(c := b.get("calibration"), dict) and "tokens_sha256" in c]
+        try:
+            items = items_sha256(self._items(model).read_bytes())
+        except (ValueError, OSError, KeyError):
+            items = {}
+        known = blocks[0].get("versions") or {}
+        versions = {name: known[name] for name in ("transformers", "torch") if name in known}
+        return Fingerprint(
+            weights_sha256=dense.get("weights_sha256"),
+            calibrations={
+                calibration_key(str(c["source"]), int(c["seed"])): {
+                    name: c[name] for name in ("nsamples", "seqlen", "tokens_sha256")
+                }
+                for c in drawn
+            },
+            items=items,
+            task_versions=manifests[0].get("task_versions") or {},
+            versions={"lm-eval": str(manifests[0].get("lm_eval_version")), **versions},
+        )
 
     def manifests(self) -> list[dict[str, Any]]:
-        """The manifests of the finished runs, in the plan's order."""
-        plan = self._need_plan()
-        paths = [self._path("runs", plan, cell, "json") for cell in self.finished(plan)]
-        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        """The manifests of the finished runs, in the plan's order.
+
+        Raises:
+            UsageError: one of them is damaged; it is named.
+        """
+        plan = self.need_plan()
+        return [layout.read_manifest(self.folder, plan.file_name(cell)) for cell in self._whole(plan)]
 
     def failures(self) -> dict[str, str]:
         """Run id and error of the runs that failed and have not been repeated since."""
-        listed = sorted((self.folder / "failed").glob("*.json"))
+        listed = sorted((self.folder / layout.FAILED).glob("*.json"))
         records = [json.loads(path.read_text(encoding="utf-8")) for path in listed]
         return {record["run"]: record["error"] for record in records}
 
-    def runs(self) -> pd.DataFrame:
-        """The runs table: one row a finished run."""
-        import pandas as pd
-
-        return pd.DataFrame([{k: v for k, v in m.items() if k in RUN_COLUMNS} for m in self.manifests()])
-
     def samples(self) -> pd.DataFrame:
-        """The tidy table of all finished runs."""
+        """The tidy table of all finished runs.
+
+        Raises:
+            UsageError: there is none yet, or one of them is damaged; it is named.
+        """
         import pandas as pd
 
-        plan = self._need_plan()
-        paths = [self._path("samples", plan, cell, "parquet") for cell in self.finished(plan)]
+        plan = self.need_plan()
+        paths = [layout.table_path(self.folder, layout.SAMPLES, plan.file_name(c)) for c in self._whole(plan)]
         if not paths:
             raise UsageError(f"the sweep in {str(self.folder)!r} has no finished run yet.")
         return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
 
     def items(self, model: int = 0) -> pd.DataFrame:
-        """Prompts, targets and options: one row a task and document."""
+        """Prompts, targets and options: one row per task and document."""
         import pandas as pd
 
-        return pd.read_parquet(self.folder / f"items{_suffix(model)}.parquet")
+        return pd.read_parquet(self._items(model))
 
     def responses(self, plan: Plan, cell: Cell) -> pd.DataFrame:
-        """What the model answered in one run: one row a task, document and filter."""
+        """What the model answered in one run: one row per task, document and filter."""
         import pandas as pd
 
-        return pd.read_parquet(self._path("responses", plan, cell, "parquet"))
+        return pd.read_parquet(layout.table_path(self.folder, layout.RESPONSES, plan.file_name(cell)))
 
     def task_facts(self, model: int = 0) -> dict[str, Any]:
         """lm-eval's configurations, versions, shots and groups."""
-        return cast(
-            dict[str, Any],
-            json.loads((self.folder / f"tasks{_suffix(model)}.json").read_text(encoding="utf-8")),
-        )
+        return cast(dict[str, Any], json.loads(self._tasks(model).read_text(encoding="utf-8")))
 
-    def size(self) -> int:
-        """Bytes on disk."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+    def _whole(self, plan: Plan) -> tuple[Cell, ...]:
+        state = self.state(plan)
+        for run, problem in state.damaged.items():
+            raise UsageError(f"run {run!r} in {str(self.folder)!r} is damaged: {problem}. {layout.AGAIN}")
+        return state.whole
 
-    def _need_plan(self) -> Plan:
-        plan = self.plan()
-        if plan is None:
-            raise UsageError(f"{str(self.folder)!r} holds no sweep. Name the folder given to sweep --output.")
-        return plan
+    def _read_identity(self, model: int) -> dict[str, Any] | None:
+        """The record of what was loaded; None where there is none, or none that can be read."""
+        try:
+            record = json.loads(self._identity(model).read_text(encoding="utf-8"))
+            Fingerprint.from_dict(record["fingerprint"])
+            return {"fingerprint": record["fingerprint"], "files": dict(record["files"])}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
 
-    def _path(self, kind: str, plan: Plan, cell: Cell, ending: str) -> Path:
-        return self.folder / kind / f"{plan.file_name(cell)}.{ending}"
+    def _failure(self, plan: Plan, cell: Cell) -> Path:
+        return self.folder / layout.FAILED / f"{plan.file_name(cell)}.json"
 
+    def _items(self, model: int) -> Path:
+        return self.folder / f"items{_suffix(model)}.parquet"
 
-RUN_COLUMNS = (
-    "run", "model", "method", "level", "bits", "replicate", "effective_bits", "sparsity_all",
-    "weights_sha256", "lm_eval_version", "task_versions", "manifest",
-)  # fmt: skip
+    def _tasks(self, model: int) -> Path:
+        return self.folder / f"tasks{_suffix(model)}.json"
+
+    def _identity(self, model: int) -> Path:
+        return self.folder / f"identity{_suffix(model)}.json"
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
@@ -195,6 +300,10 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False, compression="zstd")
     return buffer.getvalue()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _suffix(model: int) -> str:

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from difficulty.errors import UsageError
+from difficulty.runs.identity import Run
 from difficulty.runs.table import run_name
 from junkdna_harness.recover import ARMS
 from junkdna_harness.study.plan import StudyPlan, make_plan, quick
@@ -37,7 +40,10 @@ def test_dense_transfer_is_trained_once_for_all_levels_and_once_a_fraction_and_s
     assert len(dense) == 4
     assert len(jobs) == 4 + 3 * 2 * 2 * 2
     assert len({job.folder("magnitude") for job in jobs}) == len(jobs)
-    assert {job.method("magnitude") for job in dense} == {"dense+dense_transfer", "dense+dense_transfer@0.25"}
+    assert {str(job.method("magnitude")) for job in dense} == {
+        "dense+dense_transfer",
+        "dense+dense_transfer@0.25",
+    }
     assert {job.replicate for job in jobs} == {0, 1}
 
 
@@ -55,6 +61,39 @@ def test_recovered_runs_are_named_as_the_statistics_expect() -> None:
     assert "embedded magnitude+sparse_transfer 0.7" in names
     assert "embedded dense+dense_transfer 0" in names
     assert grid.settings == sweep_plan(plan).settings
+
+
+BASES = ["magnitude", "wanda", "sparsegpt", "random"]
+LEVELS = st.lists(st.integers(1, 9).map(lambda i: i / 10), unique=True, min_size=1, max_size=3)
+SHARES = st.lists(
+    st.one_of(st.just(1.0), st.integers(1, 99).map(lambda i: i / 100)), unique=True, min_size=1, max_size=3
+)
+OTHERS = st.lists(st.sampled_from([arm for arm in ARMS if arm != "dense_transfer"]), unique=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(BASES),
+    LEVELS,
+    SHARES,
+    OTHERS,
+    st.lists(st.integers(0, 99), unique=True, min_size=1, max_size=3),
+)
+def test_every_training_is_read_back_from_its_name_and_has_a_folder_and_a_file_of_its_own(
+    base, levels, shares, arms, seeds
+):
+    plan = StudyPlan(
+        pretrained="org/model", arms=("dense_transfer", *arms), recovery_method=base, recovery_levels=tuple(levels),
+        fractions=tuple(shares), seeds=tuple(seeds), calibration="text.txt",
+    )  # fmt: skip
+    grid, jobs = recovered_plan(plan), plan.jobs()
+    for cell, job in zip(grid.cells, jobs, strict=True):
+        run = grid.run(cell)
+        assert Run.parse(grid.run_id(cell)) == run
+        assert run.method == job.method(base) and run.kind == "recovered"
+        assert run.method.recoveries[0].share == pytest.approx(job.fraction)
+    for names in ([grid.file_name(cell) for cell in grid.cells], [job.folder(base) for job in jobs]):
+        assert len({name.casefold() for name in names}) == len(jobs)
 
 
 def test_a_plan_file_overrides_the_preset_and_the_command_line_overrides_both(tmp_path: Path) -> None:
@@ -102,6 +141,8 @@ def test_a_quick_study_has_its_recovery_level_in_the_sweep() -> None:
         ({"fractions": "0"}, "give a number above 0 and at most 1"),
         ({"stepz": 3}, "a study has no option 'stepz'. Did you mean 'steps'"),
         ({"steps": 0}, "steps=0 is too few"),
+        ({"seeds": "1,1"}, "seeds has 1 twice"),
+        ({"recovery_levels": "0.5,0.50"}, "recovery_levels has 0.5 twice"),
     ],
 )
 def test_what_cannot_be_asked_for(options: dict[str, object], message: str) -> None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from difficulty.errors import UsageError
 from junkdna_harness.recover.alone import alone
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.run import run_study, verdict_lines
 from junkdna_harness.study.stages import checkpoint, train_one
+from junkdna_harness.tiny import model_path
 from tests.conftest import ROOT
 
 PLAN = StudyPlan(
@@ -68,6 +75,83 @@ def test_a_finished_study_is_not_done_again(folder: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     assert samples == {path: path.stat().st_mtime_ns for path in folder.rglob("samples/*.parquet")}
     assert not any(line.startswith("[") for line in said)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_was_trained_anew_is_evaluated_again(folder: Path, tmp_path: Path) -> None:
+    study = Path(shutil.copytree(folder, tmp_path / "s"))
+    job = PLAN.jobs()[1]
+    shutil.rmtree(checkpoint(study, PLAN, job))
+    other = replace(PLAN, lr=1e-4)
+    train_one(other, study, job)
+    said: list[str] = []
+    run_study(PLAN, study, say=said.append)
+    name = "embedded magnitude+sparse_transfer 0.6"
+    assert [line.partition(": its checkpoint")[0] for line in said if "again" in line] == [
+        f"run '{name}' is evaluated again"
+    ]
+    assert [line.split("] ")[1].startswith(name) for line in said if line.startswith("[")] == [True]
+
+
+@pytest.mark.slow
+def test_a_checkpoint_whose_weights_are_not_those_of_its_manifest_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    study = Path(shutil.copytree(folder, tmp_path / "s"))
+    changed, other = (checkpoint(study, PLAN, job) for job in PLAN.jobs()[1:3])
+    shutil.copy(other / "model.safetensors", changed / "model.safetensors")
+    shutil.rmtree(study / "recovered")
+    outcome = run_study(PLAN, study, say=lambda _: None)
+    assert list(outcome.failed) == ["embedded magnitude+sparse_transfer 0.6"]
+    assert "is not what its junkdna.json says" in next(iter(outcome.failed.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "weights_sha256_before",
+            "'magnitude-sparse_transfer-0.6' started from other weights (sha256 other...) than the sweep",
+        ),
+        (
+            "data_sha256",
+            "'magnitude-sparse_transfer-0.6' saw another training text (sha256 other...) than dense-dense_transfer",
+        ),
+    ],
+)
+@pytest.mark.slow
+def test_a_training_of_another_model_or_text_is_refused(
+    folder: Path, tmp_path: Path, name: str, told: str
+) -> None:
+    study = Path(shutil.copytree(folder, tmp_path / "s"))
+    path = checkpoint(study, PLAN, PLAN.jobs()[1]) / "junkdna.json"
+    manifest = json.loads(path.read_text())
+    manifest["recovery"][name] = "other"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UsageError, match=re.escape(told)):
+        run_study(PLAN, study, say=lambda _: None)
+
+
+@pytest.mark.slow
+def test_a_model_that_changed_between_sweep_and_training_is_refused(tmp_path: Path) -> None:
+    model = Path(shutil.copytree(model_path(), tmp_path / "m"))
+    plan = replace(PLAN, pretrained=str(model), arms=(), limit=4)
+    with contextlib.suppress(UsageError):  # too few items for a verdict
+        run_study(plan, tmp_path / "s", say=lambda _: None)
+    (tmp_path / "s" / "study.json").unlink()
+    weights = load_file(model / "model.safetensors")
+    save_file(
+        {name: weight * 1.1 for name, weight in weights.items()},
+        model / "model.safetensors",
+        {"format": "pt"},
+    )
+    (tmp_path / "t").mkdir()
+    shutil.move(tmp_path / "s" / "sweep", tmp_path / "t" / "sweep")
+    trained = replace(plan, arms=PLAN.arms)
+    (tmp_path / "t" / "study.json").write_text(json.dumps(trained.to_dict()))
+    with pytest.raises(UsageError, match="have changed since it was swept"):
+        run_study(trained, tmp_path / "t", say=lambda _: None)
+    assert not (tmp_path / "t" / "checkpoints").exists()
 
 
 SCRIPT = """

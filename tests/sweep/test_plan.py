@@ -8,7 +8,9 @@ import pytest
 
 from difficulty.errors import UsageError
 from difficulty.runs.table import run_name
-from junkdna_harness.sweep.plan import Plan, build_plan, compare, parse_model_args, parse_seed, read_plan_file
+from junkdna_harness.sweep.options import parse_model_args, parse_seed, read_plan_file
+from junkdna_harness.sweep.plan import Plan, build_plan
+from junkdna_harness.sweep.resume import compare
 
 
 def plan(**options) -> Plan:
@@ -141,6 +143,59 @@ def test_fewer_levels_are_another_plan():
 def test_other_models_or_settings_are_another_plan_even_with_extend(change, told):
     with pytest.raises(UsageError, match=f"its {told} is"):
         compare(plan(), plan(**change), extend=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("group_size=16", "group_size=32", "group_size of run 'embedded rtn 4 bits' is 16, not 32"),
+        ("group_size=16", "", "group_size of run 'embedded rtn 4 bits' is 16, not null"),
+        ("symmetric=true", "symmetric=false", "symmetric of run 'embedded rtn 4 bits' is true, not false"),
+        ("scope=row", "scope=layer", 'scope of run \'embedded wanda 0.2\' is "row", not "layer"'),
+        ("exclude=q_proj", "exclude=k_proj", "exclude of run"),
+        ("targets=q_proj", "", "targets of run"),
+        ("nsamples=8", "nsamples=16", "nsamples of run"),
+        ("seqlen=8", "seqlen=16", "seqlen of run"),
+        ("seed=1", "seed=2", "seed of run"),
+        ("calibration=a.txt", "calibration=b.txt", "calibration of run"),
+        ("dtype=float32", "dtype=bfloat16", "its models is"),
+        ("revision=a", "revision=b", "its models is"),
+        ("peft=a", "peft=b", "its models is"),
+        ("tokenizer=a", "", "its models is"),
+    ],
+)
+@pytest.mark.parametrize(
+    "grid", [{}, {"sparsity": "0.3", "quantize": "rtn:8"}], ids=["the same runs", "other runs"]
+)
+def test_another_compression_argument_is_another_plan(old, new, told, grid):
+    """Also where it is of other runs: one name of a method stands for one way of compressing."""
+    given = {"methods": "wanda", "sparsity": "0.2", "quantize": "rtn:4"}
+    there = plan(**given, model_args=old)
+    if grid and " of run" in told:
+        told = told.partition(" of run")[0] + " is"
+    with pytest.raises(UsageError) as error:
+        compare(there, plan(**{**given, **grid}, model_args=new), extend=True)
+    assert told in str(error.value)
+
+
+def test_the_same_argument_written_in_another_way_is_the_same():
+    given = {"methods": "wanda", "sparsity": "0.2", "quantize": "rtn:4"}
+    there = plan(**given, model_args="nsamples=128,group_size=16")
+    again = plan(**given, model_args={"group_size": "16"})  # 128 is the default
+    assert compare(there, again, extend=False).models == there.models
+
+
+def test_what_says_where_it_runs_may_change():
+    there, now = (
+        plan(model_args="batch_size=4"),
+        plan(model_args="batch_size=8,device_map=auto,prefix_cache=false"),
+    )
+    assert compare(there, now, extend=False).models == now.models
+
+
+def test_an_argument_that_only_the_new_kind_of_run_takes_may_be_added():
+    compare(plan(), plan(quantize="rtn:4", model_args="group_size=16"), extend=True)
+    compare(plan(sparsity=None, patterns="2:4"), plan(patterns="2:4", model_args="scope=row"), extend=True)
 
 
 def test_plan_files_that_are_none_are_refused(tmp_path):

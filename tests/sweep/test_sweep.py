@@ -237,13 +237,13 @@ def test_a_full_disk_stops_the_sweep_and_leaves_nothing_half_written(tmp_path, m
 
 
 def test_the_pristine_copy_may_be_mapped_from_a_file(monkeypatch, tmp_path):
-    from junkdna_harness.sweep import session
+    from junkdna_harness.sweep import pristine as room
     from tests.models_factory import make_model
 
     model, _ = make_model("llama", dtype=torch.bfloat16)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    monkeypatch.setattr(session, "free_memory", lambda: 10)
-    pristine = session.Pristine(model, (), (), tmp_path)
+    monkeypatch.setattr(room, "free_memory", lambda: 10)
+    pristine = room.Pristine(model, (), (), tmp_path)
     assert pristine.mapped and not list(tmp_path.iterdir())
     with torch.no_grad():
         for parameter in pristine.parameters:
@@ -274,8 +274,8 @@ def test_one_shot_statistics_are_gathered_once_and_give_the_first_layer_the_same
         opened = session.Session(given, 0, Machine(device="cpu"))
         masks[once] = {}
         for cell in given.cells[1:]:
-            with opened._compressed(cell):
-                masks[once][cell.level] = [(p == 0).clone() for p in opened.pristine.parameters]
+            with opened.state.holding(cell):
+                masks[once][cell.level] = [(p == 0).clone() for p in opened.state.pristine.parameters]
         assert len(walks) == (1 if once else 2)
     for level in (0.3, 0.6):
         assert torch.equal(masks[True][level][0], masks[False][level][0])

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import uuid
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.sweep.engines import Event, Tell, describe, ready
-from junkdna_harness.sweep.engines.local import run_cell
-from junkdna_harness.sweep.machine import Machine, available_cores
-from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.engines import Failed, Finished, Loaded, Tell, Work, describe
+from junkdna_harness.sweep.engines.local import open_session
+from junkdna_harness.sweep.engines.pool import run_cell
+from junkdna_harness.sweep.machine import available_cores
+from junkdna_harness.sweep.plan import Cell
 
 if TYPE_CHECKING:
     from junkdna_harness.sweep.session import Session
@@ -26,18 +26,19 @@ class RayEngine:
 
     workers: int | None = None
 
-    def run(self, plan: Plan, cells: Sequence[Cell], machine: Machine, scratch: Path, tell: Tell) -> None:
+    def run(self, work: Work, tell: Tell) -> None:
         """Return when every cell has finished or failed.
 
         Raises:
-            UsageError: Ray is not installed, or no cluster answers at RAY_ADDRESS.
+            UsageError: Ray is not installed, no cluster answers at RAY_ADDRESS, a model cannot be loaded, or it is not that
+                of the runs that are known.
         """
         ray = _import_ray()
         started_here = not ray.is_initialized()
         if started_here:
             self._start(ray)
         try:
-            _run_tasks(ray, plan, cells, machine, tell)
+            _run_tasks(ray, work, tell)
         finally:
             if started_here:
                 ray.shutdown()
@@ -66,45 +67,49 @@ def _import_ray() -> Any:
     return ray
 
 
-def _run_tasks(ray: Any, plan: Plan, cells: Sequence[Cell], machine: Machine, tell: Tell) -> None:
+def _run_tasks(ray: Any, work: Work, tell: Tell) -> None:
+    machine = work.machine
     gpu = (machine.device or "").startswith("cuda") or (
         machine.device is None and ray.cluster_resources().get("GPU")
     )
     threads = machine.threads or 1
-    machine = replace(
-        machine, device="cuda:0" if gpu else "cpu", threads=threads
-    )  # Ray shows a task its own GPU only
+    # Ray shows a task its own GPU only.
+    machine = replace(machine, device="cuda:0" if gpu else "cpu", threads=threads)
     task = ray.remote(num_cpus=threads, num_gpus=1 if gpu else 0, max_retries=RETRIES)(_run_remote)
-    shared = ray.put(plan)
-    pending = {task.remote(shared, machine, cell): cell for cell in cells}
-    loaded: set[int] = set()
-    while pending:
-        (done, *_), _rest = ray.wait(list(pending), num_returns=1)
-        cell = pending.pop(done)
-        try:
-            facts, event = ray.get(done)
-        except ray.exceptions.RayError as error:
-            tell(Event("failed", cell, error=describe(error)))
-            continue
-        if cell.model not in loaded:
-            loaded.add(cell.model)
-            tell(facts)
-        tell(event)
+    shared, token = ray.put(replace(work, machine=machine)), uuid.uuid4().hex
+    pending = {task.remote(shared, token, cell): cell for cell in work.cells}
+    try:
+        while pending:
+            (done, *_), _rest = ray.wait(list(pending), num_returns=1)
+            cell = pending.pop(done)
+            try:
+                loaded, event = ray.get(done)
+            except ray.exceptions.RayError as error:
+                if isinstance(cause := getattr(error, "cause", None), UsageError):
+                    raise UsageError(str(cause)) from error  # of the session, not of one cell
+                tell(Failed(cell, describe(error)))
+                continue
+            tell(loaded)
+            tell(event)
+    finally:
+        for reference in pending:
+            ray.cancel(reference, force=True)
 
 
-_session: tuple[str, Session] | None = None
+_session: tuple[tuple[str, int], Session] | None = None
 
 
-def _run_remote(plan: Plan, machine: Machine, cell: Cell) -> tuple[Event, Event]:
-    """Run one cell in a Ray worker, which keeps its model and requests for the next cell of the same model."""
+def _run_remote(work: Work, token: str, cell: Cell) -> tuple[Loaded, Finished | Failed]:
+    """Run one cell in a Ray worker, which keeps its model and requests for the next cell of the same sweep and model."""
     global _session
-    key = f"{plan.models[cell.model]} {plan.settings} {machine}"
-    if _session is None or _session[0] != key:
-        from junkdna_harness.sweep.session import Session
-
+    if _session is None or _session[0] != (token, cell.model):
         _session = None  # the old model's memory, before the new one needs it
-        _session = (key, Session(plan, cell.model, machine))
+        # The sweep's folder is the driver's; a worker may be on another machine, so it maps no copy from there.
+        _session = (
+            (token, cell.model),
+            open_session(replace(work, folder=None), cell.model, None, work.machine),
+        )
     session = _session[1]
     event = run_cell(session, cell)
     session.check_restored()
-    return ready(session, cell.model), event
+    return Loaded.of(session), event

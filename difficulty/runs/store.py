@@ -1,0 +1,203 @@
+"""A sweep's folder on disk: where its files lie, which runs are finished, and whether one of them is damaged.
+
+`plan.json` says what is planned. Each run has three files of one stem: `samples/STEM.parquet`, `responses/STEM.parquet`
+and the manifest `runs/STEM.json`, which is written last and holds the sha256 of the other two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from difficulty.errors import UsageError
+from difficulty.runs.identity import Method, Run
+
+PLAN = "plan.json"
+RUNS, SAMPLES, RESPONSES, FAILED = "runs", "samples", "responses", "failed"
+TABLES = (SAMPLES, RESPONSES)
+SCHEMA = 1  # of a manifest; those of older versions have no number
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_POSSIBLE = (
+    ("level", 0.0, 1.0),
+    ("sparsity_all", 0.0, 1.0),
+    ("bits", 1.0, 64.0),
+    ("effective_bits", 0.0, 64.0),
+)
+AGAIN = "Start the same sweep again: it evaluates this run again."
+
+
+def is_store(folder: str | Path) -> bool:
+    """True for a folder in which a sweep was started."""
+    return (Path(folder) / PLAN).is_file() or (Path(folder) / RUNS).is_dir()
+
+
+def manifest_path(folder: str | Path, stem: str) -> Path:
+    """Where the manifest of a run lies."""
+    return Path(folder) / RUNS / f"{stem}.json"
+
+
+def table_path(folder: str | Path, table: str, stem: str) -> Path:
+    """Where the samples or the responses of a run lie; `table` is one of `TABLES`."""
+    return Path(folder) / table / f"{stem}.parquet"
+
+
+def finished_runs(folder: str | Path) -> list[str]:
+    """The stems of the runs that have a manifest, in order of name. Whether each is whole, `check_run` says."""
+    return sorted(path.stem for path in (Path(folder) / RUNS).glob("*.json"))
+
+
+def planned_runs(folder: str | Path) -> dict[str, str]:
+    """Stem -> run id of all runs that the plan asks for, finished or not. Empty where an older version wrote the plan.
+
+    Raises:
+        UsageError: the plan cannot be read.
+    """
+    path = Path(folder) / PLAN
+    if not path.is_file():
+        return {}
+    plan = _load(path)
+    runs = plan if isinstance(plan, str) else plan.get("runs", {})
+    if not isinstance(runs, dict) or not all(isinstance(name, str) for name in runs.values()):
+        why = plan if isinstance(plan, str) else "has no readable list of runs"
+        raise UsageError(f"{str(path)!r} {why}. Restore it from a copy, or give another folder.")
+    return dict(runs)
+
+
+def read_manifest(folder: str | Path, stem: str) -> dict[str, Any]:
+    """The manifest of a run: its identity, results, and what was done to the model.
+
+    Raises:
+        UsageError: it cannot be read, is of another schema, or holds impossible values; the run and the fault are named.
+    """
+    manifest = _load(manifest_path(folder, stem))
+    problem = manifest if isinstance(manifest, str) else _implausible(manifest)
+    if isinstance(manifest, str) or problem:
+        raise UsageError(f"run {stem!r} in {str(folder)!r} is damaged: its manifest {problem}. {AGAIN}")
+    return manifest
+
+
+def check_run(folder: str | Path, stem: str) -> str | None:
+    """What is wrong with a finished run, as one sentence without a full stop; None where it is whole.
+
+    Whole means: a manifest that can be read, of this schema and with possible values, and samples and responses that have
+    the sha256 written in it. Manifests of older versions hold none; then the tables must be readable and the run's own.
+
+    Raises:
+        UsageError: the plan cannot be read.
+    """
+    planned = planned_runs(folder)
+    manifest = _load(manifest_path(folder, stem))
+    problem = manifest if isinstance(manifest, str) else _implausible(manifest)
+    if isinstance(manifest, str) or problem:
+        return f"its manifest {problem}"
+    if planned and stem not in planned:
+        return "it is no run of this folder's plan"
+    if planned and manifest["run"] != planned[stem]:
+        return f"its manifest is that of run {manifest['run']!r}"
+    files = manifest.get("files") or {}
+    for table in TABLES:
+        path = table_path(folder, table, stem)
+        if not path.is_file():
+            if table in files or path.parent.is_dir():
+                return f"its {table} are missing"
+            continue  # a store of somebody's own making, which has no such table
+        problem = (
+            _changed(path, files[table]) if table in files else _unreadable(path, table, manifest["run"])
+        )
+        if problem:
+            return f"its {table} {problem}"
+    return None
+
+
+def require_whole(folder: str | Path, stem: str) -> None:
+    """Refuse a damaged run.
+
+    Raises:
+        UsageError: names the run, what is wrong with it, and how to go on.
+    """
+    if problem := check_run(folder, stem):
+        raise UsageError(f"run {stem!r} in {str(folder)!r} is damaged: {problem}. {AGAIN}")
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _load(path: Path) -> dict[str, Any] | str:
+    """The JSON object in a file, or what is wrong with it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "is missing"
+    except (ValueError, OSError) as error:  # cut, not UTF-8, not to be opened
+        return f"cannot be read as JSON ({error})"
+    return found if isinstance(found, dict) else "holds no JSON object"
+
+
+def _implausible(manifest: dict[str, Any]) -> str | None:
+    """What no run can be."""
+    if (schema := manifest.get("schema", SCHEMA)) != SCHEMA:
+        return f"is of schema {schema!r}, and this version reads schema {SCHEMA}"
+    if not isinstance(manifest.get("run"), str):
+        return "names no run"
+    for name, lowest, highest in _POSSIBLE:
+        value = manifest.get(name)
+        if value is not None and not (_is_number(value) and lowest <= value <= highest):
+            return f"has the impossible {name} {value!r}"
+    replicate = manifest.get("replicate", 0)
+    if isinstance(replicate, bool) or not isinstance(replicate, int) or replicate < 0:
+        return f"has the impossible replicate {replicate!r}"
+    sha = manifest.get("weights_sha256")
+    if sha is not None and not (isinstance(sha, str) and _SHA256.fullmatch(sha)):
+        return f"has the impossible weights_sha256 {sha!r}"
+    for name in ("manifest", "results", "files", "task_versions", "failed_tasks"):
+        if not isinstance(manifest.get(name) or {}, dict):
+            return f"has no object as its {name}"
+    return _misnamed(manifest, replicate)
+
+
+def _misnamed(manifest: dict[str, Any], replicate: int) -> str | None:
+    """A manifest's name and its parts must be of one run; stores of somebody's own making may have the name alone."""
+    try:
+        named = Run.parse(manifest["run"])
+        if "model" not in manifest and "method" not in manifest:
+            return None
+        method = Method.parse(str(manifest.get("method") or ""))
+        level, bits = manifest.get("level"), manifest.get("bits")
+        made = Run(str(manifest.get("model")), method, level, bits, replicate)
+    except UsageError as error:
+        return f"names no run ({error})"
+    if str(made) != manifest["run"] or named != made:
+        return f"names itself {manifest['run']!r}, but its model, method, level and bits make {str(made)!r}"
+    return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _changed(path: Path, sha256: object) -> str | None:
+    try:
+        return None if file_sha256(path) == sha256 else "are not those that were written (sha256 differs)"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+
+
+def _unreadable(path: Path, table: str, run: str) -> str | None:
+    """For runs of older versions, whose tables have no recorded sha256."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except (ValueError, OSError, KeyError) as error:  # pyarrow's own errors are kinds of these
+        return f"cannot be read ({str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__})"
+    if frame.empty:
+        return "hold no row"
+    if table == SAMPLES and ("run" not in frame or set(frame["run"].astype(str)) != {run}):
+        return "are those of another run"
+    return None

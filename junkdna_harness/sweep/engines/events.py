@@ -1,0 +1,82 @@
+"""What an engine tells while it works: one small class for each thing that happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from junkdna_harness.sweep.fingerprint import Fingerprint
+from junkdna_harness.sweep.plan import Cell
+
+if TYPE_CHECKING:
+    from junkdna_harness.sweep.session import Evaluated, Session
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model and its tasks are loaded; told by each process that loads one, before its first run is stored.
+
+    `items` is parquet, `tasks` lm-eval's facts, `seconds` by what took them, `requests` those of one run.
+    """
+
+    model: int
+    items: bytes
+    tasks: Mapping[str, Any]
+    fingerprint: Fingerprint
+    seconds: Mapping[str, float]
+    requests: int
+
+    @classmethod
+    def of(cls, session: Session) -> Loaded:
+        """The event that a session is open."""
+        seconds = {"load": session.seconds_loading, "build": session.seconds_building}
+        return cls(
+            session.model,
+            session.items,
+            session.tasks,
+            session.fingerprint,
+            seconds,
+            session.suite.n_requests,
+        )
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run has begun."""
+
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`count` more requests are answered."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run has ended well."""
+
+    cell: Cell
+    result: Evaluated
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A run could not be made or evaluated; `error` is one line."""
+
+    cell: Cell
+    error: str
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something that a person should know, in a sentence; told by the sweep itself, not by engines."""
+
+    text: str
+
+
+Event = Loaded | Started | Progress | Finished | Failed | Noted
+Tell = Callable[[Event], None]

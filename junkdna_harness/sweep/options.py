@@ -1,0 +1,84 @@
+"""A sweep's options as a user writes them: `k=v,k=v`, seeds, and plans in YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from difficulty.errors import UsageError
+
+# Names of models and folders stay text, whatever they look like: a folder may be called 7, 1e5 or true.
+TEXT_ARGUMENTS = ("pretrained", "peft", "delta", "tokenizer", "revision", "subfolder", "gguf_file")
+
+
+def parse_model_args(text: str | None) -> dict[str, Any]:
+    """`k=v,k=v` as lm-eval reads it, without importing lm-eval; but the name of a model stays the text that it is.
+
+    Raises:
+        UsageError: a part without '='.
+    """
+    found: dict[str, Any] = {}
+    for part in filter(None, (p.strip() for p in (text or "").split(","))):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise UsageError(
+                f"model_args has {part!r}, which is not name=value. Write e.g. pretrained=org/model."
+            )
+        name, value = name.strip(), value.strip()
+        text_alone = name in TEXT_ARGUMENTS and value.lower() != "none"
+        found[name] = value if text_alone else _plain(value)
+    return found
+
+
+def _plain(value: str) -> Any:
+    lowered = {"true": True, "false": False, "none": None}
+    if value.lower() in lowered:
+        return lowered[value.lower()]
+    for reader in (int, float):
+        try:
+            return reader(value)
+        except ValueError:
+            continue
+    return value
+
+
+def parse_seed(given: object) -> tuple[int | None, ...]:
+    """lm-eval's four seeds (python, numpy, torch, few-shot) from one number, or four joined by commas ('None' leaves one unset).
+
+    Raises:
+        UsageError: something else.
+    """
+    parts = [str(x).strip() for x in given] if isinstance(given, (list, tuple)) else str(given).split(",")
+    seeds = [None if part.strip() == "None" else part.strip() for part in parts]
+    if len(seeds) not in (1, 4) or any(s is not None and not s.isdigit() for s in seeds):
+        raise UsageError(
+            f"seed {given!r} is neither one whole number nor four joined by commas, e.g. 0,1234,1234,1234."
+        )
+    numbers = [None if s is None else int(s) for s in seeds]
+    return tuple(numbers * 4 if len(numbers) == 1 else numbers)
+
+
+def joined(value: Any) -> str:
+    """A list as text with commas; anything else as its text."""
+    return ",".join(str(v) for v in value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def read_plan_file(path: Path) -> dict[str, Any]:
+    """The options written in a YAML plan.
+
+    Raises:
+        UsageError: not there, or no mapping.
+    """
+    import yaml
+
+    if not path.is_file():
+        raise UsageError(f"there is no plan {str(path)!r}. Name a YAML file, or give the options themselves.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{str(path)!r} is not YAML: {str(error).splitlines()[0]}.") from error
+    if not isinstance(values, dict):
+        raise UsageError(
+            f"{str(path)!r} holds no options. Write e.g. 'methods: magnitude' and 'sparsity: 0:0.9:0.1'."
+        )
+    return values

@@ -1,0 +1,51 @@
+"""The weights as they were loaded, kept aside while a run changes them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from junkdna_harness.sweep.machine import free_memory
+
+# Half of what is free may hold the pristine copy; a larger one is mapped from a file.
+MEMORY_SHARE = 0.5
+
+
+class Pristine:
+    """The targeted weights as they were loaded, in memory or mapped from a file."""
+
+    def __init__(
+        self, model: Any, targets: tuple[str, ...], exclude: tuple[str, ...], folder: Path | None = None
+    ) -> None:
+        from junkdna_harness.compress import find_targets
+
+        parameters = {id(t.parameter): t.parameter for t in find_targets(model, targets, exclude)}
+        self.parameters = list(parameters.values())
+        size = sum(p.numel() * p.element_size() for p in self.parameters)
+        self.mapped = size > MEMORY_SHARE * free_memory()
+        self.copies = [
+            _mapped_copy(p.data, folder) if self.mapped else p.data.cpu().clone() for p in self.parameters
+        ]
+
+    def restore(self) -> None:
+        """Put the loaded weights back, in place."""
+        with torch.no_grad():
+            for parameter, copy in zip(self.parameters, self.copies, strict=True):
+                parameter.data.copy_(copy)
+
+
+def _mapped_copy(weight: torch.Tensor, folder: Path | None) -> torch.Tensor:
+    size = weight.numel() * weight.element_size()
+    handle, name = tempfile.mkstemp(prefix="junkdna-weights-", suffix=".partial", dir=folder)
+    os.truncate(name, size)
+    os.close(handle)
+    storage = torch.UntypedStorage.from_file(name, shared=True, nbytes=size)
+    Path(name).unlink()  # the mapping keeps it alive, and a killed process leaves nothing behind
+    copy = torch.empty(0, dtype=weight.dtype)
+    copy.set_(storage, 0, weight.shape, weight.contiguous().stride())  # type: ignore[arg-type]
+    copy.copy_(weight)
+    return copy

@@ -1,0 +1,115 @@
+"""How the loaded model becomes a run of the plan, and itself again: one class for each way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from difficulty.errors import UsageError
+from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.pristine import Pristine
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A model as it was loaded: `lm` with its weights, their `junkdna` block, and the plan that it was loaded for.
+
+    `folder` is the sweep's; None where nothing is stored.
+    """
+
+    lm: Any
+    block: Mapping[str, Any]
+    plan: Plan
+    model: int
+    folder: Path | None = None
+
+
+class State(Protocol):
+    """Turns the dense model into one run at a time."""
+
+    def holding(self, cell: Cell) -> AbstractContextManager[Mapping[str, Any]]:
+        """The run's `junkdna` block, while the model is that run; afterwards it is dense again.
+
+        Raises:
+            UsageError: the run cannot be made.
+        """
+        ...
+
+
+OpenState = Callable[[Dense], State]
+
+
+def open_state(dense: Dense) -> State:
+    """The state that the plan asks for."""
+    return OneShotCompressed(dense) if dense.plan.settings.one_shot else Compressed(dense)
+
+
+class Compressed:
+    """Runs that are made of the loaded weights, pruned or quantized in place."""
+
+    def __init__(self, dense: Dense) -> None:
+        self.dense, self.model, self.tokenizer = dense, dense.lm.model, dense.lm.tokenizer
+        cells = (cell for cell in dense.plan.cells if cell.model == dense.model and cell.kind != "dense")
+        first = next(cells, None)  # targets are the same for all: plans hold one set of compression arguments
+        places = _places(first.arguments if first else {})
+        self.pristine = Pristine(self.model, *places, folder=dense.folder)
+
+    @contextmanager
+    def holding(self, cell: Cell) -> Iterator[Mapping[str, Any]]:
+        """The run's block, while the model is compressed."""
+        if cell.kind == "dense":
+            yield self.dense.block
+            return
+        try:
+            yield self.prune(cell) if cell.kind == "prune" else self.quantize(cell)
+        finally:
+            self.pristine.restore()
+
+    def prune(self, cell: Cell) -> Mapping[str, Any]:
+        """The block of the model, after pruning it."""
+        from junkdna_harness import compress
+
+        spec = compress.PruneSpec.from_strings(cell.arguments)
+        return compress.prune(self.model, spec, tokenizer=self.tokenizer).to_dict()
+
+    def quantize(self, cell: Cell) -> Mapping[str, Any]:
+        """The block of the model, after quantizing it."""
+        from junkdna_harness import compress
+
+        if cell.kind != "quantize":
+            raise UsageError(f"a run of kind {cell.kind!r} is not made by compressing the loaded model.")
+        spec = compress.QuantSpec.from_strings(cell.arguments)
+        return compress.quantize(self.model, spec, tokenizer=self.tokenizer).to_dict()
+
+
+class OneShotCompressed(Compressed):
+    """Compressed, with the calibration statistics of each pruning method gathered once, on the dense model."""
+
+    @cached_property
+    def statistics(self) -> Any:
+        """Prunes with what it gathered at the first level."""
+        from junkdna_harness.sweep.one_shot import OneShot
+
+        return OneShot(self.model, self.tokenizer)
+
+    def prune(self, cell: Cell) -> Mapping[str, Any]:
+        """The block of the model, after pruning it with the dense model's statistics where the method needs some."""
+        from junkdna_harness import compress
+
+        spec = compress.PruneSpec.from_strings(cell.arguments)
+        if not compress.get_sparsifier(spec.method).calibrated:
+            return super().prune(cell)
+        report: Mapping[str, Any] = self.statistics.prune(spec).to_dict()
+        return report
+
+
+def _places(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """targets= and exclude= as compression reads them."""
+    from junkdna_harness.compress.spec import read_patterns
+
+    targets, exclude = (arguments.get(name) for name in ("targets", "exclude"))
+    return (read_patterns(targets) if targets else (), read_patterns(exclude) if exclude else ())
