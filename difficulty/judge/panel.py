@@ -171,7 +171,7 @@ def _accuracies(judged: pd.DataFrame, dense: str, metric: str | None) -> tuple[p
                 f"{found} of task {task!r} has values outside [0, 1], so that losses cannot be judged. "
                 "Choose an accuracy with --metric."
             )
-        elif higher is None and metric is None:
+        elif metric is None and not higher and direction(found) is not True:
             reasons[task] = (
                 f"task {task!r} has {some(sorted(present))}, none of which is known as an accuracy. Choose one with --metric."
             )

@@ -113,7 +113,7 @@ def test_an_unknown_column_or_split_is_told(table: pd.DataFrame) -> None:
         leaderboard(table, "tier", sort=("overal",))
     with pytest.raises(UsageError, match="--by 'teir' is not a way to split. Did you mean 'tier'"):
         leaderboard(table, "teir")
-    with pytest.raises(UsageError, match="--metric 'ac' is not there. Did you mean 'acc'"):
+    with pytest.raises(UsageError, match="no task has a metric 'ac'. Did you mean 'acc'"):
         leaderboard(table, "tier", "ac")
 
 
