@@ -141,7 +141,7 @@ def _unlike(manifest: Mapping[str, Any], shares: Mapping[str, float], sparsity: 
     pairs = [
         (shares[name], listed[name], name) for name in shares if isinstance(listed.get(name), (int, float))
     ]
-    if not pairs and isinstance(manifest.get("sparsity_targeted"), (int, float)):
+    if not listed and isinstance(manifest.get("sparsity_targeted"), (int, float)):
         pairs = [(sparsity, manifest["sparsity_targeted"], "the model")]
     for seen, said, name in pairs:
         if abs(seen - said) > TOLERANCE:

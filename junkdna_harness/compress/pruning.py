@@ -161,7 +161,8 @@ def _together(before: Before, outcome: Outcome, spec: PruneSpec, zeros: Mapping[
     outcome.packing = outcome.pattern if isinstance(outcome.pattern, NM) else None
     outcome.warnings += before.warnings
     if before.compressed and not before.only_rounded:
-        outcome.warnings.append(f"the checkpoint had been pruned before ({before.describe()})")
+        done = "trained" if before.recovered else "pruned"
+        outcome.warnings.append(f"the checkpoint had been {done} before ({before.describe()})")
     if before.bits is None:
         return outcome
     how = f"the checkpoint had been quantized before ({before.quantizer}, {before.bits} bits)"
