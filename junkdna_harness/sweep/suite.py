@@ -94,8 +94,16 @@ class Suite:
     def _answer(self, lm: Any, kind: str, failed: dict[str, str], progress: Progress | None) -> None:
         """Ask all requests of one kind; where that raises, ask them task by task, and name those that raise."""
         instances, owners = self.requests[kind], self._owners[kind]
+        told = 0
+
+        def tell(answered: int) -> None:
+            nonlocal told
+            told += answered
+            if progress:
+                progress(answered)
+
         try:
-            answers = self._respond(lm, kind, instances, progress)
+            answers = self._respond(lm, kind, instances, tell)
         except Exception as error:
             if _concerns_the_run(error):
                 raise
@@ -107,14 +115,12 @@ class Suite:
             part = [instance for instance, owner in zip(instances, owners, strict=True) if owner == name]
             with _named(name, failed, "the model cannot answer it"):
                 _keep(kind, part, list(getattr(lm, kind)(part, disable_tqdm=True)))
-            if progress:
-                progress(len(part))
+        tell(len(instances) - told)
 
-    def _respond(self, lm: Any, kind: str, instances: list[Any], progress: Progress | None) -> list[Any]:
+    def _respond(self, lm: Any, kind: str, instances: list[Any], progress: Progress) -> list[Any]:
         if kind != "loglikelihood" or not lm._prefix_cache or not lm._own_passes():
             answers = getattr(lm, kind)(instances, disable_tqdm=True)
-            if progress:
-                progress(len(instances))
+            progress(len(instances))
             return list(answers)
         from junkdna_harness.models.forward import prepare
 

@@ -161,7 +161,11 @@ def test_one_kind_of_request_that_fails_in_one_task_is_answered_in_the_others(
     model: Any, folder: Path
 ) -> None:
     """Two tasks generate text; the model refuses the long one, so that lm-eval's call for both raises."""
-    found = score(model, folder, "own_too_long", "own_repeats")
+    settings = Settings(("own_too_long", "own_repeats"), include_path=str(folder))
+    suite = build_suite(model, *find_tasks(settings.tasks, str(folder)), settings)
+    told: list[int] = []
+    found = suite.score(model, told.append)
+    assert sum(told) == suite.n_requests  # whoever draws a bar sees it end
     assert list(found.failed) == ["own_too_long"]
     assert found.samples["own_repeats"] == score(model, folder, "own_repeats").samples["own_repeats"]
     assert all(len(sample["resps"][0]) == 3 for sample in found.samples["own_repeats"])
