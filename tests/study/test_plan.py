@@ -40,7 +40,10 @@ def test_dense_transfer_is_trained_once_for_all_levels_and_once_a_fraction_and_s
     assert len(dense) == 4
     assert len(jobs) == 4 + 3 * 2 * 2 * 2
     assert len({job.folder("magnitude") for job in jobs}) == len(jobs)
-    assert {str(job.method("magnitude")) for job in dense} == {"dense+dense_transfer", "dense+dense_transfer@0.25"}
+    assert {str(job.method("magnitude")) for job in dense} == {
+        "dense+dense_transfer",
+        "dense+dense_transfer@0.25",
+    }
     assert {job.replicate for job in jobs} == {0, 1}
 
 
@@ -62,13 +65,23 @@ def test_recovered_runs_are_named_as_the_statistics_expect() -> None:
 
 BASES = ["magnitude", "wanda", "sparsegpt", "random"]
 LEVELS = st.lists(st.integers(1, 9).map(lambda i: i / 10), unique=True, min_size=1, max_size=3)
-SHARES = st.lists(st.one_of(st.just(1.0), st.integers(1, 99).map(lambda i: i / 100)), unique=True, min_size=1, max_size=3)
+SHARES = st.lists(
+    st.one_of(st.just(1.0), st.integers(1, 99).map(lambda i: i / 100)), unique=True, min_size=1, max_size=3
+)
 OTHERS = st.lists(st.sampled_from([arm for arm in ARMS if arm != "dense_transfer"]), unique=True)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(BASES), LEVELS, SHARES, OTHERS, st.lists(st.integers(0, 99), unique=True, min_size=1, max_size=3))
-def test_every_training_is_read_back_from_its_name_and_has_a_folder_and_a_file_of_its_own(base, levels, shares, arms, seeds):
+@given(
+    st.sampled_from(BASES),
+    LEVELS,
+    SHARES,
+    OTHERS,
+    st.lists(st.integers(0, 99), unique=True, min_size=1, max_size=3),
+)
+def test_every_training_is_read_back_from_its_name_and_has_a_folder_and_a_file_of_its_own(
+    base, levels, shares, arms, seeds
+):
     plan = StudyPlan(
         pretrained="org/model", arms=("dense_transfer", *arms), recovery_method=base, recovery_levels=tuple(levels),
         fractions=tuple(shares), seeds=tuple(seeds), calibration="text.txt",

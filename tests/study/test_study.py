@@ -87,12 +87,16 @@ def test_a_checkpoint_that_was_trained_anew_is_evaluated_again(folder: Path, tmp
     said: list[str] = []
     run_study(PLAN, study, say=said.append)
     name = "embedded magnitude+sparse_transfer 0.6"
-    assert [line.partition(": its checkpoint")[0] for line in said if "again" in line] == [f"run '{name}' is evaluated again"]
+    assert [line.partition(": its checkpoint")[0] for line in said if "again" in line] == [
+        f"run '{name}' is evaluated again"
+    ]
     assert [line.split("] ")[1].startswith(name) for line in said if line.startswith("[")] == [True]
 
 
 @pytest.mark.slow
-def test_a_checkpoint_whose_weights_are_not_those_of_its_manifest_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_whose_weights_are_not_those_of_its_manifest_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
     study = Path(shutil.copytree(folder, tmp_path / "s"))
     changed, other = (checkpoint(study, PLAN, job) for job in PLAN.jobs()[1:3])
     shutil.copy(other / "model.safetensors", changed / "model.safetensors")
@@ -105,12 +109,20 @@ def test_a_checkpoint_whose_weights_are_not_those_of_its_manifest_is_refused(fol
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("weights_sha256_before", "'magnitude-sparse_transfer-0.6' started from other weights (sha256 other...) than the sweep"),
-        ("data_sha256", "'magnitude-sparse_transfer-0.6' saw another training text (sha256 other...) than dense-dense_transfer"),
+        (
+            "weights_sha256_before",
+            "'magnitude-sparse_transfer-0.6' started from other weights (sha256 other...) than the sweep",
+        ),
+        (
+            "data_sha256",
+            "'magnitude-sparse_transfer-0.6' saw another training text (sha256 other...) than dense-dense_transfer",
+        ),
     ],
 )
 @pytest.mark.slow
-def test_a_training_of_another_model_or_text_is_refused(folder: Path, tmp_path: Path, name: str, told: str) -> None:
+def test_a_training_of_another_model_or_text_is_refused(
+    folder: Path, tmp_path: Path, name: str, told: str
+) -> None:
     study = Path(shutil.copytree(folder, tmp_path / "s"))
     path = checkpoint(study, PLAN, PLAN.jobs()[1]) / "junkdna.json"
     manifest = json.loads(path.read_text())
@@ -128,7 +140,11 @@ def test_a_model_that_changed_between_sweep_and_training_is_refused(tmp_path: Pa
         run_study(plan, tmp_path / "s", say=lambda _: None)
     (tmp_path / "s" / "study.json").unlink()
     weights = load_file(model / "model.safetensors")
-    save_file({name: weight * 1.1 for name, weight in weights.items()}, model / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: weight * 1.1 for name, weight in weights.items()},
+        model / "model.safetensors",
+        {"format": "pt"},
+    )
     (tmp_path / "t").mkdir()
     shutil.move(tmp_path / "s" / "sweep", tmp_path / "t" / "sweep")
     trained = replace(plan, arms=PLAN.arms)

@@ -55,11 +55,17 @@ def test_every_setting_is_in_the_call():
     assert after(command, "--seed") == "1,None,3,4"
     assert after(command, "--apply_chat_template") == "short one"
     assert after(command, "--fewshot_as_multiturn") == "false"
-    assert after(command, "--system_instruction") == "You're \"good\"; $HOME"
+    assert after(command, "--system_instruction") == 'You\'re "good"; $HOME'
 
 
 @pytest.mark.parametrize(
-    "model_args", [{"pretrained": "a, b"}, {"pretrained": "7"}, {"pretrained": "a=b", "revision": "1e5"}, {"max_memory": {"0": "1GB"}}]
+    "model_args",
+    [
+        {"pretrained": "a, b"},
+        {"pretrained": "7"},
+        {"pretrained": "a=b", "revision": "1e5"},
+        {"max_memory": {"0": "1GB"}},
+    ],
 )
 def test_arguments_that_names_and_commas_cannot_say_are_json(model_args):
     from lm_eval._cli.utils import try_parse_json
@@ -84,7 +90,11 @@ def test_the_call_gives_the_same_answers(tmp_path):
     rows = [{"question": f"what is {i}", "first": a, "second": b} for i, (a, b) in enumerate(pairs)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tasks / "own.yaml").write_text(TASK.format(data=data))
-    options = {"num_fewshot": 2, "include_path": str(tasks), "system_instruction": "it's sort of \"easy\"; $HOME"}
+    options = {
+        "num_fewshot": 2,
+        "include_path": str(tasks),
+        "system_instruction": 'it\'s sort of "easy"; $HOME',
+    }
     given = {"tasks": "own_questions", "methods": "magnitude", "sparsity": "0.5"}
     plan = build_plan(**given, **options, seed="1,2,3,77")
     run_sweep(plan, tmp_path / "s", engine=LocalEngine(workers=1))
@@ -103,7 +113,9 @@ def test_the_call_gives_the_same_answers(tmp_path):
         assert ours[i] == pytest.approx([float(answer[0]) for answer in answers], abs=1e-4)
     other = build_plan(**given, **options)  # other shots are drawn, so the seed in the call matters
     run_sweep(other, tmp_path / "other", engine=LocalEngine(workers=1))
-    assert any(a != pytest.approx(ours[i], abs=1e-4) for i, a in scores(Store(tmp_path / "other"), other).items())
+    assert any(
+        a != pytest.approx(ours[i], abs=1e-4) for i, a in scores(Store(tmp_path / "other"), other).items()
+    )
 
 
 def scores(store: Store, plan) -> dict[int, list[float]]:

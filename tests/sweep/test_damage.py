@@ -17,7 +17,9 @@ from junkdna_harness.sweep.engines.local import LocalEngine
 from tests.sweep.test_resume import make_old
 
 STEM, RUN = "magnitude_0.5", "embedded magnitude 0.5"
-PLAN = build_plan(tasks="difficulty_tiers_sorting_t1", methods="magnitude", sparsity="0.1,0.3,0.5,0.7,0.9", limit=6)
+PLAN = build_plan(
+    tasks="difficulty_tiers_sorting_t1", methods="magnitude", sparsity="0.1,0.3,0.5,0.7,0.9", limit=6
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,11 @@ DAMAGE = [
     ("runs", edit(replicate=-1), "has the impossible replicate -1"),
     ("runs", edit(effective_bits=1e9), "has the impossible effective_bits"),
     ("runs", edit(weights_sha256="?"), "has the impossible weights_sha256"),
-    ("runs", edit(method="wanda", run="embedded wanda 0.5"), "its manifest is that of run 'embedded wanda 0.5'"),
+    (
+        "runs",
+        edit(method="wanda", run="embedded wanda 0.5"),
+        "its manifest is that of run 'embedded wanda 0.5'",
+    ),
     ("runs", another_runs, "its manifest is that of run 'embedded dense'"),
 ]
 
@@ -111,7 +117,9 @@ def test_damaged_runs_are_named_and_evaluated_again(folder, swept):
     again, heard = resumed(folder)
     damaged = [f"embedded magnitude {level}" for level in (0.1, 0.3, 0.5, 0.7, 0.9)]
     assert again == damaged
-    assert [text.partition(" is evaluated again: ")[0] for text in heard] == [f"run {name!r}" for name in damaged]
+    assert [text.partition(" is evaluated again: ")[0] for text in heard] == [
+        f"run {name!r}" for name in damaged
+    ]
     pd.testing.assert_frame_equal(Store(folder).samples(), Store(swept).samples())
     assert resumed(folder) == ([], [])
 
@@ -156,7 +164,9 @@ def test_what_the_runs_share_is_written_again(folder, swept):
     (folder / "items.parquet").unlink()
     cut(folder / "tasks.json")
     again, heard = resumed(folder)
-    assert again == ["embedded dense"] and "to write what its runs share: items.parquet is missing" in heard[0]
+    assert (
+        again == ["embedded dense"] and "to write what its runs share: items.parquet is missing" in heard[0]
+    )
     for name in ("items.parquet", "tasks.json"):
         assert (folder / name).read_bytes() == (swept / name).read_bytes()
     assert resumed(folder) == ([], [])
@@ -177,7 +187,9 @@ def test_a_plan_of_another_schema_is_refused(folder):
 
 
 def test_tasks_that_cannot_be_evaluated_are_kept_and_told_at_each_start(folder):
-    edit(failed_tasks={"gsm8k": "its prompts are longer than the model takes"})(folder / "runs" / f"{STEM}.json")
+    edit(failed_tasks={"gsm8k": "its prompts are longer than the model takes"})(
+        folder / "runs" / f"{STEM}.json"
+    )
     outcome = run_sweep(PLAN, folder, engine=LocalEngine(workers=1))
     assert outcome.exit_code == 1 and not outcome.finished
     assert outcome.failed_tasks == {RUN: {"gsm8k": "its prompts are longer than the model takes"}}

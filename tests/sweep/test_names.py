@@ -15,7 +15,19 @@ from junkdna_harness.compress import sparsifier
 from junkdna_harness.sweep.plan import LONGEST_STEM, Cell, Plan, Settings, build_plan
 from junkdna_harness.sweep.resume import compare
 
-NAMES = ["org/model", "./a folder", "nan", "7", "1e5", "true", "a 4 bits", "m 2:4", "x #1", "C:/x 0.5", "ORG/model"]
+NAMES = [
+    "org/model",
+    "./a folder",
+    "nan",
+    "7",
+    "1e5",
+    "true",
+    "a 4 bits",
+    "m 2:4",
+    "x #1",
+    "C:/x 0.5",
+    "ORG/model",
+]
 methods = st.lists(st.sampled_from(["magnitude", "random", "wanda", "sparsegpt"]), unique=True, min_size=1)
 sparsities = st.lists(st.integers(1, 999).map(lambda i: i / 1000), unique=True, max_size=4)
 patterns = st.lists(st.sampled_from(["2:4", "1:4", "7:8", "1:2", "12:16"]), unique=True, max_size=3)
@@ -52,7 +64,10 @@ def test_every_planned_run_is_read_back_from_its_name_and_has_a_file_of_its_own(
 
 def test_names_that_differ_in_a_capital_or_a_replaced_sign_have_files_of_their_own():
     plan = build_plan("t", None, ["magnitude", f"{__name__}:Magnitude"], "0.5")
-    given = [Cell(0, "checkpoint", name, 0.5, arguments={"pretrained": name}) for name in ("a+x", "a_x", "A_x", "a@x")]
+    given = [
+        Cell(0, "checkpoint", name, 0.5, arguments={"pretrained": name})
+        for name in ("a+x", "a_x", "A_x", "a@x")
+    ]
     plan = dataclasses.replace(plan, cells=(*plan.cells, *given))
     stems = [plan.file_name(cell).casefold() for cell in plan.cells]
     assert len(set(stems)) == len(stems)
@@ -81,7 +96,11 @@ def test_a_method_whose_name_would_be_read_as_something_else_is_refused(method):
 
 
 def test_two_runs_of_one_name_are_refused():
-    plan = Plan(({"pretrained": "m"},), (Cell(0, "prune", "a", 0.5), Cell(0, "prune", "a", 0.5 + 1e-12)), Settings(("t",)))
+    plan = Plan(
+        ({"pretrained": "m"},),
+        (Cell(0, "prune", "a", 0.5), Cell(0, "prune", "a", 0.5 + 1e-12)),
+        Settings(("t",)),
+    )
     with pytest.raises(UsageError, match=r"two runs of this plan are called 'm a 0\.5'"):
         plan.check()
 

@@ -151,7 +151,7 @@ def test_other_models_or_settings_are_another_plan_even_with_extend(change, told
         ("group_size=16", "group_size=32", "group_size of run 'embedded rtn 4 bits' is 16, not 32"),
         ("group_size=16", "", "group_size of run 'embedded rtn 4 bits' is 16, not null"),
         ("symmetric=true", "symmetric=false", "symmetric of run 'embedded rtn 4 bits' is true, not false"),
-        ("scope=row", "scope=layer", "scope of run 'embedded wanda 0.2' is \"row\", not \"layer\""),
+        ("scope=row", "scope=layer", 'scope of run \'embedded wanda 0.2\' is "row", not "layer"'),
         ("exclude=q_proj", "exclude=k_proj", "exclude of run"),
         ("targets=q_proj", "", "targets of run"),
         ("nsamples=8", "nsamples=16", "nsamples of run"),
@@ -164,7 +164,9 @@ def test_other_models_or_settings_are_another_plan_even_with_extend(change, told
         ("tokenizer=a", "", "its models is"),
     ],
 )
-@pytest.mark.parametrize("grid", [{}, {"sparsity": "0.3", "quantize": "rtn:8"}], ids=["the same runs", "other runs"])
+@pytest.mark.parametrize(
+    "grid", [{}, {"sparsity": "0.3", "quantize": "rtn:8"}], ids=["the same runs", "other runs"]
+)
 def test_another_compression_argument_is_another_plan(old, new, told, grid):
     """Also where it is of other runs: one name of a method stands for one way of compressing."""
     given = {"methods": "wanda", "sparsity": "0.2", "quantize": "rtn:4"}
@@ -184,7 +186,10 @@ def test_the_same_argument_written_in_another_way_is_the_same():
 
 
 def test_what_says_where_it_runs_may_change():
-    there, now = plan(model_args="batch_size=4"), plan(model_args="batch_size=8,device_map=auto,prefix_cache=false")
+    there, now = (
+        plan(model_args="batch_size=4"),
+        plan(model_args="batch_size=8,device_map=auto,prefix_cache=false"),
+    )
     assert compare(there, now, extend=False).models == now.models
 
 

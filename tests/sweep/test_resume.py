@@ -20,7 +20,12 @@ from tests.models_factory import save_tiny
 
 TASK = "difficulty_tiers_sorting_t1"
 HERE = LocalEngine(workers=1)
-QUESTIONS = [("how many is one and one", "two"), ("what is red and round", "apple"), ("say yes", "yes"), ("say no", "no")]
+QUESTIONS = [
+    ("how many is one and one", "two"),
+    ("what is red and round", "apple"),
+    ("say yes", "yes"),
+    ("say no", "no"),
+]
 YAML = """
 task: own_questions
 dataset_path: json
@@ -37,7 +42,9 @@ metadata: {{version: {version}}}
 """
 
 
-def sweep(folder: Path, *, extend: bool = False, machine: Machine | None = None, engine: Any = HERE, **options: Any):
+def sweep(
+    folder: Path, *, extend: bool = False, machine: Machine | None = None, engine: Any = HERE, **options: Any
+):
     given = {"tasks": TASK, "methods": "magnitude", "sparsity": "0.5", "limit": 6, **options}
     return run_sweep(build_plan(**given), folder, machine, engine, extend)
 
@@ -59,11 +66,17 @@ def text(path: Path, word: str) -> Path:
     return path
 
 
-def tasks(folder: Path, answers: Callable[[int], str] = lambda i: QUESTIONS[i][1], more: str = "", version: int = 1) -> Path:
+def tasks(
+    folder: Path, answers: Callable[[int], str] = lambda i: QUESTIONS[i][1], more: str = "", version: int = 1
+) -> Path:
     """A folder with a task of one's own, and its data."""
     folder.mkdir(exist_ok=True)
     data = folder / "data.jsonl"
-    data.write_text("".join(json.dumps({"question": q, "answer": answers(i)}) + "\n" for i, (q, _) in enumerate(QUESTIONS)))
+    data.write_text(
+        "".join(
+            json.dumps({"question": q, "answer": answers(i)}) + "\n" for i, (q, _) in enumerate(QUESTIONS)
+        )
+    )
     (folder / "own.yaml").write_text(YAML.format(data=data, more=more, version=version))
     from junkdna_harness.sweep import suite
 
@@ -109,7 +122,9 @@ def test_another_model_under_the_same_name_is_refused(tmp_path, change, told):
 
 def test_a_store_of_an_older_version_is_checked_by_what_its_runs_say(tmp_path):
     model = save_tiny("llama", tmp_path / "m")
-    given = {"model_args": f"pretrained={model},nsamples=2,seqlen=16,calibration={text(tmp_path / 'c.txt', 'word')}"}
+    given = {
+        "model_args": f"pretrained={model},nsamples=2,seqlen=16,calibration={text(tmp_path / 'c.txt', 'word')}"
+    }
     sweep(tmp_path / "s", methods="wanda", **given)
     make_old(tmp_path / "s")
     text(tmp_path / "c.txt", "other")
@@ -137,7 +152,10 @@ def make_old(folder: Path) -> None:
 
 
 def test_another_calibration_text_in_the_same_file_is_refused(tmp_path):
-    given = {"model_args": f"calibration={text(tmp_path / 'c.txt', 'word')},nsamples=2,seqlen=16", "methods": "wanda"}
+    given = {
+        "model_args": f"calibration={text(tmp_path / 'c.txt', 'word')},nsamples=2,seqlen=16",
+        "methods": "wanda",
+    }
     sweep(tmp_path / "s", **given)
     text(tmp_path / "c.txt", "other")
     refused(tmp_path / "s", r"its calibration was .*c\.txt with seed 0.*tokens_sha256", **given)
@@ -160,6 +178,21 @@ def test_another_task_under_the_same_name_is_refused(tmp_path, change, told):
     refused(tmp_path / "s", told, **given)
 
 
+def test_a_function_that_a_tasks_own_function_calls_is_part_of_the_task(tmp_path):
+    folder = tasks(tmp_path / "t")
+    with (folder / "own.yaml").open("a") as handle:
+        handle.write("process_results: !function judge.judge\n")
+    code = "def value():\n    return {}\n\n\ndef judge(doc, results):\n    return {{'acc': value()}}\n"
+    given = {"tasks": "own_questions", "include_path": str(folder)}
+    (folder / "judge.py").write_text(code.format(1.0))
+    sweep(tmp_path / "s", **given)
+    from junkdna_harness.sweep import suite
+
+    suite._found.clear()
+    (folder / "judge.py").write_text(code.format(0.0))
+    refused(tmp_path / "s", r"its configuration \(sha256\) of task was own_questions", **given)
+
+
 def test_one_of_two_models_that_changed_is_refused_by_name(tmp_path):
     first, second = save_tiny("llama", tmp_path / "a"), save_tiny("llama", tmp_path / "b", seed=1)
     given = {"model_args": [f"pretrained={first}", f"pretrained={second}"]}
@@ -167,7 +200,10 @@ def test_one_of_two_models_that_changed_is_refused_by_name(tmp_path):
     save_tiny("llama", second, seed=2)
     with pytest.raises(UsageError, match=r"model '.*/b' is not what the runs"):
         sweep(tmp_path / "s", extend=True, sparsity="0.5,0.7", **given)
-    assert sorted(path.stem for path in (tmp_path / "s" / "runs").glob("1-*")) == ["1-b_dense", "1-b_magnitude_0.5"]
+    assert sorted(path.stem for path in (tmp_path / "s" / "runs").glob("1-*")) == [
+        "1-b_dense",
+        "1-b_magnitude_0.5",
+    ]
 
 
 def test_a_finished_sweep_says_that_its_model_has_changed_since(tmp_path):
@@ -176,7 +212,10 @@ def test_a_finished_sweep_says_that_its_model_has_changed_since(tmp_path):
     assert not sweep(tmp_path / "s", model_args=f"pretrained={model}").notes
     save_tiny("llama", model, seed=1)
     outcome = sweep(tmp_path / "s", model_args=f"pretrained={model}")
-    assert len(outcome.skipped) == 2 and "have changed since its runs in this folder were made" in outcome.notes[0]
+    assert (
+        len(outcome.skipped) == 2
+        and "have changed since its runs in this folder were made" in outcome.notes[0]
+    )
 
 
 def test_the_machine_may_change(tmp_path):
@@ -216,7 +255,9 @@ def test_workers_with_a_session_of_their_own_refuse_in_the_same_words(tmp_path):
     given = {"model_args": f"pretrained={model}"}
     sweep(tmp_path / "s", **given)
     save_tiny("llama", model, seed=1)
-    refused(tmp_path / "s", r"its weights \(sha256\) was", engine=LocalEngine(devices=("cpu", "cpu:0")), **given)
+    refused(
+        tmp_path / "s", r"its weights \(sha256\) was", engine=LocalEngine(devices=("cpu", "cpu:0")), **given
+    )
 
 
 @pytest.mark.slow

@@ -24,7 +24,14 @@ def write(folder: Path, stem: str = "magnitude_0.5", hashed: bool = True, **chan
     """A store with one run."""
     for table in ("samples", "responses", "runs"):
         (folder / table).mkdir(parents=True, exist_ok=True)
-    manifest = {"run": "m magnitude 0.5", "model": "m", "method": "magnitude", "level": 0.5, "bits": None, "replicate": 0}
+    manifest = {
+        "run": "m magnitude 0.5",
+        "model": "m",
+        "method": "magnitude",
+        "level": 0.5,
+        "bits": None,
+        "replicate": 0,
+    }
     files = {}
     for table in ("samples", "responses"):
         path = folder / table / f"{stem}.parquet"
@@ -48,8 +55,13 @@ def test_hashes_are_of_the_bytes(tmp_path):
     folder = write(tmp_path)
     path = folder / "samples" / "magnitude_0.5.parquet"
     pd.read_parquet(path).assign(value=1.0).to_parquet(path, index=False)
-    assert check_run(folder, "magnitude_0.5") == "its samples are not those that were written (sha256 differs)"
-    with pytest.raises(UsageError, match=r"run 'magnitude_0.5' in .* is damaged: its samples are not .*\. Start the same sweep"):
+    assert (
+        check_run(folder, "magnitude_0.5") == "its samples are not those that were written (sha256 differs)"
+    )
+    with pytest.raises(
+        UsageError,
+        match=r"run 'magnitude_0.5' in .* is damaged: its samples are not .*\. Start the same sweep",
+    ):
         require_whole(folder, "magnitude_0.5")
 
 
@@ -63,7 +75,10 @@ def test_hashes_are_of_the_bytes(tmp_path):
         ({"run": None}, "names no run"),
         ({"run": "dense"}, "names no run"),
         ({"method": ""}, "names no run"),
-        ({"model": "n"}, "names itself 'm magnitude 0.5', but its model, method, level and bits make 'n magnitude 0.5'"),
+        (
+            {"model": "n"},
+            "names itself 'm magnitude 0.5', but its model, method, level and bits make 'n magnitude 0.5'",
+        ),
         ({"bits": 4}, "make 'm magnitude 0.5 4 bits'"),
         ({"manifest": []}, None),
         ({"results": [1]}, "no object as its results"),
