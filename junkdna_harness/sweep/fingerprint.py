@@ -7,10 +7,11 @@ anything is computed, because names and paths alone do not say what lies behind 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 # Their versions decide prompts, metrics and numbers, and the defaults that configurations are filled up with.
-PACKAGES = ("lm-eval", "transformers", "torch")
+PACKAGES = ("lm-eval", "junkdna-harness", "transformers", "torch")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _GLANCES, _GLANCE_BYTES = 64, 4096
 _FOLDER_ARGUMENTS = ("pretrained", "peft", "delta", "tokenizer")
@@ -66,7 +67,7 @@ class Fingerprint:
 
     def refusal(self, now: Fingerprint, model: str) -> str | None:
         """Why runs of `now` cannot join those of this fingerprint, as a sentence; None where they can."""
-        same_lm_eval = self._same_version(now, "lm-eval")
+        same_tasks = self._same_version(now, "lm-eval") and self._same_version(now, "junkdna-harness")
         for what, was, is_now in (
             ("dtype", self.dtype, now.dtype),
             ("weights (sha256)", self.weights_sha256, now.weights_sha256),
@@ -76,7 +77,7 @@ class Fingerprint:
             ("version of task", *_first_other(self.task_versions, now.task_versions)),
             (
                 "configuration (sha256) of task",
-                *_first_other(self.task_configs, now.task_configs, same_lm_eval),
+                *_first_other(self.task_configs, now.task_configs, same_tasks),
             ),
             (
                 "configuration (sha256)",
@@ -135,16 +136,11 @@ def _short(text: str) -> str:
 
 
 def take(
-    lm: Any,
-    arguments: Mapping[str, Any],
-    items: bytes,
-    tasks: Mapping[str, Any],
-    weights: str,
-    cells: Iterable[Cell],
-) -> Fingerprint:
-    """The fingerprint of the model `lm`, loaded with `arguments`, and its tasks; `cells` are the runs planned with it.
+    lm: Any, arguments: Mapping[str, Any], suite: Any, items: bytes, facts: Mapping[str, Any], weights: str, cells: Iterable[Cell]
+) -> Fingerprint:  # fmt: skip
+    """The fingerprint of the model `lm`, loaded with `arguments`, and the tasks of `suite`; `cells` are the runs planned with it.
 
-    `items` and `tasks` are what the store keeps: the table of items, and lm-eval's facts about the tasks.
+    `items` and `facts` are what the store keeps: the table of items, and lm-eval's facts about the tasks.
     """
     return Fingerprint(
         weights_sha256=weights,
@@ -153,8 +149,8 @@ def take(
         tokenizer_sha256=_tokenizer_sha256(lm.tokenizer),
         calibrations=_calibrations(lm, cells),
         items=items_sha256(items),
-        task_configs={name: _task_sha256(config) for name, config in tasks["configs"].items()},
-        task_versions=dict(tasks["versions"]),
+        task_configs={n: _task_sha256(facts["configs"].get(n, {}), task) for n, task in suite.tasks.items()},
+        task_versions=dict(facts["versions"]),
         versions={package: version(package) for package in PACKAGES},
         files=glance(arguments),
     )
@@ -273,11 +269,34 @@ def _tokenizer_sha256(tokenizer: Any) -> str | None:
     return _sha256([core, special, getattr(tokenizer, "chat_template", None)])
 
 
-def _task_sha256(config: Mapping[str, Any]) -> str:
-    """A task's configuration without what lm-eval copies into it from the model's arguments."""
+def _task_sha256(config: Mapping[str, Any], task: Any) -> str:
+    """A task's configuration, without what lm-eval copies into it from the model's arguments, and the files of its functions."""
     metadata = config.get("metadata") or {}
     own = {name: metadata.get(name) for name in ("version", "axis", "family", "tier", "n_tiers", "chance")}
-    return _sha256({**config, "metadata": own})
+    functions = [type(task), *_functions(vars(getattr(task, "config", task)))]
+    files = sorted({_source(function) for function in functions})
+    return _sha256([{**config, "metadata": own}, files])
+
+
+def _functions(value: object) -> Iterator[object]:
+    """Functions in a task's configuration, however deep."""
+    if isinstance(value, Mapping):
+        for part in value.values():
+            yield from _functions(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _functions(part)
+    elif callable(value):
+        yield getattr(value, "func", value)  # of a functools.partial
+
+
+def _source(function: object) -> str:
+    """sha256 of the file that a function stands in, so that what it calls there counts too; empty where it is in none."""
+    try:
+        file = inspect.getsourcefile(function)  # type: ignore[arg-type]
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    except (TypeError, OSError):
+        return ""
 
 
 def _sha256(value: object) -> str:

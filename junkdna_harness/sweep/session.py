@@ -79,7 +79,7 @@ class Session:
         self.items, self.tasks = items_table(self.suite), task_facts(self.suite)
         cells = [cell for cell in plan.cells if cell.model == model]
         self.fingerprint = fingerprint.take(
-            self.lm, arguments, self.items, self.tasks, block["weights_sha256"], cells
+            self.lm, arguments, self.suite, self.items, self.tasks, block["weights_sha256"], cells
         )
         self.seconds_building = time.perf_counter() - started - self.seconds_loading
         name = str(arguments["pretrained"])

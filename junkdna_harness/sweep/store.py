@@ -208,7 +208,9 @@ class Store:
         except (ValueError, OSError, KeyError):
             items = {}
         known = blocks[0].get("versions") or {}
-        versions = {name: known[name] for name in ("transformers", "torch") if name in known}
+        versions = {
+            name: known[name] for name in ("junkdna-harness", "transformers", "torch") if name in known
+        }
         return Fingerprint(
             weights_sha256=dense.get("weights_sha256"),
             calibrations={

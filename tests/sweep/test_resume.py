@@ -178,6 +178,21 @@ def test_another_task_under_the_same_name_is_refused(tmp_path, change, told):
     refused(tmp_path / "s", told, **given)
 
 
+def test_a_function_that_a_tasks_own_function_calls_is_part_of_the_task(tmp_path):
+    folder = tasks(tmp_path / "t")
+    with (folder / "own.yaml").open("a") as handle:
+        handle.write("process_results: !function judge.judge\n")
+    code = "def value():\n    return {}\n\n\ndef judge(doc, results):\n    return {{'acc': value()}}\n"
+    given = {"tasks": "own_questions", "include_path": str(folder)}
+    (folder / "judge.py").write_text(code.format(1.0))
+    sweep(tmp_path / "s", **given)
+    from junkdna_harness.sweep import suite
+
+    suite._found.clear()
+    (folder / "judge.py").write_text(code.format(0.0))
+    refused(tmp_path / "s", r"its configuration \(sha256\) of task was own_questions", **given)
+
+
 def test_one_of_two_models_that_changed_is_refused_by_name(tmp_path):
     first, second = save_tiny("llama", tmp_path / "a"), save_tiny("llama", tmp_path / "b", seed=1)
     given = {"model_args": [f"pretrained={first}", f"pretrained={second}"]}
