@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.smollm2 import model_path as smollm2_path
 from junkdna_harness.tiny import EMBEDDED, model_path
 
 SMOLLM2 = "smollm2-135m"
@@ -22,8 +23,6 @@ def resolve_pretrained(name: str | None) -> str:
     if name is None or name == EMBEDDED:
         return str(model_path())
     if name == SMOLLM2:
-        from junkdna_harness.smollm2 import model_path as smollm2_path
-
         return str(smollm2_path())
     folder = Path(name).expanduser()
     if folder.is_dir():

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.sweep.engines.local import LocalEngine
+from junkdna_harness.sweep.engines.ray import RayEngine
+from junkdna_harness.sweep.machine import Machine, parse_devices
+from junkdna_harness.sweep.plan import build_plan
+from junkdna_harness.sweep.run import run_sweep
 
 if TYPE_CHECKING:
     from junkdna_harness.gate import Gate
@@ -38,11 +43,6 @@ def sweep(
     Raises:
         UsageError: an option that cannot be used, or a folder that belongs to another sweep.
     """
-    from junkdna_harness.sweep.engines.local import LocalEngine
-    from junkdna_harness.sweep.machine import Machine, parse_devices
-    from junkdna_harness.sweep.plan import build_plan
-    from junkdna_harness.sweep.run import run_sweep
-
     plan = build_plan(tasks=tasks, **grid)
     devices = parse_devices(device)
     machine = Machine(
@@ -52,8 +52,6 @@ def sweep(
         prefix_cache=prefix_cache,
     )
     if engine == "ray":
-        from junkdna_harness.sweep.engines.ray import RayEngine
-
         return run_sweep(plan, output, machine, RayEngine(workers), extend, listener)
     if engine != "local":
         raise UsageError(f"engine {engine!r} is unknown. Choose local or ray.")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from difficulty.runs.identity import Run
+from difficulty.runs.identity import Method, Run
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,6 @@ def cells_of(run: Run) -> dict[str, Any]:
 
 def run_of_cells(row: Mapping[str, Any], **more: Any) -> Run:
     """The run that the identifying cells of a table row stand for."""
-    from difficulty.runs.identity import Method
-
     return Run(
         str(row["model"]), Method.parse(str(row["method"])), _number(row["level"]), _number(row["bits"]),
         int(row["replicate"]), **more,

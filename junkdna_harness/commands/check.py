@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from difficulty.errors import UsageError
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
 
 
@@ -79,7 +80,6 @@ def check(
     item by item; "fail" needs Holm-corrected evidence that a loss exceeds the limit, "pass" needs evidence in
     every comparison that it does not. In a GitHub workflow the table is added to the job summary.
     """
-    from difficulty.errors import UsageError
     from difficulty.files import write_atomic
     from junkdna_harness.gate import Limits, read_baseline, read_run, to_json
     from junkdna_harness.gate import check as judge

@@ -9,6 +9,7 @@ import typer
 
 from difficulty.errors import UsageError
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+from junkdna_harness.commands.tiers import parse_cuts, use_working_directory
 
 
 def compare(
@@ -70,7 +71,6 @@ def compare(
     import json
 
     from difficulty.files import write_atomic
-    from junkdna_harness.commands.tiers import parse_cuts, use_working_directory
     from junkdna_harness.tiers.compare import Split, compare_runs, comparison_text
 
     use_working_directory()

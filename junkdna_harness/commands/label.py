@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from difficulty.errors import UsageError
+
 
 def label(
     run: Annotated[Path, typer.Argument(help="lm-eval output folder of one run, or its results_*.json.")],
@@ -26,7 +28,6 @@ def label(
 
     `--label 'FOLDER=wanda 0.5'` of the other commands says the same for one call. Delete the file to take it back.
     """
-    from difficulty.errors import UsageError
     from difficulty.runs.identity import Method
     from difficulty.runs.label import Label, write_label
     from difficulty.runs.lm_eval_log import find_results, is_results

@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from difficulty.errors import UsageError
+from junkdna_harness.compress.spec import PruneSpec
+
 
 def recover(
     pretrained: Annotated[
@@ -114,7 +117,6 @@ def recover(
     Several GPUs: start it with `accelerate launch -m junkdna_harness.cli recover ...`. Exit code 1: training broke
     down, and the last good weights were kept.
     """
-    from difficulty.errors import UsageError
     from junkdna_harness.recover.spec import RecoverSpec
 
     if output is None:
@@ -129,7 +131,6 @@ def recover(
         "method": method, "sparsity": sparsity, "pattern": pattern, "mask": mask, "calibration": calibration,
     }  # fmt: skip
     asked: dict[str, Any] = {name: str(value) for name, value in given.items() if value is not None}
-    from junkdna_harness.compress import PruneSpec
     from junkdna_harness.recover.run import recover as run
 
     prune_spec = PruneSpec.from_strings({**asked, "mask_seed": mask_seed}) if asked else None
@@ -154,8 +155,6 @@ def recover(
 def _pairs(given: list[str]) -> dict[str, Any]:
     import yaml
 
-    from difficulty.errors import UsageError
-
     found: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
@@ -169,8 +168,6 @@ def _config(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     import yaml
-
-    from difficulty.errors import UsageError
 
     if not path.is_file():
         raise UsageError(f"--trainer-config {str(path)!r} is no file.")

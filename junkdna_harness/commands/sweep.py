@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from difficulty.errors import UsageError, did_you_mean
+
 PANEL_MACHINE = "Machine (changes no score)"
 PANEL_TASKS = "Evaluation, as in lm_eval"
 
@@ -107,7 +109,6 @@ def sweep(
 
 def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
     """The plan file's options, with those of the command line in front."""
-    from difficulty.errors import UsageError, did_you_mean
     from junkdna_harness.sweep.options import read_plan_file
 
     if len(words) > 1:
@@ -130,7 +131,6 @@ OPTIONS = (*PLAN_OPTIONS, *MACHINE_OPTIONS, "output")
 
 
 def _sweep(options: dict[str, Any], extend: bool, dry_run: bool) -> int:
-    from difficulty.errors import UsageError
     from junkdna_harness.sweep.display import Display, print_plan, print_summary
     from junkdna_harness.sweep.plan import build_plan
     from junkdna_harness.sweep.run import run_sweep
@@ -157,7 +157,6 @@ def engine_and_machine(options: dict[str, Any]) -> tuple[Any, Any]:
     Raises:
         UsageError: an unknown engine or device.
     """
-    from difficulty.errors import UsageError
     from junkdna_harness.sweep.engines.local import LocalEngine
     from junkdna_harness.sweep.machine import Machine, parse_devices
 
@@ -179,7 +178,6 @@ def engine_and_machine(options: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _export(words: list[str]) -> None:
-    from difficulty.errors import UsageError
     from junkdna_harness.sweep.export import export
 
     if len(words) != 2:

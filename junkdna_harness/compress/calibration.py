@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.targets import device_of
+from junkdna_harness.harness.training import task_examples
 from junkdna_harness.tiny import EMBEDDED, SUITE_MARK, calibration_text
 
 LONG = 2048  # tokens a sample on an accelerator, as in the papers
@@ -233,8 +234,6 @@ def _dataset(source: str) -> Iterable[str]:
 
 
 def _task(source: str) -> Iterable[str]:
-    from junkdna_harness.training_split import task_examples
-
     try:
         return [example.prompt + example.answer for example in task_examples(source.removeprefix("task:"))]
     except UsageError as error:

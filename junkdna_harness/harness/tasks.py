@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
+from junkdna_harness.autoload import tasks_dir
 from junkdna_harness.harness.patches import quiet, without_hints
 from junkdna_harness.harness.versions import matching, task_index
 
@@ -66,8 +67,6 @@ def _managers(include_path: str | None, metadata: Mapping[str, Any]) -> Iterator
     Our own tasks and those of the user come first: lm-eval's index of all its tasks takes seconds.
     """
     from lm_eval.tasks import TaskManager
-
-    from junkdna_harness.autoload import tasks_dir
 
     given = [include_path] if include_path else []
     yield (

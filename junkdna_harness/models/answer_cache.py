@@ -11,8 +11,7 @@ from typing import Any
 from lm_eval.api.model import CacheHook
 
 from difficulty.errors import UsageError
-from junkdna_harness.compress import weights_sha256
-from junkdna_harness.compress.hashing import combine, hash_named
+from junkdna_harness.compress.hashing import combine, hash_named, weights_sha256
 
 # What decides an answer beside weights, tokenizer and request; the batch size and the prefix cache do not.
 DECIDING = (

@@ -11,9 +11,11 @@ import torch
 
 from difficulty.errors import UsageError
 from difficulty.runs.identity import SPARSE_TRANSFER, Method
-from junkdna_harness.compress import count_zeros, find_targets, weights_sha256
+from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.checks import merge_adapters
-from junkdna_harness.compress.hashing import combine, hash_named
+from junkdna_harness.compress.hashing import combine, hash_named, weights_sha256
+from junkdna_harness.compress.report import count_zeros
+from junkdna_harness.compress.targets import find_targets
 from junkdna_harness.origin import MANIFEST, NONE, SPARSE, Origin
 
 # What describes the compression in a manifest, and holds as long as nothing more is done.
@@ -144,8 +146,6 @@ def _unless(fault: str, origin: Origin, warnings: list[str]) -> Origin | None:
 
 def _folder(name: str, revision: str | None = None) -> Path | None:
     """The folder in which the manifest of `name` may lie: itself, or the snapshot of a hub id."""
-    from junkdna_harness.arguments import resolve_pretrained
-
     path = Path(name).expanduser()
     if path.is_dir():
         return path

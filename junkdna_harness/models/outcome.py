@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from difficulty.runs.identity import Method
-from junkdna_harness.compress import CompressionReport
+from difficulty.runs.identity import Method, Run
+from junkdna_harness.compress.report import CompressionReport
 from junkdna_harness.models.loaded import TOLERANCE, Loaded
 from junkdna_harness.origin import NONE, UNKNOWN, method_of, then
 
@@ -130,8 +130,6 @@ def _name(method: Method) -> str:
 
 def say(name: str, block: Block) -> None:
     """What was evaluated in the end, and every warning, on stderr."""
-    from difficulty.runs.identity import Run
-
     kind, level, bits = block["kind"], block["level"], block["bits"]
     run = Run(block["model"], method_of(block), level, bits)
     parts = [str(run)]

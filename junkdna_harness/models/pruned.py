@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from junkdna_harness.compress import PRUNE_ARGUMENTS, PruneSpec, prune
+from junkdna_harness.compress.pruning import prune
+from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, PruneSpec
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.models.outcome import pruned_block, say, tell
 from junkdna_harness.origin import NONE

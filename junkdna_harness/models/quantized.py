@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from junkdna_harness.compress import QUANT_ARGUMENTS, QuantSpec, measure, quantize
 from junkdna_harness.compress.checks import quantization_method
 from junkdna_harness.compress.loaded import describe_loaded, loading_config
-from junkdna_harness.compress.spec import SIMULATED
+from junkdna_harness.compress.pruning import measure
+from junkdna_harness.compress.quantizing import quantize
+from junkdna_harness.compress.spec import QUANT_ARGUMENTS, SIMULATED, QuantSpec
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.models.outcome import quantized_block, say, tell
 from junkdna_harness.origin import NONE

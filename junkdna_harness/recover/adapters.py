@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from difficulty.errors import UsageError
-from junkdna_harness.compress import find_targets
+from junkdna_harness.compress.targets import find_targets
 from junkdna_harness.recover.masks import Masks
 
 ADAPTER = "default"

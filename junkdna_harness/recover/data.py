@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from difficulty.errors import UsageError
-from junkdna_harness.training_split import Example, task_examples
+from difficulty.graded import FAMILIES, TIERS, draw_training_item
+from difficulty.graded.facts import TRAINING_SHARE
+from junkdna_harness.harness.training import Example, task_examples
 
 GRADED, TASK = "graded", "task:"
 GRADED_POOL = 40_000  # graded examples to draw from
@@ -81,9 +83,6 @@ def nested_subset(
 
 def graded_examples(n: int, seed: int) -> list[Example]:
     """`n` training items of the graded suite, families evenly, facts and ciphers as frequent as in its training."""
-    from difficulty.graded import FAMILIES, TIERS, draw_training_item
-    from difficulty.graded.facts import TRAINING_SHARE
-
     rng = random.Random(f"recover/{seed}")
     shares = [float(TRAINING_SHARE[tier]) for tier in TIERS]
     found = []

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from difficulty.errors import UsageError
-from junkdna_harness.compress import find_targets
+from junkdna_harness.compress.targets import find_targets
 
 Masks = dict[str, Tensor]  # parameter name -> bool, True = kept
 

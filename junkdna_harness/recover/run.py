@@ -12,7 +12,9 @@ from typing import Any
 from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE_FREEZING, SPARSE_TRANSFER
 from junkdna_harness.arguments import resolve_pretrained
-from junkdna_harness.compress import PruneSpec, prune, weights_sha256
+from junkdna_harness.compress.hashing import weights_sha256
+from junkdna_harness.compress.pruning import prune
+from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.origin import Origin
 from junkdna_harness.recover.adapters import add_adapter
 from junkdna_harness.recover.alone import alone, is_first_process

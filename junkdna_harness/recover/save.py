@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.files import atomic_dir, write_atomic
 from difficulty.runs.identity import DENSE, Method
-from junkdna_harness.compress import measure, weights_sha256
 from junkdna_harness.compress.checkpoint import _describe as describe_tensors
 from junkdna_harness.compress.checkpoint import forget_packing
+from junkdna_harness.compress.hashing import weights_sha256
+from junkdna_harness.compress.pruning import measure
 from junkdna_harness.origin import MANIFEST, NONE, SPARSE, UNKNOWN, method_of, root_of
 from junkdna_harness.recover.adapters import merge_adapter
 from junkdna_harness.recover.spec import RecoverSpec

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.training_split import Example
+from junkdna_harness.harness.training import Example
 
 IGNORED = -100  # of transformers: a label that carries no loss
 BUCKET = 16  # batches that are sorted by length together, so that a batch holds rows of about one length

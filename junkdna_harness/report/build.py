@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
+from difficulty.judge.fit import fit
 from difficulty.runs.read import Runs, read_runs
 from difficulty.runs.same import different_versions, require_same, versions_of
 from difficulty.runs.table import DENSE
+from junkdna_harness.report.curves import measure
 from junkdna_harness.report.documents import Documents, asked, documents
 from junkdna_harness.report.leaderboard import Leaderboard, leaderboard
+from junkdna_harness.report.plots import plots
 from junkdna_harness.report.select import select
 
 if TYPE_CHECKING:
@@ -121,8 +124,6 @@ def _fits(
     items: pd.DataFrame, read: Runs, metric: str | None, seed: int, allow: bool, warnings: list[str]
 ) -> list[FitResult]:
     """The verdicts on each model; one that cannot be judged is told in the warnings."""
-    from difficulty.judge.fit import fit
-
     found = []
     for model in items["model"].unique():
         try:
@@ -149,9 +150,6 @@ def _plots(
     fits: Sequence[FitResult],
     warnings: list[str],
 ) -> list[Plot]:
-    from junkdna_harness.report.curves import measure
-    from junkdna_harness.report.plots import plots
-
     made = []
     for model in items["model"].unique():
         part = items[items["model"] == model]

@@ -11,6 +11,8 @@ from importlib import resources
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from difficulty.judge.fit_output import methods_paragraph
+from difficulty.judge.verdicts import STATEMENTS
 from junkdna_harness.presentation.escape import script_json
 from junkdna_harness.report import formats
 from junkdna_harness.report.build import Report
@@ -76,8 +78,6 @@ def _verdicts(fit: FitResult) -> dict[str, Any]:
 
 
 def _claim(claim: Claim) -> dict[str, Any]:
-    from difficulty.judge.verdicts import STATEMENTS
-
     number = "" if claim.estimate is None else f"{claim.estimate:.3g}"
     interval = (
         "" if claim.ci_low is None or claim.ci_high is None else f"{claim.ci_low:.3g} to {claim.ci_high:.3g}"
@@ -187,8 +187,6 @@ def _plot(plot: Plot) -> dict[str, Any]:
 
 def _methods(report: Report) -> list[str]:
     """What was done, in paragraphs: first the tables, then the verdicts as the statistics describe themselves."""
-    from difficulty.judge.fit_output import methods_paragraph
-
     tables = (
         f"Tables: {report.boards[0].metric}, each item evaluated in every run. Means over items, replicates (seeds) averaged "
         "item by item first; 95 % intervals by Wilson's formula on the number of items divided by the design effect of their "

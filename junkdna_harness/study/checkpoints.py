@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.hashing import tensor_sha256
 from junkdna_harness.origin import MANIFEST, read_manifest
 from junkdna_harness.study.plan import Job
 from junkdna_harness.sweep.plan import Cell
@@ -60,8 +61,6 @@ class Checkpoints:
 
 def _check_tensors(folder: Path, weights: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
     """The weights must be those that the manifest speaks of: its method and level stand in tables beside their scores."""
-    from junkdna_harness.compress.hashing import tensor_sha256
-
     for name, tensor in weights.items():
         expected = manifest.get("tensors", {}).get(name)
         if expected is not None and tensor_sha256(tensor) != expected["sha256"]:

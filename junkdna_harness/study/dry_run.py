@@ -6,6 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from junkdna_harness.harness.requests import tokenize as tokenize_requests
+from junkdna_harness.harness.tasks import find_tasks
+from junkdna_harness.recover.data import load_data
+from junkdna_harness.recover.schedule import longest, tokenize
 from junkdna_harness.study.estimate import (
     DEFAULT_SEQLEN,
     GPU_BYTES,
@@ -20,6 +24,8 @@ from junkdna_harness.study.estimate import (
     measure_speed,
 )  # fmt: skip
 from junkdna_harness.study.plan import StudyPlan
+from junkdna_harness.sweep.machine import Machine
+from junkdna_harness.sweep.suite import build_suite
 
 EXAMPLES = 500  # of the training data, to know how long they are
 
@@ -94,7 +100,7 @@ def table(costs: list[Cost]) -> str:
 
 def shape_of(model: Any, name: str) -> Shape:
     """The shape of a loaded model."""
-    from junkdna_harness.compress import find_blocks, find_targets
+    from junkdna_harness.compress.targets import find_blocks, find_targets
 
     targets = find_targets(model)
     blocks = len(find_blocks(model)[1])
@@ -115,14 +121,8 @@ def _memory(size: float) -> str:
 
 def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     """The loaded model, tokens of one evaluation (prompts counted once an option), tokens of a training example."""
-    from junkdna_harness.harness.requests import tokenize as tokenize_requests
-    from junkdna_harness.harness.tasks import find_tasks
-    from junkdna_harness.recover.data import load_data
-    from junkdna_harness.recover.schedule import longest, tokenize
     from junkdna_harness.study.stages import sweep_plan
-    from junkdna_harness.sweep.machine import Machine
     from junkdna_harness.sweep.session import load_model
-    from junkdna_harness.sweep.suite import build_suite
 
     grid = sweep_plan(plan)
     manager, names = find_tasks(grid.settings.tasks, grid.settings.include_path, grid.models[0])

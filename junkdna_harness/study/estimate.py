@@ -12,7 +12,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from junkdna_harness.compress.registry import get_sparsifier
 from junkdna_harness.study.plan import StudyPlan
+from junkdna_harness.sweep.machine import available_cores
 
 A100_FLOPS = 312e12  # bf16, dense, NVIDIA's data sheet
 A100_FP32 = 19.5e12  # the same sheet; Hessians are summed and solved in fp32
@@ -94,7 +96,6 @@ class Cost:
 
 def count_work(plan: StudyPlan, tokens_a_run: int, tokens_an_example: float, seqlen: int) -> Work:
     """The plan in tokens. `tokens_a_run` are counted from the requests, `tokens_an_example` from the training data."""
-    from junkdna_harness.compress import get_sparsifier
     from junkdna_harness.study.stages import sweep_plan
 
     cells = sweep_plan(plan).cells
@@ -194,8 +195,6 @@ def measure_speed(model: Any, rows: int = 16, length: int = 64, repeats: int = 1
     would measure what else runs.
     """
     import torch
-
-    from junkdna_harness.sweep.machine import available_cores
 
     device = next(model.parameters()).device
     size = sum(p.numel() for p in model.parameters())

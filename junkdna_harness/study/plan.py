@@ -11,6 +11,8 @@ from typing import Any
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.identity import ARMS, DENSE, DENSE_TRANSFER, Method, Recovery
 from junkdna_harness.recover.spec import RecoverSpec
+from junkdna_harness.sweep.grid import parse_sparsities
+from junkdna_harness.sweep.options import read_plan_file
 from junkdna_harness.tiny import EMBEDDED
 
 SMOLLM2 = "smollm2-135m"
@@ -80,8 +82,6 @@ class StudyPlan:
 
     def _check_levels(self) -> None:
         """Before recovery and after must be at one level, so recovery's levels are levels of the sweep."""
-        from junkdna_harness.sweep.grid import parse_sparsities
-
         swept = parse_sparsities(self.sparsity)
         for level in self.recovery_levels:
             if self.recovery_method not in self.methods or not any(abs(level - s) < 1e-9 for s in swept):
@@ -214,8 +214,6 @@ def _distinct(name: str, values: tuple[Any, ...]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from junkdna_harness.sweep.options import read_plan_file
-
     return read_plan_file(path)
 
 

@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
 from junkdna_harness.study.plan import StudyPlan
+from junkdna_harness.sweep.engines import Failed, Finished, Noted
+from junkdna_harness.sweep.engines.local import LocalEngine
+from junkdna_harness.sweep.run import run_sweep
+from junkdna_harness.sweep.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +53,6 @@ def run_study(
     Raises:
         UsageError: the folder holds another study, or something in the plan cannot be used.
     """
-    from junkdna_harness.sweep.store import Store
-
     folder = Path(output)
     claim(folder, plan)
     with Store(folder).locked():
@@ -125,7 +127,6 @@ def _sweep(
     plan: StudyPlan, folder: Path, engine: Any, machine: Any, say: Callable[[str], None]
 ) -> dict[str, str]:
     from junkdna_harness.study.stages import sweep_plan
-    from junkdna_harness.sweep.run import run_sweep
 
     grid = sweep_plan(plan)
     outcome = run_sweep(grid, folder / "sweep", machine, engine, listener=_Listener(grid, say))
@@ -135,9 +136,6 @@ def _sweep(
 def _evaluate(plan: StudyPlan, folder: Path, machine: Any, say: Callable[[str], None]) -> dict[str, str]:
     from junkdna_harness.study.checkpoints import Checkpoints, trained_since
     from junkdna_harness.study.stages import recovered_plan
-    from junkdna_harness.sweep.engines.local import LocalEngine
-    from junkdna_harness.sweep.run import run_sweep
-    from junkdna_harness.sweep.store import Store
 
     grid = recovered_plan(plan)
     swept = Store(folder / "sweep")
@@ -166,8 +164,6 @@ class _Listener:
         self.plan, self.say, self.done = plan, say, 0
 
     def __call__(self, event: Event) -> None:
-        from junkdna_harness.sweep.engines import Failed, Finished, Noted
-
         if isinstance(event, Finished):
             self.done += 1
             took = sum(event.result.manifest["seconds"].values())

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE_TRANSFER
+from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.origin import MANIFEST
+from junkdna_harness.recover.alone import alone
 from junkdna_harness.study.checkpoints import check_same_start, finished_manifest
 from junkdna_harness.study.plan import Job, StudyPlan
 from junkdna_harness.sweep.engines.pool import SMALL_MODEL_BYTES, can_fork, end_with
@@ -92,14 +95,11 @@ def check_trained(plan: StudyPlan, folder: Path) -> None:
 
 def train_one(plan: StudyPlan, folder: Path, job: Job) -> str:
     """A line that says what one training did, after doing it."""
-    from junkdna_harness.recover.alone import alone
-
     with alone(checkpoint(folder, plan, job)):
         return _train(plan, folder, job)
 
 
 def _train(plan: StudyPlan, folder: Path, job: Job) -> str:
-    from junkdna_harness.compress import PruneSpec
     from junkdna_harness.recover.run import recover_here
 
     output, name = checkpoint(folder, plan, job), str(job.method(plan.recovery_method))
@@ -142,8 +142,6 @@ def recovered_plan(plan: StudyPlan) -> Plan:
 def _workers(plan: StudyPlan, jobs: int) -> int:
     """Trainings at a time: one a core for a small model on a CPU, else one."""
     import torch
-
-    from junkdna_harness.arguments import resolve_pretrained
 
     folder = Path(resolve_pretrained(plan.pretrained))
     size = (

@@ -13,9 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from junkdna_harness.sweep.engines import Event, Failed, Finished, Loaded, Noted, Progress, Started
+from junkdna_harness.sweep.estimate import count_items, model_weights
+from junkdna_harness.sweep.machine import available_cores
 from junkdna_harness.sweep.plan import Cell, Plan
 from junkdna_harness.sweep.resume import compare
-from junkdna_harness.sweep.run import SweepOutcome
+from junkdna_harness.sweep.run import SweepOutcome, check_tasks
 from junkdna_harness.sweep.store import Store
 
 # Seen on the embedded model: 1.3 M weights, 6,000 items and 8,500 requests take a few seconds on one core.
@@ -108,8 +110,6 @@ def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
     Raises:
         UsageError: a task is unknown, or the folder `output` belongs to another plan.
     """
-    from junkdna_harness.sweep.run import check_tasks
-
     check_tasks(plan)
     console = _wide()
     table = Table("run", "method", "level", "bits", box=None)
@@ -134,15 +134,11 @@ def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
 
 def estimate(plan: Plan, runs: int) -> list[str]:
     """Sentences on time, memory and disk, rough: from the models' configurations and the tasks' sizes where known."""
-    from junkdna_harness.sweep.estimate import model_weights
-
     sizes = [model_weights(str(model["pretrained"])) for model in plan.models]
     known = [size for size in sizes if size is not None]
     if len(known) < len(sizes):
         return ["time and memory: unknown, for the model is not on this machine yet"]
     largest = max(known, key=lambda size: size.weights)
-    from junkdna_harness.sweep.estimate import count_items
-    from junkdna_harness.sweep.machine import available_cores
 
     items = count_items(plan)
     seconds = 2 * largest.weights * TOKENS_AN_ITEM * items / (FLOPS_A_CORE * available_cores())

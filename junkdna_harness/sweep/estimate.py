@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from difficulty.graded import DEFAULT_ITEMS
+from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.harness.tasks import find_tasks, leaves
 from junkdna_harness.sweep.plan import Plan
 
@@ -26,8 +28,6 @@ class ModelSize:
 
 def model_weights(pretrained: str) -> ModelSize | None:
     """From the headers of the model's safetensors files; None where they are not on this machine."""
-    from junkdna_harness.arguments import resolve_pretrained
-
     folder = Path(resolve_pretrained(pretrained))
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     if not files:
@@ -59,8 +59,6 @@ def _items(config: Mapping[str, Any], limit: float | None) -> int:
     metadata = config.get("metadata") or {}
     known = metadata.get("n_items")
     if known is None and config.get("dataset_path") == "difficulty.graded":
-        from difficulty.graded import DEFAULT_ITEMS
-
         known = DEFAULT_ITEMS
     size = int(known or ITEMS_OF_AN_UNKNOWN_TASK)
     if limit is None:

@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.compress.registry import get_sparsifier
+from junkdna_harness.compress.spec import PruneSpec, QuantSpec
 
 if TYPE_CHECKING:
     from junkdna_harness.sweep.plan import Cell
@@ -190,8 +193,6 @@ def glance(arguments: Mapping[str, Any]) -> str | None:
 
 
 def _folder(name: str, value: object) -> Path | None:
-    from junkdna_harness.arguments import resolve_pretrained
-
     if value is None:
         return None
     try:
@@ -226,8 +227,6 @@ def _calibrations(lm: Any, cells: Iterable[Cell]) -> dict[str, dict[str, Any]]:
 
 
 def _calibration_asked(cell: Cell) -> tuple[str | None, int, int | None, int] | None:
-    from junkdna_harness.compress import PruneSpec, QuantSpec, get_sparsifier
-
     if cell.kind == "prune" and get_sparsifier(cell.method).calibrated:
         pruning = PruneSpec.from_strings(cell.arguments)
         return pruning.calibration, pruning.nsamples, pruning.seqlen, pruning.seed

@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
-from junkdna_harness.compress import PruneSpec, prune
 from junkdna_harness.compress.calibrated import Spec, calibration_for
 from junkdna_harness.compress.change import Progress
 from junkdna_harness.compress.collect import collect
+from junkdna_harness.compress.pruning import prune
 from junkdna_harness.compress.report import PruneReport
+from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.compress.statistics import Statistic
 from junkdna_harness.compress.targets import Target
 from junkdna_harness.compress.walk import walk

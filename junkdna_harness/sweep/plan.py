@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.identity import DENSE, Method, Run
+from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED, PruneSpec, QuantSpec
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
 from junkdna_harness.sweep.options import joined, parse_model_args, parse_seed
 from junkdna_harness.tiny import EMBEDDED
@@ -249,8 +250,6 @@ def _prune_cells(
 
 def _fitting(common: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     """The shared compression arguments that this kind of cell takes."""
-    from junkdna_harness.compress import QUANT_ARGUMENTS
-
     if kind == "quantize":
         return {name: value for name, value in common.items() if name in QUANT_ARGUMENTS}
     return {name: value for name, value in common.items() if name not in ("group_size", "symmetric")}
@@ -263,13 +262,8 @@ def check_cell(cell: Cell) -> None:
         UsageError: with compression's own sentence.
     """
     if cell.kind == "prune":
-        from junkdna_harness.compress import PruneSpec
-
         PruneSpec.from_strings(cell.arguments)
     elif cell.kind == "quantize":
-        from junkdna_harness.compress import QuantSpec
-        from junkdna_harness.compress.spec import SIMULATED
-
         if cell.method not in SIMULATED:
             raise UsageError(
                 f"quantizer {cell.method!r} is not one that a loaded model can be changed with ({', '.join(SIMULATED)}). "
@@ -305,8 +299,6 @@ def _check_grid(
 
 def _models(given: Any) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:
     """Each model's own arguments, and the compression arguments they share."""
-    from junkdna_harness.compress import PRUNE_ARGUMENTS, QUANT_ARGUMENTS
-
     listed = given if isinstance(given, (list, tuple)) else [given]
     models, commons = [], []
     for one in listed or [None]:

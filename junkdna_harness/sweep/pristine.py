@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from junkdna_harness.compress.targets import find_targets
 from junkdna_harness.sweep.machine import free_memory
 
 # Half of what is free may hold the pristine copy; a larger one is mapped from a file.
@@ -21,8 +22,6 @@ class Pristine:
     def __init__(
         self, model: Any, targets: tuple[str, ...], exclude: tuple[str, ...], folder: Path | None = None
     ) -> None:
-        from junkdna_harness.compress import find_targets
-
         parameters = {id(t.parameter): t.parameter for t in find_targets(model, targets, exclude)}
         self.parameters = list(parameters.values())
         size = sum(p.numel() * p.element_size() for p in self.parameters)

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.spec import PruneSpec, QuantSpec
 from junkdna_harness.sweep.plan import Cell, Plan, Settings
 
 # Arguments of a model that say where and how fast it runs: no score depends on them.
@@ -105,12 +106,8 @@ def _common(cells: Iterable[Cell]) -> dict[str, list[Any]]:
 def _asked(cell: Cell) -> dict[str, Any]:
     """A run's arguments as compression reads them, so that '32' is 32 and a default is what it stands for."""
     if cell.kind == "prune":
-        from junkdna_harness.compress import PruneSpec
-
         return asdict(PruneSpec.from_strings(cell.arguments))
     if cell.kind == "quantize":
-        from junkdna_harness.compress import QuantSpec
-
         return asdict(QuantSpec.from_strings(cell.arguments))
     return dict(cell.arguments)
 

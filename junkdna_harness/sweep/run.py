@@ -10,7 +10,9 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.runs.store import read_manifest
+from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.sweep.engines import Engine, Event, Failed, Finished, Loaded, Noted, Started, Tell, Work
+from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.fingerprint import Fingerprint, glance
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Cell, Plan
@@ -63,8 +65,6 @@ def run_sweep(
             belongs to another plan, to another model or other items under the same names, to another sweep that is
             running, or cannot be written.
     """
-    from junkdna_harness.sweep.engines.local import LocalEngine
-
     store = Store(output)
     with store.locked():
         plan = store.adopt(plan, extend)
@@ -83,8 +83,6 @@ def check_tasks(plan: Plan) -> None:
     Raises:
         UsageError: names all of them.
     """
-    from junkdna_harness.harness.tasks import find_tasks
-
     find_tasks(plan.settings.tasks, plan.settings.include_path, plan.models[0])
 
 

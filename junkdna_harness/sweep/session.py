@@ -14,6 +14,8 @@ import torch
 from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE
 from difficulty.runs.store import SCHEMA
+from junkdna_harness.compress.hashing import weights_sha256
+from junkdna_harness.compress.pruning import measure
 from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.sweep import fingerprint
@@ -147,8 +149,6 @@ class Session:
         Raises:
             RuntimeError: a method changed weights beyond its targets, so later runs did not start from the dense model.
         """
-        from junkdna_harness.compress import weights_sha256
-
         if weights_sha256(self.lm.model) != self.fingerprint.weights_sha256:
             raise RuntimeError(
                 "the weights after the last run are not the loaded ones: a method changed more than its targets."
@@ -157,8 +157,6 @@ class Session:
 
 def _measure(model: Any) -> dict[str, Any]:
     """The `junkdna` block of the dense model."""
-    from junkdna_harness.compress import measure
-
     return {**measure(model).to_dict(), "method": DENSE, "level": 0.0, "requested_sparsity": 0.0, "seed": 0}
 
 

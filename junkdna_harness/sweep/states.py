@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.quantizing import quantize
+from junkdna_harness.compress.registry import get_sparsifier
+from junkdna_harness.compress.spec import PruneSpec, QuantSpec, read_patterns
 from junkdna_harness.sweep.plan import Cell, Plan
 from junkdna_harness.sweep.pristine import Pristine
 
@@ -71,19 +74,17 @@ class Compressed:
 
     def prune(self, cell: Cell) -> Mapping[str, Any]:
         """The block of the model, after pruning it."""
-        from junkdna_harness import compress
+        from junkdna_harness.compress.pruning import prune
 
-        spec = compress.PruneSpec.from_strings(cell.arguments)
-        return compress.prune(self.model, spec, tokenizer=self.tokenizer).to_dict()
+        spec = PruneSpec.from_strings(cell.arguments)
+        return prune(self.model, spec, tokenizer=self.tokenizer).to_dict()
 
     def quantize(self, cell: Cell) -> Mapping[str, Any]:
         """The block of the model, after quantizing it."""
-        from junkdna_harness import compress
-
         if cell.kind != "quantize":
             raise UsageError(f"a run of kind {cell.kind!r} is not made by compressing the loaded model.")
-        spec = compress.QuantSpec.from_strings(cell.arguments)
-        return compress.quantize(self.model, spec, tokenizer=self.tokenizer).to_dict()
+        spec = QuantSpec.from_strings(cell.arguments)
+        return quantize(self.model, spec, tokenizer=self.tokenizer).to_dict()
 
 
 class OneShotCompressed(Compressed):
@@ -98,10 +99,8 @@ class OneShotCompressed(Compressed):
 
     def prune(self, cell: Cell) -> Mapping[str, Any]:
         """The block of the model, after pruning it with the dense model's statistics where the method needs some."""
-        from junkdna_harness import compress
-
-        spec = compress.PruneSpec.from_strings(cell.arguments)
-        if not compress.get_sparsifier(spec.method).calibrated:
+        spec = PruneSpec.from_strings(cell.arguments)
+        if not get_sparsifier(spec.method).calibrated:
             return super().prune(cell)
         report: Mapping[str, Any] = self.statistics.prune(spec).to_dict()
         return report
@@ -109,7 +108,5 @@ class OneShotCompressed(Compressed):
 
 def _places(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """targets= and exclude= as compression reads them."""
-    from junkdna_harness.compress.spec import read_patterns
-
     targets, exclude = (arguments.get(name) for name in ("targets", "exclude"))
     return (read_patterns(targets) if targets else (), read_patterns(exclude) if exclude else ())

@@ -9,6 +9,8 @@ import json
 import random
 from pathlib import Path
 
+from difficulty.graded import FAMILIES, draw_training_item
+
 EMBEDDED = "embedded"
 
 
@@ -19,8 +21,6 @@ def model_path() -> Path:
 
 def calibration_text(n_chars: int, seed: int = 0) -> str:
     """At least `n_chars` characters of the embedded model's own training text, one example a line."""
-    from difficulty.graded import FAMILIES, draw_training_item
-
     rng = random.Random(f"calibration/{seed}")
     lines: list[str] = []
     length = 0

@@ -11,7 +11,7 @@ import torch
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.calibration import Calibration, default_seqlen, load_calibration
-from junkdna_harness.training_split import task_examples
+from junkdna_harness.harness.training import task_examples
 from tests.models_factory import make_model, make_tokenizer
 
 DOCUMENTS = [f"document {i} " + "words and more " * (i % 5 + 3) for i in range(30)]

@@ -11,7 +11,7 @@ import pytest
 from difficulty.errors import UsageError
 from junkdna_harness.harness.targets import plain, right_options
 from junkdna_harness.harness.tasks import find_task, find_tasks, leaves
-from junkdna_harness.training_split import task_examples
+from junkdna_harness.harness.training import task_examples
 from tests.harness.own_tasks import write_tasks
 
 NESTED = """\

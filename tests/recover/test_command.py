@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from difficulty.errors import UsageError
 from junkdna_harness.commands.recover import recover
-from junkdna_harness.training_split import task_examples
+from junkdna_harness.harness.training import task_examples
 
 app = typer.Typer()
 app.command()(recover)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from difficulty.errors import UsageError
 from difficulty.graded import FAMILIES, is_test_prompt
+from junkdna_harness.harness.training import Example
 from junkdna_harness.recover.data import file_examples, graded_examples, load_data, nested_subset
 from junkdna_harness.recover.schedule import IGNORED, batches, tokenize
 from junkdna_harness.tiny.tokenizer import build_tokenizer
-from junkdna_harness.training_split import Example
 
 
 @given(

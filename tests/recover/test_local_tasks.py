@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from difficulty.errors import UsageError
+from junkdna_harness.harness.training import Example
 from junkdna_harness.recover.data import load_data
-from junkdna_harness.training_split import Example
 
 SST2 = [
     {"sentence": "a warm and funny film", "label": 1, "idx": 0},
