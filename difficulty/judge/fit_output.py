@@ -13,6 +13,7 @@ import pandas as pd
 from difficulty.judge.fit import FitResult
 from difficulty.judge.verdicts import STATEMENTS, Claim
 from difficulty.runs.table import safe_csv
+from difficulty.stats.text import p_words
 
 SCHEMA = 1
 _DIGITS = (
@@ -125,18 +126,6 @@ def _outcome(claim: Claim) -> str:
     if claim.estimate is None:
         return f"{name}: {claim.reason}"
     return (
-        f"{name}: {claim.estimate:.3f} {claim.unit} [{claim.ci_low:.3f}, {claim.ci_high:.3f}], {_p_words(claim.p)}, "
+        f"{name}: {claim.estimate:.3f} {claim.unit} [{claim.ci_low:.3f}, {claim.ci_high:.3f}], {p_words(claim.p)}, "
         f"{claim.n_items:,} items in {claim.n_clusters:,} clusters."
     )
-
-
-def _p_words(p: float | None) -> str:
-    text = p_text(p)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
-
-
-def p_text(p: float | None) -> str:
-    """A p-value with three digits, or the bound that it lies below."""
-    if p is None or math.isnan(p):
-        return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -48,8 +48,9 @@ def given_ones(values: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
     """A bar on stderr that moves with each call (done, total, label)."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from junkdna_harness.presentation.console import console
 
     columns = (
         TextColumn("{task.description}"),
@@ -58,7 +59,7 @@ def progress_bar(what: str) -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=1, label="")
         yield lambda done, total, label: bar.update(task, completed=done, total=total, label=label)
 

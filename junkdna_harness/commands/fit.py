@@ -105,15 +105,13 @@ def fit(
 
 def show(result: FitResult, console: Console | None = None, every: bool = False) -> None:
     """Print a fit: verdicts first, families, what was left out, and the paragraph for a paper."""
-    from rich.console import Console
     from rich.markup import escape
 
     from difficulty.judge.fit_output import methods_paragraph
+    from junkdna_harness.presentation.console import console as usual_console
 
     if console is None:
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=140)
+        console = usual_console(width=140)
     headline = result.headline()
     console.print(
         f"[bold]{escape(result.model)}[/bold], {result.n_items:,} items in {result.n_clusters:,} clusters\n"
@@ -141,8 +139,8 @@ def _claims(claims: list[Claim], title: str, statements: bool) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from difficulty.judge.fit_output import p_text
     from difficulty.judge.verdicts import STATEMENTS
+    from difficulty.stats.text import estimate_text, p_text
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("verdict", "claim", "method" if statements else "family", "estimate [interval]", "unit"):
@@ -154,13 +152,7 @@ def _claims(claims: list[Claim], title: str, statements: bool) -> Table:
         what = f"{claim.claim} {STATEMENTS[claim.claim]}" if statements else claim.claim
         where = claim.method if statements else f"{claim.family}, {claim.method}"
         table.add_row(
-            f"[{colour}]{claim.verdict}[/{colour}]", escape(what), escape(where), escape(_number(claim)), escape(claim.unit),
-            p_text(claim.p_holm), f"{claim.n_items:,}", f"{claim.n_clusters:,}",
+            f"[{colour}]{claim.verdict}[/{colour}]", escape(what), escape(where),
+            escape(estimate_text(claim.estimate, claim.ci_low, claim.ci_high)), escape(claim.unit), p_text(claim.p_holm), f"{claim.n_items:,}", f"{claim.n_clusters:,}",
         )  # fmt: skip
     return table
-
-
-def _number(claim: Claim) -> str:
-    if claim.estimate is None:
-        return ""
-    return f"{claim.estimate:+.3f} [{claim.ci_low:+.3f}, {claim.ci_high:+.3f}]"

@@ -75,11 +75,12 @@ def _share(value: float | None) -> str:
 
 
 def _print_tensors(tensors: Any) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from junkdna_harness.presentation.console import console
 
     table = Table("tensor", "weights", "zeros", "sparsity", "state")
     for tensor in tensors:
         share = f"{tensor.zeros / tensor.numel:.4f}" if tensor.numel else "-"
         table.add_row(tensor.name, f"{tensor.numel:,}", f"{tensor.zeros:,}", share, tensor.state)
-    Console(width=None).print(table)
+    console().print(table)

@@ -52,9 +52,8 @@ def report(
     A cell is the mean ± half of its 95 % interval, and in brackets what is left of the dense score. The HTML file needs
     nothing else: verdicts, tables, plots, the documents that flipped, methods, and how to make it again.
     """
-    from rich.console import Console
-
     from difficulty.files import write_atomic
+    from junkdna_harness.presentation.console import console
     from junkdna_harness.report import formats
     from junkdna_harness.report.build import DEFAULT_BY, build
 
@@ -94,14 +93,12 @@ def report(
 
         write_atomic(html, render(made))
         written.append(html)
-    console = Console(stderr=printed)
-    if not console.is_terminal:
-        console = Console(stderr=printed, width=max(console.width, 200))
+    out = console(stderr=printed)
     for board in made.boards:
         if not printed:
-            console.print(formats.terminal(board))
+            out.print(formats.terminal(board))
         for note in board.notes:
-            console.print(f"note: {note}", markup=False, highlight=False)
+            out.print(f"note: {note}", markup=False, highlight=False)
     for warning in made.warnings:
         typer.echo(f"note: {warning}", err=True)
     for path in written:

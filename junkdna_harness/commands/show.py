@@ -27,24 +27,21 @@ def show(
 
     The interval is clustered (95 %); "above chance" is (score - chance) / (1 - chance).
     """
-    from rich.console import Console
-
     from difficulty.runs.metrics import choose
     from difficulty.runs.read import read_runs
+    from junkdna_harness.presentation.console import console
 
     read = read_runs(run, labels=label or [])
     chosen = read.one(name)
     facts = read.runs[read.runs["run"] == chosen].iloc[0].to_dict()
     rows = read.rows(chosen)
     judged = choose(rows, metric)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
+    out = console(width=120)
     for line in describe(facts, read.manifests.get(chosen, {})):
-        console.print(line, highlight=False, markup=False)
-    console.print(_tiers(judged.rows, rows))
+        out.print(line, highlight=False, markup=False)
+    out.print(_tiers(judged.rows, rows))
     for note in (*read.warnings, *judged.notes):
-        console.print(f"note: {note}", highlight=False, markup=False)
+        out.print(f"note: {note}", highlight=False, markup=False)
 
 
 def describe(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
@@ -73,6 +70,7 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
     from difficulty.runs.metrics import scale_of, weights_of
     from difficulty.runs.table import MARGIN
     from difficulty.stats import above_chance, mean_interval
+    from difficulty.stats.text import interval_text
 
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("family", "axis", "tier", "metric"):
@@ -94,7 +92,7 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
         margin = margins.get((family, tier))
         table.add_row(
             escape(str(family)), escape(str(part["axis"].iloc[0])), str(tier), escape(str(metric)), f"{len(part):,}",
-            f"{found.mean:.4f}", f"{found.low:.4f} to {found.high:.4f}" if np.isfinite(found.high) else "",
+            f"{found.mean:.4f}", interval_text(found.low, found.high),
             f"{chance:.3f}" if share else "", above, "" if margin is None else f"{margin:+.2f}",
         )  # fmt: skip
     return table

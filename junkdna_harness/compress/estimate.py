@@ -15,6 +15,7 @@ from junkdna_harness.compress.registry import get_sparsifier
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec
 from junkdna_harness.compress.statistics import Hessian
 from junkdna_harness.compress.targets import Target, find_blocks, find_targets
+from junkdna_harness.presentation.amounts import byte_size, time_span
 
 _SECONDS_A_WEIGHT = 4e-8  # to rank and write one weight on one CPU core; measured, good to a factor of two
 _SWEEP_COLUMN = 4e-5  # seconds of overhead for one column of the sweep, measured likewise
@@ -39,12 +40,12 @@ class Estimate:
 
     def describe(self) -> str:
         """One line."""
-        parts = f"{_size(self.model_bytes)} model"
+        parts = f"{byte_size(self.model_bytes)} model"
         if self.statistic_bytes:
-            parts += f", {_size(self.statistic_bytes)} statistics, {_size(self.activation_bytes)} activations"
+            parts += f", {byte_size(self.statistic_bytes)} statistics, {byte_size(self.activation_bytes)} activations"
         return (
-            f"{self.targeted:,} of {self.weights:,} weights; about {_size(self.peak_bytes)} of memory ({parts}) "
-            f"and {_duration(self.seconds)}"
+            f"{self.targeted:,} of {self.weights:,} weights; about {byte_size(self.peak_bytes)} of memory ({parts}) "
+            f"and {time_span(self.seconds)}"
         )
 
 
@@ -117,16 +118,3 @@ def _speed(device: str) -> float:
         (left @ left).sum().item()
         best = min(best, time.perf_counter() - started)
     return 2 * size**3 / best
-
-
-def _size(n: int) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if n >= scale:
-            return f"{n / scale:.1f} {unit}"
-    return f"{n / 1e3:.0f} kB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

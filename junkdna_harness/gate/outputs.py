@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 
 from difficulty.errors import UsageError
 from difficulty.runs.table import some
+from difficulty.stats.text import p_text
 from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.rule import Comparison, Gate
 from junkdna_harness.presentation.escape import markdown_cell
@@ -74,8 +75,8 @@ def human(gate: Gate) -> str:
         low, high = one.loss.bounds(gate.limits.alpha)
         lines.append(
             f"{one.name:<{width}}  {one.metric[:12]:<12} {one.loss.n_items:>6} {_score(one.loss.before):>8} "
-            f"{_score(one.loss.after):>8} {_signed(one.loss.loss):>8}  {f'{_signed(low)} to {_signed(high)}':<18} "
-            f"{one.limit:>7.4g}  {_p(one.p_holm):>8}  {one.verdict}"
+            f"{_score(one.loss.after):>8} {_signed(one.loss.loss):>8}  {_interval(low, high):<18} "
+            f"{one.limit:>7.4g}  {p_text(one.p_holm, 4):>8}  {one.verdict}"
         )
     lines += [f"missing: {item}" for item in gate.missing] + [f"note: {note}" for note in gate.notes]
     return "\n".join([*lines, "", sentence(gate)])
@@ -175,7 +176,7 @@ def markdown(gate: Gate) -> str:
             low, high = one.loss.bounds(gate.limits.alpha)
             text += (
                 f"| {markdown_cell(one.name)} | {one.loss.n_items} | {_score(one.loss.before)} | {_score(one.loss.after)} "
-                f"| {_signed(one.loss.loss)} | {_signed(low)} to {_signed(high)} | {one.limit:.4g} "
+                f"| {_signed(one.loss.loss)} | {_interval(low, high)} | {one.limit:.4g} "
                 f"| {_MARK[one.verdict]} {one.verdict} |\n"
             )
         return text
@@ -230,7 +231,7 @@ def _sentence_of(one: Comparison, alpha: float) -> str:
     low, high = one.loss.bounds(alpha)
     text = (
         f"{one.name}: {one.metric} {_score(one.loss.before)} -> {_score(one.loss.after)} on {one.loss.n_items} items, "
-        f"loss {_signed(one.loss.loss)} ({_signed(low)} to {_signed(high)}), limit {one.limit:.4g}"
+        f"loss {_signed(one.loss.loss)} ({_interval(low, high)}), limit {one.limit:.4g}"
     )
     return text + (f"; {needed([one], alpha)}" if one.verdict == "inconclusive" else "")
 
@@ -243,12 +244,12 @@ def _score(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
 
 
+def _interval(low: float, high: float) -> str:
+    return f"{_signed(low)} to {_signed(high)}"
+
+
 def _signed(value: float) -> str:
     return f"{value:+.4f}" if abs(value) < 100 else f"{value:+.1f}"
-
-
-def _p(value: float) -> str:
-    return "<0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
 def _xml(text: str) -> str:

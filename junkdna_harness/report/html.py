@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.judge.fit_output import methods_paragraph
 from difficulty.judge.verdicts import STATEMENTS
+from difficulty.stats.text import interval_text, p_text, p_words
 from junkdna_harness.presentation.escape import script_json
 from junkdna_harness.report import formats
 from junkdna_harness.report.build import Report
@@ -79,15 +80,12 @@ def _verdicts(fit: FitResult) -> dict[str, Any]:
 
 def _claim(claim: Claim) -> dict[str, Any]:
     number = "" if claim.estimate is None else f"{claim.estimate:.3g}"
-    interval = (
-        "" if claim.ci_low is None or claim.ci_high is None else f"{claim.ci_low:.3g} to {claim.ci_high:.3g}"
-    )
+    interval = interval_text(claim.ci_low, claim.ci_high, ".3g")
     p = claim.p_holm if claim.p_holm is not None else claim.p
-    p_text = "" if p is None or p != p else "<0.0001" if p < 1e-4 else f"{p:.2g}"
     parts = [
         f"{claim.unit}: {number}",
         f"95 % {interval}" if interval else "",
-        f"p {p_text}" if p_text else "",
+        p_words(p),
     ]
     return {
         "claim": claim.claim,
@@ -101,7 +99,7 @@ def _claim(claim: Claim) -> dict[str, Any]:
         "number": number,
         "sort": "" if claim.estimate is None else repr(float(claim.estimate)),
         "interval": interval,
-        "p": p_text,
+        "p": p_text(p),
         "p_sort": "" if p is None or p != p else repr(float(p)),
         "n_items": claim.n_items,
         "sample": f"{claim.method}, {claim.n_items:,} items in {claim.n_clusters:,} clusters"

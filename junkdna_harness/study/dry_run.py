@@ -8,6 +8,7 @@ from typing import Any
 
 from junkdna_harness.harness.requests import tokenize as tokenize_requests
 from junkdna_harness.harness.tasks import find_tasks
+from junkdna_harness.presentation.console import columns
 from junkdna_harness.recover.data import load_data
 from junkdna_harness.recover.schedule import longest, tokenize
 from junkdna_harness.study.estimate import (
@@ -84,7 +85,8 @@ def dry_run(plan: StudyPlan, say: Callable[[str], None]) -> list[Cost]:
 
 def table(costs: list[Cost]) -> str:
     """The costs as text."""
-    rows = [("model", "PFLOP", "hours here", "A100 hours", "evaluate", "train all", "train LoRA")]
+    header = ("model", "PFLOP", "hours here", "A100 hours", "evaluate", "train all", "train LoRA")
+    rows = []
     for one in costs:
         rows.append(
             (
@@ -92,10 +94,7 @@ def table(costs: list[Cost]) -> str:
                 _memory(one.evaluation_bytes), _memory(one.training_bytes), _memory(one.adapter_bytes),
             )
         )  # fmt: skip
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return columns(header, rows, numbers=False)
 
 
 def shape_of(model: Any, name: str) -> Shape:

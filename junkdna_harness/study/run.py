@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from difficulty.stats.text import estimate_text
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.sweep.engines import Failed, Finished, Noted
 from junkdna_harness.sweep.engines.local import LocalEngine
@@ -199,8 +200,7 @@ def verdict_lines(fit: FitResult) -> list[str]:
 
     lines = []
     for name, claim_ in fit.headline().items():
-        number = ""
-        if claim_.estimate is not None:
-            number = f" {claim_.estimate:.3g} [{claim_.ci_low:.3g}, {claim_.ci_high:.3g}] {claim_.unit};"
+        number = estimate_text(claim_.estimate, claim_.ci_low, claim_.ci_high, ".3g")
+        number = f" {number} {claim_.unit};" if number else ""
         lines.append(f"{name} {claim_.verdict:<13}{STATEMENTS[name]}:{number} {claim_.reason}")
     return lines

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from junkdna_harness.presentation.amounts import byte_size, time_span
+from junkdna_harness.presentation.console import console
 from junkdna_harness.sweep.engines import Event, Failed, Finished, Loaded, Noted, Progress, Started
 from junkdna_harness.sweep.estimate import count_items, model_weights
 from junkdna_harness.sweep.machine import available_cores
@@ -32,7 +32,7 @@ class Display:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.console = Console(stderr=True, soft_wrap=True)
+        self.console = console(stderr=True, soft_wrap=True)
         self.live = self.console.is_terminal
         self.done = self.requests = self.asked = 0
         self.started = time.monotonic()
@@ -111,7 +111,7 @@ def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
         UsageError: a task is unknown, or the folder `output` belongs to another plan.
     """
     check_tasks(plan)
-    console = _wide()
+    out = console(soft_wrap=True)
     table = Table("run", "method", "level", "bits", box=None)
     done = set()
     if output is not None and (there := (store := Store(output)).plan()) is not None:
@@ -123,13 +123,13 @@ def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
         table.add_row(
             escape(name) + (" (done)" if name in done else ""), cell.table_method, level, str(cell.bits or "")
         )
-    console.print(table)
+    out.print(table)
     left = len(plan.cells) - len(done)
-    console.print(
+    out.print(
         f"{len(plan.cells)} runs, {left} to do, tasks {', '.join(plan.settings.tasks)}", highlight=False
     )
     for line in estimate(plan, left):
-        console.print(line, highlight=False)
+        out.print(line, highlight=False)
 
 
 def estimate(plan: Plan, runs: int) -> list[str]:
@@ -143,15 +143,15 @@ def estimate(plan: Plan, runs: int) -> list[str]:
     items = count_items(plan)
     seconds = 2 * largest.weights * TOKENS_AN_ITEM * items / (FLOPS_A_CORE * available_cores())
     return [
-        f"time: roughly {_span(seconds * runs)} of forward passes on this machine's CPU ({items:,} items a run)",
-        f"memory: {_bytes(2 * largest.bytes)} (weights and their pristine copy; the copy is mapped from disk if it does not fit)",
-        f"disk: {_bytes(items * BYTES_AN_ITEM * runs)}",
+        f"time: roughly {time_span(seconds * runs)} of forward passes on this machine's CPU ({items:,} items a run)",
+        f"memory: {byte_size(2 * largest.bytes)} (weights and their pristine copy; the copy is mapped from disk if it does not fit)",
+        f"disk: {byte_size(items * BYTES_AN_ITEM * runs)}",
     ]
 
 
 def print_summary(outcome: SweepOutcome) -> None:
     """The runs of the folder with their scores, then failures and where time went."""
-    console = _wide()
+    out = console(soft_wrap=True)
     manifests = Store(outcome.folder).manifests()
     columns = _columns(manifests)
     table = Table("run", "bits a weight", *_short(columns), "seconds", box=None)
@@ -162,26 +162,20 @@ def print_summary(outcome: SweepOutcome) -> None:
             escape(manifest["run"]), "" if bits is None else f"{bits:.2f}", *cells,
             f"{sum(manifest['seconds'].values()):.1f}",
         )  # fmt: skip
-    console.print(table)
+    out.print(table)
     for run, tasks in outcome.failed_tasks.items():
         for task, why in tasks.items():
-            console.print(f"no score of {escape(task)} in {escape(run)}: {escape(why)}", highlight=False)
+            out.print(f"no score of {escape(task)} in {escape(run)}: {escape(why)}", highlight=False)
     for run, error in outcome.failed.items():
-        console.print(f"failed: {escape(run)}: {escape(error)}", highlight=False)
+        out.print(f"failed: {escape(run)}: {escape(error)}", highlight=False)
     if outcome.seconds:
         parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())
-        console.print(f"time: {parts}", highlight=False)
+        out.print(f"time: {parts}", highlight=False)
     already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""
     failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-    console.print(
+    out.print(
         f"{len(outcome.finished)} runs done{already}{failed}: {escape(str(outcome.folder))}", highlight=False
     )
-
-
-def _wide() -> Console:
-    """A console that never folds a table where nobody sees its edge."""
-    console = Console(file=sys.stdout, soft_wrap=True)
-    return console if console.is_terminal else Console(file=sys.stdout, soft_wrap=True, width=200)
 
 
 def _short(names: list[str]) -> list[str]:
@@ -209,17 +203,3 @@ def _score(manifest: dict[str, Any], name: str) -> str:
         if "," in key and not metric.endswith("_stderr") and isinstance(value, (int, float)):
             return f"{value:.3f}"
     return ""
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
 from difficulty.runs import store as layout
+from junkdna_harness.lock import locked
 from junkdna_harness.sweep.fingerprint import Fingerprint, calibration_key, items_sha256
 from junkdna_harness.sweep.plan import Cell, Plan
 from junkdna_harness.sweep.resume import compare
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from junkdna_harness.sweep.session import Evaluated
-
-_held: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -52,24 +50,16 @@ class Store:
         Raises:
             UsageError: another sweep holds it, or it cannot be written.
         """
-        path = (self.folder / "lock").absolute()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = path.open("a")
-        except OSError as error:
-            raise UsageError(
-                f"cannot write {str(self.folder)!r}: {error.strerror or error}. Choose a writable folder."
-            ) from error
-        with handle:
-            if path in _held or not _lock(handle):
-                raise UsageError(
-                    f"another sweep is running in {str(self.folder)!r}. Wait for it, or choose another folder."
-                )
-            _held.add(path)
+        busy = f"another sweep is running in {str(self.folder)!r}. Wait for it, or choose another folder."
+        with contextlib.ExitStack() as stack:
             try:
-                yield
-            finally:
-                _held.discard(path)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(self.folder / "lock", busy))
+            except OSError as error:
+                raise UsageError(
+                    f"cannot write {str(self.folder)!r}: {error.strerror or error}. Choose a writable folder."
+                ) from error
+            yield
 
     def plan(self) -> Plan | None:
         """The plan in the folder, or None where there is none yet.
@@ -314,25 +304,3 @@ def _suffix(model: int) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n"
-
-
-def _lock(handle: Any) -> bool:
-    try:
-        # Record locks: not inherited by worker processes, so they end with the process that took them.
-        import fcntl
-
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # Windows
-        import msvcrt
-
-        try:
-            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        except OSError:
-            return False
-    except OSError:
-        return False
-    handle.seek(0)
-    handle.truncate()
-    handle.write(f"{os.getpid()}\n")
-    handle.flush()
-    return True

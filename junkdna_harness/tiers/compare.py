@@ -21,7 +21,9 @@ from difficulty.runs.table import some
 from difficulty.stats.flips import Flips, flips
 from difficulty.stats.paired import paired_difference
 from difficulty.stats.result import Estimate
-from junkdna_harness.tiers.show import columns, number
+from difficulty.stats.text import interval_text, p_text
+from junkdna_harness.presentation.console import columns
+from junkdna_harness.tiers.show import number
 
 
 @dataclass(frozen=True)
@@ -272,13 +274,13 @@ def comparison_text(found: Comparison) -> str:
         else:
             low, high = number(row.tier.low), number(row.tier.high)
             span = low if low == high else f"{low} to {high}"
-        interval = f"{d.ci_low:+.4f} to {d.ci_high:+.4f}" if np.isfinite(d.ci_low) else "-"
+        interval = interval_text(d.ci_low, d.ci_high, "+.4f") or "-"
         flipped = [str(row.flips.lost), str(row.flips.gained)] if row.flips else ["-", "-"]
         p = row.flips.p if row.flips else d.p
         body.append(
             [row.task if row.tier is None else "", row.metric if row.tier is None else "", span, str(d.n_items),
              f"{row.first:.4f}", f"{row.second:.4f}", f"{d.estimate:+.4f}", interval, *flipped,
-             f"{p:.3g}" if np.isfinite(p) else "-"]
+             p_text(p, 4) or "-"]
         )  # fmt: skip
     lines.append(columns(header, body))
     lines.append(

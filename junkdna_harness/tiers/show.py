@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from junkdna_harness.presentation.console import columns
 from junkdna_harness.tiers.build import UNKNOWN_CHANCE, TierPlan
 from junkdna_harness.tiers.select import read_assignment
 
@@ -104,18 +105,6 @@ def plot_plan(plan: TierPlan, path: str | Path) -> None:
     picture = io.BytesIO()
     FigureCanvasAgg(figure).print_png(picture, metadata={"Software": None})
     write_atomic(path, picture.getvalue())
-
-
-def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in plain text, columns aligned to the right but the first."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in [header, *rows]
-    ]
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def _span(low: Any, high: Any) -> str:

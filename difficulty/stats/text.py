@@ -1,0 +1,51 @@
+"""How a statistic is written for people: p-values and intervals, the same in every output."""
+
+from __future__ import annotations
+
+import math
+
+
+def p_text(p: float | None, digits: int = 3) -> str:
+    """A p-value with `digits` decimals, or the bound that it lies below; empty where there is none.
+
+    >>> p_text(0.0421), p_text(1e-9), p_text(1e-9, digits=4)
+    ('0.042', '< 0.001', '< 0.0001')
+    """
+    if p is None or math.isnan(p):
+        return ""
+    least = 10.0**-digits
+    return f"< {least:.{digits}f}" if p < least else f"{p:.{digits}f}"
+
+
+def p_words(p: float | None, digits: int = 3) -> str:
+    """The same within a sentence.
+
+    >>> p_words(0.0421), p_words(1e-9)
+    ('p = 0.042', 'p < 0.001')
+    """
+    text = p_text(p, digits)
+    return "" if not text else f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def interval_text(low: float | None, high: float | None, form: str = ".4f") -> str:
+    """An interval in a column of its own; empty where it has no two finite ends.
+
+    >>> interval_text(0.1, 0.25, "+.3f")
+    '+0.100 to +0.250'
+    """
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f"{low:{form}} to {high:{form}}"
+
+
+def estimate_text(estimate: float | None, low: float | None, high: float | None, form: str = "+.3f") -> str:
+    """An estimate and its interval in one cell; empty where there is no estimate.
+
+    >>> estimate_text(0.2, 0.1, 0.25)
+    '+0.200 [+0.100, +0.250]'
+    """
+    if estimate is None:
+        return ""
+    if low is None or high is None:
+        return f"{estimate:{form}}"
+    return f"{estimate:{form}} [{low:{form}}, {high:{form}}]"
