@@ -1,9 +1,11 @@
-"""What `pretrained=` may name: the embedded model, SmolLM2 from its PyPI package, a folder, or a model of the hub."""
+"""What `pretrained=` and its like may name: the embedded model, SmolLM2 from its PyPI package, a folder, or a model of the hub."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
+from typing import Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.tiny import EMBEDDED, model_path
@@ -25,6 +27,11 @@ def resolve_pretrained(name: str | None) -> str:
         return str(smollm2_path())
     folder = Path(name).expanduser()
     if folder.is_dir():
+        if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+            raise UsageError(
+                f"pretrained={name!r} is an adapter without its model, which only lm_eval --model junkdna-pruned or "
+                "junkdna-quantized puts together. Recover with merge=masked or merge=dense to write a whole checkpoint."
+            )
         if not (folder / "config.json").is_file() and not list(folder.glob("*.gguf")):
             raise UsageError(
                 f"pretrained={name!r} is a folder without config.json. Name a folder that save_pretrained wrote."
@@ -40,3 +47,40 @@ def resolve_pretrained(name: str | None) -> str:
 
 def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "~", os.sep)) or name.count("/") > 1 or "\\" in name
+
+
+# Arguments that name a folder or file, which lm-eval reads as a number, a truth value or None where they look like one.
+NAMING = ("pretrained", "peft", "delta", "tokenizer", "mask", "calibration")
+
+
+def restore_names(arguments: MutableMapping[str, Any], read: Callable[[str], object]) -> None:
+    """Put what the user wrote back where lm-eval has turned a name into a value, e.g. folder '1e5' into 100000.0.
+
+    The text is lost by then, so the name is looked for here, among the entries of this folder that `read`, lm-eval's
+    reader, turns into the same value. None without such an entry stays None: nothing was named.
+
+    Raises:
+        UsageError: no entry here reads as that value, or several do.
+    """
+    for argument in NAMING:
+        value = arguments.get(argument, "")
+        if value is not None and not isinstance(value, (bool, int, float)):
+            continue
+        found = sorted(path.name for path in Path().iterdir() if _same(read(path.name), value))
+        if len(found) == 1:
+            arguments[argument] = found[0]
+        elif found:
+            raise UsageError(
+                f"{argument}={value} may be any of {', '.join(map(repr, found))}, which lm-eval reads alike. "
+                f"Write {argument}=./{found[0]}."
+            )
+        elif value is not None:
+            raise UsageError(
+                f"{argument}={value} names nothing here: lm-eval read it as a {type(value).__name__}. "
+                f"Write the path with its folder in front, e.g. {argument}=./{value}."
+            )
+
+
+def _same(a: object, b: object) -> bool:
+    both_nan = isinstance(a, float) and isinstance(b, float) and a != a and b != b
+    return type(a) is type(b) and (a == b or both_nan)

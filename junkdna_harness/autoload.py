@@ -3,7 +3,9 @@
 lm-eval 0.4 looks for plugins nowhere, so `junkdna_harness.pth` imports this module in every Python start of the
 environment. It therefore imports next to nothing, never raises, and only waits: when `lm_eval.models` is imported
 it adds our models to the registry, when `lm_eval.tasks.manager` is imported it adds our task folder to what
-is searched. Newer lm-eval registers the models by entry point; names it knows already are left alone.
+is searched. Newer lm-eval registers models and finds task folders by entry point; what it knows already is left alone.
+The entry point of the tasks names `junkdna_harness.task_configs`, the folder in the installed package; in a checkout
+that folder lies beside the package, and the finder below says where.
 `JUNKDNA_NO_AUTOLOAD=1` turns it off.
 """
 
@@ -16,6 +18,7 @@ MODELS = {
     "junkdna-pruned": "junkdna_harness.models.pruned:PrunedLM",
     "junkdna-quantized": "junkdna_harness.models.quantized:QuantizedLM",
 }
+TASKS_PACKAGE = "junkdna_harness.task_configs"
 OFF_VARIABLE = "JUNKDNA_NO_AUTOLOAD"
 
 
@@ -58,9 +61,11 @@ _ACTIONS = {"lm_eval.models": _add_models, "lm_eval.tasks.manager": _add_tasks}
 
 
 class _Finder:
-    """Waits on `sys.meta_path` for the modules of `_ACTIONS` and acts once each has been executed."""
+    """Waits on `sys.meta_path` for the modules of `_ACTIONS`, acts once each has been executed, and finds our tasks."""
 
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
+        if name == TASKS_PACKAGE:
+            return _task_folder_of_a_checkout()  # type: ignore[no-untyped-call]
         if name not in _ACTIONS:
             return None
         for finder in sys.meta_path:
@@ -71,6 +76,18 @@ class _Finder:
                 _act_after_loading(spec, name)  # type: ignore[no-untyped-call]
                 return spec
         return None
+
+
+def _task_folder_of_a_checkout():  # type: ignore[no-untyped-def]
+    """The spec of a package that is nothing but our task folder; None where Python's own finders see it."""
+    folder = tasks_dir()
+    if os.path.dirname(folder) == os.path.dirname(os.path.abspath(__file__)) or not os.path.isdir(folder):
+        return None
+    from importlib.machinery import ModuleSpec
+
+    spec = ModuleSpec(TASKS_PACKAGE, None, is_package=True)
+    spec.submodule_search_locations = [folder]
+    return spec
 
 
 def _act_after_loading(spec, name):  # type: ignore[no-untyped-def]

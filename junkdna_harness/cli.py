@@ -16,6 +16,7 @@ from junkdna_harness.commands.compare import compare
 from junkdna_harness.commands.doctor import doctor
 from junkdna_harness.commands.fit import fit
 from junkdna_harness.commands.inspect import inspect
+from junkdna_harness.commands.label import label
 from junkdna_harness.commands.lm_eval import lm_eval
 from junkdna_harness.commands.prune import prune
 from junkdna_harness.commands.quantize import quantize
@@ -43,6 +44,7 @@ for verb in (
     show,
     compare,
     table,
+    label,
     fit,
     report,
     check,

@@ -21,7 +21,6 @@ PACKAGES = (
     "accelerate",
     "peft",
     "scipy",
-    "statsmodels",
     "pandas",
     "numpy",
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.harness.targets import plain, right_options
+from junkdna_harness.harness.tasks import find_tasks, load_tasks
 
 
 @dataclass(frozen=True)
@@ -42,33 +45,37 @@ def task_examples(name: str, include_path: str | None = None) -> list[Example]:
 
 
 def _lm_eval_tasks(name: str, include_path: str | None) -> dict[str, Any]:
-    from junkdna_harness.sweep.plan import Settings
-    from junkdna_harness.sweep.suite import find_tasks
-
-    manager, names = find_tasks(Settings((name,), include_path=include_path), {})
-    try:
-        return dict(manager.load(names)["tasks"])
-    except UsageError:
-        raise
-    except Exception as error:  # whatever a data set's loader raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UsageError(
-            f"task {name!r} cannot be loaded ({reason}). Check that its data are reachable."
-        ) from error
+    manager, names = find_tasks((name,), include_path)
+    loaded = load_tasks(manager, names)
+    for part, why in loaded.failed.items():
+        raise UsageError(f"task {part!r}: {why}. Check that its data are reachable, or name other tasks.")
+    return loaded.tasks
 
 
 def _worked(task: Any, doc: Any, name: str) -> Example:
     """Prompt and right answer, joined as the task's own scoring would join them."""
-    return Example(str(task.doc_to_text(doc)), f"{task.config.target_delimiter}{_answer(task, doc, name)}")
+    prompt, target = plain(task.doc_to_text(doc)), task.doc_to_target(doc)
+    options = task.doc_to_choice(doc) if task.config.doc_to_choice is not None else None
+    choosing = task.OUTPUT_TYPE == "multiple_choice"
+    if options is None or (not choosing and isinstance(plain(target), str)):
+        answer = _text(target)
+    elif choosing and isinstance(prompt, int):
+        # The options are the prompts (winogrande): the text is the index of the right one, the target what follows it.
+        prompt, answer = _right(prompt, options, name), _text(target)
+    else:
+        answer = _right(target, options, name)
+    return Example(str(prompt), f"{task.config.target_delimiter}{answer}")
 
 
-def _answer(task: Any, doc: Any, name: str) -> str:
-    target = task.doc_to_target(doc)
-    choices = task.doc_to_choice(doc) if task.config.doc_to_choice is not None else None
-    if isinstance(target, (list, tuple)) and target:
-        target = target[0]
-    if choices is not None and isinstance(target, int):
-        if not 0 <= target < len(choices):
-            raise UsageError(f"a training example of {name!r} has no right answer (label {target}).")
-        return str(choices[target])
-    return str(target)
+def _text(target: Any) -> str:
+    """The first accepted answer."""
+    target = plain(target)
+    return str(target[0] if isinstance(target, (list, tuple)) and target else target)
+
+
+def _right(target: Any, options: Sequence[str], name: str) -> str:
+    """The first option that is right."""
+    found = [option for option in right_options(target, options) if option in options]
+    if not found:
+        raise UsageError(f"a training example of {name!r} has no right answer (label {plain(target)}).")
+    return str(found[0])

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from difficulty.judge.claims.context import Context
+from difficulty.judge.claims.critical import critical_levels
 from difficulty.judge.draws import over_replicates
 from difficulty.judge.series import Series
 from difficulty.stats.bootstrap import interval
 from difficulty.stats.flips import flips
 from difficulty.stats.isotonic import isotonic
-from difficulty.stats.scores import above_chance, retention
+from difficulty.stats.scales import above_chance, retention
 
 COLUMNS = (
     "family", "axis", "tier", "method", "kind", "level", "bits", "effective_bits", "n_items", "n_clusters", "n_replicates",
@@ -113,8 +114,6 @@ def _bands_of(context: Context, series: Series) -> list[tuple[tuple[int, int], t
 
 def critical_table(context: Context) -> pd.DataFrame:
     """Critical level of every tier that takes part, by method: on the score, latent, and the highest level shown to be safe."""
-    from difficulty.judge.claims.critical import critical_levels
-
     rows = []
     for series in context.series:
         cells = tuple(i for i in range(len(context.draws.cells)) if context.takes_part[i])

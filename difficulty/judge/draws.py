@@ -11,7 +11,7 @@ from difficulty.judge.panel import Panel
 from difficulty.judge.series import Condition
 from difficulty.stats.bootstrap import cluster_sums, replicate_weights, resample_counts, weighted_means
 from difficulty.stats.result import Floats, Ints
-from difficulty.stats.scores import latent_from_accuracy
+from difficulty.stats.scales import latent_from_accuracy
 
 LINKS = ("probit", "logit")
 

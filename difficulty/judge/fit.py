@@ -19,8 +19,9 @@ from difficulty.judge.claims.recovery import judge_recovery
 from difficulty.judge.draws import draw
 from difficulty.judge.panel import Panel, build_panel
 from difficulty.judge.series import Series, conditions
-from difficulty.judge.verdicts import CLAIMS, POOLED, Claim, Rules, not_tested
+from difficulty.judge.verdicts import CLAIMS, Claim, Rules, not_tested
 from difficulty.runs.read import Runs
+from difficulty.runs.same import different_versions, require_same, versions_of
 from difficulty.runs.table import DENSE, some, validate
 
 N_RESAMPLES = 2000
@@ -65,7 +66,7 @@ class FitResult:
         """The pooled claim of the primary method, by name: P1 .. P5."""
         found: dict[str, Claim] = {}
         for claim in self.claims:
-            if claim.family == POOLED:
+            if claim.scope.headline:
                 found.setdefault(claim.claim, claim)
         return found
 
@@ -81,6 +82,7 @@ def fit(
     families: Iterable[str] | None = None,
     claims: Iterable[str] | None = None,
     allow_missing: bool = False,
+    allow_different_prompts: bool = False,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> FitResult:
@@ -103,7 +105,9 @@ def fit(
         warnings.extend(table.warnings)
         table = table.table
     table = _some_families(validate(table), families)
-    panel = build_panel(table, model, baseline, metric, allow_missing)
+    panel = build_panel(table, model, baseline, metric, allow_missing, allow_different_prompts)
+    versions = {run: v for run, v in versions_of(runs).items() if run in set(panel.runs["run"])}
+    warnings.extend(require_same([different_versions(versions)], allow_different_prompts))
     known = _effective_bits(runs)
     context, judged = judge_panel(panel, rules, known, wanted, n_resamples, seed)
     warnings.extend(panel.warnings)
@@ -220,9 +224,9 @@ def _judge(
             judged += _memory(context, series)
     if "P5" in wanted:
         judged += judge_recovery(context)
-    there = {claim.claim for claim in judged if claim.family == POOLED}
+    there = {claim.claim for claim in judged if claim.scope.headline}
     judged += [not_tested(name, context.primary, _why_not(context)) for name in wanted if name not in there]
-    return sorted(judged, key=lambda c: (c.claim, c.family != POOLED))
+    return sorted(judged, key=lambda c: (c.claim, not c.scope.headline))
 
 
 def _memory(context: Context, series: Series) -> list[Claim]:

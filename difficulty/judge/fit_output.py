@@ -45,8 +45,11 @@ def to_json(result: FitResult) -> str:
 
 def claim_dict(claim: Claim) -> dict[str, Any]:
     """A claim as a flat dict with `statement` added and `details` nested."""
-    row = {name: getattr(claim, name) for name in claim.__dataclass_fields__}
-    return {"claim": row.pop("claim"), "statement": STATEMENTS[claim.claim], **row}
+    row = {
+        name: getattr(claim, name) for name in claim.__dataclass_fields__ if name not in ("claim", "scope")
+    }
+    named = {"claim": claim.claim, "statement": STATEMENTS[claim.claim]}
+    return {**named, "family": claim.family, "method": claim.method, **row}
 
 
 def _plain(value: Any) -> Any:
@@ -63,7 +66,7 @@ def _plain(value: Any) -> Any:
 
 
 def claims_table(result: FitResult) -> pd.DataFrame:
-    """One row a claim, family and method, without the nested details."""
+    """One row per claim, family and method, without the nested details."""
     rows = []
     for claim in result.claims:
         row = claim_dict(claim)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from difficulty.judge.draws import Draws
+from difficulty.judge.estimates import envelope, fewest_clusters, sample_size, sized, tier_slope
 from difficulty.judge.series import Series
 from difficulty.judge.verdicts import Rules
-from difficulty.stats.bootstrap import interval, summarise
+from difficulty.stats.bootstrap import interval
 from difficulty.stats.result import Bools, Estimate, Floats
-from difficulty.stats.scores import wilson
-
-# Fewer wrong answers than this, and how far a tier lies above the ceiling is not known. Not smaller, because tiers are
-# let in by the dense run's own errors: near the limit they come in when these happen to be many, and then seem to lose
-# little. At 15 that bias is small beside the standard error (see the simulated worlds in benchmarks/honesty.py).
-_CEILING = 15
 
 
 @dataclass(frozen=True)
@@ -56,51 +51,10 @@ class Ordering:
         return tuple(level for level in self.levels if level.usable)
 
 
-def at_floor(draws: Draws, rules: Rules) -> Bools:
-    """True (n_cells, n_conditions) where the score is not shown to lie above chance by `rules.floor` of the way to 1.
-
-    The lower bound is the lower of Wilson's and the cluster bootstrap's.
-    """
-    flags = np.zeros(draws.score.shape[1:], dtype=bool)
-    for i, cell in enumerate(draws.cells):
-        low, _ = interval(draws.score[:, i], cell.n_clusters, rules.confidence)
-        score = np.clip(draws.score[0, i], 0.0, 1.0)
-        n = np.full(len(score), float(cell.n_items))
-        bound = np.minimum(low, wilson(score * n, n, rules.confidence)[0])
-        flags[i] = bound <= cell.chance + rules.floor * (1 - cell.chance)
-    return flags
-
-
-def at_ceiling(draws: Draws) -> Bools:
-    """True (n_cells,) where the dense model errs so rarely that its latent position is unknown for want of margins."""
-    wrong = np.array([(1 - draws.score[0, i, 0]) * c.n_items for i, c in enumerate(draws.cells)])
-    flags: Bools = (wrong < _CEILING) & ~np.array(draws.from_margin)
-    return flags
-
-
-def fewest_clusters(draws: Draws, cells: list[int] | tuple[int, ...]) -> int:
-    """Clusters of the smallest cell: what the small-sample correction of intervals goes by."""
-    return min(draws.cells[i].n_clusters for i in cells)
-
-
-def sample_size(draws: Draws, cells: list[int]) -> tuple[int, int]:
-    """Items and distinct clusters of some cells."""
-    clusters = np.concatenate([draws.cells[i].clusters for i in cells])
-    return sum(draws.cells[i].n_items for i in cells), len(np.unique(clusters))
-
-
-def tier_slope(draws: Draws, losses: Floats, cells: list[int] | tuple[int, ...]) -> Floats:
-    """Least-squares slope on the tier number of `losses` (..., n_cells of `cells`), shape (...,)."""
-    tiers = np.array([draws.cells[i].tier for i in cells], dtype=float)
-    centred = tiers - tiers.mean()
-    slope: Floats = losses @ (centred / (centred**2).sum())
-    return slope
-
-
 def order(
     draws: Draws, family: str, series: Series, takes_part: Bools, floor: Bools, rules: Rules
 ) -> Ordering:
-    """The ordering of one family under one method. `takes_part` (n_cells,), `floor` from `at_floor`.
+    """The ordering of one family under one method. `takes_part` (n_cells,), `floor` (n_cells, n_conditions): cells at chance.
 
     A level is usable where at least two tiers above the floor are left and their mean loss is above 0 (interval at
     alpha / number of levels). The mean is used, and not the tier that moved most, because it says nothing about the
@@ -157,19 +111,26 @@ def _moved(
     return bool(min(lows[:-1]) > 0 or lows[-1] > 0)
 
 
-def sized(draws: Floats, fewest: int, size: tuple[int, int], rules: Rules) -> Estimate:
-    """`draws` as an estimate whose interval is corrected for the smallest cell; `size`: items and clusters in all."""
-    found = summarise(draws, size[0], fewest, rules.confidence)
-    return replace(found, n_clusters=size[1])
+def at_loss(ordering: Ordering, losses: Floats, cells: tuple[int, ...]) -> Floats | None:
+    """The slope of `ordering` where its mean latent loss over `cells` is `losses` (1 + B,), between levels (loss 0: 0).
+
+    Only levels with just these tiers above the floor count, because a mean over other tiers is another measure of damage.
+    None where none of them loses as much.
+    """
+    known = [n for n, level in enumerate(ordering.levels) if level.cells == cells]
+    if not known or losses[0] > ordering.losses[known, 0].max():
+        return None
+    x = np.vstack([np.zeros(losses.shape[0]), np.maximum.accumulate(ordering.losses[known], axis=0)])
+    y = np.vstack([np.zeros(losses.shape[0]), ordering.slopes[known]])
+    return interpolate(x, y, losses)
 
 
-def envelope(draws: Floats, fewest: int, size: tuple[int, int], rules: Rules) -> Estimate:
-    """One estimate for all links (first axis of `draws`): the first one's value, the widest interval, the largest p."""
-    found = [sized(link, fewest, size, rules) for link in draws]
-    return Estimate(
-        found[0].estimate,
-        min(e.ci_low for e in found),
-        max(e.ci_high for e in found),
-        max(e.p for e in found),
-        *size,
-    )
+def interpolate(x: Floats, y: Floats, wanted: Floats) -> Floats:
+    """Column-wise linear interpolation: `x`, `y` (n, m) with x rising along axis 0, `wanted` (m,); ends are held."""
+    wanted = np.clip(wanted, x[0], x[-1])
+    right = np.clip((x < wanted).sum(axis=0), 1, len(x) - 1)
+    columns = np.arange(x.shape[1])
+    x0, x1 = x[right - 1, columns], x[right, columns]
+    share = np.where(x1 > x0, (wanted - x0) / np.where(x1 > x0, x1 - x0, 1.0), 0.0)
+    result: Floats = y[right - 1, columns] + share * (y[right, columns] - y[right - 1, columns])
+    return result

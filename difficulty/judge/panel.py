@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.table import DENSE, IDENTITY, MARGIN, OPTION_LOGLIK, some
+from difficulty.runs.direction import declared, direction, scale
+from difficulty.runs.identity import Method
+from difficulty.runs.metrics import choose_one, several
+from difficulty.runs.same import different_prompts, require_same
+from difficulty.runs.table import DENSE, IDENTITY, MARGIN, OPTION_LOGLIK, SCALE, some
 from difficulty.stats.divergence import option_kl
 from difficulty.stats.result import Floats, Ints
 
-# What a task is judged by when it logs several metrics: the first of these that it has.
-PREFERRED = ("acc", "exact_match", "acc_norm", "em", "f1", "contains", "mcc")
 _NAMED = 3  # items named in an error
 
 
@@ -43,19 +45,19 @@ def build_panel(
     baseline: str | None = None,
     metric: str | None = None,
     allow_missing: bool = False,
+    allow_different_prompts: bool = False,
 ) -> Panel:
-    """A `Panel` of a validated tidy table.
+    """A `Panel` of a validated tidy table. A task that has no accuracy is left out, with a warning that names it.
 
     Raises:
         UsageError: several models and none chosen, no dense run, other metrics in other runs, items that are not in
-            every run, different prompts for the same item, or a metric that is not in [0, 1].
+            every run, different prompts for the same item, or no task with an accuracy in [0, 1].
     """
     table, model = _one_model(table, model, baseline)
     dense = _dense_runs(table, model, baseline)
     table = _one_axis(table)
-    _same_prompts(table)
-    judged = table[table["metric"] != MARGIN]
-    judged = _one_metric(judged, dense[0], metric)
+    asked = require_same([different_prompts(table)], allow_different_prompts)
+    judged, left_out = _accuracies(table[table["metric"] != MARGIN], dense[0], metric)
     runs = _runs(table, dense)
     items = _items(judged)
     score = _matrix(judged, items, runs)
@@ -64,14 +66,19 @@ def build_panel(
     margins = table[table["metric"] == MARGIN]
     margin = _matrix(margins, items, runs)
     kl = _kl(margins, items, runs)
-    if ((score[keep] < 0) | (score[keep] > 1)).any():
-        raise UsageError(
-            f"{some(judged['metric'].unique())} has values outside [0, 1], so that losses cannot be judged. "
-            "Choose an accuracy with --metric."
-        )
     items = items.iloc[keep].reset_index(drop=True)
     metrics = tuple(sorted(judged["metric"].unique()))
-    return Panel(model, items, runs, score[keep], margin[keep], kl[keep], metrics, len(table), warnings)
+    return Panel(
+        model,
+        items,
+        runs,
+        score[keep],
+        margin[keep],
+        kl[keep],
+        metrics,
+        len(table),
+        (*asked, *left_out, *warnings),
+    )
 
 
 def _one_model(table: pd.DataFrame, model: str | None, baseline: str | None) -> tuple[pd.DataFrame, str]:
@@ -112,7 +119,8 @@ def _dense_runs(table: pd.DataFrame, model: str, baseline: str | None) -> list[s
 
 
 def _plain(table: pd.DataFrame) -> pd.Series[bool]:
-    return table["bits"].isna() & ~table["method"].str.contains("+", regex=False)
+    trained = {name: Method.parse(str(name)).recovered for name in table["method"].unique()}
+    return table["bits"].isna() & ~table["method"].map(trained).astype(bool)
 
 
 def _one_axis(table: pd.DataFrame) -> pd.DataFrame:
@@ -125,60 +133,111 @@ def _one_axis(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(family=names)
 
 
-def _same_prompts(table: pd.DataFrame) -> None:
-    if "prompt_hash" not in table:
-        return
-    known = table[table["prompt_hash"].notna() & (table["prompt_hash"] != "")]
-    prompts = known[["task", "item_id", "prompt_hash"]].drop_duplicates()
-    twice = prompts[prompts.duplicated(["task", "item_id"])]
-    if len(twice):
-        raise UsageError(
-            f"{len(twice)} items were asked with different prompts in different runs: {_named(twice)}. "
-            "Evaluate all runs with the same --num_fewshot, chat template and task version."
-        )
-
-
 def _named(items: pd.DataFrame) -> str:
     names = (items["task"] + ":" + items["item_id"].str.slice(0, 16)).tolist()
     return some(names, _NAMED)
 
 
-def _one_metric(judged: pd.DataFrame, dense: str, metric: str | None) -> pd.DataFrame:
-    """The rows of one metric a task: `metric`, or the first of `PREFERRED` that the dense run has."""
+def _accuracies(judged: pd.DataFrame, dense: str, metric: str | None) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of one metric per task, by the rule of `difficulty.runs.metrics`, and what to say of it and of what is left out.
+
+    Raises:
+        UsageError: no task has an accuracy, or runs have different metrics for a task.
+    """
     of_runs = judged[["run", "task", "metric"]].drop_duplicates()
-    chosen = {}
-    for task, rows in of_runs.groupby("task"):
+    facts = _facts(judged)
+    chosen: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    guessed: list[str] = []
+    for name, rows in of_runs.groupby("task"):
+        task = str(name)
         present = rows.loc[rows["run"] == dense, "metric"].tolist() or rows["metric"].tolist()
-        chosen[task] = choose_metric(str(task), present, metric)
-        with_it = set(rows.loc[rows["metric"] == chosen[task], "run"])
-        without = [name for name in rows["run"].unique() if name not in with_it]
+        found = choose_one(present, metric)
+        if found is None:
+            reasons[task] = (
+                f"task {task!r} has no metric {metric!r}.{did_you_mean(str(metric), present)} It has: {some(sorted(present))}."
+            )
+            continue
+        with_it = set(rows.loc[rows["metric"] == found, "run"])
+        without = [run for run in rows["run"].unique() if run not in with_it]
         if without:
             raise UsageError(
                 f"runs have different metrics for task {task!r}: {some(without)} lack{'s' * (len(without) == 1)} "
-                f"{chosen[task]!r}. Evaluate them with the same metric, or choose one that all have with --metric."
+                f"{found!r}. Evaluate them with the same metric, or choose one that all have with --metric."
             )
-    return judged[judged["metric"] == judged["task"].map(chosen)]
+        low, high, higher = facts[task, found]
+        if low < 0 or high > 1:
+            reasons[task] = (
+                f"{found} of task {task!r} has values outside [0, 1], so that losses cannot be judged. "
+                "Choose an accuracy with --metric."
+            )
+        elif metric is None and not higher and direction(found) is not True:
+            reasons[task] = (
+                f"task {task!r} has {some(sorted(present))}, none of which is known as an accuracy. Choose one with --metric."
+            )
+        elif higher is False:
+            reasons[task] = (
+                f"lower {found} of task {task!r} is better, so that it is no accuracy. Choose an accuracy with --metric."
+            )
+        else:
+            chosen[task] = found
+            guessed += [found] if higher is None else []
+    if not chosen:
+        raise UsageError(next(iter(reasons.values())))
+    absent = {task: reason for task, reason in _without_samples(of_runs).items() if task in chosen}
+    if len(absent) < len(chosen):
+        chosen = {task: name for task, name in chosen.items() if task not in absent}
+        reasons |= absent
+    notes = [f"left out: {reason}" for reason in reasons.values()]
+    notes += several(judged[judged["task"].isin(chosen)], chosen)
+    notes += [
+        f"{name} is taken for an accuracy: higher is better, which its name does not say." for name in guessed
+    ]
+    return judged[judged["metric"] == judged["task"].map(chosen)], notes
 
 
-def choose_metric(task: str, present: list[str], metric: str | None) -> str:
-    """`metric`, or the first of `PREFERRED` among those `present`.
+def _without_samples(of_runs: pd.DataFrame) -> dict[str, str]:
+    """Why a task cannot be judged that some run has no sample of, by task."""
+    names = set(of_runs["run"].unique())
+    found = {}
+    for task, runs in of_runs.groupby("task")["run"].unique().items():
+        lacking = sorted(names - set(runs))
+        if lacking:
+            verb = "have" if len(lacking) > 1 else "has"
+            found[str(task)] = (
+                f"{some(lacking)} {verb} no samples of task {task!r}. Evaluate it in every run."
+            )
+    return found
 
-    Raises:
-        UsageError: it is not there, or none is known as an accuracy.
+
+def _facts(judged: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float, bool | None]]:
+    """(task, metric) -> lowest and highest value, and whether higher is better.
+
+    The column `higher_is_better` says it, else the metric's name; of what is weighted as perplexity or bits, it never is.
     """
-    if metric is not None:
-        if metric not in present:
-            raise UsageError(
-                f"task {task!r} has no metric {metric!r}.{did_you_mean(metric, present)} It has: {some(sorted(present))}."
-            )
-        return metric
-    for name in PREFERRED:
-        for found in sorted(present):
-            if found.split(",")[0] == name:
-                return found
-    raise UsageError(
-        f"task {task!r} has {some(sorted(present))}, none of which is known as an accuracy. Choose one with --metric."
+    nothing = pd.Series(np.nan, index=judged.index)
+    declared(judged["higher_is_better"].unique() if "higher_is_better" in judged else ())
+    rows = judged[["task", "metric", "value"]].assign(
+        said=judged.get("higher_is_better", nothing).astype(float),
+        weight=judged.get("weight", nothing).astype(float),
+        scaled=(judged[SCALE] != "mean") if SCALE in judged else False,
     )
+    of = rows.groupby(["task", "metric"], sort=False)
+    table = of.agg(
+        low=("value", "min"),
+        high=("value", "max"),
+        down=("said", "min"),
+        up=("said", "max"),
+        n=("weight", "count"),
+        scaled=("scaled", "any"),
+    )
+    found: dict[tuple[str, str], tuple[float, float, bool | None]] = {}
+    for (task, metric), low, high, down, up, n, scaled in table.itertuples(name=None):
+        higher = bool(up) if down == up else direction(str(metric))
+        if scaled or scale(str(metric), n > 0) != "mean":
+            higher = False
+        found[str(task), str(metric)] = (float(low), float(high), higher)
+    return found
 
 
 def _runs(table: pd.DataFrame, dense: list[str]) -> pd.DataFrame:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from difficulty.runs.identity import Kind, Method, Run
 from difficulty.runs.table import DENSE
 
 FULL_BITS = 16.0  # what a weight of the dense model is counted with
 MASK_BITS = 1.0  # a bit a weight says which weights are kept
 PRIMARY = "magnitude"  # the hypothesis is about small weights
-ARMS = ("dense_transfer", "sparse_transfer", "sparse_to_dense", "dense_freezing")
-
-_PATTERN = re.compile(r"\s+(\d+):(\d+)$")
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One level of one method; `columns` are its replicates' columns in the panel."""
+    """One level of one method; `columns` are its replicates' columns in the panel.
+
+    `method`: the name of the series it belongs to; `done`: what was done to the weights at this level.
+    """
 
     method: str
-    kind: str  # "dense" | "pruned" | "quantized" | "recovered"
+    kind: Kind
+    done: Method
     level: float  # sparsity; NaN for quantized
     bits: float  # nominal; NaN for pruned
     effective_bits: float
@@ -41,43 +42,43 @@ class Series:
     """The levels of one method from mild to severe; `at` are indices into the list of conditions (0 is dense)."""
 
     method: str
-    kind: str
+    kind: Kind
     levels: tuple[float, ...]  # severity
     at: tuple[int, ...]
 
 
 def conditions(runs: pd.DataFrame, effective_bits: Mapping[str, float]) -> list[Condition]:
     """The conditions of a panel's runs, the dense one first. `effective_bits`: run id -> bits, where known."""
-    grouped: dict[tuple[str, str, float, float], list[int]] = {}
+    grouped: dict[tuple[Kind, str, float, float], list[int]] = {}
+    done: dict[tuple[Kind, str, float, float], Method] = {}
     dense = []
     for column, row in enumerate(runs.itertuples()):
         if row.dense:
             dense.append(column)
         elif str(row.method) != DENSE:
-            kind, method = _kind(str(row.method), row.level, row.bits)
-            grouped.setdefault((kind, method, _key(row.level), _key(row.bits)), []).append(column)
-    found = [Condition(DENSE, DENSE, 0.0, np.nan, FULL_BITS, tuple(dense))]
-    for (kind, method, level, bits), columns in grouped.items():
+            run = Run("", Method.parse(str(row.method)), row.level, row.bits)
+            key = (run.kind, series_name(run), _key(row.level), _key(row.bits))
+            grouped.setdefault(key, []).append(column)
+            done.setdefault(key, run.method)
+    found = [Condition(DENSE, "dense", Method(DENSE), 0.0, np.nan, FULL_BITS, tuple(dense))]
+    for key, columns in grouped.items():
+        kind, name, level, bits = key
         known = [effective_bits[r] for r in runs["run"].iloc[columns] if r in effective_bits]
         counted = float(np.mean(known)) if known else nominal_bits(kind, level, bits)
-        value = np.nan if level < 0 else level
-        found.append(Condition(method, kind, value, np.nan if bits < 0 else bits, counted, tuple(columns)))
+        value, width = (np.nan if x < 0 else x for x in (level, bits))
+        found.append(Condition(name, kind, done[key], value, width, counted, tuple(columns)))
     return found
+
+
+def series_name(run: Run) -> str:
+    """The name under which a run's levels are judged together; recovered runs of each width of weights by themselves."""
+    if run.kind == "recovered" and run.bits is not None:
+        return f"{run.series} {run.bits:.10g} bits"
+    return run.series
 
 
 def _key(value: float) -> float:
     return -1.0 if np.isnan(value) else round(float(value), 9)
-
-
-def _kind(method: str, level: float, bits: float) -> tuple[str, str]:
-    if "+" in method and method.split("+", 1)[1].split("@")[0] in ARMS:
-        return "recovered", method
-    pattern = _PATTERN.search(method)
-    if pattern:
-        method = _PATTERN.sub(f" N:{pattern[2]}", method)
-    if np.isnan(level):
-        return "quantized", method
-    return "pruned", method if np.isnan(bits) else f"{method} {bits:g} bits"
 
 
 def nominal_bits(kind: str, level: float, bits: float) -> float:
@@ -88,9 +89,9 @@ def nominal_bits(kind: str, level: float, bits: float) -> float:
     return width * (1 - max(level, 0.0)) + (MASK_BITS if level > 0 else 0.0)
 
 
-def series_of(found: list[Condition], kinds: tuple[str, ...] = ("pruned", "quantized")) -> list[Series]:
+def series_of(found: list[Condition], kinds: tuple[Kind, ...] = ("pruned", "quantized")) -> list[Series]:
     """Each method's series, the primary one first, then pruning before quantization, by name."""
-    methods: dict[tuple[str, str], list[int]] = {}
+    methods: dict[tuple[Kind, str], list[int]] = {}
     for at, condition in enumerate(found):
         if condition.kind in kinds:
             methods.setdefault((condition.kind, condition.method), []).append(at)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from difficulty.errors import UsageError
 from difficulty.stats.result import Estimate
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not tested"]
+EvidenceScale = Literal["latent", "score"]
 POOLED = "pooled"
 
 STATEMENTS = {
@@ -55,8 +56,32 @@ class Rules:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """What a claim is about: one `family`, or all pooled (None), under one `method` or way of recovery.
+
+    `headline`: the pooled row that a reader is shown first, of the primary method.
+    """
+
+    method: str
+    family: str | None = None
+    headline: bool = False
+
+    @property
+    def pooled(self) -> bool:
+        """All families together."""
+        return self.family is None
+
+    @property
+    def label(self) -> str:
+        """As tables and JSON write it: the family, `pooled` for the headline, `pooled/<method>` for other pooled rows."""
+        if self.family is not None:
+            return self.family
+        return POOLED if self.headline else f"{POOLED}/{self.method}"
+
+
+@dataclass(frozen=True)
 class Claim:
-    """One claim about one family (or all pooled) under one method.
+    """One claim about one family (or all pooled) under one method: its `scope`.
 
     `estimate` with `unit`, interval and two-sided `p`; `p_holm`: p corrected over the families of this claim and method
     (equal to `p` for pooled rows). `rule`: the rule in words with its numbers. `reason`: what decided, in one sentence.
@@ -64,8 +89,7 @@ class Claim:
     """
 
     claim: str
-    family: str
-    method: str
+    scope: Scope
     verdict: Verdict
     estimate: float | None
     unit: str
@@ -79,51 +103,64 @@ class Claim:
     reason: str
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def family(self) -> str:
+        """The scope's label."""
+        return self.scope.label
+
+    @property
+    def method(self) -> str:
+        """The scope's method."""
+        return self.scope.method
+
 
 @dataclass(frozen=True)
 class Evidence:
     """What a verdict is made from, before the p-values of all families are corrected together.
 
-    `latent` decides; `observed` is the same on the score's own scale, where the claim has both. `blocked`: why the
-    evidence must not be used. `against`: a sentence if something contradicts the claim although the numbers support it.
-    `remark`: what a reader must know beside the verdict.
+    `latent`: the effect in log-odds; `score`: the same on the score's own scale; a claim has one or both. `decides` names
+    the one that is the claim's estimate, in `unit`. `blocked`: why the evidence must not be used. `against`: a sentence if
+    something contradicts the claim although the numbers support it. `remark`: what a reader must know beside the verdict.
     """
 
     claim: str
-    family: str
-    method: str
+    scope: Scope
     unit: str
-    latent: Estimate | None
-    observed: Estimate | None = None
+    latent: Estimate | None = None
+    score: Estimate | None = None
+    decides: EvidenceScale = "latent"
     blocked: str = ""
     against: str = ""
     remark: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def main(self) -> Estimate | None:
+        """The estimate that decides."""
+        return self.latent if self.decides == "latent" else self.score
+
+    @property
     def p(self) -> float:
         """Both scales must show it, so the larger p counts (intersection-union test, Berger 1982)."""
-        found = [e.p for e in (self.latent, self.observed) if e is not None]
+        found = [e.p for e in (self.latent, self.score) if e is not None]
         return max(found) if found else float("nan")
 
 
-def judge(
-    evidence: Evidence, p_holm: float, rules: Rules, delta: float, observed_unit: str, rule: str
-) -> Claim:
+def judge(evidence: Evidence, p_holm: float, rules: Rules, delta: float, score_unit: str, rule: str) -> Claim:
     """The verdict on a claim "the effect is above 0", with `delta` the smallest effect that matters.
 
     supported: p_holm < alpha, both intervals above 0, the latent one not wholly below delta, nothing against.
     refuted: the latent interval lies wholly below delta: the opposite, or equivalence.
     """
-    latent, observed = evidence.latent, evidence.observed
+    latent, observed = evidence.latent, evidence.score
     if evidence.blocked or latent is None:
         return claim_of(
             evidence, None, "inconclusive", rule, evidence.blocked or "there is nothing to judge it by."
         )
     details = dict(evidence.details)
     if observed is not None:
-        details["observed"] = {**as_dict(observed), "unit": observed_unit}
-    evidence = Evidence(**{**evidence.__dict__, "details": details})
+        details["observed"] = {**as_dict(observed), "unit": score_unit}
+    evidence = replace(evidence, details=details)
     if latent.ci_high < delta:
         how = "the opposite holds" if latent.ci_high < 0 else f"an effect of {delta:g} is excluded"
         seen = " What is left is above 0, but too small to matter by the rule." if latent.ci_low > 0 else ""
@@ -161,22 +198,23 @@ def judge(
 
 def claim_of(evidence: Evidence, p_holm: float | None, verdict: Verdict, rule: str, reason: str) -> Claim:
     """The claim with its main estimate filled in; blocked evidence shows none, as it must not be used."""
-    main = None if evidence.blocked else evidence.latent
+    main = None if evidence.blocked else evidence.main
     reason = f"{reason} {evidence.remark}".strip()
     if main is None:
         return Claim(
-            evidence.claim, evidence.family, evidence.method, verdict, None, evidence.unit, None, None, None, None,
-            0, 0, rule, reason, evidence.details,
+            evidence.claim, evidence.scope, verdict, None, evidence.unit, None, None, None, None, 0, 0, rule, reason,
+            evidence.details,
         )  # fmt: skip
     return Claim(
-        evidence.claim, evidence.family, evidence.method, verdict, main.estimate, evidence.unit, main.ci_low,
-        main.ci_high, evidence.p, p_holm, main.n_items, main.n_clusters, rule, reason, evidence.details,
+        evidence.claim, evidence.scope, verdict, main.estimate, evidence.unit, main.ci_low, main.ci_high, evidence.p, p_holm,
+        main.n_items, main.n_clusters, rule, reason, evidence.details,
     )  # fmt: skip
 
 
-def not_tested(claim: str, method: str, reason: str, family: str = POOLED) -> Claim:
-    """An entry for a claim that the given runs cannot test."""
-    return Claim(claim, family, method, "not tested", None, "", None, None, None, None, 0, 0, "", reason)
+def not_tested(claim: str, method: str, reason: str, family: str | None = None) -> Claim:
+    """An entry for a claim that the given runs cannot test, about one family or the headline."""
+    scope = Scope(method, family, headline=family is None)
+    return Claim(claim, scope, "not tested", None, "", None, None, None, None, 0, 0, "", reason)
 
 
 def in_words(estimate: Estimate, confidence: float) -> str:

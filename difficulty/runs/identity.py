@@ -47,7 +47,9 @@ class Recovery:
         if self.adapter is not None:
             _one_of("adapter", self.adapter, ADAPTERS)
         if self.kept and self.arm != DENSE_FREEZING:
-            raise UsageError(f"arm {self.arm} holds no chosen weights, so freeze=kept is for {DENSE_FREEZING}.")
+            raise UsageError(
+                f"arm {self.arm} holds no chosen weights, so freeze=kept is for {DENSE_FREEZING}."
+            )
         object.__setattr__(self, "share", _rounded(self.share))
         if not 0 < self.share <= 1:
             raise UsageError(f"share={self.share} of the training data is not above 0 and at most 1.")
@@ -171,7 +173,9 @@ class Run:
         method = str(self.method)
         if self.method.pattern is not None:
             method = str(replace(self.method, base=f"{self.method.base} N:{self.method.group}", pattern=None))
-        return f"{method} {self.bits:.10g} bits" if self.kind == "pruned" and self.bits is not None else method
+        return (
+            f"{method} {self.bits:.10g} bits" if self.kind == "pruned" and self.bits is not None else method
+        )
 
     def __str__(self) -> str:
         parts = [self.model, str(self.method)]

@@ -1,254 +1,301 @@
-"""From evaluation outputs to the tidy table: lm-eval's output folders, a sweep's store, or a table in a file."""
+"""The one reader of evaluations: lm-eval's output folders, a sweep's folder, tidy tables, in any mix, into one object."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from difficulty.errors import UsageError
-from difficulty.runs.lm_eval_log import find_results, read_result
-from difficulty.runs.table import DENSE, IDENTITY, read_table, run_name, some, validate
+from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.identity import DENSE, GUESS, Method, Run
+from difficulty.runs.label import Label, parse_labels
+from difficulty.runs.lm_eval_log import find_results, is_results, read_log
+from difficulty.runs.part import Part, TaskFacts, run_of_cells
+from difficulty.runs.rows import Keep
+from difficulty.runs.sweep_folder import find_sweeps, read_sweep
+from difficulty.runs.table import IDENTITY, read_table, some, validate
 
 RUN_COLUMNS = (
     "run", *IDENTITY, "effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version", "task_versions", "manifest",
+    "known_by",
 )  # fmt: skip
 _SAME = 1e-6  # two dense runs count as one when no score differs by more than this
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Evaluations as one tidy table.
+    """Evaluations as one tidy table, and what else is known of them.
 
-    `table`: the tidy rows of all runs. `runs`: one row a run with the columns `RUN_COLUMNS` (`task_versions` and
-    `manifest` are JSON text). `manifests`: run id -> the `junkdna` block of its results, empty where there was none.
-    `warnings`: sentences for the user.
+    `table`: the tidy rows of all runs. `runs`: one row per run with the columns `RUN_COLUMNS` (`task_versions` and
+    `manifest` are JSON text). `manifests`: run id -> its `junkdna` block or manifest, empty where there was none.
+    `warnings`: sentences for the user. `tasks`: (run id, task) -> how it was evaluated. `kept`: (run id, task) -> item id -> what the caller asked to keep.
+    `sources`: run id -> where it was read.
     """
 
     table: pd.DataFrame
     runs: pd.DataFrame
-    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    manifests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    tasks: Mapping[tuple[str, str], TaskFacts] = field(default_factory=dict, repr=False)
+    kept: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The ids of the runs."""
+        return [str(name) for name in self.runs["run"]]
+
+    def one(self, name: str | None = None, option: str = "--run") -> str:
+        """The id of the run that is meant: `name`, or the only one.
+
+        Raises:
+            UsageError: there are several and none was named, or no such run.
+        """
+        if name is None:
+            if len(self.names) > 1:
+                raise UsageError(
+                    f"there are {len(self.names)} runs in {self._where()} ({some(self.names)}). Choose one with {option}."
+                )
+            return self.names[0]
+        if name not in self.names:
+            raise UsageError(
+                f"there is no run {name!r}.{did_you_mean(name, self.names)} Runs: {some(self.names)}."
+            )
+        return name
+
+    def rows(self, run: str) -> pd.DataFrame:
+        """The tidy rows of one run."""
+        return self.table[self.table["run"] == run]
+
+    def versions(self, run: str) -> dict[str, str]:
+        """Task -> version, as far as logged."""
+        found = {task: facts.version for (name, task), facts in self.tasks.items() if name == run}
+        return {task: version for task, version in found.items() if version is not None}
+
+    @property
+    def guessed(self) -> list[str]:
+        """The runs that are taken for dense because nothing says what they are."""
+        return [str(run) for run in self.runs.loc[self.runs["known_by"] == GUESS, "run"]]
+
+    def _where(self) -> str:
+        return some(list(dict.fromkeys(self.sources.values())), 2)
 
 
-@dataclass
-class Part:
-    """One run as it was found: its rows, and its row of the runs table (a dict with the keys of `RUN_COLUMNS`)."""
-
-    source: str
-    rows: pd.DataFrame
-    facts: dict[str, Any]
-    manifest: dict[str, Any]
-
-
-def read_runs(paths: Sequence[str | Path] | str | Path) -> Runs:
-    """All runs under `paths`: lm-eval folders or results files, sweep stores, tidy tables, in any mix.
+def read_runs(
+    paths: Sequence[str | Path] | str | Path, *, labels: Sequence[str] = (), keep: Keep | None = None
+) -> Runs:
+    """All runs under `paths`: lm-eval folders or results files, sweep folders, tidy tables, in any mix.
 
     Level 0 of a pruning method is the dense run; equal dense runs are kept once. Runs that differ only in their seed
-    become replicates.
+    become replicates. `labels` say which run a log is of (`parse_labels`); `keep` is called with a sample of each item
+    and its result is kept (for stores: with a sample put together from their files).
 
     Raises:
-        UsageError: nothing to read, a broken file (named, with the line), no logged samples, or one run twice.
+        UsageError: nothing to read, a damaged file (named, with the line), no logged samples, or one run twice.
     """
     listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
     if not listed:
         raise UsageError("no run was given. Name lm-eval output folders, a sweep's folder, or a tidy table.")
+    named = parse_labels(labels)
     warnings: list[str] = []
     parts: list[Part] = []
     for path in map(Path, listed):
-        parts.extend(_read_path(path, warnings))
-    _mark_dense(parts)
-    parts = _number_replicates(_merge_tasks(parts, warnings))
-    _name_runs(parts)
+        parts.extend(_read_path(path, named, keep, warnings))
+    parts = _numbered(_merged([_as_dense(part) for part in parts], warnings))
+    warnings += [_guess(part) for part in parts if part.run.known_by == GUESS]
     _compare_versions(parts, warnings)
-    table = pd.concat([part.rows for part in parts], ignore_index=True)
-    runs = pd.DataFrame([part.facts for part in parts], columns=list(RUN_COLUMNS))
-    manifests = {str(part.facts["run"]): part.manifest for part in parts}
-    return Runs(validate(table, "the given runs"), runs, manifests, tuple(dict.fromkeys(warnings)))
+    table = validate(pd.concat([part.rows for part in parts], ignore_index=True), "the given runs")
+    by_id = {str(part.run): part for part in parts}
+    return Runs(
+        table,
+        pd.DataFrame([_run_row(part) for part in parts], columns=list(RUN_COLUMNS)),
+        {run: part.manifest for run, part in by_id.items()},
+        tuple(dict.fromkeys(warnings)),
+        {(run, task): facts for run, part in by_id.items() for task, facts in part.tasks.items()},
+        {(run, task): kept for run, part in by_id.items() for task, kept in part.kept.items()},
+        {run: part.source for run, part in by_id.items()},
+    )
 
 
-def _read_path(path: Path, warnings: list[str]) -> list[Part]:
+def _read_path(
+    path: Path, labels: Mapping[Path, Label], keep: Keep | None, warnings: list[str]
+) -> list[Part]:
     if path.is_file():
-        if path.suffix == ".json":
-            return [_result_part(path, warnings)]
-        return _split(read_table(path), None, str(path))
+        return _read_file(path, labels, keep, warnings)
     if not path.is_dir():
         raise UsageError(
             f"there is no {str(path)!r}. Give a folder that lm_eval or junkdna sweep wrote, or a tidy table."
         )
-    stores = sorted({p.parent.parent for p in path.rglob("samples/*.parquet")})
-    results = [p for p in find_results(path) if not any(store in p.parents for store in stores)]
-    if not stores and not results:
-        if (path / "plan.json").is_file():
-            raise UsageError(
-                f"the sweep in {str(path)!r} has no finished run yet. Let it end its first level."
-            )
+    sweeps = find_sweeps(path)
+    results = [p for p in find_results(path) if not any(sweep in p.parents for sweep in sweeps)]
+    if not sweeps and not results:
+        raise UsageError(_nothing_in(path))
+    parts = [part for sweep in sweeps for part in read_sweep(sweep, keep)]
+    for file in results:
+        parts += _logged(file, labels, keep, warnings)
+    return parts
+
+
+def _read_file(
+    path: Path, labels: Mapping[Path, Label], keep: Keep | None, warnings: list[str]
+) -> list[Part]:
+    if is_results(path) or path.name.endswith((".json", ".json.gz")):
+        return _logged(path, labels, keep, warnings)
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
         raise UsageError(
-            f"{str(path)!r} holds neither results_*.json of lm_eval nor a sweep's samples. "
-            "Run lm_eval with --output_path and --log_samples, or name the right folder."
+            f"{str(path)!r} holds the samples of one task. Name its folder, or the results_*.json beside it."
         )
-    parts = [part for store in stores for part in _read_store(store)]
-    return parts + [_result_part(p, warnings) for p in results]
+    return [
+        Part(str(path), run_of_cells(rows.iloc[0], known_by="table"), rows, how="the table")
+        for _, rows in read_table(path).groupby("run", sort=False)
+    ]
 
 
-def _result_part(path: Path, warnings: list[str]) -> Part:
-    rows, facts, manifest, notes = read_result(path)
+def _logged(path: Path, labels: Mapping[Path, Label], keep: Keep | None, warnings: list[str]) -> list[Part]:
+    part, notes = read_log(path, labels, keep)
     warnings.extend(notes)
-    return Part(str(path), rows, facts, manifest)
+    return [part]
 
 
-def _read_store(store: Path) -> list[Part]:
-    """The finished runs of a sweep: samples/*.parquet with runs.parquet or runs/*.json beside them."""
-    runs = _store_runs(store)
-    finished = None if runs is None else set(runs["run"].astype(str))
-    parts = []
-    for path in sorted((store / "samples").glob("*.parquet")):
-        table = read_table(path)
-        if finished is not None:
-            table = table[
-                table["run"].isin(finished)
-            ]  # the manifest is written last: without it, a run was cut off
-        parts.extend(_split(table, runs, str(path)))
-    if not parts:
-        raise UsageError(
-            f"the sweep in {str(store)!r} has no finished run yet. Run it again: it goes on where it stopped."
+def _nothing_in(path: Path) -> str:
+    if (path / "plan.json").is_file():
+        return f"the sweep in {str(path)!r} has no finished run yet. Let it end its first level."
+    if next(path.rglob("results.json"), None):
+        return (
+            f"{str(path)!r} holds a results.json without a time in its name, as lm-eval before 0.4.3 wrote it. "
+            "Evaluate again with a newer one, --output_path and --log_samples."
         )
-    return parts
+    if next(path.rglob("samples_*.jsonl*"), None):
+        return f"{str(path)!r} holds samples but no results_*.json, which says what was evaluated. Copy that file too."
+    return (
+        f"{str(path)!r} holds neither results_*.json of lm_eval nor a sweep's samples. "
+        "Run lm_eval with --output_path and --log_samples, or name the right folder."
+    )
 
 
-def _store_runs(store: Path) -> pd.DataFrame | None:
-    listed = sorted((store / "runs").glob("*.json"))
-    try:
-        if (store / "runs").is_dir():
-            columns = None if listed else ["run"]
-            return pd.DataFrame([json.loads(p.read_text(encoding="utf-8")) for p in listed], columns=columns)
-        if (store / "runs.parquet").is_file():
-            return pd.read_parquet(store / "runs.parquet")
-    except (ValueError, OSError) as error:
-        raise UsageError(f"the runs table of {str(store)!r} cannot be read: {error}.") from error
-    return None
-
-
-def _split(table: pd.DataFrame, runs: pd.DataFrame | None, source: str) -> list[Part]:
-    """A table of several runs, run by run, each with its row of the runs table."""
-    parts = []
-    known = {} if runs is None else {str(row["run"]): row for row in runs.to_dict("records")}
-    for run, rows in table.groupby("run", sort=False):
-        row = known.get(str(run), {})
-        facts: dict[str, Any] = {name: row.get(name) for name in RUN_COLUMNS}
-        facts.update({name: rows[name].iloc[0] for name in ("run", *IDENTITY)})
-        manifest = row.get("manifest") or {}
-        if isinstance(manifest, str):
-            manifest = json.loads(manifest)
-        for name in ("manifest", "task_versions"):
-            if isinstance(facts[name], (dict, list)):
-                facts[name] = json.dumps(facts[name], sort_keys=True)
-        parts.append(Part(source, rows, facts, dict(manifest)))
-    return parts
-
-
-def _missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
-
-
-def _set(part: Part, name: str, value: Any) -> None:
-    part.facts[name] = value
-    part.rows = part.rows.assign(**{name: value})
-
-
-def _mark_dense(parts: Iterable[Part]) -> None:
+def _as_dense(part: Part) -> Part:
     """Level 0 without quantization removes nothing, whatever the method: that run is the dense one."""
+    run = part.run
+    if run.level == 0 and run.bits is None and not run.method.recovered and not run.is_dense:
+        return part.named(replace(run, method=Method(DENSE), replicate=0))
+    return part
+
+
+def _merged(parts: Iterable[Part], warnings: list[str]) -> list[Part]:
+    """One part per run: the same run's tasks from several folders put together, repeats of the dense run dropped."""
+    kept: dict[Run, list[Part]] = {}
     for part in parts:
-        level, bits, method = part.facts["level"], part.facts["bits"], str(part.facts["method"])
-        if (
-            _missing(bits)
-            and not _missing(level)
-            and float(level) == 0
-            and "+" not in method
-            and method != DENSE
-        ):
-            _set(part, "method", DENSE)
-            _set(part, "replicate", 0)
-
-
-def _identity(part: Part) -> tuple[Any, ...]:
-    return tuple(None if _missing(part.facts[name]) else part.facts[name] for name in IDENTITY)
-
-
-def _merge_tasks(parts: list[Part], warnings: list[str]) -> list[Part]:
-    """One part a run: the same run's tasks from several folders put together, repeats of the dense run dropped."""
-    kept: dict[tuple[Any, ...], list[Part]] = {}
-    for part in parts:
-        group = kept.setdefault(_identity(part), [])
+        group = kept.setdefault(part.run, [])
         seed = part.manifest.get("seed")
-        home = next(
-            (p for p in group if p.manifest.get("seed") == seed or part.facts["method"] == DENSE), None
+        at = next(
+            (i for i, p in enumerate(group) if part.run.is_dense or p.manifest.get("seed") == seed), None
         )
-        if home is None:
+        if at is None:
             group.append(part)
-            continue
-        shared = sorted(set(part.rows["task"]) & set(home.rows["task"]))
-        rows = part.rows
-        if shared:
-            if part.facts["method"] != DENSE or not _equal_scores(home.rows, rows, shared):
-                raise UsageError(
-                    f"{run_name(*_identity(part))!r} was evaluated twice on {some(shared)}: {home.source} and "
-                    f"{part.source}. Name the results file that counts, or move the other away."
-                )
-            warnings.append(f"the dense run in {part.source} repeats that in {home.source} and is used once.")
-            rows = rows[~rows["task"].isin(shared)]
-        home.rows = pd.concat([home.rows, rows.assign(run=home.rows["run"].iloc[0])], ignore_index=True)
-        home.facts["task_versions"] = _join_json(home.facts["task_versions"], part.facts["task_versions"])
+        else:
+            group[at] = _joined(group[at], part, warnings)
     return [part for group in kept.values() for part in group]
 
 
-def _join_json(first: object, second: object) -> str:
-    both = {**json.loads(str(first or "{}")), **json.loads(str(second or "{}"))}
-    return json.dumps(both, sort_keys=True)
+def _joined(home: Part, part: Part, warnings: list[str]) -> Part:
+    shared = sorted(set(part.rows["task"]) & set(home.rows["task"]))
+    rows = part.rows
+    if shared:
+        if not part.run.is_dense or not _equal_scores(home.rows, rows, shared):
+            raise UsageError(_twice(home, part, shared))
+        warnings.append(f"the dense run in {part.source} repeats that in {home.source} and is used once.")
+        rows = rows[~rows["task"].isin(shared)]
+    hashes = [p.facts.get("weights_sha256") for p in (home, part)]
+    if len(rows) and all(hashes) and hashes[0] != hashes[1]:
+        raise UsageError(
+            f"{str(part.run)!r} was evaluated with other weights in {part.source} than in {home.source} (their hashes "
+            "differ: another checkpoint under this name, or another dtype). Read them apart, or evaluate one of them again."
+        )
+    surer = part.run if home.run.known_by == GUESS else home.run
+    new = [task for task in part.tasks if task not in shared]
+    return replace(
+        home,
+        run=surer,
+        rows=pd.concat([home.rows, rows.assign(run=str(home.run))], ignore_index=True),
+        tasks={**home.tasks, **{task: part.tasks[task] for task in new}},
+        facts={
+            name: value if value is not None else part.facts.get(name) for name, value in home.facts.items()
+        },
+        kept={**home.kept, **{task: part.kept[task] for task in new if task in part.kept}},
+    )
 
 
-def _equal_scores(first: pd.DataFrame, second: pd.DataFrame, tasks: list[str]) -> bool:
+def _twice(home: Part, part: Part, shared: Sequence[str]) -> str:
+    sentence = (
+        f"{str(part.run)!r} was evaluated twice on {some(shared)}: {home.source} and {part.source}. "
+        "Name the results file that counts, or move the other away."
+    )
+    if GUESS in (home.run.known_by, part.run.known_by):
+        sentence += (
+            " Nothing says what was done to their models, and their scores differ: if they are not one model, say so with "
+            "junkdna label FOLDER --method ..., or --label 'FOLDER=wanda 0.5'."
+        )
+    return sentence
+
+
+def _equal_scores(first: pd.DataFrame, second: pd.DataFrame, tasks: Sequence[str]) -> bool:
     key = ["task", "metric", "item_id"]
     a = first[first["task"].isin(tasks)].set_index(key)["value"].sort_index()
     b = second[second["task"].isin(tasks)].set_index(key)["value"].sort_index()
     return a.index.equals(b.index) and bool(np.allclose(a, b, rtol=_SAME, atol=_SAME))
 
 
-def _number_replicates(parts: list[Part]) -> list[Part]:
-    """Runs that differ in their seed alone are replicates of one draw: numbered by seed."""
-    groups: dict[tuple[Any, ...], list[Part]] = {}
+def _numbered(parts: Sequence[Part]) -> list[Part]:
+    """Runs that differ in their seed alone are replicates of one draw, numbered by seed. Every row gets its run's name."""
+    groups: dict[Run, list[Part]] = {}
     for part in parts:
-        groups.setdefault(_identity(part), []).append(part)
+        groups.setdefault(part.run, []).append(part)
+    numbers: dict[int, int] = {}
     for group in groups.values():
         if len(group) > 1:
-            for number, part in enumerate(sorted(group, key=lambda p: str(p.manifest.get("seed")).zfill(12))):
-                _set(part, "replicate", number)
-    return parts
+            ranked = sorted(group, key=lambda p: str(p.manifest.get("seed")).zfill(12))
+            numbers |= {id(part): number for number, part in enumerate(ranked)}
+    return [
+        part.named(replace(part.run, replicate=numbers.get(id(part), part.run.replicate))) for part in parts
+    ]
 
 
-def _name_runs(parts: list[Part]) -> None:
-    """Run ids by identity, so that folders of several tools never share one by accident."""
-    for part in parts:
-        _set(part, "run", run_name(*_identity(part)))
-
-
-def _compare_versions(parts: list[Part], warnings: list[str]) -> None:
-    versions = sorted(
-        {str(p.facts["lm_eval_version"]) for p in parts if not _missing(p.facts["lm_eval_version"])}
+def _guess(part: Part) -> str:
+    return (
+        f"nothing says what was done to {part.run.model!r} ({part.source}): it is taken for the dense model, which is a guess. "
+        "Settle it with junkdna label FOLDER --method METHOD --sparsity LEVEL, or --method dense."
     )
-    if len(versions) > 1:
+
+
+def _run_row(part: Part) -> dict[str, Any]:
+    versions = {task: facts.version for task, facts in part.tasks.items() if facts.version is not None}
+    return {
+        "run": str(part.run),
+        **{name: part.rows[name].iloc[0] for name in IDENTITY},
+        **{name: part.facts.get(name) for name in ("effective_bits", "sparsity_all", "weights_sha256")},
+        "lm_eval_version": part.facts.get("lm_eval_version"),
+        "task_versions": json.dumps(versions, sort_keys=True),
+        "manifest": json.dumps(part.manifest, sort_keys=True, default=str),
+        "known_by": part.run.known_by,
+    }
+
+
+def _compare_versions(parts: Sequence[Part], warnings: list[str]) -> None:
+    found = {str(v) for p in parts if (v := p.facts.get("lm_eval_version")) is not None and not pd.isna(v)}
+    if len(found) > 1:
         warnings.append(
-            f"the runs were made with different lm-eval versions ({', '.join(versions)}): prompts and metrics may differ."
+            f"the runs were made with different lm-eval versions ({', '.join(sorted(found))}): prompts and metrics may differ."
         )
     seen: dict[str, set[str]] = {}
     for part in parts:
-        for task, version in json.loads(str(part.facts["task_versions"] or "{}")).items():
-            seen.setdefault(task, set()).add(str(version))
+        for task, facts in part.tasks.items():
+            if facts.version is not None:
+                seen.setdefault(task, set()).add(facts.version)
     mixed = [f"{task} ({', '.join(sorted(v))})" for task, v in sorted(seen.items()) if len(v) > 1]
     if mixed:
         warnings.append(f"different versions of the same task are compared: {some(mixed)}.")

@@ -12,6 +12,8 @@ import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.files import write_atomic
+from difficulty.runs.identity import DENSE as DENSE
+from difficulty.runs.identity import Method, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,24 +27,21 @@ REQUIRED = ("model", "method", "level", "tier", "item_id", "metric", "value")
 ALIASES = {"doc_hash": "item_id", "doc_id_hash": "item_id", "sparsity": "level", "cluster": "cluster_id"}
 TEXT = ("run", "model", "method", "task", "family", "axis", "item_id", "cluster_id", "metric")
 
-DENSE = "dense"
 MARGIN = "margin"
+# Optional columns. Whether more is better (true or false, empty where nobody said); how a metric is put together
+# (difficulty.stats.mean.Scale, "mean" where empty) and the weight of an item in it (empty: all alike).
+HIGHER_IS_BETTER, SCALE, WEIGHT = "higher_is_better", "scale", "weight"
 OPTION_LOGLIK = (
     "option_loglik"  # optional column: natural log-likelihoods of an item's options, a list of floats
 )
 
+SCALES = ("mean", "perplexity", "bits")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 def run_name(model: str, method: str, level: float | None, bits: float | None, replicate: int = 0) -> str:
-    """The id of a run made from what identifies it, e.g. `"llama magnitude 0.5"` or `"llama rtn 4 bits #1"`."""
-    parts = [model, method]
-    if method != DENSE:
-        if level is not None and not np.isnan(level):
-            parts.append(f"{level:.10g}")
-        if bits is not None and not np.isnan(bits):
-            parts.append(f"{bits:g} bits")
-    return " ".join(parts) + (f" #{replicate}" if replicate else "")
+    """The id of a run made from the cells that identify it, e.g. `"llama magnitude 0.5"` or `"llama rtn 4 bits #1"`."""
+    return str(Run(model, Method.parse(method), level, bits, replicate))
 
 
 def validate(table: pd.DataFrame, source: str = "the table") -> pd.DataFrame:
@@ -80,6 +79,9 @@ def _with_defaults(table: pd.DataFrame, source: str) -> pd.DataFrame:
         table[name] = _numbers(table, name, source, default)
     for name, whole in (("tier", 1), ("replicate", 0), ("n_symbols", 1)):
         table[name] = _whole(_numbers(table, name, source, whole), name, source)
+    for name in ("item_id", "model", "method", "metric", "family", "task", "run"):
+        if name in table:
+            _no_gaps(table, name, source)
     table["item_id"] = _text(table["item_id"])
     for name in ("model", "method", "metric"):
         table[name] = _text(table[name])
@@ -90,6 +92,12 @@ def _with_defaults(table: pd.DataFrame, source: str) -> pd.DataFrame:
         _text(table["task"]) if "task" in table else table["family"] + "_t" + table["tier"].astype(str)
     )
     table["axis"] = _text(table["axis"]) if "axis" in table else ""
+    if HIGHER_IS_BETTER in table:
+        table[HIGHER_IS_BETTER] = _truths(table[HIGHER_IS_BETTER], source)
+    if WEIGHT in table:
+        table[WEIGHT] = _numbers(table, WEIGHT, source, np.nan)
+    if SCALE in table:
+        table[SCALE] = table[SCALE].fillna("mean").replace({"": "mean"}).astype(str)
     if "cluster_id" in table:
         given = table["cluster_id"]
         table["cluster_id"] = _text(given).where(given.notna(), table["item_id"])
@@ -101,6 +109,15 @@ def _with_defaults(table: pd.DataFrame, source: str) -> pd.DataFrame:
         table = table.merge(names, on=list(IDENTITY), how="left")
     table["run"] = _text(table["run"])
     return table
+
+
+def _no_gaps(table: pd.DataFrame, name: str, source: str) -> None:
+    empty = (table[name].isna() | (table[name].astype(object) == "")).to_numpy()
+    if empty.any():
+        more = f", and in {int(empty.sum()) - 1} more" if empty.sum() > 1 else ""
+        raise UsageError(
+            f"{source} has no {name} in row {int(np.flatnonzero(empty)[0]) + 1}{more}. Fill it in, or leave the rows out."
+        )
 
 
 def _numbers(table: pd.DataFrame, name: str, source: str, default: float) -> pd.Series[float]:
@@ -126,6 +143,18 @@ def _whole(numbers: pd.Series[float], name: str, source: str) -> pd.Series[int]:
     return numbers.astype(np.int64)
 
 
+def _truths(column: pd.Series[Any], source: str) -> pd.Series[Any]:
+    """True, false or missing, from truth values, 0 and 1, or their text."""
+    if str(column.dtype) in ("bool", "boolean"):
+        return column.astype("boolean")
+    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+    given = column.astype(object).where(column.notna(), None)
+    found = [None if v is None or v == "" else known.get(str(v).lower(), v) for v in given]
+    if wrong := [v for v in found if v is not None and not isinstance(v, bool)]:
+        raise UsageError(f"{source} has {HIGHER_IS_BETTER}={wrong[0]!r}. Write true or false there.")
+    return pd.Series(found, index=column.index, dtype="boolean")
+
+
 def _text(column: pd.Series[Any]) -> pd.Series[str]:
     return column.astype(str)
 
@@ -139,6 +168,8 @@ def _check_ranges(table: pd.DataFrame, source: str) -> None:
         ("chance", (table["chance"] < 0) | (table["chance"] >= 1), "in [0, 1)"),
         ("n_symbols", table["n_symbols"] < 1, "1 or more"),
         ("replicate", table["replicate"] < 0, "0 or more"),
+        *([(WEIGHT, table[WEIGHT] <= 0, "above 0")] if WEIGHT in table else []),
+        *([(SCALE, ~table[SCALE].isin(SCALES), f"one of {', '.join(SCALES)}")] if SCALE in table else []),
     )
     for name, wrong, allowed in rules:
         if wrong.any():

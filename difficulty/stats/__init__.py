@@ -1,4 +1,4 @@
-"""Statistics of what compression costs, one module a family of tests. Arrays in, small frozen results out.
+"""Statistics of what compression costs, one module per family of tests. Arrays in, small frozen results out.
 
 >>> import numpy as np
 >>> from difficulty.stats import flips, paired_difference
@@ -21,21 +21,27 @@ from difficulty.stats.divergence import option_kl
 from difficulty.stats.flips import Flips, flips
 from difficulty.stats.isotonic import crossing, isotonic
 from difficulty.stats.logistic import interaction
+from difficulty.stats.mean import MeanInterval, Scale, clustered_error, mean_interval, wilson
 from difficulty.stats.multiple import holm
-from difficulty.stats.paired import clustered_error, equivalence_p, noninferiority_p, paired_difference
+from difficulty.stats.paired import paired_difference
+from difficulty.stats.paired_loss import PairedLoss, paired_loss
 from difficulty.stats.result import Estimate
-from difficulty.stats.scores import above_chance, latent_from_accuracy, retention, wilson
+from difficulty.stats.scales import above_chance, latent_from_accuracy, retention
+from difficulty.stats.score import Score, score
 from difficulty.stats.trend import Trend, jonckheere_terpstra, kendall_tau, page, shuffled_slope
 
 __all__ = [
     "Estimate",
     "Flips",
+    "MeanInterval",
+    "PairedLoss",
+    "Scale",
+    "Score",
     "Trend",
     "above_chance",
     "cluster_sums",
     "clustered_error",
     "crossing",
-    "equivalence_p",
     "expanded_level",
     "flips",
     "holm",
@@ -45,14 +51,16 @@ __all__ = [
     "jonckheere_terpstra",
     "kendall_tau",
     "latent_from_accuracy",
-    "noninferiority_p",
+    "mean_interval",
     "option_kl",
     "p_value",
     "page",
     "paired_difference",
+    "paired_loss",
     "replicate_weights",
     "resample_counts",
     "retention",
+    "score",
     "shuffled_slope",
     "summarise",
     "weighted_means",

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from numpy.typing import ArrayLike
 
-from difficulty.stats import wilson
-from difficulty.stats.paired_loss import cluster_codes, clustered_standard_error, paired_loss
+from difficulty.stats.clusters import Clusters
+from difficulty.stats.mean import Scale, mean_interval
+from difficulty.stats.paired_loss import paired_loss
 
 
 @dataclass(frozen=True)
@@ -43,52 +40,29 @@ class Score:
 
 def score(
     values: ArrayLike,
-    clusters: Sequence[object] | NDArray[Any] | None = None,
+    clusters: Clusters = None,
     chance: float = 0.0,
     dense: ArrayLike | None = None,
     lower_is_better: bool = False,
+    weights: ArrayLike | None = None,
+    scale: Scale = "mean",
 ) -> Score:
     """The score of items of shape (n_items,), and against `dense` (the same items, same order) if given.
 
-    Right-or-wrong items: Wilson's interval on the items divided by the design effect; otherwise a
-    cluster-robust t interval.
+    `weights` (n_items,) and `scale` as in `mean_interval`; where lower is better, retention is dense score / score.
     """
     x = np.asarray(values, dtype=float)
-    low, high, n_clusters = mean_interval(x, clusters)
-    mean = float(x.mean())
+    own = mean_interval(x, clusters, weights, scale)
+    plain = (own.mean, own.low, own.high, own.n_items, own.n_clusters, chance)
     if dense is None:
-        return Score(mean, low, high, len(x), n_clusters, chance)
-    reference = np.asarray(dense, dtype=float)
-    loss = paired_loss(reference, x, clusters, lower_is_better)
-    dense_low = mean_interval(reference, clusters)[0]
+        return Score(*plain)
+    reference = mean_interval(dense, clusters, weights, scale)
+    loss = paired_loss(dense, x, clusters, lower_is_better, weights, scale)
     retention = corrected = None
     if lower_is_better:
-        retention = float(reference.mean()) / mean if mean > 0 else None
-    elif dense_low > chance:
-        retention = mean / float(reference.mean())
-        corrected = (mean - chance) / (float(reference.mean()) - chance)
+        retention = reference.mean / own.mean if own.mean > 0 else None
+    elif reference.low > chance:
+        retention = own.mean / reference.mean
+        corrected = (own.mean - chance) / (reference.mean - chance)
     p = min(1.0, 2 * min(loss.p_exceeds(0.0), loss.p_below(0.0)))
-    return Score(mean, low, high, len(x), n_clusters, chance, retention, corrected, loss.loss, p)
-
-
-def mean_interval(
-    x: NDArray[np.float64], clusters: Sequence[object] | NDArray[Any] | None = None
-) -> tuple[float, float, int]:
-    """(low, high, number of clusters): 95 % interval of the mean of x, shape (n_items,).
-
-    Reference: Wilson (1927); Miller (2024), arXiv 2411.00640, for the clustered error.
-    """
-    n = len(x)
-    codes, g = cluster_codes(clusters, n)
-    mean = float(x.mean())
-    variance = clustered_standard_error(x, codes) ** 2
-    if not np.isin(x, (0, 1)).all():
-        if g < 2:
-            return -math.inf, math.inf, g
-        half = float(stats.t.ppf(0.975, g - 1)) * math.sqrt(variance)
-        return mean - half, mean + half, g
-    plain = mean * (1 - mean) / n
-    worst = float((np.bincount(codes, minlength=g).astype(float) ** 2).sum() / n)
-    effect = min(max(variance / plain, 1.0), worst) if plain > 0 else worst
-    low, high = wilson(np.array(mean * n / effect), np.array(n / effect))
-    return float(low), float(high), g
+    return Score(*plain, retention, corrected, loss.loss, p)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+
 
 class Inconclusive(str, Enum):
     """What an inconclusive outcome counts as."""
@@ -37,7 +39,16 @@ def check(
         typer.Option(help="Metric to judge by; by default acc, else exact_match, else what the task has."),
     ] = None,
     lower_is_better: Annotated[
-        list[str] | None, typer.Option(help="A metric where more is worse (perplexity and losses are known).")
+        list[str] | None,
+        typer.Option(
+            help="A metric where more is worse, whatever the results or its name say (may be repeated)."
+        ),
+    ] = None,
+    higher_is_better: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A metric where more is better, whatever the results or its name say (may be repeated)."
+        ),
     ] = None,
     by: Annotated[
         str, typer.Option(help="The finest split that is judged: tier, family or overall.")
@@ -55,6 +66,8 @@ def check(
         Path | None,
         typer.Option(help="Write NEW as a baseline file to commit (and judge it, if --against is given)."),
     ] = None,
+    label: Annotated[list[str] | None, LABEL] = None,
+    allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the outcome as JSON ('-' prints it).")
     ] = None,
@@ -78,14 +91,28 @@ def check(
             "there is nothing to compare with. Give --against BASELINE, or --write-baseline FILE to make one from this run."
         )
     default = 0.02 if max_drop is None and max_relative_drop is None else max_drop
-    limits = Limits(default, max_relative_drop, alpha, tuple(lower_is_better or ()), by)  # type: ignore[arg-type]
-    candidate = read_run(new, run, metric)
+    limits = Limits(
+        default,
+        max_relative_drop,
+        alpha,
+        tuple(lower_is_better or ()),
+        by,  # type: ignore[arg-type]
+        tuple(higher_is_better or ()),
+    )
+    candidate = read_run(new, run, metric, label or [])
     outcome = None
     if against is not None:
-        outcome = judge(candidate, read_baseline(against, baseline_run, metric), limits)
+        outcome = judge(
+            candidate,
+            read_baseline(against, baseline_run, metric, label or []),
+            limits,
+            allow_different_prompts,
+        )
     if write_baseline is not None:
         write_atomic(write_baseline, to_json(candidate))
         items = sum(len(task.item_ids) for task in candidate.tasks.values())
+        for reason in candidate.left_out.values():
+            typer.echo(f"note: left out: {reason}", err=True)
         typer.echo(f"baseline of {len(candidate.tasks)} tasks, {items:,} items: {write_baseline}", err=True)
     if outcome is None:
         return

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from difficulty.errors import UsageError
+from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
 
 
 def compare(
@@ -43,6 +44,14 @@ def compare(
         str | None,
         typer.Option(help="For text: the values from easiest to hardest, e.g. easy,medium,hard."),
     ] = None,
+    name_a: Annotated[
+        str | None, typer.Option("--run-a", help="Which run of RUN_A, where it holds several.")
+    ] = None,
+    name_b: Annotated[
+        str | None, typer.Option("--run-b", help="Which run of RUN_B, where it holds several.")
+    ] = None,
+    label: Annotated[list[str] | None, LABEL] = None,
+    allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Also write the table as JSON."),
@@ -62,19 +71,19 @@ def compare(
 
     from difficulty.files import write_atomic
     from junkdna_harness.commands.tiers import parse_cuts, use_working_directory
-    from junkdna_harness.tiers.compare import compare_runs, comparison_text
+    from junkdna_harness.tiers.compare import Split, compare_runs, comparison_text
 
     use_working_directory()
+    words = [value.strip() for value in order.split(",")] if order is not None else None
     found = compare_runs(
         run_a,
         run_b,
-        by,
-        bins=bins,
+        Split(by, bins, min_items, parse_cuts(cuts), words),
         tasks=task or [],
         metric=metric,
-        min_items=min_items,
-        cuts=parse_cuts(cuts),
-        order=[value.strip() for value in order.split(",")] if order is not None else None,
+        runs=(name_a, name_b),
+        labels=label or [],
+        allow_different_prompts=allow_different_prompts,
     )
     print(comparison_text(found))
     if json_file is not None:

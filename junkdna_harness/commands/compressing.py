@@ -1,14 +1,48 @@
-"""What `junkdna prune` and `junkdna quantize` share: a progress bar, and the check that comes first."""
+"""What `junkdna prune` and `junkdna quantize` share: options, a progress bar, the check that comes first, the output."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.schema import help_of
+
+if TYPE_CHECKING:
+    from junkdna_harness.compress.loading import Source
+    from junkdna_harness.compress.report import CompressionReport
+    from junkdna_harness.compress.spec import PruneSpec, QuantSpec
 
 Progress = Callable[[int, int, str], None]
+
+Pretrained = Annotated[
+    str | None,
+    typer.Argument(help="Checkpoint folder, hub id or smollm2-135m; left out: the embedded model."),
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the new checkpoint.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, or auto (several devices); default cuda where there is one.")
+]
+Revision = Annotated[str | None, typer.Option(help="Of a hub model.")]
+GGUFFile = Annotated[str | None, typer.Option(help="Name of a GGUF file in the checkpoint's folder.")]
+TrustRemoteCode = Annotated[bool, typer.Option(help="Run code that comes with the checkpoint.")]
+Force = Annotated[bool, typer.Option(help="Replace the output folder if it is not empty.")]
+DryRun = Annotated[bool, typer.Option(help="Print the estimate of time and memory, and stop.")]
+
+
+def option(spec: type, name: str, *flags: str) -> Any:
+    """The option of a spec's field, with the help that stands there."""
+    return typer.Option(*flags, help=help_of(spec, name))
+
+
+def given_ones(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @contextmanager
@@ -45,3 +79,38 @@ def check_output(output: Path | None, force: bool, needed: bool) -> None:
         raise UsageError(
             f"{str(output)!r} exists and is not empty. Name another folder, or pass --force to replace it."
         )
+
+
+def compress(
+    source: Source,
+    spec: PruneSpec | QuantSpec,
+    change: Callable[..., CompressionReport],
+    output: Path | None,
+    force: bool,
+    dry_run: bool,
+) -> tuple[Any, CompressionReport] | None:
+    """The model and what was done to it, after loading it, calling `change`, and writing it; None for a dry run.
+
+    Raises:
+        UsageError: the model, the spec or the output cannot be used.
+    """
+    from junkdna_harness.arguments import resolve_pretrained
+    from junkdna_harness.compress.checkpoint import save_checkpoint
+    from junkdna_harness.compress.estimate import describe_cost
+    from junkdna_harness.compress.loading import load
+    from junkdna_harness.compress.manifest import read_manifest
+
+    typer.echo(f"{source.name}: {describe_cost(source, spec)}", err=True)
+    if dry_run:
+        return None
+    manifest = read_manifest(resolve_pretrained(source.pretrained))
+    model, tokenizer = load(source)
+    with progress_bar(spec.method) as progress:
+        report = change(model, spec, tokenizer, progress, manifest=manifest)
+    typer.echo(f"{report.summary()} ({report.seconds:.1f} s)")
+    for warning in report.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if output is not None:
+        save_checkpoint(model, tokenizer, report, output, source.to_dict(), force)
+        typer.echo(f"checkpoint: {output}")
+    return model, report

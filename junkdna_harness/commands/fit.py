@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -50,6 +52,8 @@ def fit(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Go on with the items that all runs have.")
     ] = False,
+    label: Annotated[list[str] | None, LABEL] = None,
+    allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write everything as JSON ('-' prints it).")
     ] = None,
@@ -75,7 +79,7 @@ def fit(
 
     rules = Rules(alpha, delta, delta_rise, delta_tier, delta_latent, delta_level)
     result = fit_table(
-        read_runs(runs),
+        read_runs(runs, labels=label or []),
         rules=rules,
         model=model,
         baseline=baseline,
@@ -83,6 +87,7 @@ def fit(
         families=family,
         claims=claims.split(",") if claims else None,
         allow_missing=allow_missing,
+        allow_different_prompts=allow_different_prompts,
         n_resamples=resamples,
         seed=seed,
     )
@@ -118,7 +123,7 @@ def show(result: FitResult, console: Console | None = None, every: bool = False)
         console.print(f"  {name}: {escape(claim.reason)}", style="dim", highlight=False)
     rest = [claim for claim in result.claims if claim not in headline.values()]
     main = {claim.method for claim in headline.values()}
-    shown = [claim for claim in rest if every or claim.method in main or "/" in claim.family]
+    shown = [claim for claim in rest if every or claim.method in main or claim.scope.pooled]
     if shown:
         console.print()
         console.print(_claims(shown, "By family and method", statements=False))

@@ -51,11 +51,16 @@ def _facts(manifest: dict[str, Any]) -> list[str]:
         else "none"
     )
     bits = manifest.get("bits")
+    by = f" by {manifest['quantizer']}" if manifest.get("quantizer") else ""
+    base, created = manifest.get("base_model"), manifest.get("created")
     lines = [
         f"source           {source}",
+        *([f"base model       {base}"] if base else []),
+        *([f"created          {created}"] if created else []),
         f"method           {manifest.get('method')}, seed {manifest.get('seed')}",
         f"pattern          {manifest.get('pattern')}, scope {manifest.get('scope')}",
-        *([f"bits             {bits:g}, group size {manifest.get('group_size')}"] if bits else []),
+        *([f"level            {manifest['level']:g}"] if manifest.get("level") is not None else []),
+        *([f"bits             {bits:g}{by}, group size {manifest.get('group_size')}"] if bits else []),
         f"effective bits   {manifest.get('effective_bits', 0):.3f} a targeted weight",
         f"sparsity         {_share(manifest.get('sparsity_targeted'))} of targeted, {_share(manifest.get('sparsity_all'))} of all",
         f"calibration      {seen}",

@@ -121,8 +121,9 @@ def recover(
         raise UsageError("--output is missing: name the folder to write.")
     options = {**_config(trainer_config), **_pairs(trainer or [])}
     spec = RecoverSpec(
-        arm, data, fraction, steps, batch_size, lr, seed, max_length, adapter, rank, None, merge, freeze, early_stop,
-        save_every, include_path, options,
+        arm=arm, data=data, fraction=fraction, steps=steps, batch_size=batch_size, lr=lr, seed=seed, max_length=max_length,
+        adapter=adapter, rank=rank, merge=merge, freeze=freeze, early_stop=early_stop, save_every=save_every,
+        include_path=include_path, trainer=options,
     )  # fmt: skip
     given = {
         "method": method, "sparsity": sparsity, "pattern": pattern, "mask": mask, "calibration": calibration,

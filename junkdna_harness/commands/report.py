@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+
 SCREEN = Path("-")
 
 
@@ -42,6 +44,8 @@ def report(
         Path | None, typer.Option(help="Write the plots as PNG and SVG into this folder.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the resamples behind bands and verdicts.")] = 0,
+    label: Annotated[list[str] | None, LABEL] = None,
+    allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
 ) -> None:
     """Show what compression cost: tables in the terminal, and as files where asked for.
 
@@ -64,6 +68,8 @@ def report(
         with_plots=html is not None or plots is not None,
         with_documents=html is not None,
         seed=seed,
+        allow_different_prompts=allow_different_prompts,
+        labels=label or [],
     )
     boards = list(made.boards)
     texts: tuple[tuple[Path | None, Callable[[], str]], ...] = (

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from junkdna_harness.commands.options import LABEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,8 +19,9 @@ def show(
     run: Annotated[Path, typer.Argument(help="lm-eval output folder, a sweep's folder, or a tidy table.")],
     name: Annotated[str | None, typer.Option("--run", help="Which run, where there are several.")] = None,
     metric: Annotated[
-        str | None, typer.Option(help="Metric to show; by default acc, else exact_match.")
+        str | None, typer.Option(help="Metric to show; by default acc, else what the task has.")
     ] = None,
+    label: Annotated[list[str] | None, LABEL] = None,
 ) -> None:
     """Print a run's score in every family and tier, with method, level and measured sparsity.
 
@@ -25,28 +29,25 @@ def show(
     """
     from rich.console import Console
 
-    from difficulty.errors import UsageError, did_you_mean
+    from difficulty.runs.metrics import choose
     from difficulty.runs.read import read_runs
-    from difficulty.runs.table import some
 
-    read = read_runs(run)
-    names = [str(n) for n in read.runs["run"]]
-    if name is None and len(names) > 1:
-        raise UsageError(f"{str(run)!r} holds {len(names)} runs ({some(names)}). Choose one with --run.")
-    chosen = names[0] if name is None else name
-    if chosen not in names:
-        raise UsageError(f"there is no run {chosen!r}.{did_you_mean(chosen, names)} Runs: {some(names)}.")
+    read = read_runs(run, labels=label or [])
+    chosen = read.one(name)
     facts = read.runs[read.runs["run"] == chosen].iloc[0].to_dict()
-    rows = read.table[read.table["run"] == chosen]
+    rows = read.rows(chosen)
+    judged = choose(rows, metric)
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)
     for line in describe(facts, read.manifests.get(chosen, {})):
         console.print(line, highlight=False, markup=False)
-    console.print(_tiers(rows, metric))
+    console.print(_tiers(judged.rows, rows))
+    for note in (*read.warnings, *judged.notes):
+        console.print(f"note: {note}", highlight=False, markup=False)
 
 
-def describe(facts: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
+def describe(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
     """Lines on who the run is and what was done to its model."""
     lines = [f"run      {facts['run']}", f"model    {facts['model']}", f"method   {facts['method']}"]
     shown = (
@@ -54,7 +55,7 @@ def describe(facts: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
         ("pattern", manifest.get("pattern"), ""), ("scope", manifest.get("scope"), ""), ("seed", manifest.get("seed"), ""),
         ("sparsity of targets", manifest.get("sparsity_targeted"), ".4f"),
         ("sparsity of model", facts["sparsity_all"], ".4f"), ("weights", facts["weights_sha256"], ""),
-        ("lm-eval", facts["lm_eval_version"], ""),
+        ("lm-eval", facts["lm_eval_version"], ""), ("known by", facts["known_by"], ""),
     )  # fmt: skip
     lines += [
         f"{label:<8} {value:{form}}" for label, value, form in shown if value is not None and value == value
@@ -62,32 +63,38 @@ def describe(facts: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
     return lines + [f"note     {warning}" for warning in manifest.get("warnings") or []]
 
 
-def _tiers(rows: pd.DataFrame, metric: str | None) -> Table:
+def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
+    """One row per family, tier and metric: tasks of one tier that are judged by other metrics are not averaged."""
     import numpy as np
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    from difficulty.judge.panel import choose_metric
-    from difficulty.stats import above_chance, clustered_error
+    from difficulty.runs.metrics import scale_of, weights_of
+    from difficulty.runs.table import MARGIN
+    from difficulty.stats import above_chance, mean_interval
 
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("family", "axis", "tier", "metric"):
         table.add_column(column)
     for column in ("items", "score", "95 %", "chance", "above chance", "margin"):
         table.add_column(column, justify="right")
-    for (family, tier), part in rows.groupby(["family", "tier"], sort=True):
-        chosen = choose_metric(
-            str(family), [str(m) for m in part["metric"].unique() if m != "margin"], metric
+    margins = rows[rows["metric"] == MARGIN].groupby(["family", "tier"])["value"].mean()
+    for (family, tier, metric), part in judged.groupby(["family", "tier", "metric"], sort=True):
+        scale = scale_of(part)
+        found = mean_interval(
+            part["value"].to_numpy(dtype=float),
+            part["cluster_id"].to_numpy(dtype=str),
+            weights_of(part),
+            scale,
         )
-        scored = part[part["metric"] == chosen]
-        values = scored["value"].to_numpy(dtype=float)
-        half = 1.96 * clustered_error(values, scored["cluster_id"].to_numpy(dtype=str))[0]
-        chance = float(scored["chance"].mean())
-        margins = part.loc[part["metric"] == "margin", "value"]
+        chance = float(part["chance"].mean())
+        share = scale == "mean" and bool(part["value"].between(0, 1).all())
+        above = f"{above_chance(np.array(found.mean), np.array(chance)):.4f}" if share else ""
+        margin = margins.get((family, tier))
         table.add_row(
-            escape(str(family)), escape(str(scored["axis"].iloc[0])), str(tier), escape(chosen), f"{len(values):,}",
-            f"{values.mean():.4f}", "" if np.isnan(half) else f"±{half:.4f}", f"{chance:.3f}",
-            f"{above_chance(values.mean(), np.array(chance)):.4f}", f"{margins.mean():+.2f}" if len(margins) else "",
+            escape(str(family)), escape(str(part["axis"].iloc[0])), str(tier), escape(str(metric)), f"{len(part):,}",
+            f"{found.mean:.4f}", f"{found.low:.4f} to {found.high:.4f}" if np.isfinite(found.high) else "",
+            f"{chance:.3f}" if share else "", above, "" if margin is None else f"{margin:+.2f}",
         )  # fmt: skip
     return table

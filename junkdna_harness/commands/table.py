@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from junkdna_harness.commands.options import LABEL
+
 
 def table(
     runs: Annotated[
@@ -14,16 +16,18 @@ def table(
         typer.Argument(help="lm-eval output folders, a sweep's folder, or tidy tables (.parquet, .csv)."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .parquet or .csv.")],
+    label: Annotated[list[str] | None, LABEL] = None,
 ) -> None:
     """Write one row per item, run and metric, for pandas, DuckDB, or `junkdna fit`.
 
     Columns: run, model, method, level, bits, replicate, task, family, axis, tier, item_id, cluster_id, metric, value,
-    n_symbols, chance; others follow where they were logged.
+    n_symbols, chance; others follow where they were logged: higher_is_better, and for perplexities weight and scale
+    (value: nats per word or byte).
     """
     from difficulty.runs.read import read_runs
     from difficulty.runs.table import write_table
 
-    read = read_runs(runs)
+    read = read_runs(runs, labels=label or [])
     write_table(read.table, output)
     for warning in read.warnings:
         typer.echo(f"note: {warning}", err=True)

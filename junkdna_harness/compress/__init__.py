@@ -1,15 +1,45 @@
-"""Compression of any Hugging Face causal language model: score, mask, apply; and quantize."""
+"""Compression of any Hugging Face causal language model: score, mask, apply; and quantize.
 
-from junkdna_harness.compress.apply import measure, prune, prune_model
-from junkdna_harness.compress.bits import effective_bits
-from junkdna_harness.compress.hashing import weights_sha256
-from junkdna_harness.compress.pattern import NM, Pattern, Scope, Sparsity, parse_pattern, parse_sparsity
-from junkdna_harness.compress.quantize import QUANT_ARGUMENTS, QuantSpec, quantize
-from junkdna_harness.compress.registry import Sparsifier, get_sparsifier, sparsifier, sparsifiers
-from junkdna_harness.compress.report import CompressionReport, PruneReport, QuantReport, Zeros, count_zeros
-from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, PruneSpec
-from junkdna_harness.compress.statistics import Hessian, InputNorm, Seeded, Statistic
-from junkdna_harness.compress.targets import Target, find_blocks, find_targets
+Names are loaded when they are first asked for, so that specs can be read and checked without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from junkdna_harness.compress.bits import effective_bits
+    from junkdna_harness.compress.hashing import weights_sha256
+    from junkdna_harness.compress.notation import NM, Pattern, Scope, Sparsity, parse_pattern, parse_sparsity
+    from junkdna_harness.compress.pruning import measure, prune, prune_model
+    from junkdna_harness.compress.quantizing import quantize
+    from junkdna_harness.compress.registry import Sparsifier, get_sparsifier, sparsifier, sparsifiers
+    from junkdna_harness.compress.report import (
+        CompressionReport,
+        PruneReport,
+        QuantReport,
+        Zeros,
+        count_zeros,
+    )
+    from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, PruneSpec, QuantSpec
+    from junkdna_harness.compress.statistics import Hessian, InputNorm, Seeded, Statistic
+    from junkdna_harness.compress.targets import Target, find_blocks, find_targets
+
+# No module may be called like a name of its package: importing it would put the module in the name's place.
+_HOMES = {
+    "bits": ("effective_bits",),
+    "hashing": ("weights_sha256",),
+    "notation": ("NM", "Pattern", "Scope", "Sparsity", "parse_pattern", "parse_sparsity"),
+    "pruning": ("measure", "prune", "prune_model"),
+    "quantizing": ("quantize",),
+    "registry": ("Sparsifier", "get_sparsifier", "sparsifier", "sparsifiers"),
+    "report": ("CompressionReport", "PruneReport", "QuantReport", "Zeros", "count_zeros"),
+    "spec": ("PRUNE_ARGUMENTS", "QUANT_ARGUMENTS", "PruneSpec", "QuantSpec"),
+    "statistics": ("Hessian", "InputNorm", "Seeded", "Statistic"),
+    "targets": ("Target", "find_blocks", "find_targets"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "NM",
@@ -45,3 +75,15 @@ __all__ = [
     "sparsifiers",
     "weights_sha256",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

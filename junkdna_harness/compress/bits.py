@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-from junkdna_harness.compress.pattern import NM
+from junkdna_harness.compress.notation import NM
 
 DENSE_BITS = 16
 SCALE_BITS = 16

@@ -1,44 +1,93 @@
-"""Methods that look at a layer's inputs: one walk through the blocks, each compressed as soon as it has been seen."""
+"""Methods that look at a layer's inputs: where their statistics come from, and what is done with each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.calibration import Calibration, load_calibration
+from junkdna_harness.compress.change import Outcome, Progress, remove, score
 from junkdna_harness.compress.collect import collect
-from junkdna_harness.compress.pattern import Pattern, removal_mask
+from junkdna_harness.compress.pattern import removal_mask
 from junkdna_harness.compress.registry import Sparsifier
 from junkdna_harness.compress.sparsegpt import Selection
+from junkdna_harness.compress.spec import PruneSpec, QuantSpec
 from junkdna_harness.compress.statistics import DAMPING, Hessian, Statistic
 from junkdna_harness.compress.targets import Target
 from junkdna_harness.compress.walk import walk
 
-if TYPE_CHECKING:
-    from junkdna_harness.compress.apply import Outcome, Progress
-    from junkdna_harness.compress.spec import PruneSpec
-
 Change = Callable[[Target, Statistic | None], None]  # None: no calibration token reached the target
+Spec = PruneSpec | QuantSpec
 
 
-def walk_and_change(
-    model: nn.Module,
-    targets: Sequence[Target],
-    needs: type[Statistic],
-    change: Change,
-    calibration: Calibration,
-    outcome: Outcome,
-    progress: Progress | None = None,
-    fallback: str = "ranked by magnitude",
-) -> None:
-    """Pass the calibration tokens through the model block by block, and `change` each target with its statistic.
+class Provider(Protocol):
+    """Where the statistics of the layers' inputs come from."""
+
+    def prepare(self, targets: Sequence[Target], needs: Sequence[type[Statistic]], spec: Spec) -> None:
+        """Called once, before any weight is changed, with every kind of statistic that will be asked for.
+
+        Raises:
+            UsageError: they cannot be had.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """On the calibration, for the manifest."""
+
+    def give(
+        self, targets: Sequence[Target], needs: type[Statistic], progress: Progress | None
+    ) -> Iterator[tuple[Target, Statistic | None]]:
+        """Each target with its statistic, to be changed before the next is asked for."""
+
+
+class Walked:
+    """Statistics as the papers gather them: block by block, each seeing what the changed blocks before it give."""
+
+    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.calibration: Calibration | None = None
+
+    def prepare(self, targets: Sequence[Target], needs: Sequence[type[Statistic]], spec: Spec) -> None:
+        """Read the calibration text.
+
+        Raises:
+            UsageError: there is none, or a target lies outside the blocks.
+        """
+        if needs:
+            self.calibration = calibration_for(self.model, self.tokenizer, targets, spec)
+
+    def facts(self) -> dict[str, Any]:
+        """Source, amount and hash of the calibration text."""
+        return {} if self.calibration is None else self.calibration.to_dict()
+
+    def give(
+        self, targets: Sequence[Target], needs: type[Statistic], progress: Progress | None
+    ) -> Iterator[tuple[Target, Statistic | None]]:
+        """Walk through the blocks once."""
+        if self.calibration is None:
+            raise TypeError("give comes after prepare")
+        for step in walk(self.model, self.calibration.ids):
+            if progress:
+                progress(step.index, step.number, f"block {step.index + 1} of {step.number}")
+            groups = collect(
+                step, [t for t in targets if t.block == step.index], needs, self.calibration.seed
+            )
+            while groups:
+                statistic, members = groups.pop(0)  # dropped as soon as it is used: Hessians are large
+                for target in members:
+                    yield target, statistic
+        if progress:
+            progress(1, 1, "")
+
+
+def calibration_for(model: nn.Module, tokenizer: Any, targets: Sequence[Target], spec: Spec) -> Calibration:
+    """The calibration text that `spec` names.
 
     Raises:
-        UsageError: a target lies outside the blocks.
+        UsageError: it cannot be read, or a target lies outside the blocks.
     """
     outside = [target.name for target in targets if target.block is None]
     if outside:
@@ -46,39 +95,44 @@ def walk_and_change(
             f"{outside[0]} lies outside the decoder blocks, where calibrated methods do not reach. "
             f"Use method=magnitude or random for it."
         )
-    unseen: list[str] = []
-    outcome.calibration = calibration.to_dict()
-    with torch.no_grad():
-        for step in walk(model, calibration.ids):
-            if progress:
-                progress(step.index, step.number, f"block {step.index + 1} of {step.number}")
-            groups = collect(step, [t for t in targets if t.block == step.index], needs, calibration.seed)
-            while groups:
-                statistic, members = groups.pop(0)  # dropped as soon as it is used: Hessians are large
-                for target in members:
-                    change(target, statistic)
-                    unseen += [target.name] if statistic is None else []
-                    _note_damping(target, statistic, outcome)
+    return load_calibration(
+        spec.calibration, tokenizer, model, nsamples=spec.nsamples, seqlen=spec.seqlen, seed=spec.seed
+    )
+
+
+def change_each(
+    targets: Sequence[Target],
+    needs: type[Statistic],
+    change: Change,
+    provider: Provider,
+    outcome: Outcome,
+    progress: Progress | None,
+    fallback: str,
+) -> None:
+    """`change` every target with its statistic; what should be known of the way goes into `outcome`."""
+    outcome.calibration = provider.facts()
+    unseen: list[Target] = []
+    for target, statistic in provider.give(targets, needs, progress):
+        change(target, statistic)
+        unseen += [target] if statistic is None else []
+        _note_damping(target, statistic, outcome)
     if unseen:
+        what = "experts" if all(target.expert is not None for target in unseen) else "layers"
         outcome.warnings.append(
-            f"{len(unseen)} experts saw no calibration token and were {fallback}, e.g. {unseen[0]}"
+            f"{len(unseen)} {what} saw no calibration token and were {fallback}, e.g. {unseen[0].name}"
         )
-    if progress:
-        progress(1, 1, "")
 
 
 def prune_calibrated(
-    model: nn.Module,
     targets: Sequence[Target],
     method: Sparsifier,
     spec: PruneSpec,
+    provider: Provider,
     outcome: Outcome,
-    tokenizer: Any,
+    hold: bool,
     progress: Progress | None,
 ) -> None:
-    """Prune every target in place by a method that needs a statistic of the inputs."""
-    from junkdna_harness.compress.apply import remove, score
-
+    """Prune every target in place by a method that needs a statistic of the inputs; `hold`: what is zero stays zero."""
     what = spec.what
     if what is None or method.needs is None:
         raise TypeError("nothing to remove, or a method without a statistic")
@@ -88,27 +142,25 @@ def prune_calibrated(
         if statistic is None:
             remove(target, removal_mask(target.weight.float().abs(), what, scope))
         elif method.updates:
-            target.weight.copy_(
-                _updated(method, target, statistic, what, Selection(what, scope, target.shape))
-            )
+            held = target.weight == 0 if hold else None
+            selection = Selection(what, scope, target.shape, held)
+            new = _updated(method, target, statistic, selection).to(target.weight.dtype)
+            outcome.moved = outcome.moved or not torch.equal(new, target.weight)
+            target.weight.copy_(new)
         else:
-            remove(target, removal_mask(score(method, target, statistic), what, scope))
+            remove(target, removal_mask(score(method, target, statistic, hold), what, scope))
 
-    calibration = load_calibration(
-        spec.calibration, tokenizer, model, nsamples=spec.nsamples, seqlen=spec.seqlen, seed=spec.seed
-    )
-    walk_and_change(model, targets, method.needs, change, calibration, outcome, progress)
+    change_each(targets, method.needs, change, provider, outcome, progress, "ranked by magnitude")
 
 
-def _updated(
-    method: Sparsifier, target: Target, statistic: Statistic, what: Pattern, selection: Selection
-) -> Tensor:
+def _updated(method: Sparsifier, target: Target, statistic: Statistic, selection: Selection) -> Tensor:
     new: Tensor = method.function(target.weight.float(), statistic, selection)
     if not bool(torch.isfinite(new).all()):
         raise UsageError(
-            f"{method.name} gave NaN or infinite weights in {target.name} at {what}. Use more calibration text."
+            f"{method.name} gave NaN or infinite weights in {target.name} at {selection.pattern}. "
+            f"Use more calibration text."
         )
-    return new
+    return new if selection.held is None else new.masked_fill(selection.held, 0)
 
 
 def _note_damping(target: Target, statistic: Statistic | None, outcome: Outcome) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from difficulty.errors import UsageError
 from difficulty.files import atomic_dir
 from junkdna_harness.compress.hashing import tensor_sha256
+from junkdna_harness.compress.manifest import MANIFEST as MANIFEST
+from junkdna_harness.compress.manifest import origin, read_manifest
 from junkdna_harness.compress.report import CompressionReport, zeros_in
-
-MANIFEST = "junkdna.json"
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,16 @@ def save_checkpoint(
     """
     from safetensors import SafetensorError
 
+    came_from = origin(source or {})  # before the folder is written, which may be the source itself
     forget_packing(model)
     with atomic_dir(folder, force) as temporary:
         try:
             model.save_pretrained(temporary)
             if tokenizer is not None:
                 tokenizer.save_pretrained(temporary)
-            manifest = {**report.to_dict(), "source": source or {}, "tensors": _describe(temporary)}
+            manifest = {
+                **report.to_dict(), "source": source or {}, **came_from, "tensors": _describe(temporary)
+            }  # fmt: skip
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         except (OSError, SafetensorError) as error:
             raise UsageError(
@@ -118,16 +121,16 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{str(path)!r} has no {MANIFEST}, so it was not written by junkdna prune or quantize."
         )
+    manifest = read_manifest(path)
     try:
-        manifest = json.loads(file.read_text())
         well_formed = isinstance(manifest["tensors"], dict) and all(
             isinstance(e["sha256"], str) and isinstance(e["zeros"], int) for e in manifest["tensors"].values()
         )
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         well_formed = False
     if not well_formed:
         raise UsageError(f"{str(file)!r} is damaged: no list of tensors can be read from it.")
-    return dict(manifest)
+    return manifest
 
 
 def _describe(folder: Path) -> dict[str, dict[str, Any]]:

@@ -10,9 +10,9 @@ from torch import nn
 
 from junkdna_harness.compress.calibration import default_seqlen
 from junkdna_harness.compress.loading import Source, load_skeleton
-from junkdna_harness.compress.quantize import QuantSpec
-from junkdna_harness.compress.registry import NONE, get_sparsifier
-from junkdna_harness.compress.spec import PruneSpec
+from junkdna_harness.compress.notation import NONE
+from junkdna_harness.compress.registry import get_sparsifier
+from junkdna_harness.compress.spec import PruneSpec, QuantSpec
 from junkdna_harness.compress.statistics import Hessian
 from junkdna_harness.compress.targets import Target, find_blocks, find_targets
 

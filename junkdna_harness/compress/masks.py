@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
-from junkdna_harness.compress.apply import Outcome, remove
+from junkdna_harness.compress.change import Outcome, remove
 from junkdna_harness.compress.checks import refuse_quantized, refuse_unfinite
 from junkdna_harness.compress.hashing import tensor_sha256
-from junkdna_harness.compress.pattern import NM, Pattern, Sparsity, parse_pattern, parse_sparsity
+from junkdna_harness.compress.notation import read_pattern
 from junkdna_harness.compress.report import PruneReport
-from junkdna_harness.compress.targets import Target
+from junkdna_harness.compress.targets import Target, find_targets
 
 _KEY = "junkdna_mask"
 _VERSION = 1
@@ -31,8 +31,6 @@ def save_mask(model: nn.Module, report: PruneReport, path: str | Path) -> None:
         UsageError: the model was quantized too (rounding makes zeros of its own), or the file cannot be written.
     """
     from safetensors.torch import save
-
-    from junkdna_harness.compress.targets import find_targets
 
     if report.bits is not None:
         raise UsageError(
@@ -88,15 +86,12 @@ def apply_mask(model: nn.Module, targets: Sequence[Target], path: str) -> Outcom
         masks.append(_unpack(packed, target, entry, path))
     for target, mask in zip(targets, masks, strict=True):
         remove(target, mask)
-    pattern = None if manifest["pattern"] is None else _pattern(manifest["pattern"])
+    pattern = None if manifest["pattern"] is None else read_pattern(manifest["pattern"])
+    removed = sum(entry["removed"] for entry in layers.values()) / sum(target.numel for target in targets)
     return Outcome(
-        manifest["method"], pattern, manifest["scope"], manifest["seed"], calibration=manifest["calibration"]
-    )
-
-
-def _pattern(text: str) -> Pattern:
-    parsed: NM | Sparsity = parse_pattern(text) if ":" in text else parse_sparsity(text)
-    return parsed
+        manifest["method"], pattern, manifest["scope"], manifest["seed"],
+        requested=removed if pattern is None else pattern.level, calibration=manifest["calibration"],
+    )  # fmt: skip
 
 
 def _read(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

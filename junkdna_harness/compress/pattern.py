@@ -1,95 +1,18 @@
-"""What fraction goes: an unstructured sparsity, or N:M where N is the number KEPT of every M."""
+"""Which weights go: the mask that removes exactly what a sparsity or N:M asks for, and the N:M that weights keep."""
 
 from __future__ import annotations
 
-import math
-import re
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Literal
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from difficulty.errors import UsageError
+from difficulty.runs.level import TOLERANCE
+from junkdna_harness.compress.notation import NM, Pattern, Scope
 from junkdna_harness.compress.rank import lowest
+from junkdna_harness.compress.targets import Target
 
-Scope = Literal["row", "layer", "global"]
-SCOPES: tuple[Scope, ...] = ("row", "layer", "global")
-
-
-@dataclass(frozen=True)
-class Sparsity:
-    """Unstructured: `fraction` of the weights of every group (row, layer or the whole model) is removed."""
-
-    fraction: float
-
-    def removed(self, n: int) -> int:
-        """How many of `n` weights are removed: the nearest whole number, halves upwards.
-
-        In decimal arithmetic, so that 0.3 of 10 is 3 and not what 0.3's binary neighbour gives.
-        """
-        return math.floor(Fraction(repr(float(self.fraction))) * n + Fraction(1, 2))
-
-    @property
-    def level(self) -> float:
-        """The sparsity, in [0, 1)."""
-        return self.fraction
-
-    def __str__(self) -> str:
-        return f"{self.fraction:g}"
-
-
-@dataclass(frozen=True)
-class NM:
-    """Of every `group` neighbouring weights along the input, `kept` stay (2:4 keeps 2 of 4, 1:8 keeps 1 of 8)."""
-
-    kept: int
-    group: int
-
-    @property
-    def level(self) -> float:
-        """The sparsity, in (0, 1)."""
-        return 1 - self.kept / self.group
-
-    def __str__(self) -> str:
-        return f"{self.kept}:{self.group}"
-
-
-Pattern = Sparsity | NM
-
-
-def parse_sparsity(given: object) -> Sparsity:
-    """A `Sparsity` from a number or its text.
-
-    Raises:
-        UsageError: no number, or outside [0, 1).
-    """
-    try:
-        if isinstance(given, bool):
-            raise ValueError
-        value = float(str(given))
-    except ValueError:
-        raise UsageError(f"sparsity={given!r} is no number. Write a fraction, e.g. sparsity=0.5.") from None
-    if not 0 <= value < 1:  # also refuses nan
-        hint = f" Did you mean {value / 100:g}?" if 2 <= value < 100 else ""
-        raise UsageError(f"sparsity={given} is not in [0, 1): it is the fraction of weights removed.{hint}")
-    return Sparsity(value)
-
-
-def parse_pattern(given: object) -> NM:
-    """An `NM` from text like '2:4'.
-
-    Raises:
-        UsageError: not N:M with 0 < N < M.
-    """
-    match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", str(given))
-    how = "Write N:M with 0 < N < M, e.g. pattern=2:4 (keep 2 of every 4)."
-    if not match:
-        raise UsageError(f"pattern {str(given)!r} is not of the form N:M. {how}")
-    kept, group = int(match[1]), int(match[2])
-    if not 0 < kept < group:
-        raise UsageError(f"pattern {str(given)!r} keeps {kept} of {group} weights. {how}")
-    return NM(kept, group)
+_GROUPS = (4, 8, 16)  # the M that are looked for where nothing says which N:M was used
 
 
 def removal_mask(scores: Tensor, pattern: Pattern, scope: Scope) -> Tensor:
@@ -118,3 +41,24 @@ def check_width(name: str, width: int, pattern: Pattern) -> None:
             f"pattern {pattern} needs input widths divisible by {pattern.group}; {name} has {width}. "
             f"Choose another M, or leave that layer out with exclude=."
         )
+
+
+def keeps(targets: Sequence[Target], pattern: NM) -> bool:
+    """True if no group of M neighbours in any target holds more than N weights that are not zero."""
+    for target in targets:
+        if target.shape[1] % pattern.group:
+            return False
+        held = (target.weight.reshape(-1, pattern.group) != 0).sum(dim=1)
+        if int(held.max()) > pattern.kept:
+            return False
+    return True
+
+
+def pattern_in(targets: Sequence[Target], sparsity: float) -> NM | None:
+    """The N:M, with M of 4, 8 or 16, that all targets keep and that explains their `sparsity`; None where none does."""
+    for group in _GROUPS:
+        kept = round((1 - sparsity) * group)
+        found = NM(kept, group)
+        if 0 < kept < group and abs(found.level - sparsity) <= TOLERANCE and keeps(targets, found):
+            return found
+    return None

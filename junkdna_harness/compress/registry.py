@@ -13,14 +13,16 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError, did_you_mean
-from junkdna_harness.compress.pattern import SCOPES, Scope
-from junkdna_harness.compress.statistics import Statistic
+from junkdna_harness.compress.notation import NONE, SCOPES, Scope
+
+if TYPE_CHECKING:  # names are checked without torch
+    from junkdna_harness.compress.statistics import Statistic
 
 ENTRY_POINTS = "junkdna_harness.sparsifiers"
-NONE = "none"  # the method that removes nothing: measure the checkpoint as it is
+BUILT_IN = ("magnitude", "random", "sparsegpt", "wanda")  # modules of this package that register themselves
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def sparsifier(
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         known = _REGISTRY.get(name)
         source = (function.__module__, function.__qualname__)
-        if name == NONE or (known and (known.function.__module__, known.function.__qualname__) != source):
+        foreign = name in BUILT_IN and function.__module__ != f"{__package__}.{name}"
+        other = known and (known.function.__module__, known.function.__qualname__) != source
+        if name == NONE or foreign or other:
             raise UsageError(f"a method named {name!r} exists already. Choose another name.")
         _REGISTRY[name] = Sparsifier(name, function, needs, scope, updates)
         return function
@@ -70,11 +74,28 @@ def sparsifier(
 
 def sparsifiers() -> dict[str, Sparsifier]:
     """All registered methods by name, those of installed plugins (entry points of `junkdna_harness.sparsifiers`) too."""
-    from junkdna_harness.compress import magnitude, random, sparsegpt, wanda  # noqa: F401  (they register)
-
-    for point in entry_points(group=ENTRY_POINTS):
-        point.load()
+    for name in BUILT_IN:
+        importlib.import_module(f"{__package__}.{name}")
+    _load_plugins()
     return dict(sorted(_REGISTRY.items()))
+
+
+def check_method(name: str) -> None:
+    """Refuse a method that is not there; a built-in one is known without loading it, and torch with it.
+
+    Raises:
+        UsageError: no such method; the nearest name is suggested.
+    """
+    own = _import_own(name)
+    if own in BUILT_IN or own in _REGISTRY:
+        return
+    _load_plugins()
+    known = sorted({*BUILT_IN, *_REGISTRY})
+    if own not in known:
+        allowed = [*known, NONE]
+        raise UsageError(
+            f"method={name!r} is unknown. Choose one of {', '.join(allowed)}.{did_you_mean(own, allowed)}"
+        )
 
 
 def get_sparsifier(name: str) -> Sparsifier:
@@ -83,6 +104,12 @@ def get_sparsifier(name: str) -> Sparsifier:
     Raises:
         UsageError: no such method; the nearest name is suggested.
     """
+    check_method(name)
+    return sparsifiers()[name.rpartition(":")[2]]
+
+
+def _import_own(name: str) -> str:
+    """The name after the colon of 'package.module:name', with that module imported; else `name` itself."""
     module, colon, own = name.rpartition(":")
     if colon:
         try:
@@ -91,10 +118,9 @@ def get_sparsifier(name: str) -> Sparsifier:
             raise UsageError(
                 f"method={name!r}: module {module!r} could not be imported ({error})."
             ) from error
-    known = sparsifiers()
-    if own not in known:
-        allowed = [*known, NONE]
-        raise UsageError(
-            f"method={name!r} is unknown. Choose one of {', '.join(allowed)}.{did_you_mean(own, allowed)}"
-        )
-    return known[own]
+    return own
+
+
+def _load_plugins() -> None:
+    for point in entry_points(group=ENTRY_POINTS):
+        point.load()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -79,8 +79,8 @@ class CompressionReport:
     def summary(self) -> str:
         """One line for the eye."""
         parts = [self.method]
-        if self.kind == "pruned" and self.method != "none":
-            kept = " (kept of M)" if self.pattern and ":" in self.pattern else ""
+        if self.kind == "pruned" and self.pattern is not None:
+            kept = " (kept of M)" if ":" in self.pattern else ""
             parts.append(f"{'pattern' if kept else 'sparsity'} {self.pattern}{kept}")
         if self.bits is not None:
             parts.append(f"{self.bits:g} bits" + (f" by {self.quantizer}" if self.kind == "pruned" else ""))
@@ -100,12 +100,21 @@ def zeros_in(tensor: Tensor) -> int:
     return tensor.numel() - int(torch.count_nonzero(tensor))
 
 
-def count_zeros(model: nn.Module, targets: Iterable[Target]) -> Zeros:
-    """Zeros in the model as it is."""
-    zero: dict[str, int] = {}
+def zeros_by_module(targets: Iterable[Target]) -> dict[str, int]:
+    """Number of zeros in the targeted weights, by module."""
+    found: dict[str, int] = {}
+    for target in targets:
+        found[target.module_name] = found.get(target.module_name, 0) + zeros_in(target.weight)
+    return found
+
+
+def count_zeros(
+    model: nn.Module, targets: Sequence[Target], by_module: Mapping[str, int] | None = None
+) -> Zeros:
+    """Zeros in the model as it is; `by_module` are those of the targets where they are counted already."""
+    zero = zeros_by_module(targets) if by_module is None else by_module
     size: dict[str, int] = {}
     for target in targets:
-        zero[target.module_name] = zero.get(target.module_name, 0) + zeros_in(target.weight)
         size[target.module_name] = size.get(target.module_name, 0) + target.numel
     parameters = [p.data for p in model.parameters()]
     return Zeros(

@@ -6,19 +6,26 @@ import torch
 from torch import Tensor
 
 from junkdna_harness.compress.columns import BLOCK, sweep
-from junkdna_harness.compress.pattern import NM, Pattern, Scope
+from junkdna_harness.compress.notation import NM, Pattern, Scope
 from junkdna_harness.compress.rank import lowest
 from junkdna_harness.compress.registry import sparsifier
 from junkdna_harness.compress.statistics import Hessian
 
 
 class Selection:
-    """Which weights of a run of columns go, so that over the whole matrix exactly the requested number does."""
+    """Which weights of a run of columns go, so that over the whole matrix exactly the requested number does.
 
-    def __init__(self, pattern: Pattern, scope: Scope, shape: tuple[int, int]) -> None:
+    `held`, bool (out, in): weights that are zero already. They go first and count as removed; where they are more than
+    was requested, all of them stay zero.
+    """
+
+    def __init__(
+        self, pattern: Pattern, scope: Scope, shape: tuple[int, int], held: Tensor | None = None
+    ) -> None:
         self.pattern = pattern
         self.scope = scope
         self.rows, self.columns = shape
+        self.held = held
 
     @property
     def block(self) -> int:
@@ -32,6 +39,12 @@ class Selection:
 
         Of an unstructured pattern the run's share is what all columns up to its end owe, less what those before took.
         """
+        if self.held is None:
+            return self._lowest(scores, first)
+        held = self.held[:, first : first + scores.shape[1]]
+        return self._lowest(scores.masked_fill(held, -torch.inf), first) | held
+
+    def _lowest(self, scores: Tensor, first: int) -> Tensor:
         run = scores.shape[1]
         if isinstance(self.pattern, NM):
             group = self.pattern.group

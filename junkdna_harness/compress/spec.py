@@ -1,38 +1,69 @@
-"""What is asked for: `PruneSpec`, read from strings and checked, one sentence a mistake."""
+"""What is asked for: `PruneSpec` and `QuantSpec`, read from strings and checked, one sentence a mistake.
+
+Nothing here needs torch, so that a plan or a command line can be checked before anything heavy is loaded.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
-from junkdna_harness.compress.pattern import NM, SCOPES, Pattern, Scope, parse_pattern, parse_sparsity
-from junkdna_harness.compress.registry import NONE, get_sparsifier
-
-PRUNE_ARGUMENTS = (
-    "method",
-    "sparsity",
-    "pattern",
-    "scope",
-    "targets",
-    "exclude",
-    "mask_seed",
-    "seed",
-    "calibration",
-    "nsamples",
-    "seqlen",
-    "mask",
-    "bits",
-    "group_size",
-    "symmetric",
-    "quantizer",
+from junkdna_harness.compress.notation import (
+    BITS,
+    NM,
+    NONE,
+    QUANTIZERS,
+    SCOPES,
+    Pattern,
+    Quantizer,
+    Scope,
+    check_bits,
+    parse_pattern,
+    parse_sparsity,
+    read_bits,
+    read_bool,
+    read_count,
+    read_group_size,
+    read_patterns,
+    read_quantizer,
+    read_scope,
+    read_seed,
 )
+from junkdna_harness.compress.registry import check_method, get_sparsifier
+from junkdna_harness.compress.schema import argument, argument_names, read_arguments
+
+__all__ = ["PRUNE_ARGUMENTS", "QUANT_ARGUMENTS", "PruneSpec", "QuantSpec", "read_bool", "read_patterns"]
+
 DEFAULT_SPARSITY = 0.5
 DEFAULT_NSAMPLES = 128  # as in the SparseGPT and Wanda papers
-Quantizer = Literal["rtn", "gptq"]
-BITS = (8, 6, 4, 3, 2)
+DEFAULT_BITS = 4
+SIMULATED = ("rtn", "gptq")
+LOADED = {
+    "bnb-int8": 8,
+    "bnb-nf4": 4,
+    "torchao-int8": 8,
+}  # done by transformers while it loads, and their bits
+METHODS = (*SIMULATED, *LOADED, NONE)
+
+_WIDTHS = f"{', '.join(map(str, BITS[:-1]))} or {BITS[-1]}"
+_SCOPE = f"Where weights compete: {', '.join(SCOPES[:-1])} or {SCOPES[-1]}; default the method's own."
+_QUANTIZER = f"With bits: {' or '.join(QUANTIZERS)}."
+_TARGETS = "Module-name patterns, joined by '+', e.g. 'mlp.*'."
+_EXCLUDE = "Module-name patterns to leave alone."
+_CALIBRATION = "Text: FILE.txt, FILE.jsonl[:FIELD], task:NAME or hf:dataset[:config[:split[:column]]]."
+_NSAMPLES = "Calibration samples."
+_SEQLEN = "Tokens per sample; default 2048 on an accelerator, 128 on a CPU."
+_GROUP = "Weights that share a scale, -1 for a row; default the largest of 128, 64, 32, 16 that fits."
+
+
+def _text(_: str, value: object) -> str:
+    return str(value)
+
+
+def _names(_: str, value: object) -> tuple[str, ...]:
+    return read_patterns(value)
 
 
 @dataclass(frozen=True)
@@ -47,21 +78,30 @@ class PruneSpec:
         UsageError: a value that cannot be used.
     """
 
-    method: str = "magnitude"
-    sparsity: float | None = None
-    pattern: str | None = None
-    scope: Scope | None = None
-    targets: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    seed: int = 0
-    calibration: str | None = None
-    nsamples: int = DEFAULT_NSAMPLES
-    seqlen: int | None = None
-    mask: str | None = None
-    bits: int | None = None
-    group_size: int | None = None
-    symmetric: bool = False
-    quantizer: Quantizer = "rtn"
+    method: str = argument(
+        "magnitude", _text, "magnitude, random, wanda, sparsegpt, none (measure), or module:name of your own."
+    )
+    sparsity: float | None = argument(
+        None,
+        lambda _, value: parse_sparsity(value).fraction,
+        "Fraction of weights to remove; default 0.5.",
+        shown=f"`{DEFAULT_SPARSITY}`",
+    )
+    pattern: str | None = argument(
+        None, lambda _, value: str(parse_pattern(value)), "N:M instead, N kept of M, e.g. 2:4."
+    )
+    scope: Scope | None = argument(None, read_scope, _SCOPE)  # noqa: RUF009  (a field like the others)
+    targets: tuple[str, ...] = argument((), _names, _TARGETS)
+    exclude: tuple[str, ...] = argument((), _names, _EXCLUDE)
+    seed: int = argument(0, read_seed, "Of a random mask or calibration draw.", names=("mask_seed", "seed"))
+    calibration: str | None = argument(None, _text, _CALIBRATION)
+    nsamples: int = argument(DEFAULT_NSAMPLES, read_count, _NSAMPLES)
+    seqlen: int | None = argument(None, read_count, _SEQLEN)
+    mask: str | None = argument(None, _text, "Apply this mask file instead of a method.")
+    bits: int | None = argument(None, read_bits, f"Quantize what is left: {_WIDTHS}.")
+    group_size: int | None = argument(None, read_group_size, f"With bits: {_GROUP[0].lower()}{_GROUP[1:]}")
+    symmetric: bool = argument(False, read_bool, "With bits: no zero points.")
+    quantizer: Quantizer = argument("rtn", read_quantizer, _QUANTIZER)  # noqa: RUF009
 
     def __post_init__(self) -> None:
         if self.sparsity is not None and self.pattern is not None:
@@ -69,16 +109,7 @@ class PruneSpec:
                 f"sparsity={self.sparsity} and pattern={self.pattern} were both given. Give one of them."
             )
         if self.method == NONE or self.mask is not None:
-            given = [name for name in ("sparsity", "pattern", "scope") if getattr(self, name) is not None]
-            what = (
-                "method=none removes nothing"
-                if self.mask is None
-                else "mask= brings its own method and sparsity"
-            )
-            if given:
-                raise UsageError(
-                    f"{what}, so {given[0]}={getattr(self, given[0])} has no meaning. Leave it out."
-                )
+            self._refuse_amount()
         elif self.sparsity is None and self.pattern is None:
             object.__setattr__(self, "sparsity", DEFAULT_SPARSITY)
         if self.sparsity is not None:
@@ -91,18 +122,30 @@ class PruneSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name}={value} is too few. Give at least 1.")
-        if self.bits is None:
-            _need_bits(self)
-        else:
+        if self.bits is not None:
             check_bits(self.bits)
+        elif self.group_size is not None or self.symmetric or self.quantizer != "rtn":
+            raise UsageError(
+                "group_size, symmetric and quantizer say how to quantize. Give bits= too, or leave them out."
+            )
+
+    def _refuse_amount(self) -> None:
+        given = [name for name in ("sparsity", "pattern", "scope") if getattr(self, name) is not None]
+        what = (
+            "method=none removes nothing" if self.mask is None else "mask= brings its own method and sparsity"
+        )
+        if given:
+            raise UsageError(f"{what}, so {given[0]}={getattr(self, given[0])} has no meaning. Leave it out.")
 
     def _check_scope(self) -> None:
-        method = get_sparsifier(self.method)
-        if self.scope == "global" and (method.calibrated or method.updates):
-            raise UsageError(
-                f"scope=global ranks all layers at once; {self.method} works layer by layer. "
-                f"Choose scope=row or scope=layer."
-            )
+        check_method(self.method)
+        if self.scope == "global":
+            method = get_sparsifier(self.method)
+            if method.calibrated or method.updates:
+                raise UsageError(
+                    f"scope=global ranks all layers at once; {self.method} works layer by layer. "
+                    f"Choose scope=row or scope=layer."
+                )
         if self.scope is not None and self.pattern is not None:
             raise UsageError(
                 f"pattern={self.pattern} has its own groups, so scope={self.scope} has no meaning. Leave it out."
@@ -129,7 +172,7 @@ class PruneSpec:
         Raises:
             UsageError: an unknown name or a value that cannot be used.
         """
-        values = read_arguments(given, PRUNE_ARGUMENTS, "magnitude")
+        values = read_arguments(cls, _with_none(given))
         if values.get("sparsity") is not None and values.get("pattern") is not None:
             raise UsageError(
                 f"sparsity={given['sparsity']} and pattern={given['pattern']} were both given. Give one of them."
@@ -137,173 +180,76 @@ class PruneSpec:
         return cls(**values)
 
 
-def read_arguments(given: Mapping[str, Any], allowed: Sequence[str], method: str) -> dict[str, Any]:
-    """The fields of a spec from values as `--model_args` brings them; `method` is the default method.
+@dataclass(frozen=True)
+class QuantSpec:
+    """How to quantize: round to nearest with 4 bits where nothing is said.
+
+    `group_size` None is the largest of 128, 64, 32, 16 that divides every input width; -1 is one scale a row.
 
     Raises:
-        UsageError: a name that is not `allowed`, or a value that cannot be used.
+        UsageError: a value that cannot be used.
     """
-    for name in given:
-        if name not in allowed:
+
+    method: str = argument(
+        "rtn",
+        _text,
+        "rtn or gptq; while a model is loaded also bnb-int8, bnb-nf4, torchao-int8, or none (as it is).",
+    )
+    bits: int | None = argument(None, read_bits, f"{_WIDTHS}.", shown=f"`{DEFAULT_BITS}`")
+    group_size: int | None = argument(None, read_group_size, _GROUP)
+    symmetric: bool = argument(False, read_bool, "No zero points.")
+    targets: tuple[str, ...] = argument((), _names, _TARGETS)
+    exclude: tuple[str, ...] = argument((), _names, _EXCLUDE)
+    seed: int = argument(0, read_seed, "Of the calibration draw.", names=("mask_seed", "seed"))
+    calibration: str | None = argument(None, _text, _CALIBRATION)
+    nsamples: int = argument(DEFAULT_NSAMPLES, read_count, _NSAMPLES)
+    seqlen: int | None = argument(None, read_count, _SEQLEN)
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
             raise UsageError(
-                f"{name}={given[name]!r} is no argument here. Choose among {', '.join(allowed)}."
-                f"{did_you_mean(name, allowed)}"
+                f"method={self.method!r} is unknown. Choose one of {', '.join(METHODS)}."
+                f"{did_you_mean(self.method, METHODS)}"
             )
-    # lm-eval turns the text 'none' into None before we see it, so a method that is there and None is 'none'.
-    unsaid = "method" in given and given["method"] is None
-    values: dict[str, Any] = {
-        "method": NONE if unsaid else str(given.get("method", method)),
-        "seed": _seed(given),
-    }
-    for name, reader in _READERS.items():
-        if given.get(name) is not None:
-            values[name] = reader(given[name])
-    return values
+        if self.method in SIMULATED:
+            if self.bits is None:
+                object.__setattr__(self, "bits", DEFAULT_BITS)
+            check_bits(self.bits or DEFAULT_BITS)
+            return
+        if self.method in LOADED and self.bits == LOADED[self.method]:
+            object.__setattr__(self, "bits", None)
+        for name in ("bits", "group_size", "targets", "exclude", "calibration"):
+            if getattr(self, name):
+                what = "takes the checkpoint as it is" if self.method == NONE else "has its own format"
+                raise UsageError(f"method={self.method} {what}, so {name}= has no meaning. Leave it out.")
+
+    @classmethod
+    def from_strings(cls, given: Mapping[str, Any]) -> QuantSpec:
+        """The spec from values as `--model_args` brings them.
+
+        Raises:
+            UsageError: an unknown name or a value that cannot be used.
+        """
+        return cls(**read_arguments(cls, _with_none(given)))
 
 
-def read_scope(given: object) -> Scope:
-    """One of row, layer, global.
+PRUNE_ARGUMENTS = argument_names(PruneSpec)
+QUANT_ARGUMENTS = argument_names(QuantSpec)
+
+
+def check_simulated(method: str) -> None:
+    """Refuse a method that is not done on a loaded model's weights.
 
     Raises:
-        UsageError: something else.
+        UsageError: says where that method works.
     """
-    if str(given) not in SCOPES:
+    if method in METHODS and method not in SIMULATED:
         raise UsageError(
-            f"scope={given!r} is unknown. Choose one of {', '.join(SCOPES)}.{did_you_mean(str(given), SCOPES)}"
-        )
-    return cast(Scope, str(given))
-
-
-def read_patterns(given: object) -> tuple[str, ...]:
-    """Module-name patterns from a list, or from text that joins them with '+', ';', '|' or ','."""
-    parts = given if isinstance(given, (list, tuple)) else re.split(r"[+;|,\s]+", str(given))
-    return tuple(str(part) for part in parts if str(part))
-
-
-def read_count(name: str, given: object) -> int:
-    """A whole number of at least 1.
-
-    Raises:
-        UsageError: something else.
-    """
-    number = _whole(given)
-    if number is None or number < 1:
-        raise UsageError(f"{name}={given} is no whole number of at least 1.")
-    return number
-
-
-def read_bits(given: object) -> int:
-    """One of 8, 6, 4, 3, 2.
-
-    Raises:
-        UsageError: something else.
-    """
-    number = _whole(given)
-    if number is None:
-        raise UsageError(f"bits={given} is no whole number. Choose one of {', '.join(map(str, BITS))}.")
-    check_bits(number)
-    return number
-
-
-def check_bits(bits: int) -> None:
-    """Refuse a width that is not simulated.
-
-    Raises:
-        UsageError: not one of 8, 6, 4, 3, 2.
-    """
-    if bits not in BITS:
-        raise UsageError(f"bits={bits} is not supported. Choose one of {', '.join(map(str, BITS))}.")
-
-
-def read_group_size(given: object) -> int:
-    """Weights that share one scale; -1 is a whole row.
-
-    Raises:
-        UsageError: neither -1 nor a whole number of at least 1.
-    """
-    number = _whole(given)
-    if number is None or (number < 1 and number != -1):
-        raise UsageError(
-            f"group_size={given} is neither -1 (one scale a row) nor a whole number of at least 1."
-        )
-    return number
-
-
-def read_quantizer(given: object) -> Quantizer:
-    """One of rtn, gptq.
-
-    Raises:
-        UsageError: something else.
-    """
-    if str(given) not in ("rtn", "gptq"):
-        raise UsageError(
-            f"quantizer={given!r} is unknown. Choose rtn or gptq.{did_you_mean(str(given), ['rtn', 'gptq'])}"
-        )
-    return cast(Quantizer, str(given))
-
-
-def read_bool(name: str, given: object) -> bool:
-    """A truth value.
-
-    Raises:
-        UsageError: neither true nor false.
-    """
-    text = str(given).strip().lower()
-    if text not in {"true", "false", "1", "0", "yes", "no"}:
-        raise UsageError(f"{name}={given!r} is neither true nor false. Write {name}=true or {name}=false.")
-    return text in {"true", "1", "yes"}
-
-
-def read_seed(name: str, given: object) -> int:
-    """A whole number of at least 0.
-
-    Raises:
-        UsageError: something else.
-    """
-    number = _whole(given)
-    if number is None or number < 0:
-        raise UsageError(f"{name}={given} is no whole number of at least 0.")
-    return number
-
-
-def _seed(given: Mapping[str, Any]) -> int:
-    seeds = {
-        name: read_seed(name, given[name]) for name in ("mask_seed", "seed") if given.get(name) is not None
-    }
-    if len(set(seeds.values())) > 1:
-        raise UsageError(
-            f"mask_seed={seeds['mask_seed']} and seed={seeds['seed']} are two names of one thing. Give mask_seed alone."
-        )
-    return next(iter(seeds.values()), 0)
-
-
-def _whole(given: object) -> int | None:
-    try:
-        number = float(str(given))
-    except ValueError:
-        return None
-    return int(number) if not isinstance(given, bool) and number.is_integer() else None
-
-
-def _need_bits(spec: PruneSpec) -> None:
-    if spec.group_size is not None or spec.symmetric or spec.quantizer != "rtn":
-        raise UsageError(
-            "group_size, symmetric and quantizer say how to quantize. Give bits= too, or leave them out."
+            f"method={method} works while a model is loaded, and is not written as a checkpoint here. Evaluate it with "
+            f"lm_eval --model junkdna-quantized --model_args method={method}, or choose rtn or gptq."
         )
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "sparsity": lambda value: parse_sparsity(value).fraction,
-    "pattern": lambda value: str(parse_pattern(value)),
-    "scope": read_scope,
-    "targets": read_patterns,
-    "exclude": read_patterns,
-    "calibration": str,
-    "nsamples": lambda value: read_count("nsamples", value),
-    "seqlen": lambda value: read_count("seqlen", value),
-    "mask": str,
-    "bits": read_bits,
-    "group_size": read_group_size,
-    "symmetric": lambda value: read_bool("symmetric", value),
-    "quantizer": read_quantizer,
-}
+def _with_none(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """lm-eval turns the text 'none' into None before we see it, so a method that is there and None is 'none'."""
+    return {**given, "method": NONE} if "method" in given and given["method"] is None else given

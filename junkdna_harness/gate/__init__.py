@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from difficulty.stats.paired_loss import PairedLoss, paired_loss
 from junkdna_harness.gate.baseline import RunItems, TaskItems, read_baseline, read_run, to_json
-from junkdna_harness.gate.rule import Cell, Gate, Limits, check
+from junkdna_harness.gate.rule import Comparison, Gate, Limits, check
 
 __all__ = [
-    "Cell",
+    "Comparison",
     "Gate",
     "Limits",
     "PairedLoss",

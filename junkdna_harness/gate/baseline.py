@@ -1,64 +1,76 @@
 """A baseline to compare with: a run folder, a table, or a small JSON file that can be committed.
 
 The file holds what every item scored, since two runs can only be compared item by item. A task is two
-strings: the first characters of the item hashes, and one digit an item, 1 right and 0 wrong. 6,000 items
-take about 90 kB, and a diff shows what changed.
+strings: the first characters of the item hashes, and one digit per item, 1 right and 0 wrong; a third one holds
+the first characters of the prompts' hashes, where they are known. 6,000 items take about 90 kB, and a diff shows
+what changed.
+
+Schema 2: a cluster's number means the same in all tasks. Schema 1, whose numbers began anew in every task, is
+read too; there, only items of the same hash are known to be one cluster across tasks.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
 from difficulty.errors import UsageError
+from difficulty.runs.direction import scale
+from difficulty.runs.lm_eval_log import is_results
+from difficulty.runs.read import read_runs
+from difficulty.runs.table import SCALES, some
 from junkdna_harness.gate.items import RunItems, TaskItems, run_items
 
 KIND = "junkdna-baseline"
-SCHEMA = 1
+SCHEMA = 2
+_READABLE = (1, 2)
 _SHORTEST_HASH = 12
+_PROMPT_HASH = 8
+_NO_PROMPT = "-"
 
 __all__ = ["RunItems", "TaskItems", "from_json", "read_baseline", "read_run", "to_json"]
 
 
-def read_run(path: str | Path, run: str | None = None, metric: str | None = None) -> RunItems:
+def read_run(
+    path: str | Path, run: str | None = None, metric: str | None = None, labels: Sequence[str] = ()
+) -> RunItems:
     """The run in an lm-eval output folder, a sweep store or a tidy table (parquet, CSV).
 
     Raises:
         UsageError: there is nothing to read, or several runs and none named.
     """
-    from difficulty.runs.read import read_runs
-
-    found = read_runs([path])
-    rows = found.runs if run is None else found.runs[found.runs["run"] == run]
-    versions = json.loads(str(rows["task_versions"].iloc[0] or "{}")) if len(rows) else {}
-    return run_items(
-        found.table, run, metric, {task: str(v) for task, v in versions.items() if v is not None}
-    )
+    found = read_runs([path], labels=labels)
+    name = found.one(run)
+    items = run_items(found.table, name, metric, found.versions(name))
+    return replace(items, notes=(*found.warnings, *items.notes))
 
 
-def read_baseline(path: str | Path, run: str | None = None, metric: str | None = None) -> RunItems:
+def read_baseline(
+    path: str | Path, run: str | None = None, metric: str | None = None, labels: Sequence[str] = ()
+) -> RunItems:
     """A baseline: a JSON file made with `to_json`, or anything that `read_run` takes."""
     path = Path(path)
-    if path.is_file() and path.suffix == ".json":
+    if path.is_file() and path.suffix == ".json" and not is_results(path):
         return from_json(_parse(path), str(path), metric)
-    return read_run(path, run, metric)
+    return read_run(path, run, metric, labels)
 
 
 def to_json(run: RunItems) -> str:
     """The baseline file of a run. The same run gives the same bytes."""
-    from junkdna_harness import __version__
-
     document = {
         "kind": KIND,
         "schema": SCHEMA,
-        "junkdna_version": __version__,
+        "junkdna_version": version("junkdna-harness"),
         "run": run.name,
         **run.about,
-        "tasks": {name: _task_to_json(task) for name, task in sorted(run.tasks.items())},
+        "tasks": _tasks_to_json(run.tasks),
     }
     return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
 
@@ -73,28 +85,44 @@ def from_json(document: Mapping[str, Any], where: str, metric: str | None = None
         raise UsageError(
             f"{where!r} is not a baseline file. Write one with: junkdna check RUN --write-baseline FILE."
         )
-    if document.get("schema") != SCHEMA:
+    schema = document.get("schema")
+    if schema not in _READABLE:
         raise UsageError(
-            f"baseline {where!r} has schema {document.get('schema')!r}, and this version reads {SCHEMA}. Write it again."
+            f"baseline {where!r} has schema {schema!r}, and this version reads {some(_READABLE)}. Write it again."
         )
     try:
-        tasks = {name: _task_from_json(name, entry) for name, entry in document["tasks"].items()}
+        tasks = {name: _task_from_json(name, entry, schema) for name, entry in document["tasks"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"baseline {where!r} is damaged ({error}). Write it again.") from error
     if not tasks:
         raise UsageError(f"baseline {where!r} holds no tasks. Write it from a run that has items.")
-    for task in tasks.values():
-        if metric is not None and task.metric != metric:
-            raise UsageError(
-                f"baseline {where!r} holds {task.metric} of task {task.task!r}, not {metric!r}. "
-                "Write it again with that --metric."
-            )
+    left_out = {
+        name: f"task {name!r} has {task.metric} in baseline {where!r}, not {metric!r}. Write it again with that --metric."
+        for name, task in tasks.items()
+        if metric is not None and task.metric != metric
+    }
+    if len(left_out) == len(tasks):
+        raise UsageError(next(iter(left_out.values())))
+    tasks = {name: task for name, task in tasks.items() if name not in left_out}
     about = {key: document.get(key) for key in ("model", "method", "level", "bits", "replicate")}
-    return RunItems(str(document.get("run", where)), about, tasks)
+    return RunItems(str(document.get("run", where)), about, tasks, left_out)
 
 
-def _task_to_json(task: TaskItems) -> dict[str, Any]:
-    length = task.id_length or _id_length(task)
+def _tasks_to_json(tasks: Mapping[str, TaskItems]) -> dict[str, dict[str, Any]]:
+    """Every task's entry. Ids of all tasks are cut alike, so that an item that two tasks ask is seen to be one."""
+    length = max((task.id_length or _id_length(task) for task in tasks.values()), default=_SHORTEST_HASH)
+    shared = {c for task in tasks.values() if task.clusters != task.item_ids for c in task.clusters}
+    numbers: dict[str, int] = {}
+    entries = {}
+    for name, task in sorted(tasks.items()):
+        entries[name] = _task_to_json(task, length)
+        if task.clusters != task.item_ids or not shared.isdisjoint(task.clusters):
+            codes = [numbers.setdefault(cluster, len(numbers)) for cluster in task.clusters]
+            entries[name]["clusters"] = " ".join(map(str, codes))
+    return entries
+
+
+def _task_to_json(task: TaskItems, length: int) -> dict[str, Any]:
     short = task.item_ids if task.id_length else task.keys(length)
     entry: dict[str, Any] = {
         "family": task.family,
@@ -104,43 +132,71 @@ def _task_to_json(task: TaskItems) -> dict[str, Any]:
         "chance": task.chance,
         "version": task.version,
         "n_items": len(short),
-        "id_length": length,
+        "id_length": task.id_length or length,
         "items": " ".join(short),
     }
-    if np.isin(task.values, (0, 1)).all():
+    if task.higher_is_better is not None:
+        entry["higher_is_better"] = task.higher_is_better
+    if task.prompts is not None:
+        hashes = [quote(prompt)[:_PROMPT_HASH] or _NO_PROMPT for prompt in task.prompts]
+        entry["prompts"] = hashes[0] if len(set(hashes)) == 1 else " ".join(hashes)
+    if task.scale != scale(task.metric, task.weights is not None):
+        entry["scale"] = task.scale
+    if task.weights is not None:
+        entry["weights"] = [float(weight) for weight in task.weights]
+    if task.weights is None and np.isin(task.values, (0, 1)).all():
         entry["right"] = "".join("1" if value else "0" for value in task.values)
     else:
         entry["values"] = [float(value) for value in task.values]
-    if task.clusters != task.item_ids:
-        order = {name: str(i) for i, name in enumerate(dict.fromkeys(task.clusters))}
-        entry["clusters"] = " ".join(order[name] for name in task.clusters)
     return entry
 
 
-def _task_from_json(name: str, entry: Mapping[str, Any]) -> TaskItems:
+def _task_from_json(name: str, entry: Mapping[str, Any], schema: int) -> TaskItems:
     ids = tuple(entry["items"].split())
-    values = (
-        [float(digit) for digit in entry["right"]]
-        if "right" in entry
-        else [float(v) for v in entry["values"]]
-    )
-    clusters = tuple(entry["clusters"].split()) if "clusters" in entry else ids
-    if not len(ids) == len(values) == len(clusters) == int(entry["n_items"]):
+    given = entry["right"] if "right" in entry else entry["values"]
+    values = np.asarray([float(value) for value in given])
+    weights = np.asarray(entry["weights"], dtype=float) if "weights" in entry else None
+    prompts = entry["prompts"].split() if "prompts" in entry else None
+    if prompts is not None:
+        prompts = ["" if prompt == _NO_PROMPT else prompt for prompt in prompts]
+        prompts = prompts * len(ids) if len(prompts) == 1 else prompts
+    clusters = ids
+    if "clusters" in entry:
+        # An item's own hash is no number, so neither can be taken for the other.
+        prefix = f"{name}/" if schema == 1 else "#"
+        clusters = tuple(prefix + number for number in entry["clusters"].split())
+    columns = [values, clusters, *(column for column in (weights, prompts) if column is not None)]
+    if not all(len(column) == len(ids) == int(entry["n_items"]) for column in columns):
         raise ValueError(f"task {name}: {len(ids)} items but {len(values)} values")
     if len(set(ids)) != len(ids):
         raise ValueError(f"task {name}: an item twice")
+    if not np.isfinite(values).all() or (
+        weights is not None and not (np.isfinite(weights) & (weights > 0)).all()
+    ):
+        raise ValueError(f"task {name}: a value or weight that is no number")
+    direction = entry.get("higher_is_better")
+    if direction not in (None, True, False):
+        raise ValueError(f"task {name}: higher_is_better is {direction!r}")
+    metric = str(entry["metric"])
+    read = entry.get("scale", scale(metric, weights is not None))
+    if read not in SCALES:
+        raise ValueError(f"task {name}: scale is {read!r}")
     return TaskItems(
         task=name,
         family=str(entry["family"]),
         axis=str(entry["axis"]),
         tier=int(entry["tier"]),
-        metric=str(entry["metric"]),
+        metric=metric,
         chance=float(entry["chance"]),
         item_ids=ids,
-        values=np.asarray(values),
+        values=values,
         clusters=clusters,
         version=entry.get("version"),
         id_length=int(entry["id_length"]),
+        higher_is_better=direction,
+        prompts=None if prompts is None else tuple(prompts),
+        weights=weights,
+        scale=read,
     )
 
 

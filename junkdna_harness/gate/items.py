@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -11,20 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.judge.panel import PREFERRED as ACCURACIES
-from difficulty.runs.table import some
+from difficulty.runs.direction import NO_SCORE, declared, scale
+from difficulty.runs.metrics import base, choose_one, scale_of, several
+from difficulty.runs.table import MARGIN, some
+from difficulty.stats.mean import Scale
+from difficulty.stats.result import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# What a task is judged by when it logs several metrics: the first of these that it has.
-PREFERRED = (*ACCURACIES, "word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity")
-_LOWER_IS_BETTER = ("perplexity", "bits_per_byte", "loss", "nll", "brier", "wer", "ter", "error", "latency")
-
 
 @dataclass(frozen=True)
 class TaskItems:
-    """The items of one task. `item_ids`, `clusters` and `values` have the same length and order."""
+    """The items of one task. `item_ids`, `clusters` and `values` have the same length and order.
+
+    A cluster's name means the same in every task. `higher_is_better`: as the run's own results say, None where they do not.
+    `prompts` (hashes) and `weights` have the same order; None where there are none. With weights, `values` of a perplexity
+    or of bits are negative log-likelihoods in nats per unit of weight.
+    """
 
     task: str
     family: str
@@ -37,6 +41,10 @@ class TaskItems:
     clusters: tuple[str, ...] = field(repr=False)
     version: str | None = None
     id_length: int | None = None  # ids were cut to this many characters, as in a baseline file
+    higher_is_better: bool | None = None
+    prompts: tuple[str, ...] | None = field(default=None, repr=False)
+    weights: Floats | None = field(default=None, repr=False)
+    scale: Scale = "mean"  # how the items are averaged
 
     def keys(self, id_length: int | None) -> tuple[str, ...]:
         """The item ids as they are written in a file whose ids are cut to `id_length` characters."""
@@ -45,16 +53,16 @@ class TaskItems:
 
 @dataclass(frozen=True)
 class RunItems:
-    """All tasks of one run, by name, and who made them: `about` holds model, method, level, bits, replicate."""
+    """All tasks of one run, by name, and who made them: `about` holds model, method, level, bits, replicate.
+
+    `left_out`: tasks that cannot be compared, each with the reason. `notes`: what a reader must know of the run.
+    """
 
     name: str
     about: Mapping[str, object]
     tasks: Mapping[str, TaskItems]
-
-
-def lower_is_better(metric: str, extra: Iterable[str] = ()) -> bool:
-    """True for metrics where more is worse: perplexity, bits per byte, losses and error rates, and those in `extra`."""
-    return metric in set(extra) or any(word in metric.lower().replace(",", "_") for word in _LOWER_IS_BETTER)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def runs_in(table: pd.DataFrame) -> list[str]:
@@ -68,11 +76,13 @@ def run_items(
     metric: str | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> RunItems:
-    """One run of a tidy table. `metric` overrides the choice among a task's metrics (see `PREFERRED`).
+    """One run of a tidy table. `metric` overrides the choice among a task's metrics (see `difficulty.runs.metrics`).
+
+    A task that cannot be compared (no such metric, values that are no numbers) is left out by name.
 
     Raises:
-        UsageError: the table has no rows, several runs and none named, a run or metric that is not there,
-            or an item twice.
+        UsageError: the table has no rows, several runs and none named, a run that is not there, an item twice,
+            or no task that can be compared.
     """
     if len(table) == 0:
         raise UsageError(
@@ -87,13 +97,20 @@ def run_items(
         raise UsageError(f"there is no run {run!r}.{did_you_mean(run, names)} Runs: {some(names)}.")
     wanted = names[0] if run is None else run
     rows = table[table["run"].astype(str) == wanted]
-    tasks = {
-        str(task): _task_items(str(task), part, metric, (versions or {}).get(str(task)))
-        for task, part in rows.groupby("task", sort=True)
-    }
+    tasks: dict[str, TaskItems] = {}
+    left_out: dict[str, str] = {}
+    for name, part in rows.groupby("task", sort=True):
+        task = str(name)
+        try:
+            tasks[task] = _task_items(task, part, metric, (versions or {}).get(task))
+        except _CannotBeCompared as error:
+            left_out[task] = str(error)
+    if not tasks:
+        raise UsageError(next(iter(left_out.values())))
     first = rows.iloc[0]
     about = {key: _plain(first[key]) for key in ("model", "method", "level", "bits", "replicate")}
-    return RunItems(wanted, about, tasks)
+    notes = several(rows[rows["metric"] != MARGIN], {name: task.metric for name, task in tasks.items()})
+    return RunItems(wanted, about, tasks, left_out, tuple(notes))
 
 
 def _task_items(task: str, rows: pd.DataFrame, metric: str | None, version: str | None) -> TaskItems:
@@ -106,12 +123,9 @@ def _task_items(task: str, rows: pd.DataFrame, metric: str | None, version: str 
         raise UsageError(
             f"task {task!r} holds {len(twice)} items twice ({some(twice)}). Give one evaluation of each item."
         )
-    values = rows["value"].to_numpy(dtype=float)
-    if not np.isfinite(values).all():
-        bad = [ids[i] for i in np.flatnonzero(~np.isfinite(values))]
-        raise UsageError(
-            f"task {task!r} has {len(bad)} items whose {chosen} is not a number ({some(bad)}). Evaluate them again."
-        )
+    values = _values(task, rows, chosen, ids)
+    read = scale_of(rows)
+    weights = _weights(task, rows, chosen, ids, read)
     first = rows.iloc[0]
     return TaskItems(
         task=task,
@@ -124,7 +138,61 @@ def _task_items(task: str, rows: pd.DataFrame, metric: str | None, version: str 
         values=values,
         clusters=tuple(str(c) for c in rows["cluster_id"]),
         version=version,
+        higher_is_better=_said(task, rows),
+        prompts=_prompts(rows),
+        weights=weights,
+        scale=read,
     )
+
+
+class _CannotBeCompared(UsageError):
+    """Why one task is left out; the message is for the user where nothing else is left."""
+
+
+def _values(task: str, rows: pd.DataFrame, metric: str, ids: tuple[str, ...]) -> Floats:
+    values: Floats = rows["value"].to_numpy(dtype=float)
+    if not np.isfinite(values).all():
+        bad = [ids[i] for i in np.flatnonzero(~np.isfinite(values))]
+        raise _CannotBeCompared(
+            f"task {task!r} has {len(bad)} items whose {metric} is not a number ({some(bad)}). Evaluate them again."
+        )
+    return values
+
+
+def _weights(task: str, rows: pd.DataFrame, metric: str, ids: tuple[str, ...], read: Scale) -> Floats | None:
+    """The column `weight`; None where it says nothing that counts."""
+    given = rows["weight"].to_numpy(dtype=float) if "weight" in rows else np.full(len(rows), np.nan)
+    if np.isnan(given).all():
+        if read == "mean" and scale(metric, True) == "perplexity" and (rows["value"] <= 0).any():
+            raise _CannotBeCompared(
+                f"task {task!r} has a {metric} of 0 or less, which no perplexity is: its items seem to be log-likelihoods. "
+                "Give them as negative log-likelihoods with a column weight."
+            )
+        return None
+    if not (np.isfinite(given) & (given > 0)).all():
+        bad = [ids[i] for i in np.flatnonzero(~(np.isfinite(given) & (given > 0)))]
+        raise _CannotBeCompared(
+            f"task {task!r} has {len(bad)} items whose weight is not a number above 0 ({some(bad)}). Evaluate them again."
+        )
+    return None if read == "mean" and (given == given[0]).all() else given
+
+
+def _said(task: str, rows: pd.DataFrame) -> bool | None:
+    """What the column `higher_is_better` says of the task's metric."""
+    if "higher_is_better" not in rows:
+        return None
+    said = declared(rows["higher_is_better"].unique())
+    if len(said) > 1:
+        raise _CannotBeCompared(
+            f"task {task!r} says that higher is better for some items and lower for others. Give one direction per metric."
+        )
+    return said.pop() if said else None
+
+
+def _prompts(rows: pd.DataFrame) -> tuple[str, ...] | None:
+    if "prompt_hash" not in rows or not (rows["prompt_hash"].fillna("") != "").any():
+        return None
+    return tuple(str(prompt) for prompt in rows["prompt_hash"].fillna(""))
 
 
 def _cut(item: str, length: int) -> str:
@@ -134,17 +202,18 @@ def _cut(item: str, length: int) -> str:
 
 
 def _choose_metric(task: str, present: list[str], wanted: str | None) -> str:
-    if wanted is not None:
-        if wanted not in present:
-            raise UsageError(
-                f"task {task!r} has no metric {wanted!r}.{did_you_mean(wanted, present)} It has: {', '.join(sorted(present))}."
-            )
-        return wanted
-    for name in PREFERRED:
-        for metric in present:
-            if metric.split(",")[0] == name:
-                return metric
-    return min((m for m in present if m != "margin"), default=present[0])
+    scored = [name for name in present if base(name) != NO_SCORE]
+    if not scored:
+        raise _CannotBeCompared(
+            f"task {task!r} holds answers without scores, as --predict_only leaves them. Evaluate it without that option."
+        )
+    others = [name for name in scored if name != MARGIN or wanted == MARGIN]
+    chosen = choose_one(others or scored, wanted)
+    if chosen is None:
+        raise _CannotBeCompared(
+            f"task {task!r} has no metric {wanted!r}.{did_you_mean(str(wanted), present)} It has: {', '.join(sorted(present))}."
+        )
+    return chosen
 
 
 def _plain(value: object) -> object:

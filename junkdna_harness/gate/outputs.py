@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 from difficulty.errors import UsageError
 from difficulty.runs.table import some
 from junkdna_harness.gate.items import RunItems
-from junkdna_harness.gate.rule import Cell, Gate
-from junkdna_harness.report.escape import markdown_cell
+from junkdna_harness.gate.rule import Comparison, Gate
+from junkdna_harness.presentation.escape import markdown_cell
 
 # Characters that XML 1.0 cannot hold, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -22,14 +22,14 @@ _MARK = {"pass": "✅", "fail": "❌", "inconclusive": "❔"}
 
 
 def sentence(gate: Gate) -> str:
-    """The outcome in one line, with the worst cell or what would decide."""
-    bad = [cell for cell in gate.cells if cell.verdict == "fail"]
-    open_cells = [cell for cell in gate.cells if cell.verdict == "inconclusive"]
+    """The outcome in one line, with the worst one or what would decide."""
+    bad = [one for one in gate.comparisons if one.verdict == "fail"]
+    undecided = [one for one in gate.comparisons if one.verdict == "inconclusive"]
     if gate.verdict == "pass":
-        worst = max(gate.cells, key=lambda c: c.loss.bounds(gate.limits.alpha)[1] - c.limit)
+        worst = max(gate.comparisons, key=lambda c: c.loss.bounds(gate.limits.alpha)[1] - c.limit)
         high = worst.loss.bounds(gate.limits.alpha)[1]
         return (
-            f"PASS: in each of {len(gate.cells)} comparisons the loss is below its limit "
+            f"PASS: in each of {len(gate.comparisons)} comparisons the loss is below its limit "
             f"(closest: {worst.name}, at most {_signed(high)} of {worst.limit:.4g} allowed)."
         )
     if gate.verdict == "fail":
@@ -39,50 +39,50 @@ def sentence(gate: Gate) -> str:
         if bad:
             worst = max(bad, key=lambda c: c.loss.loss - c.limit)
             parts.append(
-                f"{len(bad)} of {len(gate.cells)} comparisons lost more than allowed "
+                f"{len(bad)} of {len(gate.comparisons)} comparisons lost more than allowed "
                 f"(worst: {worst.name}, {_score(worst.loss.before)} -> {_score(worst.loss.after)}, limit {worst.limit:.4g})"
             )
         return "FAIL: " + "; ".join(parts) + "."
     return (
-        f"INCONCLUSIVE: {len(open_cells)} of {len(gate.cells)} comparisons have too few items to tell; "
-        + needed(open_cells, gate.limits.alpha)
+        f"INCONCLUSIVE: {len(undecided)} of {len(gate.comparisons)} comparisons have too few items to tell; "
+        + needed(undecided, gate.limits.alpha)
     )
 
 
-def needed(cells: list[Cell], alpha: float) -> str:
-    """How many items would decide the cells that are open."""
-    wanted = [(cell.items_to_decide(alpha), cell) for cell in cells]
-    known = [(n, cell) for n, cell in wanted if n is not None]
+def needed(comparisons: list[Comparison], alpha: float) -> str:
+    """How many items would decide the comparisons that are open."""
+    wanted = [(one.items_to_decide(alpha), one) for one in comparisons]
+    known = [(n, one) for n, one in wanted if n is not None]
     if not known:
         return (
             "their loss lies at the limit itself, so that no number of items decides. Choose another limit."
         )
-    most, cell = max(known, key=lambda pair: pair[0] / pair[1].loss.n_items)
-    return f"about {most:,} items would decide {cell.name} (it has {cell.loss.n_items:,})."
+    most, one = max(known, key=lambda pair: pair[0] / pair[1].loss.n_items)
+    return f"about {most:,} items would decide {one.name} (it has {one.loss.n_items:,})."
 
 
 def human(gate: Gate) -> str:
     """Table and outcome as plain text, the outcome last."""
     lines = [f"new       {describe(gate.new)}", f"baseline  {describe(gate.baseline)}", ""]
-    names = [cell.name for cell in gate.cells] or [""]
+    names = [one.name for one in gate.comparisons] or [""]
     width = max(10, *(len(name) for name in names))
     sure = f"{100 * (1 - gate.limits.alpha):g} % bounds"
     lines.append(
         f"{'':{width}}  {'metric':<12} {'items':>6} {'baseline':>8} {'new':>8} {'loss':>8}  {sure:<18} {'limit':>7}  {'p (Holm)':>8}  verdict"
     )
-    for cell in gate.cells:
-        low, high = cell.loss.bounds(gate.limits.alpha)
+    for one in gate.comparisons:
+        low, high = one.loss.bounds(gate.limits.alpha)
         lines.append(
-            f"{cell.name:<{width}}  {cell.metric[:12]:<12} {cell.loss.n_items:>6} {_score(cell.loss.before):>8} "
-            f"{_score(cell.loss.after):>8} {_signed(cell.loss.loss):>8}  {f'{_signed(low)} to {_signed(high)}':<18} "
-            f"{cell.limit:>7.4g}  {_p(cell.p_holm):>8}  {cell.verdict}"
+            f"{one.name:<{width}}  {one.metric[:12]:<12} {one.loss.n_items:>6} {_score(one.loss.before):>8} "
+            f"{_score(one.loss.after):>8} {_signed(one.loss.loss):>8}  {f'{_signed(low)} to {_signed(high)}':<18} "
+            f"{one.limit:>7.4g}  {_p(one.p_holm):>8}  {one.verdict}"
         )
     lines += [f"missing: {item}" for item in gate.missing] + [f"note: {note}" for note in gate.notes]
     return "\n".join([*lines, "", sentence(gate)])
 
 
 def as_json(gate: Gate, exit_code: int) -> str:
-    """The outcome as JSON; numbers are not rounded, and infinite bounds are null."""
+    """The outcome as JSON; numbers are not rounded, and infinite ones are null."""
     document = {
         "schema": 1,
         "verdict": gate.verdict,
@@ -95,54 +95,54 @@ def as_json(gate: Gate, exit_code: int) -> str:
         },
         "new": {"run": gate.new.name, **gate.new.about},
         "baseline": {"run": gate.baseline.name, **gate.baseline.about},
-        "cells": [_cell_json(cell, gate.limits.alpha) for cell in gate.cells],
+        "cells": [_as_dict(one, gate.limits.alpha) for one in gate.comparisons],
         "missing": list(gate.missing),
         "notes": list(gate.notes),
     }
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def _cell_json(cell: Cell, alpha: float) -> dict[str, Any]:
-    low, high = cell.loss.bounds(alpha)
+def _as_dict(one: Comparison, alpha: float) -> dict[str, Any]:
+    low, high = one.loss.bounds(alpha)
     return {
-        "name": cell.name,
-        "scope": cell.scope,
-        "family": cell.family,
-        "tier": cell.tier,
-        "metric": cell.metric,
-        "n_items": cell.loss.n_items,
-        "n_clusters": cell.loss.n_clusters,
-        "baseline": cell.loss.before,
-        "new": cell.loss.after,
-        "loss": cell.loss.loss,
-        "lower_bound": low if math.isfinite(low) else None,
-        "upper_bound": high if math.isfinite(high) else None,
-        "limit": cell.limit,
-        "lost": cell.loss.lost,
-        "gained": cell.loss.gained,
-        "p_exceeds": cell.p_exceeds,
-        "p_exceeds_holm": cell.p_holm,
-        "p_below": cell.p_below,
-        "verdict": cell.verdict,
-        "items_to_decide": cell.items_to_decide(alpha) if cell.verdict == "inconclusive" else None,
+        "name": one.name,
+        "scope": one.scope,
+        "family": one.family,
+        "tier": one.tier,
+        "metric": one.metric,
+        "n_items": one.loss.n_items,
+        "n_clusters": one.loss.n_clusters,
+        "baseline": one.loss.before,
+        "new": _finite(one.loss.after),
+        "loss": _finite(one.loss.loss),
+        "lower_bound": _finite(low),
+        "upper_bound": _finite(high),
+        "limit": one.limit,
+        "lost": one.loss.lost,
+        "gained": one.loss.gained,
+        "p_exceeds": one.p_exceeds,
+        "p_exceeds_holm": one.p_holm,
+        "p_below": one.p_below,
+        "verdict": one.verdict,
+        "items_to_decide": one.items_to_decide(alpha) if one.verdict == "inconclusive" else None,
     }
 
 
 def junit_xml(gate: Gate, inconclusive_fails: bool) -> str:
-    """One test case a comparison and one for each missing thing; an inconclusive one is skipped, or fails if asked."""
+    """One test case per comparison and one for each missing thing; an inconclusive one is skipped, or fails if asked."""
     cases: list[ET.Element] = []
     for item in gate.missing:
         case = ET.Element("testcase", classname="junkdna.missing", name=_xml(item))
         ET.SubElement(case, "failure", message=_xml(f"missing from the new run: {item}"))
         cases.append(case)
-    for cell in gate.cells:
+    for one in gate.comparisons:
         case = ET.Element(
-            "testcase", classname=_xml(f"junkdna.{cell.scope}"), name=_xml(f"{cell.name} ({cell.metric})")
+            "testcase", classname=_xml(f"junkdna.{one.scope}"), name=_xml(f"{one.name} ({one.metric})")
         )
-        message = _cell_sentence(cell, gate.limits.alpha)
-        if cell.verdict == "fail" or (cell.verdict == "inconclusive" and inconclusive_fails):
+        message = _sentence_of(one, gate.limits.alpha)
+        if one.verdict == "fail" or (one.verdict == "inconclusive" and inconclusive_fails):
             ET.SubElement(case, "failure", message=_xml(message))
-        elif cell.verdict == "inconclusive":
+        elif one.verdict == "inconclusive":
             ET.SubElement(case, "skipped", message=_xml(message))
         cases.append(case)
     failures = sum(case.find("failure") is not None for case in cases)
@@ -169,14 +169,14 @@ def markdown(gate: Gate) -> str:
         f"| | items | baseline | new | loss | {sure} | limit | verdict |\n|:--|--:|--:|--:|--:|:-:|--:|:--|\n"
     )
 
-    def rows(cells: list[Cell]) -> str:
+    def rows(comparisons: list[Comparison]) -> str:
         text = ""
-        for cell in cells:
-            low, high = cell.loss.bounds(gate.limits.alpha)
+        for one in comparisons:
+            low, high = one.loss.bounds(gate.limits.alpha)
             text += (
-                f"| {markdown_cell(cell.name)} | {cell.loss.n_items} | {_score(cell.loss.before)} | {_score(cell.loss.after)} "
-                f"| {_signed(cell.loss.loss)} | {_signed(low)} to {_signed(high)} | {cell.limit:.4g} "
-                f"| {_MARK[cell.verdict]} {cell.verdict} |\n"
+                f"| {markdown_cell(one.name)} | {one.loss.n_items} | {_score(one.loss.before)} | {_score(one.loss.after)} "
+                f"| {_signed(one.loss.loss)} | {_signed(low)} to {_signed(high)} | {one.limit:.4g} "
+                f"| {_MARK[one.verdict]} {one.verdict} |\n"
             )
         return text
 
@@ -186,13 +186,13 @@ def markdown(gate: Gate) -> str:
     )
     text += "".join(f"- missing: {markdown_cell(item)}\n" for item in gate.missing)
     text += "".join(f"- note: {markdown_cell(note)}\n" for note in gate.notes) + "\n"
-    bad = [cell for cell in gate.cells if cell.verdict != "pass"]
+    bad = [one for one in gate.comparisons if one.verdict != "pass"]
     if bad:
         text += header + rows(bad) + "\n"
-    count = len(gate.cells)
+    count = len(gate.comparisons)
     return (
         text
-        + f"<details><summary>All {count} comparisons</summary>\n\n{header}{rows(list(gate.cells))}\n</details>\n"
+        + f"<details><summary>All {count} comparisons</summary>\n\n{header}{rows(list(gate.comparisons))}\n</details>\n"
     )
 
 
@@ -226,13 +226,17 @@ def describe(run: RunItems) -> str:
     return f"{about.get('model')}, {how} (run {run.name})"
 
 
-def _cell_sentence(cell: Cell, alpha: float) -> str:
-    low, high = cell.loss.bounds(alpha)
+def _sentence_of(one: Comparison, alpha: float) -> str:
+    low, high = one.loss.bounds(alpha)
     text = (
-        f"{cell.name}: {cell.metric} {_score(cell.loss.before)} -> {_score(cell.loss.after)} on {cell.loss.n_items} items, "
-        f"loss {_signed(cell.loss.loss)} ({_signed(low)} to {_signed(high)}), limit {cell.limit:.4g}"
+        f"{one.name}: {one.metric} {_score(one.loss.before)} -> {_score(one.loss.after)} on {one.loss.n_items} items, "
+        f"loss {_signed(one.loss.loss)} ({_signed(low)} to {_signed(high)}), limit {one.limit:.4g}"
     )
-    return text + (f"; {needed([cell], alpha)}" if cell.verdict == "inconclusive" else "")
+    return text + (f"; {needed([one], alpha)}" if one.verdict == "inconclusive" else "")
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _score(value: float) -> str:

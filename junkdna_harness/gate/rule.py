@@ -1,11 +1,11 @@
 """The rule of the gate, written down before looking.
 
-For every cell (overall, each tier over all families, each family, each tier of each family) the loss is the
+For every comparison (overall, each tier over all families, each family, each tier of each family) the loss is the
 paired difference on the same items, and `limit` is the largest loss allowed.
 
-- **fail**: some cell's loss is shown to exceed its limit (one-sided test at `alpha`, Holm-corrected over
-  all cells), or something that the baseline has is missing.
-- **pass**: in every cell the loss is shown to stay below the limit (one-sided test at `alpha` each; all of
+- **fail**: some comparison's loss is shown to exceed its limit (one-sided test at `alpha`, Holm-corrected over
+  all comparisons), or something that the baseline has is missing.
+- **pass**: in every comparison the loss is shown to stay below the limit (one-sided test at `alpha` each; all of
   them must hold, so this needs no correction: an intersection-union test).
 - **inconclusive**: neither; the items that would decide are given.
 
@@ -19,13 +19,17 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from difficulty.errors import UsageError
-from difficulty.runs.table import some
+from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.direction import direction, same_metric
+from difficulty.runs.same import require_same
 from difficulty.stats import holm
+from difficulty.stats.clusters import linked_codes
+from difficulty.stats.mean import Scale
 from difficulty.stats.paired_loss import PairedLoss, paired_loss
-from difficulty.stats.result import Floats
-from junkdna_harness.gate.items import RunItems, TaskItems, lower_is_better
+from junkdna_harness.gate.items import RunItems, TaskItems
+from junkdna_harness.gate.pairs import Paired, missing_tasks, pair_items, same_prompts, same_versions
 
 Scope = Literal["overall", "across", "family", "tier"]
 By = Literal["overall", "family", "tier"]
@@ -37,8 +41,9 @@ EXIT_CODES: Mapping[str, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
 class Limits:
     """How much may be lost: `max_drop` in the metric's units, `max_relative_drop` as a share of the baseline's score.
 
-    With both, the smaller limit of the two holds in each cell. `alpha` is the error rate of each decision.
-    `by` is the finest split that is judged.
+    With both, the smaller limit of the two holds in each comparison. `alpha` is the error rate of each decision.
+    `by` is the finest split that is judged. `lower_is_better` and `higher_is_better` name metrics (with or without their
+    filter) and count more than what the runs or the names say.
     """
 
     max_drop: float | None = 0.02
@@ -46,6 +51,7 @@ class Limits:
     alpha: float = 0.05
     lower_is_better: tuple[str, ...] = ()
     by: By = "tier"
+    higher_is_better: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_drop is None and self.max_relative_drop is None:
@@ -66,7 +72,7 @@ class Limits:
             )
 
     def of(self, before: float) -> float:
-        """The limit for a cell where the baseline scored `before`."""
+        """The limit where the baseline scored `before`."""
         limits = [] if self.max_drop is None else [self.max_drop]
         if self.max_relative_drop is not None:
             limits.append(self.max_relative_drop * abs(before))
@@ -74,8 +80,8 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """The decision in one cell; `family` and `tier` are None where all of them are pooled ("across": one tier of all)."""
+class Comparison:
+    """One decision; `family` and `tier` are None where all of them are pooled ("across": one tier of all)."""
 
     scope: Scope
     family: str | None
@@ -90,7 +96,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What a person calls the cell: `overall`, `addition`, `addition tier 3`."""
+        """What a person calls it: `overall`, `addition`, `addition tier 3`."""
         if self.scope == "across":
             return f"tier {self.tier} of all"
         return {"overall": "overall", "family": f"{self.family}"}.get(
@@ -107,7 +113,7 @@ class Gate:
     """The outcome: `missing` names what the baseline has and the new run has not; `notes` are for reading only."""
 
     verdict: Verdict
-    cells: tuple[Cell, ...]
+    comparisons: tuple[Comparison, ...]
     missing: tuple[str, ...]
     notes: tuple[str, ...]
     limits: Limits
@@ -120,150 +126,158 @@ class Gate:
         return EXIT_CODES[self.verdict]
 
 
-def check(new: RunItems, baseline: RunItems, limits: Limits | None = None) -> Gate:
+Key = tuple[
+    Scope, str, Scale, bool, str | None, int | None
+]  # scope, metric, scale, higher is better, family, tier
+
+
+def check(
+    new: RunItems, baseline: RunItems, limits: Limits | None = None, allow_different_prompts: bool = False
+) -> Gate:
     """Whether `new` lost more against `baseline` than `limits` allow, overall and in every family and tier.
 
     Raises:
-        UsageError: the two runs hold other versions of a task, so that nothing can be paired.
+        UsageError: the two runs hold other versions of a task or asked with other prompts (unless these are allowed), so
+            that nothing can be paired; or which way a metric is better is not known.
     """
     limits = limits or Limits()
-    missing, notes = _missing(new, baseline)
-    groups: dict[tuple[str, str, str | None, int | None], list[_Paired]] = {}
+    _known_metrics(limits, new, baseline)
+    missing, notes = missing_tasks(new, baseline)
+    sentences: list[str | None] = [*same_versions(new, baseline)]
+    allowed = require_same(sentences, allow_different_prompts)
+    pairs: list[Paired] = []
     for name, old in baseline.tasks.items():
-        if name not in new.tasks:
-            continue
-        pair, gone, note = _pair(new.tasks[name], old)
-        missing += gone
-        notes += note
-        metric = old.metric
-        for key in (
-            ("overall", metric, None, None),
-            ("across", metric, None, old.tier),
-            ("family", metric, old.family, None),
-            ("tier", metric, old.family, old.tier),
-        ):
-            groups.setdefault(key, []).append(pair)
-    cells = decide([_cell(key, pairs, limits) for key, pairs in _ordered(groups, limits.by)], limits.alpha)
+        if name in new.tasks:
+            pair, gone, note = pair_items(new.tasks[name], old)
+            pairs.append(pair)
+            missing += gone
+            notes += note
+    allowed += require_same([same_prompts(pairs)], allow_different_prompts)
+    comparisons = decide(_compare_all(pairs, limits), limits.alpha)
     verdict: Verdict = "inconclusive"
-    if missing or any(cell.verdict == "fail" for cell in cells):
+    if missing or any(comparison.verdict == "fail" for comparison in comparisons):
         verdict = "fail"
-    elif all(cell.verdict == "pass" for cell in cells):
+    elif all(comparison.verdict == "pass" for comparison in comparisons):
         verdict = "pass"
-    return Gate(verdict, tuple(cells), tuple(missing), tuple(notes), limits, new, baseline)
+    return Gate(
+        verdict,
+        tuple(comparisons),
+        tuple(missing),
+        tuple(dict.fromkeys((*new.notes, *baseline.notes, *notes, *allowed))),
+        limits,
+        new,
+        baseline,
+    )
 
 
-def decide(cells: list[Cell], alpha: float) -> list[Cell]:
-    """The cells with their verdicts: Holm over all cells for a fail, each on its own for a pass."""
-    adjusted = holm(np.array([cell.p_exceeds for cell in cells])).tolist()
+def higher_is_better(new: TaskItems, old: TaskItems, limits: Limits) -> bool:
+    """Which way the task's metric is better: as the user says, else as the runs say, else by its name.
+
+    Raises:
+        UsageError: nothing says it, or two of them say it differently.
+    """
+    metric = old.metric
+    down = any(same_metric(metric, name) for name in limits.lower_is_better)
+    up = any(same_metric(metric, name) for name in limits.higher_is_better)
+    said = {task.higher_is_better for task in (new, old)} - {None}
+    options = f"--higher-is-better {metric} or --lower-is-better {metric}"
+    if up and down:
+        raise UsageError(
+            f"{metric!r} is named by both --higher-is-better and --lower-is-better. Give one of them."
+        )
+    if len(said) == 2 and not (up or down):
+        raise UsageError(
+            f"higher {metric} of task {old.task!r} is better by one run and worse by the other. Say which holds: {options}."
+        )
+    found = up if up or down else next(iter(said), direction(metric))
+    if found is None:
+        raise UsageError(
+            f"whether higher {metric} of task {old.task!r} is better is not known: neither the runs nor its name say it. "
+            f"Give {options}."
+        )
+    if found and old.scale != "mean":
+        raise UsageError(
+            f"{metric!r} of task {old.task!r} is made of negative log-likelihoods, so lower is better. Leave out --higher-is-better."
+        )
+    return bool(found)
+
+
+def _known_metrics(limits: Limits, new: RunItems, baseline: RunItems) -> None:
+    """Refuse a direction for a metric that no task has: it was meant for another one."""
+    present = sorted({task.metric for run in (new, baseline) for task in run.tasks.values()})
+    for option, names in (("lower", limits.lower_is_better), ("higher", limits.higher_is_better)):
+        for name in names:
+            if not any(same_metric(metric, name) for metric in present):
+                raise UsageError(
+                    f"--{option}-is-better {name!r} is the metric of no task.{did_you_mean(name, present)} "
+                    f"There is: {', '.join(present)}."
+                )
+
+
+def decide(comparisons: list[Comparison], alpha: float) -> list[Comparison]:
+    """The comparisons with their verdicts: Holm over all of them for a fail, each on its own for a pass."""
+    adjusted = holm(np.array([one.p_exceeds for one in comparisons])).tolist()
     decided = []
-    for cell, p in zip(cells, adjusted, strict=True):
-        verdict: Verdict = "fail" if p < alpha else "pass" if cell.p_below < alpha else "inconclusive"
-        decided.append(replace(cell, p_holm=p, verdict=verdict))
+    for one, p in zip(comparisons, adjusted, strict=True):
+        verdict: Verdict = "fail" if p < alpha else "pass" if one.p_below < alpha else "inconclusive"
+        decided.append(replace(one, p_holm=p, verdict=verdict))
     return decided
 
 
-@dataclass(frozen=True)
-class _Paired:
-    """The same items before and after; `clusters` is None where every item is its own."""
-
-    before: Floats
-    after: Floats
-    clusters: tuple[str, ...] | None
-
-
-def _pair(new: TaskItems, old: TaskItems) -> tuple[_Paired, list[str], list[str]]:
-    """The values of the baseline's items in both runs, what is missing of them, and what is worth a note."""
-    if new.version is not None and old.version is not None and new.version != old.version:
-        raise UsageError(
-            f"task {old.task!r} is version {new.version} in the new run and {old.version} in the baseline. "
-            "Evaluate both with the same version, or write the baseline again."
+def _compare_all(pairs: list[Paired], limits: Limits) -> list[Comparison]:
+    """Every comparison that `limits.by` asks for. Clusters are numbered once, over all tasks."""
+    if not pairs:
+        return []
+    named = [pair.clusters for pair in pairs]
+    numbers = linked_codes([c for old, _ in named for c in old], [c for _, new in named for c in new])
+    clusters = np.split(numbers, np.cumsum([len(pair.at_old) for pair in pairs])[:-1])
+    groups: dict[Key, list[int]] = {}
+    for number, pair in enumerate(pairs):
+        old = pair.old
+        metric = (old.metric, old.scale, higher_is_better(pair.new, old, limits))
+        keys: tuple[Key, ...] = (
+            ("overall", *metric, None, None),
+            ("across", *metric, None, old.tier),
+            ("family", *metric, old.family, None),
+            ("tier", *metric, old.family, old.tier),
         )
-    if new.metric != old.metric:
-        raise UsageError(
-            f"task {old.task!r} is judged by {new.metric} in the new run and {old.metric} in the baseline. "
-            "Name one with --metric."
-        )
-    before, after = _positions(new, old)
-    if not before:
-        raise UsageError(
-            f"none of the {len(old.item_ids)} items of task {old.task!r} in the baseline is in the new run: "
-            "their hashes differ, so it is another version of the task. Write the baseline again with this version."
-        )
-    gone = sorted(set(range(len(old.item_ids))) - set(before)) if len(before) < len(old.item_ids) else []
-    named = some((old.item_ids[i] for i in gone), 3)
-    missing = [f"{len(gone)} of {len(old.item_ids)} items of {old.task} ({named})"] if gone else []
-    extra = len(new.item_ids) - len(before)
-    notes = [f"{extra} items of {old.task} are not in the baseline and were not compared"] if extra else []
-    alone = old.clusters == old.item_ids
-    clusters = None if alone else tuple(f"{old.task}/{old.clusters[i]}" for i in before)
-    return _Paired(old.values[before], new.values[after], clusters), missing, notes
+        for key in keys:
+            groups.setdefault(key, []).append(number)
+    return [
+        _compare(key, [pairs[n] for n in members], np.concatenate([clusters[n] for n in members]), limits)
+        for key, members in _ordered(groups, limits.by)
+    ]
 
 
-def _positions(new: TaskItems, old: TaskItems) -> tuple[list[int], list[int]]:
-    """Where the items that both have stand in `old` and in `new`, in the order of `old`."""
-    if new.item_ids == old.item_ids and old.id_length is None:
-        everything = list(range(len(old.item_ids)))
-        return everything, everything
-    where = {key: i for i, key in enumerate(new.keys(old.id_length))}
-    found = [(i, where[key]) for i, key in enumerate(old.item_ids) if key in where]
-    return [i for i, _ in found], [j for _, j in found]
-
-
-def _missing(new: RunItems, baseline: RunItems) -> tuple[list[str], list[str]]:
-    """Families, tiers and tasks that the baseline has and the new run has not, each named at the highest level."""
-    families = {task.family for task in new.tasks.values()}
-    cells = {(task.family, task.tier) for task in new.tasks.values()}
-    missing: dict[str, None] = {}
-    for name, task in baseline.tasks.items():
-        if name in new.tasks:
-            continue
-        if task.family not in families:
-            missing[f"family {task.family}"] = None
-        elif (task.family, task.tier) not in cells:
-            missing[f"tier {task.tier} of {task.family} (task {name})"] = None
-        else:
-            missing[f"task {name}"] = None
-    extra = [name for name in new.tasks if name not in baseline.tasks]
-    notes = (
-        [f"{len(extra)} tasks are not in the baseline and were not compared: {some(extra)}"] if extra else []
-    )
-    return list(missing), notes
-
-
-def _ordered(
-    groups: dict[tuple[str, str, str | None, int | None], list[_Paired]], by: By
-) -> Iterable[tuple[tuple[str, str, str | None, int | None], list[_Paired]]]:
+def _ordered(groups: dict[Key, list[int]], by: By) -> Iterable[tuple[Key, list[int]]]:
     """Overall, tiers over all families, then each family and its tiers; what is all there is is not repeated."""
     families: dict[str, set[str | None]] = {}
-    for scope, metric, family, _ in groups:
+    for scope, metric, _, _, family, _ in groups:
         if scope == "family":
             families.setdefault(metric, set()).add(family)
     rank = {"overall": 0, "across": 1, "family": 1, "tier": 2}
-    for key in sorted(groups, key=lambda k: (k[1], k[2] or "", rank[k[0]], k[3] or 0)):
-        scope, metric, _, _ = key
+    for key in sorted(groups, key=lambda k: (k[1], k[4] or "", rank[k[0]], k[5] or 0, k[2], k[3])):
+        scope, metric = key[:2]
         if rank[scope] > rank[by] or (rank[scope] == 1 and len(families[metric]) == 1):
             continue
         yield key, groups[key]
 
 
-def _cell(key: tuple[str, str, str | None, int | None], pairs: list[_Paired], limits: Limits) -> Cell:
-    scope, metric, family, tier = key
+def _compare(key: Key, pairs: list[Paired], clusters: NDArray[np.intp], limits: Limits) -> Comparison:
+    scope, metric, scale, higher, family, tier = key
+    weighted = any(pair.weights is not None for pair in pairs)
+    weights = [np.ones(len(pair.at_old)) if pair.weights is None else pair.weights for pair in pairs]
     loss = paired_loss(
-        np.concatenate([p.before for p in pairs]),
-        np.concatenate([p.after for p in pairs]),
-        _joined(pairs),
-        lower_is_better(metric, limits.lower_is_better),
+        np.concatenate([pair.before for pair in pairs]),
+        np.concatenate([pair.after for pair in pairs]),
+        clusters,
+        not higher,
+        np.concatenate(weights) if weighted else None,
+        scale,
     )
+    if not np.isfinite(loss.before):
+        raise UsageError(
+            f"the {metric} of the baseline is beyond all numbers in {scope}, so that no limit can be set. Choose another baseline."
+        )
     limit = limits.of(loss.before)
-    return Cell(scope, family, tier, metric, loss, limit, loss.p_exceeds(limit), loss.p_below(limit))  # type: ignore[arg-type]
-
-
-def _joined(pairs: list[_Paired]) -> list[object] | None:
-    """The clusters of all pairs; an item without one gets a cluster of its own."""
-    if all(pair.clusters is None for pair in pairs):
-        return None
-    return [
-        c
-        for n, pair in enumerate(pairs)
-        for c in (pair.clusters or ((n, i) for i in range(len(pair.before))))
-    ]
+    return Comparison(scope, family, tier, metric, loss, limit, loss.p_exceeds(limit), loss.p_below(limit))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from lm_eval.models.huggingface import HFLM
+from transformers import LogitsProcessorList
 
 from difficulty.errors import UsageError, did_you_mean
-from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.arguments import resolve_pretrained, restore_names
+from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
+from junkdna_harness.models.answer_cache import KeyedHook
+from junkdna_harness.models.finite import RefuseNaN, refuse_unfinite_answers, refuse_unfinite_model
+from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.scoring import PrefixScoring
+from junkdna_harness.origin import NONE, base_of_adapter
 from junkdna_harness.tiny import EMBEDDED
 
 EMBEDDED_BATCH_SIZE = 64
@@ -27,9 +32,14 @@ COMMON_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"se
 
 
 class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
-    """`HFLM` on a model that is changed right after loading; every argument of `hf` works.
+    """`HFLM` on a model that is changed right after loading; every argument of `hf` works, but for `tp_plan`.
 
-    `pretrained` defaults to the embedded model, which is scored in batches of 64 unless `batch_size` says otherwise.
+    `pretrained` defaults to the embedded model, which is scored in batches of 64 unless `batch_size` says otherwise. It
+    may be the folder of an adapter, which is put on the model that it was trained on.
+
+    Raises:
+        UsageError: an argument or a model that cannot be used. Made by `create_from_arg_*`, as `lm_eval` does, the
+            process ends instead, with that sentence and exit code 2.
     """
 
     NAME: ClassVar[str]
@@ -42,21 +52,37 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         self._prefix_cache = parse_bool("prefix_cache", prefix_cache)
-        self.model_name = pretrained if isinstance(pretrained, str) else EMBEDDED
-        if pretrained is None or isinstance(pretrained, str):
-            pretrained = resolve_pretrained(pretrained)
-        else:
-            self.model_name = getattr(pretrained.config, "_name_or_path", "") or type(pretrained).__name__
+        _refuse_sharding(kwargs)
+        self.names, pretrained = _names(pretrained, kwargs)
+        self.model_name = self.names.model
         if self.model_name == EMBEDDED and str(batch_size) == "1":
             batch_size = EMBEDDED_BATCH_SIZE
         with clear_loading_errors(self.model_name):
             super().__init__(pretrained=pretrained, batch_size=batch_size, **kwargs)
         self.junkdna: dict[str, Any] = {}
+        # Arguments that were filled in where the user gave none: what lm-eval prints and stores.
+        self.filled: dict[str, Any] = {}
+
+    def look(self, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> Loaded:
+        """What the model is before anything is done to it; its adapters are folded into its weights.
+
+        Raises:
+            UsageError: weights that are NaN or infinite, or a damaged manifest.
+        """
+        refuse_unfinite_model(self.model, self.model_name)
+        model, loaded = look(self.model, self.names, targets, exclude)
+        if model is not self.model:
+            self._model = model
+        return loaded
+
+    def fill(self, given: Mapping[str, Any], leave: bool) -> None:
+        """Note what stands for the arguments that were not given; a model that is left as it is has no method."""
+        self.filled = {**JunkDNALM.defaults(given), "method": NONE} if leave else self.defaults(given)
 
     @classmethod
     def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments filled in where the user gave none, so that lm-eval prints and stores them."""
-        return {} if "pretrained" in given else {"pretrained": EMBEDDED}
+        """Arguments filled in where the user gave none, if the model is dense."""
+        return {} if given.get("pretrained") is not None else {"pretrained": EMBEDDED}
 
     @classmethod
     def own_arguments(cls) -> frozenset[str]:
@@ -80,11 +106,16 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
     ) -> Any:
         """The model for `lm_eval --model_args`; a user's mistake ends the process with one sentence and exit code 2."""
+        from lm_eval.utils import handle_arg_string
+
         with exit_on_usage_error():
             cls.check_arguments(arg_dict)
             # In place: this is the dictionary that lm-eval prints above its table and writes into the results.
-            arg_dict.update(cls.defaults(arg_dict))
-            return super().create_from_arg_obj(arg_dict, additional_config)
+            restore_names(arg_dict, handle_arg_string)
+            lm = super().create_from_arg_obj(arg_dict, additional_config)
+        end_lm_eval_with_a_sentence()
+        arg_dict.update(lm.filled)
+        return lm
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> Any:
@@ -96,6 +127,46 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
     def get_model_info(self) -> dict[str, Any]:
         """lm-eval's facts about the model, and the `junkdna` block."""
         return {**super().get_model_info(), "junkdna": self.junkdna}
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Join the cache of `lm_eval --use_cache`, of which this model sees the answers that are its own."""
+        super().set_cache_hook(KeyedHook(cache_hook, self))
+
+    def check_answers(self, answers: Sequence[tuple[float, bool]]) -> None:
+        """Refuse answers that are not numbers.
+
+        Raises:
+            UsageError: one is not.
+        """
+        refuse_unfinite_answers([value for value, _ in answers])
+
+    def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
+        given = options.get("logits_processor") or []
+        options["logits_processor"] = LogitsProcessorList([*given, RefuseNaN()])
+        return super()._model_generate(context, max_length, stop, **options)
+
+
+def _refuse_sharding(arguments: dict[str, Any]) -> None:
+    if arguments.get("tp_plan") is not None:
+        raise UsageError(
+            f"tp_plan={arguments['tp_plan']!r} shards each weight over processes, and what is compressed and hashed here are "
+            "whole weights. Leave it out; parallelize=True puts whole layers on several devices."
+        )
+
+
+def _names(pretrained: Any, arguments: dict[str, Any]) -> tuple[Names, Any]:
+    """By what the model is called, and what `hf` is to load; an adapter's folder becomes `peft` on its model."""
+    if pretrained is not None and not isinstance(pretrained, str):
+        name = getattr(pretrained.config, "_name_or_path", "") or type(pretrained).__name__
+        return Names(str(name), plain=False), pretrained
+    name = pretrained or EMBEDDED
+    if arguments.get("peft") is None and (base := base_of_adapter(name)):
+        arguments["peft"], name = name, base
+    peft, delta = arguments.get("peft"), arguments.get("delta")
+    if delta is not None:
+        arguments["delta"] = resolve_pretrained(delta)
+    plain = not arguments.get("gguf_file") and delta is None and not arguments.get("subfolder")
+    return Names(name, peft, delta, plain, arguments.get("revision")), resolve_pretrained(name)
 
 
 def parse_bool(name: str, value: object) -> bool:
@@ -110,16 +181,6 @@ def parse_bool(name: str, value: object) -> bool:
     if text in {"false", "0", "no"}:
         return False
     raise UsageError(f"{name}={value!r} is neither true nor false. Write {name}=true or {name}=false.")
-
-
-@contextmanager
-def exit_on_usage_error() -> Iterator[None]:
-    """One line on stderr and exit code 2 for a `UsageError`."""
-    try:
-        yield
-    except UsageError as error:
-        print(f"junkdna: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 @contextmanager

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from junkdna_harness.compress import PRUNE_ARGUMENTS, PruneSpec, prune
 from junkdna_harness.models.base import JunkDNALM
+from junkdna_harness.models.outcome import pruned_block, say, tell
+from junkdna_harness.origin import NONE
+
+SAYING_HOW = ("method", "sparsity", "pattern", "mask", "scope")  # without any of these nothing was asked for
 
 
 class PrunedLM(JunkDNALM):
-    """`hf`, pruned on the fly. Without a method: magnitude, at sparsity 0.5.
+    """`hf`, pruned on the fly. Without a method: magnitude, at sparsity 0.5; a model that is sparse already is left as it is.
 
     Own arguments: `method`, `sparsity` or `pattern` (N:M, N kept of M), `scope`, `targets`, `exclude`, `mask_seed`,
     `calibration`, `nsamples`, `seqlen`, `mask`, `bits` and `group_size` (quantize what is left).
@@ -22,18 +26,20 @@ class PrunedLM(JunkDNALM):
     NAME: ClassVar[str] = "junkdna-pruned"
 
     def __init__(self, pretrained: Any = None, **kwargs: Any) -> None:
-        from junkdna_harness.compress import PRUNE_ARGUMENTS, PruneSpec, prune_model
-        from junkdna_harness.compress.registry import NONE
-        from junkdna_harness.recover.manifest import recovered_identity
-
         own = {name: kwargs.pop(name) for name in list(kwargs) if name in PRUNE_ARGUMENTS}
-        spec = PruneSpec.from_strings(own)
+        spec = PruneSpec.from_strings(own)  # refuses before the model is loaded
         super().__init__(pretrained=pretrained, **kwargs)
-        report = prune_model(self.model, spec, tokenizer=self.tokenizer)
-        self.junkdna = {**report.to_dict(), "model": self.model_name}
-        if report.method == NONE and isinstance(pretrained, str):
-            self.junkdna |= recovered_identity(pretrained, report.weights_sha256)
-        print(f"{self.NAME}: {self.model_name}, {report.summary()}", file=sys.stderr)
+        loaded = self.look(spec.targets, spec.exclude)
+        leave = loaded.changed and not any(name in own for name in SAYING_HOW)
+        if leave:
+            tell(self.NAME, f"{self.model_name} is {loaded.description} already, so nothing more is pruned")
+        if leave or spec.method == NONE:  # zeros are counted where its manifest says that they were made
+            places = {"targets": loaded.targets, "exclude": loaded.exclude}
+            spec = PruneSpec.from_strings({**own, **places, "method": NONE})
+        report = prune(self.model, spec, tokenizer=self.tokenizer)
+        self.junkdna = pruned_block(loaded, report)
+        self.fill({**own, "pretrained": pretrained}, leave)
+        say(self.NAME, self.junkdna)
 
     @classmethod
     def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +57,4 @@ class PrunedLM(JunkDNALM):
     @classmethod
     def own_arguments(cls) -> frozenset[str]:
         """The names of `--model_args` that are ours."""
-        from junkdna_harness.compress import PRUNE_ARGUMENTS
-
         return frozenset(PRUNE_ARGUMENTS)

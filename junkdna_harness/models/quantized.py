@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from junkdna_harness.compress import QUANT_ARGUMENTS, QuantSpec, measure, quantize
+from junkdna_harness.compress.checks import quantization_method
+from junkdna_harness.compress.loaded import describe_loaded, loading_config
+from junkdna_harness.compress.spec import SIMULATED
 from junkdna_harness.models.base import JunkDNALM
+from junkdna_harness.models.outcome import quantized_block, say, tell
+from junkdna_harness.origin import NONE
+
+SAYING_HOW = ("method", "bits", "group_size", "symmetric")  # without any of these nothing was asked for
 
 
 class QuantizedLM(JunkDNALM):
-    """`hf`, quantized on the fly. Without arguments: the embedded model, rounded to nearest with 4 bits.
+    """`hf`, quantized on the fly. Without arguments: the embedded model, rounded to nearest with 4 bits. A model
+    that is quantized already is left as it is.
 
     Own arguments: `method` (rtn, gptq, bnb-int8, bnb-nf4, torchao-int8, or none for checkpoints that are quantized
     already), `bits` (8, 6, 4, 3, 2), `group_size`, `symmetric`, `targets`, `exclude`, `calibration`, `nsamples`,
@@ -23,20 +31,27 @@ class QuantizedLM(JunkDNALM):
     NAME: ClassVar[str] = "junkdna-quantized"
 
     def __init__(self, pretrained: Any = None, **kwargs: Any) -> None:
-        from junkdna_harness.compress import QUANT_ARGUMENTS, QuantSpec, quantize
-        from junkdna_harness.compress.loaded import describe_loaded, loading_config
-        from junkdna_harness.compress.quantize import SIMULATED
-
         own = {name: kwargs.pop(name) for name in list(kwargs) if name in QUANT_ARGUMENTS}
         spec = QuantSpec.from_strings(own)
         self._loading_config = loading_config(spec.method)
         super().__init__(pretrained=pretrained, **kwargs)
+        loaded = self.look(spec.targets, spec.exclude)
+        config = getattr(self.model.config, "quantization_config", None)
+        packed = config is not None and quantization_method(config) != "gguf"  # that is unpacked on loading
+        leave = (loaded.bits is not None or packed) and not any(name in own for name in SAYING_HOW)
+        if leave:
+            spec = QuantSpec.from_strings({"method": NONE})
+            what = loaded.description if loaded.bits is not None else "quantized"
+            tell(self.NAME, f"{self.model_name} is {what} already, so nothing more is rounded")
         if spec.method in SIMULATED:
             report = quantize(self.model, spec, tokenizer=self.tokenizer)
+        elif loaded.changed and loaded.sparsity is not None and spec.method == NONE:
+            report = measure(self.model, loaded.targets, loaded.exclude)
         else:
             report = describe_loaded(self.model, spec)
-        self.junkdna = {**report.to_dict(), "model": self.model_name}
-        print(f"{self.NAME}: {self.model_name}, {report.summary()}", file=sys.stderr)
+        self.junkdna = quantized_block(loaded, report)
+        self.fill({**own, "pretrained": pretrained}, leave)
+        say(self.NAME, self.junkdna)
 
     def _create_model(self, *args: Any, **kwargs: Any) -> None:
         """`HFLM`'s, with the quantization that transformers does on loading where the method asks for it."""
@@ -58,6 +73,4 @@ class QuantizedLM(JunkDNALM):
     @classmethod
     def own_arguments(cls) -> frozenset[str]:
         """The names of `--model_args` that are ours."""
-        from junkdna_harness.compress import QUANT_ARGUMENTS
-
         return frozenset(QUANT_ARGUMENTS)

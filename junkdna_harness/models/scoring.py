@@ -52,10 +52,17 @@ class PrefixScoring:
         lm: Any = self
         if not self._prefix_cache or not self._own_passes():
             plain = super()._loglikelihood_tokens  # type: ignore[misc]
-            return plain(requests, disable_tqdm=disable_tqdm, override_bs=override_bs)  # type: ignore[no-any-return]
+            answers: list[Answer] = plain(requests, disable_tqdm=disable_tqdm, override_bs=override_bs)
+            self.check_answers(answers)
+            return answers
         batches = self.plan_scoring(requests, override_bs)
         passes = (prepare(batch) for batch in batches)
-        return self.score(passes, requests, disable_tqdm=disable_tqdm or lm.rank != 0)
+        return self.score(
+            passes, requests, disable_tqdm=disable_tqdm or lm.rank != 0, check=self.check_answers
+        )
+
+    def check_answers(self, answers: Sequence[Answer]) -> None:
+        """Refuse answers that mean nothing; here none is refused."""
 
     def plan_scoring(self, requests: Sequence[Request], override_bs: int | None = None) -> list[Batch]:
         """The batches that score `requests`. They hold for every state of the model's weights."""
@@ -87,10 +94,11 @@ class PrefixScoring:
         requests: Sequence[Request],
         disable_tqdm: bool = False,
         progress: Callable[[int], None] | None = None,
+        check: Callable[[Sequence[Answer]], None] | None = None,
     ) -> list[Answer]:
         """(log-likelihood, is greedy) of each request, in order, by the given passes (see `plan_scoring`).
 
-        `progress` is told the number of requests answered after each pass.
+        `progress` is told the number of requests answered after each pass; `check` is shown the answers of each.
         """
         lm: Any = self
         runner = Runner(lm.model, lm.device, lm.softmax_dtype, lm.mixed_precision_dtype)
@@ -98,6 +106,8 @@ class PrefixScoring:
         with tqdm(total=len(requests), disable=disable_tqdm, desc="Running loglikelihood requests") as bar:
             for batch in passes:
                 found = runner.score(batch)
+                if check:
+                    check(found)
                 for slot, answer in zip(batch.slots, found, strict=True):
                     answers[slot] = answer
                     # loglikelihood_rolling gives no strings: it caches whole documents itself.

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from junkdna_harness.recover.spec import (
-    ARMS,
-    DENSE_FREEZING,
-    DENSE_TRANSFER,
-    SPARSE_TO_DENSE,
-    SPARSE_TRANSFER,
-    RecoverSpec,
-)
+from difficulty.callable_module import make_callable
+from difficulty.runs.identity import ARMS, DENSE_FREEZING, DENSE_TRANSFER, SPARSE_TO_DENSE, SPARSE_TRANSFER
+from junkdna_harness.recover.spec import RecoverSpec
 
 if TYPE_CHECKING:
     from junkdna_harness.recover.run import Recovered, recover
@@ -19,6 +14,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ARMS", "DENSE_FREEZING", "DENSE_TRANSFER", "SPARSE_TO_DENSE", "SPARSE_TRANSFER", "RecoverSpec", "Recovered", "recover",
 ]  # fmt: skip
+
+
+make_callable(__name__, "junkdna_harness.recover.run:recover")
 
 
 def __getattr__(name: str) -> Any:

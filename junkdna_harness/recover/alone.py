@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from difficulty.errors import UsageError
+from junkdna_harness.lock import locked
 
 PATIENCE = 30.0  # seconds; the workers of a study that was killed live on for less than one
 
@@ -30,24 +29,21 @@ def alone(output: Path) -> Iterator[None]:
         yield
         return
     path = output.with_name(f".{output.name}.lock")
-    lock, is_new = FileLock(path, timeout=PATIENCE), not path.parent.exists()
+    is_new = not path.parent.exists()
+    busy = (
+        f"another process is training into {str(output)!r}. Wait until it has ended, or name another folder."
+    )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise UsageError(
-            f"another process is training into {str(output)!r}. Wait until it has ended, or name another folder."
-        ) from None
-    except OSError as error:
-        raise UsageError(
-            f"cannot write beside {str(output)!r}: {error.strerror or error}. Choose a writable place."
-        ) from error
-    try:
-        yield
+        with ExitStack() as stack:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(path, busy, PATIENCE, remove=True))
+            except OSError as error:
+                raise UsageError(
+                    f"cannot write beside {str(output)!r}: {error.strerror or error}. Choose a writable place."
+                ) from error
+            yield
     finally:
-        # Removed before it is released: who waits for it sees that it is gone, and asks anew.
-        path.unlink(missing_ok=True)
-        lock.release()
         if is_new:
             with suppress(OSError):  # it holds what was trained
                 path.parent.rmdir()

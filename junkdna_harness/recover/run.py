@@ -10,24 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.runs.identity import DENSE_FREEZING, SPARSE_TRANSFER
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress import PruneSpec, prune, weights_sha256
+from junkdna_harness.origin import Origin
 from junkdna_harness.recover.adapters import add_adapter
 from junkdna_harness.recover.alone import alone, is_first_process
 from junkdna_harness.recover.data import GRADED, load_data
 from junkdna_harness.recover.hold import Held, HoldWeights
-from junkdna_harness.recover.manifest import read_manifest
 from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsity
 from junkdna_harness.recover.save import save
 from junkdna_harness.recover.schedule import longest, tokenize
-from junkdna_harness.recover.spec import (
-    ADAPTER_LR,
-    DENSE_FREEZING,
-    EMBEDDED_LR,
-    PAPER_LR,
-    SPARSE_TRANSFER,
-    RecoverSpec,
-)
+from junkdna_harness.recover.spec import ADAPTER_LR, EMBEDDED_LR, PAPER_LR, RecoverSpec
 from junkdna_harness.recover.training import MOST_HELD_OUT, Training, remove_checkpoints, train
 from junkdna_harness.tiny import EMBEDDED, knows_the_suite
 
@@ -83,12 +77,13 @@ def recover_here(
     _refuse_occupied(output, force)
     source = resolve_pretrained(pretrained)
     name = pretrained or EMBEDDED
+    _refuse_lost_base(spec, prune_spec)
     _check_suite(spec.data, source)
     seen = most_examples(spec)
     data = load_data(spec.data, spec.fraction, spec.seed, spec.include_path, seen)
     _say_what_is_unseen(spec, len(data), seen)
     model, tokenizer = load(source, name)
-    start = begin(model, tokenizer, spec, prune_spec, read_manifest(source))
+    start = begin(model, tokenizer, spec, prune_spec, believed_manifest(source, model))
     examples = data.examples[:seen]
     rows = tokenize(examples, tokenizer, longest(model, spec.max_length))
     lr = spec.lr or default_lr(spec, source)
@@ -211,6 +206,31 @@ def _refuse_occupied(output: Path, force: bool) -> None:
         )
 
 
+def believed_manifest(source: str, model: Any) -> Mapping[str, Any]:
+    """The manifest of the checkpoint that is trained; empty, with a note, where its weights are not those it describes."""
+    origin = Origin.read(source) if Path(source).is_dir() else None
+    if origin is None:
+        return {}
+    if fault := origin.fault(weights_sha256(model)):
+        print(f"note: the manifest of {source} is not believed: {fault}.", file=sys.stderr)
+        return {}
+    if origin.unverifiable:
+        print(
+            f"note: the manifest of {source} holds no hash of its weights, so it is believed as it is.",
+            file=sys.stderr,
+        )
+    return origin.manifest
+
+
+def _refuse_lost_base(spec: RecoverSpec, prune_spec: PruneSpec | None) -> None:
+    """An adapter that is written alone needs on disk what it was trained on."""
+    if spec.merge == "keep" and prune_spec is not None:
+        raise UsageError(
+            "merge='keep' writes the adapter alone, and the model that is pruned for it here would be lost. Write that with "
+            "junkdna prune first, and recover from there."
+        )
+
+
 def _check_suite(data: str, source: str) -> None:
     """The suite can be taught to any model; but then nothing is restored, and that should be known."""
     if data == GRADED and not knows_the_suite(source):
@@ -250,7 +270,8 @@ def _begin_quantized(
         raise UsageError(
             f"arm={spec.arm} needs a mask, and the checkpoint is quantized. Use arm=dense_transfer."
         )
-    block = {**manifest, "method": manifest.get("method") or "quantized", "kind": "quantized"}
+    known = {name: value for name, value in manifest.items() if value is not None}
+    block = {"method": "quantized", "kind": "quantized", **known, "weights_sha256": weights_sha256(model)}
     return Start({}, block, HoldWeights({}), stored_codes=True)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.files import atomic_dir, write_atomic
+from difficulty.runs.identity import DENSE, Method
 from junkdna_harness.compress import measure, weights_sha256
-from junkdna_harness.compress.checkpoint import MANIFEST, forget_packing
 from junkdna_harness.compress.checkpoint import _describe as describe_tensors
+from junkdna_harness.compress.checkpoint import forget_packing
+from junkdna_harness.origin import MANIFEST, NONE, SPARSE, UNKNOWN, method_of, root_of
 from junkdna_harness.recover.adapters import merge_adapter
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.recover.training import Training
@@ -50,7 +53,7 @@ def make_manifest(
     """The `junkdna` block of the model before recovery, brought up to date, with what was done under `recovery`."""
     block = dict(start.block)
     before = block.get("weights_sha256")
-    block["method"] = method_of(block) + spec.suffix
+    block["method"] = str(method_before(block).then(spec.recovery))
     if not keep and training.state is None:
         now = measure(model).to_dict()
         for name in (
@@ -65,6 +68,7 @@ def make_manifest(
     elif keep:
         block["weights_sha256"] = weights_sha256(model)
     recovery = {
+        **({"before": block["recovery"]} if block.get("recovery") else {}),  # it was recovered already
         **spec.to_dict(),
         **facts,
         "adapter_merged": None
@@ -85,12 +89,16 @@ def make_manifest(
         **block,
         "kind": block.get("kind") or "pruned",
         "model": facts["source"],
+        "base_model": root_of(facts["source"]),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "warnings": warnings,
         "recovery": recovery,
     }
 
 
-def method_of(block: Mapping[str, Any]) -> str:
-    """The method's name as the tidy table has it: an N:M pattern is part of it."""
-    method, pattern = str(block.get("method") or "pruned"), str(block.get("pattern") or "")
-    return f"{method} {pattern}" if ":" in pattern and pattern not in method else method
+def method_before(block: Mapping[str, Any]) -> Method:
+    """What was done before this training, in the words of the tidy table."""
+    method = method_of(block)
+    if method != Method(NONE):
+        return method
+    return Method(UNKNOWN if (block.get("sparsity_targeted") or 0) >= SPARSE else DENSE)

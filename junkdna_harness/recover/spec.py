@@ -13,13 +13,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.identity import (
+    ADAPTERS,
+    ARMS,
+    DENSE_FREEZING,
+    DENSE_TRANSFER,
+    KEPT,
+    SPARSE_TO_DENSE,
+    SPARSE_TRANSFER,
+    Recovery,
+)
 
-DENSE_TRANSFER, SPARSE_TRANSFER = "dense_transfer", "sparse_transfer"
-SPARSE_TO_DENSE, DENSE_FREEZING = "sparse_to_dense", "dense_freezing"
-ARMS = (DENSE_TRANSFER, SPARSE_TRANSFER, SPARSE_TO_DENSE, DENSE_FREEZING)
-ADAPTERS = ("lora", "dora")
 MERGES = ("masked", "dense", "keep")
-FREEZES = ("removed", "kept")
+FREEZES = ("removed", KEPT)
 
 PAPER_LR = 2e-5  # the paper's GLUE scripts
 ADAPTER_LR = 2e-4
@@ -43,7 +49,7 @@ OWN_NAMES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecoverSpec:
     """A recovery. Every arm with the same spec sees the same examples in the same order, so compute is equal.
 
@@ -108,6 +114,11 @@ class RecoverSpec:
             raise UsageError(
                 f"arm={self.arm} trains under a mask, which merge='dense' would break. Use merge='masked'."
             )
+        if self.arm == DENSE_FREEZING and self.merge == "keep":
+            raise UsageError(
+                f"arm={self.arm} trains under a mask that neither the dense model nor an adapter holds, so merge='keep' would "
+                "write another model than was trained. Use merge='masked'."
+            )
         check_trainer_arguments(self.trainer)
 
     @property
@@ -121,11 +132,15 @@ class RecoverSpec:
         return self.arm != DENSE_TRANSFER
 
     @property
+    def recovery(self) -> Recovery:
+        """What tables say of the training: arm, what it holds, adapter, and share of the data."""
+        kept = self.arm == DENSE_FREEZING and self.freeze == KEPT
+        return Recovery(self.arm, kept, self.adapter, self.fraction)
+
+    @property
     def suffix(self) -> str:
         """What the method string of a recovered run ends in, e.g. '+sparse_transfer@0.25'."""
-        name = self.arm + ("_kept" if self.arm == DENSE_FREEZING and self.freeze == "kept" else "")
-        adapter = f"_{self.adapter}" if self.adapter else ""
-        return f"+{name}{adapter}" + (f"@{self.fraction:g}" if self.fraction < 1 else "")
+        return f"+{self.recovery}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

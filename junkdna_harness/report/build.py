@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from difficulty.runs.read import Runs, read_runs
+from difficulty.runs.same import different_versions, require_same, versions_of
 from difficulty.runs.table import DENSE
-from junkdna_harness.report.documents import Documents, documents
+from junkdna_harness.report.documents import Documents, asked, documents
 from junkdna_harness.report.leaderboard import Leaderboard, leaderboard
 from junkdna_harness.report.select import select
 
@@ -34,7 +34,7 @@ class Report:
     fits: tuple[FitResult, ...]
     plots: tuple[Plot, ...] = field(repr=False)
     documents: Documents = field(repr=False)
-    manifests: dict[str, dict[str, Any]] = field(repr=False)
+    manifests: Mapping[str, Mapping[str, Any]] = field(repr=False)
     warnings: tuple[str, ...]
     sources: tuple[str, ...]
     metric: str | None
@@ -55,14 +55,19 @@ def build(
     with_plots: bool = True,
     with_documents: bool = True,
     seed: int = 0,
+    labels: Sequence[str] = (),
+    allow_different_prompts: bool = False,
 ) -> Report:
     """The report of the runs under `paths`. `rules` select runs and tasks, `sort` orders the rows of the tables.
 
+    `seed` is that of the resamples behind verdicts and bands.
+
     Raises:
-        UsageError: nothing to read, no dense run, mixed items or task versions, an unknown column or rule.
+        UsageError: nothing to read, no dense run, mixed items, prompts or task versions, an unknown column or rule.
     """
-    read = read_runs(list(paths))
-    _same_versions(read)
+    read = read_runs(list(paths), labels=labels, keep=asked if with_documents else None)
+    allow = allow_different_prompts
+    noted = require_same([different_versions(versions_of(read.runs))], allow)
     bits = {
         str(r): float(b)
         for r, b in zip(read.runs["run"], read.runs["effective_bits"], strict=True)
@@ -72,36 +77,33 @@ def build(
     items = select(table, rules)
     _require_dense(items)
     order = {"sort": list(sort)} if sort else {}
-    boards = tuple(leaderboard(items, one, metric, bits, **order) for one in by)
-    warnings = list(read.warnings)
-    fits = tuple(_fits(items, read, metric, seed, warnings)) if with_fit else ()
-    pictures = tuple(_plots(items, bits, metric, fits, warnings)) if with_plots else ()
-    asked = documents(items, paths) if with_documents else Documents({}, {})
+    boards = tuple(
+        leaderboard(items, one, metric, bits, allow_different_prompts=allow, **order) for one in by
+    )
+    warnings = [*read.warnings, *noted]
+    fits = tuple(_fits(items, read, metric, seed, allow, warnings)) if with_fit else ()
+    pictures = tuple(_plots(items, bits, metric, seed, allow, fits, warnings)) if with_plots else ()
+    shown_documents = documents(items, read) if with_documents else Documents({}, {})
     shown = set(items["run"].unique())
     runs = read.runs[read.runs["run"].isin(shown)].reset_index(drop=True)
     manifests = {run: block for run, block in read.manifests.items() if run in shown and block}
     sources = tuple(str(path) for path in paths)
     return Report(
-        items, runs, boards, fits, pictures, asked, manifests, tuple(dict.fromkeys(warnings)), sources, metric
+        items,
+        runs,
+        boards,
+        fits,
+        pictures,
+        shown_documents,
+        manifests,
+        tuple(dict.fromkeys(warnings)),
+        sources,
+        metric,
     )
 
 
 def _with_bits(table: pd.DataFrame, bits: dict[str, float]) -> pd.DataFrame:
     return table.assign(effective_bits=table["run"].map(bits)) if bits else table
-
-
-def _same_versions(read: Runs) -> None:
-    """Scores of two versions of a task are not the same measure."""
-    seen: dict[str, dict[str, str]] = {}
-    for run, versions in zip(read.runs["run"], read.runs["task_versions"], strict=True):
-        for task, version in json.loads(str(versions or "{}")).items():
-            seen.setdefault(task, {}).setdefault(str(version), str(run))
-    for task, found in sorted(seen.items()):
-        if len(found) > 1:
-            listed = " and ".join(f"version {version} in {run!r}" for version, run in sorted(found.items()))
-            raise UsageError(
-                f"task {task!r} has {listed}, so that their scores do not compare. Evaluate all runs with one version."
-            )
 
 
 def _require_dense(items: pd.DataFrame) -> None:
@@ -116,7 +118,7 @@ def _require_dense(items: pd.DataFrame) -> None:
 
 
 def _fits(
-    items: pd.DataFrame, read: Runs, metric: str | None, seed: int, warnings: list[str]
+    items: pd.DataFrame, read: Runs, metric: str | None, seed: int, allow: bool, warnings: list[str]
 ) -> list[FitResult]:
     """The verdicts on each model; one that cannot be judged is told in the warnings."""
     from difficulty.judge.fit import fit
@@ -124,7 +126,15 @@ def _fits(
     found = []
     for model in items["model"].unique():
         try:
-            found.append(fit(items[items["model"] == model], runs=read.runs, metric=metric, seed=seed))
+            found.append(
+                fit(
+                    items[items["model"] == model],
+                    runs=read.runs,
+                    metric=metric,
+                    seed=seed,
+                    allow_different_prompts=allow,
+                )
+            )
         except UsageError as error:
             warnings.append(f"no verdicts on {model}: {error}")
     return found
@@ -134,6 +144,8 @@ def _plots(
     items: pd.DataFrame,
     bits: dict[str, float],
     metric: str | None,
+    seed: int,
+    allow: bool,
     fits: Sequence[FitResult],
     warnings: list[str],
 ) -> list[Plot]:
@@ -148,7 +160,8 @@ def _plots(
             continue
         try:
             made += plots(
-                measure(part, bits, str(model), metric), next((f for f in fits if f.model == model), None)
+                measure(part, bits, str(model), metric, seed, allow),
+                next((f for f in fits if f.model == model), None),
             )
         except UsageError as error:
             warnings.append(f"no plots of {model}: {error}")

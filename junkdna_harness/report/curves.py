@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from difficulty.judge.controls import control_of, recovered_from_pruned
 from difficulty.judge.draws import Draws, draw
 from difficulty.judge.panel import Panel, build_panel
 from difficulty.judge.series import Series, conditions, series_of
+from difficulty.runs.identity import Method
 from difficulty.stats import interval, isotonic
 
 if TYPE_CHECKING:
@@ -71,13 +73,14 @@ def measure(
     model: str,
     metric: str | None = None,
     seed: int = 0,
+    allow_different_prompts: bool = False,
 ) -> Measured:
-    """The draws of one model of a tidy table.
+    """The draws of one model of a tidy table, the same for the same `seed`.
 
     Raises:
         UsageError: no dense run, other items in other runs, or a metric that is no share.
     """
-    panel = build_panel(items, model=model, metric=metric)
+    panel = build_panel(items, model=model, metric=metric, allow_different_prompts=allow_different_prompts)
     found = conditions(panel.runs, effective_bits)
     return Measured(
         panel, draw(panel, found, RESAMPLES, np.random.default_rng(seed)), tuple(series_of(found))
@@ -107,24 +110,31 @@ def losses(measured: Measured, series: Series, rows: Sequence[Sequence[int]]) ->
 
 def recovery_gaps(measured: Measured) -> list[tuple[str, list[int], Floats, Floats, Floats]]:
     """(label, tiers, gap, low, high) for each level of sparse training: dense after equal training minus sparse after it."""
-    draws = measured.draws
-    where = {(c.method, round(c.level, 9)): k for k, c in enumerate(draws.conditions)}
-    found = []
-    for (method, level), k in sorted(where.items(), key=lambda item: (item[0][0], item[0][1])):
-        arm = method.partition("+")[2]
-        name, _, fraction = arm.partition("@")
-        dense = where.get((f"dense+dense_transfer{'@' + fraction if fraction else ''}", 0.0))
-        if draws.conditions[k].kind != "recovered" or method.startswith("dense+") or dense is None:
+    draws, found = measured.draws, []
+    ways = [(c.method, c.level, k) for k, c in enumerate(draws.conditions) if recovered_from_pruned(c)]
+    bases = {draws.conditions[k].done.before for _, _, k in ways}
+    for _, level, k in sorted(ways):
+        done = draws.conditions[k].done
+        control = control_of(draws.conditions, done)
+        if control is None:
             continue
         rows = []
         for tier in measured.tiers:
             cells = measured.cells(tier=tier)
-            gap = (draws.score[:, cells, dense] - draws.score[:, cells, k]).mean(axis=1)
+            gap = (draws.score[:, cells, control.at] - draws.score[:, cells, k]).mean(axis=1)
             low, high = interval(gap, sum(draws.cells[i].n_clusters for i in cells))
             rows.append((float(gap[0]), float(low), float(high)))
         gaps = np.array(rows)
-        label = f"{name.replace('_', ' ')} at {100 * level:g} %" + (
-            f", {fraction} of the data" if fraction else ""
-        )
+        label = f"{_trainings(done)} at {100 * level:g} %"
+        if len(bases) > 1:
+            label = f"{done.before}, {label}"
         found.append((label, measured.tiers, gaps[:, 0], gaps[:, 1], gaps[:, 2]))
     return found
+
+
+def _trainings(done: Method) -> str:
+    """The trainings in words, e.g. `sparse transfer lora, 0.25 of the data`."""
+    return " then ".join(
+        str(replace(r, share=1.0)).replace("_", " ") + (f", {r.share:g} of the data" if r.share < 1 else "")
+        for r in done.recoveries
+    )

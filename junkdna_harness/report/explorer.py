@@ -9,7 +9,7 @@ import numpy as np
 
 from difficulty.runs.table import DENSE
 from junkdna_harness.report.build import Report
-from junkdna_harness.report.leaderboard import primary
+from junkdna_harness.report.comparable import comparable
 
 MOST = 50_000  # flipped documents in one page
 
@@ -27,9 +27,9 @@ def explorer(report: Report) -> Explorer | None:
     """The flipped documents of a report; None when nothing flipped or nothing is right or wrong.
 
     `data`: `runs` names; `dense` for each run the number of its model's dense run; `tasks`; `items` as
-    [task number, short id, prompt, target]; `right` a digit an item for each run; `answers` for each run {item: answer}.
+    [task number, short id, prompt, target]; `right` one digit per item for each run; `answers` for each run {item: answer}.
     """
-    rows, _ = primary(report.items, report.metric)
+    rows = comparable(report.items, report.metric).rows
     rows = rows[rows.groupby(["task", "metric"])["value"].transform(lambda v: v.isin((0, 1)).all())]
     if len(rows) == 0:
         return None

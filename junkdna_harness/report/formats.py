@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from difficulty.stats.score import Score
-from junkdna_harness.report.escape import csv_cell, latex, markdown_cell
+from junkdna_harness.presentation.escape import csv_cell, latex, markdown_cell
 from junkdna_harness.report.leaderboard import OVERALL, Leaderboard, Row
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import json
 import re
 import shlex
 from importlib import resources
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from junkdna_harness import __version__
+from junkdna_harness.presentation.escape import script_json
 from junkdna_harness.report import formats
 from junkdna_harness.report.build import Report
-from junkdna_harness.report.escape import script_json
 from junkdna_harness.report.explorer import explorer
 from junkdna_harness.report.leaderboard import OVERALL, Leaderboard
 from junkdna_harness.report.plots import Plot
@@ -60,7 +60,7 @@ def render(report: Report) -> str:
         manifests=[
             (run, json.dumps(block, indent=1, ensure_ascii=False)) for run, block in report.manifests.items()
         ],
-        version=__version__,
+        version=version("junkdna-harness"),
         one_model=len(report.models) == 1,
     )
 
@@ -202,7 +202,7 @@ def _methods(report: Report) -> list[str]:
 def _command(report: Report) -> str:
     metric = f" --metric {shlex.quote(report.metric)}" if report.metric else ""
     by = "".join(f" --by {board.by}" for board in report.boards)
-    return f"pip install junkdna-harness=={__version__}\njunkdna report {shlex.join(report.sources)}{by}{metric} --html report.html"
+    return f"pip install junkdna-harness=={version('junkdna-harness')}\njunkdna report {shlex.join(report.sources)}{by}{metric} --html report.html"
 
 
 _RUN_HEADS = (

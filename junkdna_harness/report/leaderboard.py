@@ -1,4 +1,4 @@
-"""The leaderboard: one row for each compressed model, one column for each tier, family, axis or task.
+"""The leaderboard: one row per compressed model, one column per tier, family, axis or task.
 
 All formats print this one object, so that their numbers cannot differ.
 """
@@ -14,11 +14,13 @@ import numpy as np
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.series import FULL_BITS, nominal_bits
+from difficulty.runs.identity import Method
+from difficulty.runs.same import different_prompts, require_same
 from difficulty.runs.table import DENSE
 from difficulty.stats import holm
 from difficulty.stats.paired_loss import paired_loss
 from difficulty.stats.score import Score, score
-from junkdna_harness.gate.items import PREFERRED, lower_is_better
+from junkdna_harness.report.comparable import Kind, comparable, require_same_items, weights_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,28 +74,29 @@ def leaderboard(
     metric: str | None = None,
     effective_bits: dict[str, float] | None = None,
     sort: Sequence[str] = ("model", "-dense", "method", "level", "-bits"),
+    allow_different_prompts: bool = False,
 ) -> Leaderboard:
-    """The leaderboard of a tidy table, of one metric a task (`metric`, or the first of the usual ones that it has).
+    """The leaderboard of a tidy table, of one metric per task (`metric`, or the first of the usual ones that it has).
 
     Raises:
-        UsageError: an unknown `by`, metric or sort key; items that not all runs have.
+        UsageError: an unknown `by`, metric or sort key; items that not all runs have; other prompts for the same items.
     """
     if by not in BY:
         raise UsageError(
             f"--by {by!r} is not a way to split.{did_you_mean(by, BY)} Choose from {', '.join(BY)}."
         )
-    rows, notes = primary(items, metric)
+    found = comparable(items, metric)
+    rows, kind, notes = found.rows, found.kind, list(found.notes)
+    notes += require_same([different_prompts(rows)], allow_different_prompts)
     require_same_items(rows)
     metric_names = sorted({str(m) for m in rows["metric"].unique()})
-    worse_up = all(lower_is_better(name) for name in metric_names)
-    labels = _labels(rows, by)
-    columns = tuple(dict.fromkeys(label for _, label in sorted(labels)))
+    columns = tuple(dict.fromkeys(label for _, label in sorted(_labels(rows, by))))
     wide = _wide(rows)
     keyed = wide.index.to_frame(index=False)
     column_of = keyed["task"].map(_task_labels(rows, by)).to_numpy()
     dense_of = {model: values for (model, method, *_), values in wide.items() if method == "dense"}
     chances = keyed["task"].map(rows.groupby("task")["chance"].first()).to_numpy(dtype=float)
-    clusters = (keyed["task"] + "/" + keyed["cluster_id"].astype(str)).to_numpy()
+    items_of = _Items(keyed["cluster_id"].astype(str).to_numpy(), weights_of(rows, keyed), kind)
     table = []
     for key, values in wide.items():
         model, method, level, bits = key
@@ -103,12 +106,11 @@ def leaderboard(
             mask = np.ones(len(keyed), dtype=bool) if column == OVERALL else column_of == column
             mask &= values.notna().to_numpy()
             if mask.any():
-                scores[column] = score(
-                    values.to_numpy()[mask],
-                    clusters[mask],
+                scores[column] = items_of.score(
+                    mask,
+                    values.to_numpy(),
+                    None if dense is None else dense.to_numpy(),
                     float(chances[mask].mean()),
-                    None if dense is None else dense.to_numpy()[mask],
-                    worse_up,
                 )
         runs = _runs(rows, key)
         known = [effective_bits[run] for run in runs if effective_bits and run in effective_bits]
@@ -116,79 +118,50 @@ def leaderboard(
         table.append(Row(model, method, _none(level), _none(bits), memory, len(runs), runs, scores))
     table = _sorted(table, sort, columns)
     values_of = {(k[0], k[1], _none(k[2]), _none(k[3])): v.to_numpy() for k, v in wide.items()}
-    best = _best(table, values_of, column_of, clusters, (OVERALL, *columns), worse_up)
-    notes += _unusable(table, columns)
-    percent = bool(rows["value"].between(0, 1).all())
+    best = _best(table, values_of, column_of, items_of, (OVERALL, *columns))
+    notes += _unusable(table, columns, kind)
     return Leaderboard(
-        by, ", ".join(metric_names), columns, tuple(table), best, percent, len(keyed), tuple(notes)
+        by, ", ".join(metric_names), columns, tuple(table), best, kind.share, len(keyed), tuple(notes)
     )
 
 
-def primary(items: pd.DataFrame, metric: str | None = None) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of one metric for each task, and notes about what was left out.
+@dataclass(frozen=True)
+class _Items:
+    """What is known of the items beside their values: clusters (n_items,), weights (n_items,) or None, and their kind."""
 
-    Raises:
-        UsageError: no task has `metric`, or there are no rows.
-    """
-    if len(items) == 0:
-        raise UsageError(
-            "the runs hold no items. Evaluate with --log_samples, so that there is something to report."
+    clusters: np.ndarray
+    weights: np.ndarray | None
+    kind: Kind
+
+    def score(self, mask: np.ndarray, values: np.ndarray, dense: np.ndarray | None, chance: float) -> Score:
+        """The score of the items in `mask`; nothing is compared with dense where the direction is not known."""
+        kind = self.kind
+        reference = None if dense is None or kind.higher_is_better is None else dense[mask]
+        return score(
+            values[mask],
+            self.clusters[mask],
+            chance,
+            reference,
+            not kind.higher_is_better,
+            self._weights(mask),
+            kind.scale,
         )
-    present = {str(m) for m in items["metric"].unique()}
-    if metric is not None:
-        if metric not in present:
-            raise UsageError(
-                f"--metric {metric!r} is not there.{did_you_mean(metric, present)} There is: {', '.join(sorted(present))}."
-            )
-        return items[items["metric"] == metric], []
-    chosen: dict[str, str] = {}
-    for task, names in items.groupby("task")["metric"].unique().items():
-        ranked = sorted(names, key=lambda m: (_rank(str(m)), str(m)))
-        chosen[str(task)] = str(ranked[0])
-    rows = items[items["metric"] == items["task"].map(chosen)]
-    unbounded = sorted(t for t, part in rows.groupby("task")["value"] if not part.between(0, 1).all())
-    if unbounded and len(unbounded) < len(chosen):
-        note = f"left out, as their metric is no share and cannot be averaged with the others: {', '.join(unbounded)} (see them with --select task=...)"
-        return rows[~rows["task"].isin(unbounded)], [note]
-    return rows, []
 
-
-def _rank(metric: str) -> int:
-    name = metric.split(",")[0]
-    if name == "margin":
-        return len(PREFERRED) + 1
-    return PREFERRED.index(name) if name in PREFERRED else len(PREFERRED)
-
-
-def require_same_items(rows: pd.DataFrame) -> None:
-    """Every run must have every item, once: an average over other items is another number.
-
-    Raises:
-        UsageError: names the runs, the task and some of the items.
-    """
-    twice = rows[rows.duplicated(["run", "task", "item_id", "metric"])]
-    if len(twice):
-        first = twice.iloc[0]
-        raise UsageError(
-            f"run {first['run']!r} has {len(twice)} items twice, e.g. {str(first['item_id'])[:16]!r} of task {first['task']!r}. "
-            "Give one evaluation of each item."
+    def p_worse(self, mask: np.ndarray, values: np.ndarray, best: np.ndarray) -> float:
+        """Two-sided p of `values` against `best` on the items in `mask` that both have."""
+        usable = mask & ~np.isnan(values) & ~np.isnan(best)
+        loss = paired_loss(
+            best[usable],
+            values[usable],
+            self.clusters[usable],
+            not self.kind.higher_is_better,
+            self._weights(usable),
+            self.kind.scale,
         )
-    for task, part in rows.groupby("task", sort=True):
-        sets = {str(run): set(ids) for run, ids in part.groupby("run")["item_id"]}
-        everything = set().union(*sets.values())
-        for run in rows["run"].unique():
-            absent = everything - sets.get(str(run), set())
-            if absent:
-                some = ", ".join(sorted(str(a)[:16] for a in absent)[:3])
-                whole = (
-                    "no items"
-                    if str(run) not in sets
-                    else f"{len(absent)} of {len(everything)} items missing ({some})"
-                )
-                raise UsageError(
-                    f"run {run!r} has {whole} of task {task!r}: other items, or another version of the task. "
-                    "Evaluate all runs alike, or leave some out with --select."
-                )
+        return min(1.0, 2 * loss.p_exceeds(0.0))
+
+    def _weights(self, mask: np.ndarray) -> np.ndarray | None:
+        return None if self.weights is None else self.weights[mask]
 
 
 def _wide(rows: pd.DataFrame) -> pd.DataFrame:
@@ -215,7 +188,7 @@ def _nominal(method: str, level: float, bits: float) -> float:
     kind = "quantized" if level == -1.0 else "pruned"
     return (
         FULL_BITS
-        if method.split("+")[0] == DENSE and bits == -1.0
+        if Method.parse(method).base == DENSE and bits == -1.0
         else nominal_bits(kind, max(level, 0.0), bits)
     )
 
@@ -246,14 +219,14 @@ def _best(
     rows: list[Row],
     values: dict[tuple[str, str, float | None, float | None], np.ndarray],
     column_of: np.ndarray,
-    clusters: np.ndarray,
+    items: _Items,
     columns: Iterable[str],
-    worse_up: bool,
 ) -> frozenset[tuple[int, str]]:
     """Among rows of equal size (level or bits), the best one, where Holm-corrected paired tests set it apart from each other one."""
+    higher = items.kind.higher_is_better
     rivals: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
-        if row.method != "dense":
+        if row.method != "dense" and higher is not None:
             rivals.setdefault(row.size, []).append(i)
     best = set()
     for group in rivals.values():
@@ -261,15 +234,13 @@ def _best(
             having = [i for i in group if column in rows[i].scores]
             if len(having) < 2:
                 continue
-            top = (min if worse_up else max)(having, key=lambda i: rows[i].scores[column].mean)
+            top = (max if higher else min)(having, key=lambda i: rows[i].scores[column].mean)
             mask = np.ones(len(column_of), dtype=bool) if column == OVERALL else column_of == column
-            p = []
-            for i in having:
-                if i != top:
-                    pair = (values[_key(rows[i])][mask], values[_key(rows[top])][mask])
-                    usable = ~np.isnan(pair[0]) & ~np.isnan(pair[1])
-                    loss = paired_loss(pair[1][usable], pair[0][usable], clusters[mask][usable], worse_up)
-                    p.append(min(1.0, 2 * loss.p_exceeds(0.0)))
+            p = [
+                items.p_worse(mask, values[_key(rows[i])], values[_key(rows[top])])
+                for i in having
+                if i != top
+            ]
             if holm(np.array(p)).max() < 0.05:
                 best.add((top, column))
     return frozenset(best)
@@ -311,11 +282,11 @@ def _sort_value(row: Row, key: str, columns: tuple[str, ...], down: bool) -> tup
     return (missing != down, 0 if missing else value)
 
 
-def _unusable(rows: list[Row], columns: tuple[str, ...]) -> list[str]:
+def _unusable(rows: list[Row], columns: tuple[str, ...], kind: Kind) -> list[str]:
     """A note for each dense score that does not stand clearly above chance."""
     notes = []
     for row in rows:
-        if row.method == "dense":
+        if row.method == "dense" and kind.higher_is_better:
             floor = [c for c in columns if c in row.scores and row.scores[c].retention is None]
             if floor:
                 notes.append(

@@ -115,16 +115,17 @@ def _memory(size: float) -> str:
 
 def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     """The loaded model, tokens of one evaluation (prompts counted once an option), tokens of a training example."""
+    from junkdna_harness.harness.requests import tokenize as tokenize_requests
+    from junkdna_harness.harness.tasks import find_tasks
     from junkdna_harness.recover.data import load_data
     from junkdna_harness.recover.schedule import longest, tokenize
     from junkdna_harness.study.stages import sweep_plan
     from junkdna_harness.sweep.machine import Machine
     from junkdna_harness.sweep.session import load_model
-    from junkdna_harness.sweep.suite import build_suite, find_tasks
-    from junkdna_harness.sweep.suite import tokenize as tokenize_requests
+    from junkdna_harness.sweep.suite import build_suite
 
     grid = sweep_plan(plan)
-    manager, names = find_tasks(grid.settings, grid.models[0])
+    manager, names = find_tasks(grid.settings.tasks, grid.settings.include_path, grid.models[0])
     lm = load_model(grid.models[0], Machine())
     suite = build_suite(lm, manager, names, grid.settings)
     tokens = sum(

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.identity import DENSE, Method, Recovery
-from junkdna_harness.recover.spec import ARMS, DENSE_TRANSFER, RecoverSpec
+from difficulty.runs.identity import ARMS, DENSE, DENSE_TRANSFER, Method, Recovery
+from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.tiny import EMBEDDED
 
 SMOLLM2 = "smollm2-135m"

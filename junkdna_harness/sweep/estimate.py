@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from junkdna_harness.harness.tasks import find_tasks, leaves
 from junkdna_harness.sweep.plan import Plan
 
 ITEMS_OF_AN_UNKNOWN_TASK = 1000
@@ -46,29 +49,13 @@ def _count(path: Path) -> int:
 
 
 def count_items(plan: Plan) -> int:
-    """Items a run: exact for tasks whose size is in their metadata or `--limit`, else a guess of a thousand a task."""
-    from junkdna_harness.sweep.suite import find_tasks
-
-    manager, names = find_tasks(plan.settings, plan.models[0])
-    pending, leaves = list(names), set()
-    while pending:
-        name = pending.pop()
-        entry = manager.task_index.get(name)
-        if entry is None:
-            leaves.add(name)
-        elif entry.kind.name == "TAG":
-            pending += sorted(entry.tags)
-        elif entry.kind.name == "GROUP" and isinstance((entry.cfg or {}).get("task"), list):
-            members = entry.cfg["task"]
-            pending += [m if isinstance(m, str) else m.get("task") or m.get("group") for m in members]
-        else:
-            leaves.add(name)
-    limit = plan.settings.limit
-    return sum(_items(manager.task_index.get(name), limit) for name in leaves)
+    """Items per run: exact for tasks whose size is in their metadata or `--limit`, else a guess of a thousand per task."""
+    settings = plan.settings
+    manager, names = find_tasks(settings.tasks, settings.include_path, plan.models[0])
+    return sum(_items(config, settings.limit) for config in leaves(manager, names).values())
 
 
-def _items(entry: object, limit: float | None) -> int:
-    config = getattr(entry, "cfg", None) or {}
+def _items(config: Mapping[str, Any], limit: float | None) -> int:
     metadata = config.get("metadata") or {}
     known = metadata.get("n_items")
     if known is None and config.get("dataset_path") == "difficulty.graded":

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.harness.results import write_log
 from junkdna_harness.sweep.plan import Cell, Plan
 from junkdna_harness.sweep.store import Store
 
 
 def export(folder: Path, out: Path) -> list[Path]:
-    """The folders written, one a finished run: OUT/<run>/<model>/results_<time>.json and samples_<task>_<time>.jsonl.
+    """The folders written, one per finished run: OUT/<run>/<model>/results_<time>.json and samples_<task>_<time>.jsonl.
 
     Raises:
         UsageError: no sweep there, nothing finished, or OUT is not empty.
@@ -31,19 +32,9 @@ def export(folder: Path, out: Path) -> list[Path]:
 
 
 def _export_run(store: Store, plan: Plan, cell: Cell, manifest: dict[str, Any], out: Path) -> Path:
-    from lm_eval.loggers import EvaluationTracker
-    from lm_eval.utils import sanitize_model_name
-
     target = out / plan.file_name(cell)
-    tracker = EvaluationTracker(output_path=str(target))
-    general = tracker.general_config_tracker
-    general.model_source = "junkdna-sweep"
-    general.model_name = plan.model_name(cell)
-    general.model_name_sanitized = sanitize_model_name(general.model_name)
     samples = _samples(store, plan, cell)
-    tracker.save_results_aggregated(results=_results(store, plan, cell, manifest), samples=samples)
-    for task, listed in samples.items():
-        tracker.save_results_samples(task_name=task, samples=listed)
+    write_log(target, "junkdna-sweep", plan.model_name(cell), _results(store, plan, cell, manifest), samples)
     return target
 
 

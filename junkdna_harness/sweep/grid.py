@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.notation import parse_pattern
 
-_NM = re.compile(r"^(\d+):(\d+)$")
 MOST_LEVELS = 1000
 
 
@@ -74,12 +73,7 @@ def parse_patterns(text: str) -> tuple[str, ...]:
     """
     found = []
     for part in _parts(text, "patterns", "7:8,4:8,2:4"):
-        match = _NM.match(part)
-        if not match or not 0 < int(match[1]) < int(match[2]):
-            raise UsageError(
-                f"pattern {part!r} is not N:M with 0 < N < M. Write e.g. 2:4 (keep 2 of every 4)."
-            )
-        found.append(f"{int(match[1])}:{int(match[2])}")
+        found.append(str(parse_pattern(part)))
     return tuple(_distinct(found, f"patterns {text!r}"))
 
 

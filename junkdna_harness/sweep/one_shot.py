@@ -7,77 +7,69 @@ calibration text again. Here the inputs are those of the dense model: levels cos
 from __future__ import annotations
 
 import copy
-import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
-from junkdna_harness.compress import PruneSpec, find_targets, get_sparsifier
-from junkdna_harness.compress.apply import Outcome, _report, remove, score
-from junkdna_harness.compress.calibration import load_calibration
+from junkdna_harness.compress import PruneSpec, prune
+from junkdna_harness.compress.calibrated import Spec, calibration_for
+from junkdna_harness.compress.change import Progress
 from junkdna_harness.compress.collect import collect
-from junkdna_harness.compress.pattern import Scope, removal_mask
 from junkdna_harness.compress.report import PruneReport
-from junkdna_harness.compress.sparsegpt import Selection
 from junkdna_harness.compress.statistics import Statistic
 from junkdna_harness.compress.targets import Target
 from junkdna_harness.compress.walk import walk
 
+Kept = dict[str, Statistic | None]  # by target
+
 
 class OneShot:
-    """Prunes one model to several levels; keeps the statistics of each calibrated method."""
+    """Prunes one model to several levels; keeps the statistics of one kind of calibration."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model, self.tokenizer = model, tokenizer
-        self._kept: dict[tuple[Any, ...], tuple[dict[str, Statistic | None], dict[str, Any]]] = {}
+        self._kept: dict[tuple[Any, ...], tuple[Kept, dict[str, Any]]] = {}
+        self._now: dict[type[Statistic], tuple[Any, ...]] = {}
 
-    @torch.no_grad()
     def prune(self, spec: PruneSpec) -> PruneReport:
         """What was removed, after removing it in place from the model, whose weights must be the dense ones."""
-        started = time.perf_counter()
-        method, what = get_sparsifier(spec.method), spec.what
-        if what is None or method.needs is None:
-            raise TypeError("one-shot statistics are for calibrated methods with a level")
-        targets = find_targets(self.model, spec.targets, spec.exclude)
-        statistics, calibration = self._statistics(spec, targets)
-        outcome = Outcome(spec.method, what, spec.effective_scope, spec.seed)
-        outcome.calibration = {**calibration, "one_shot": True}
-        scope: Scope = spec.effective_scope or "row"
-        for target in targets:
-            # Some methods use a statistic up, and it is needed again at the next level.
-            statistic = copy.deepcopy(statistics[target.name])
-            if statistic is None:
-                remove(target, removal_mask(target.weight.float().abs(), what, scope))
-            elif method.updates:
-                selection = Selection(what, scope, target.shape)
-                target.weight.copy_(method.function(target.weight.float(), statistic, selection))
-            else:
-                remove(target, removal_mask(score(method, target, statistic), what, scope))
-        return _report(self.model, targets, spec, outcome, time.perf_counter() - started)
+        return prune(self.model, spec, self.tokenizer, statistics=self)
 
-    def _statistics(
-        self, spec: PruneSpec, targets: list[Target]
-    ) -> tuple[dict[str, Statistic | None], dict[str, Any]]:
-        key = (
-            spec.method,
-            spec.calibration,
-            spec.nsamples,
-            spec.seqlen,
-            spec.seed,
-            spec.targets,
-            spec.exclude,
-        )
-        if key not in self._kept:
-            needs = get_sparsifier(spec.method).needs
-            assert needs is not None
-            calibration = load_calibration(
-                spec.calibration, self.tokenizer, self.model,
-                nsamples=spec.nsamples, seqlen=spec.seqlen, seed=spec.seed,
-            )  # fmt: skip
-            found: dict[str, Statistic | None] = {}
+    def prepare(self, targets: Sequence[Target], needs: Sequence[type[Statistic]], spec: Spec) -> None:
+        """Gather what is not there yet, while the model is dense; drop what is not needed now: Hessians are large.
+
+        Raises:
+            UsageError: the calibration text cannot be read, or a target lies outside the blocks.
+        """
+        text = (spec.calibration, spec.nsamples, spec.seqlen, spec.seed, spec.targets, spec.exclude)
+        self._now = {kind: (kind, *text) for kind in needs}
+        self._kept = {key: kept for key, kept in self._kept.items() if key in self._now.values()}
+        for kind, key in self._now.items():
+            if key not in self._kept:
+                self._kept[key] = self._gather(targets, kind, spec)
+
+    def facts(self) -> dict[str, Any]:
+        """Source, amount and hash of the calibration text, and that it was passed through the dense model."""
+        found = [facts for _, facts in self._kept.values()]
+        return {**found[0], "one_shot": True} if found else {}
+
+    def give(
+        self, targets: Sequence[Target], needs: type[Statistic], progress: Progress | None
+    ) -> Iterator[tuple[Target, Statistic | None]]:
+        """Copies of what was kept: some methods use a statistic up, and it is needed again at the next level."""
+        kept, _ = self._kept[self._now[needs]]
+        for target in targets:
+            yield target, copy.deepcopy(kept[target.name])
+
+    def _gather(
+        self, targets: Sequence[Target], needs: type[Statistic], spec: Spec
+    ) -> tuple[Kept, dict[str, Any]]:
+        calibration = calibration_for(self.model, self.tokenizer, targets, spec)
+        found: Kept = {}
+        with torch.no_grad():
             for step in walk(self.model, calibration.ids):
                 here = [target for target in targets if target.block == step.index]
                 for statistic, members in collect(step, here, needs, calibration.seed):
                     found.update({target.name: statistic for target in members})
-            self._kept = {key: (found, calibration.to_dict())}  # one method's at a time: Hessians are large
-        return self._kept[key]
+        return found, calibration.to_dict()

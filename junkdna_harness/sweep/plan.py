@@ -268,7 +268,7 @@ def check_cell(cell: Cell) -> None:
         PruneSpec.from_strings(cell.arguments)
     elif cell.kind == "quantize":
         from junkdna_harness.compress import QuantSpec
-        from junkdna_harness.compress.quantize import SIMULATED
+        from junkdna_harness.compress.spec import SIMULATED
 
         if cell.method not in SIMULATED:
             raise UsageError(

@@ -83,9 +83,9 @@ def check_tasks(plan: Plan) -> None:
     Raises:
         UsageError: names all of them.
     """
-    from junkdna_harness.sweep.suite import find_tasks
+    from junkdna_harness.harness.tasks import find_tasks
 
-    find_tasks(plan.settings, plan.models[0])
+    find_tasks(plan.settings.tasks, plan.settings.include_path, plan.models[0])
 
 
 @dataclass

@@ -14,6 +14,7 @@ import torch
 from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE
 from difficulty.runs.store import SCHEMA
+from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.sweep import fingerprint
 from junkdna_harness.sweep.command import lm_eval_command
@@ -21,7 +22,7 @@ from junkdna_harness.sweep.fingerprint import Fingerprint
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Cell, Plan
 from junkdna_harness.sweep.states import Dense, OpenState, open_state
-from junkdna_harness.sweep.suite import Suite, build_suite, find_tasks
+from junkdna_harness.sweep.suite import Suite, build_suite
 from junkdna_harness.sweep.tables import items_table, responses_table, samples_table, task_facts
 
 CPU_BATCH_SIZE = 32
@@ -69,7 +70,7 @@ class Session:
         if machine.threads:
             torch.set_num_threads(machine.threads)
         arguments = plan.models[model]
-        manager, names = find_tasks(plan.settings, arguments)
+        manager, names = find_tasks(plan.settings.tasks, plan.settings.include_path, arguments)
         started = time.perf_counter()
         self.lm = load_model(arguments, machine)
         self.seconds_loading = time.perf_counter() - started

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from difficulty.runs import lm_eval_log
-from difficulty.runs.table import COLUMNS
+from difficulty.runs.rows import task_rows
+from difficulty.runs.samples import item_ids
+from difficulty.runs.table import COLUMNS, OPTION_LOGLIK
+from junkdna_harness.harness import results
+from junkdna_harness.harness.results import json_text
 from junkdna_harness.sweep.plan import Cell, Plan
 from junkdna_harness.sweep.store import parquet_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from junkdna_harness.sweep.suite import Sample, Scores, Suite
+    from junkdna_harness.harness.requests import Sample
+    from junkdna_harness.sweep.suite import Scores, Suite
+
+OWN_COLUMNS = ("doc_id", "prompt_hash", OPTION_LOGLIK)
 
 
 def samples_frame(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> pd.DataFrame:
-    """The tidy rows of one run, with `doc_id`, `prompt_hash` and `option_loglik`."""
+    """The tidy rows of one run, with `doc_id`, `prompt_hash` and `option_loglik`; none where no metric is a number per item."""
     import numpy as np
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    warnings: list[str] = []
     for name, samples in scores.samples.items():
         config = suite.tasks[name].dump_config()
-        rows += lm_eval_log._task_rows(name, config, samples, warnings)
+        rows += task_rows(name, config, samples, suite.tasks[name].higher_is_better()).rows
     identity = {
         "run": plan.run_id(cell),
         "model": plan.model_name(cell),
@@ -34,7 +38,7 @@ def samples_frame(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> pd.Da
         "bits": np.nan if cell.bits is None else float(cell.bits),
         "replicate": cell.replicate,
     }
-    table = pd.DataFrame(rows).assign(**identity)
+    table = pd.DataFrame(rows, columns=None if rows else [*COLUMNS, *OWN_COLUMNS]).assign(**identity)
     return table[[*COLUMNS, *(c for c in table if c not in COLUMNS)]]
 
 
@@ -44,7 +48,7 @@ def samples_table(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> bytes
 
 
 def responses_table(scores: Scores) -> bytes:
-    """What the model answered, as parquet: one row a task, document and filter; answers and metrics as JSON text."""
+    """What the model answered, as parquet: one row per task, document and filter; answers and metrics as JSON text."""
     import pandas as pd
 
     rows = [
@@ -52,9 +56,9 @@ def responses_table(scores: Scores) -> bytes:
             "task": name,
             "doc_id": sample["doc_id"],
             "filter": sample["filter"],
-            "resps": _json(sample["resps"]),
-            "filtered_resps": _json(sample["filtered_resps"]),
-            "metrics": _json({metric: sample[metric] for metric in sample["metrics"]}),
+            "resps": json_text(sample["resps"]),
+            "filtered_resps": json_text(sample["filtered_resps"]),
+            "metrics": json_text({metric: sample[metric] for metric in sample["metrics"]}),
         }
         for name, samples in scores.samples.items()
         for sample in samples
@@ -63,13 +67,13 @@ def responses_table(scores: Scores) -> bytes:
 
 
 def items_table(suite: Suite) -> bytes:
-    """Prompts, targets and answers as parquet, one row a task and document, for looking at single items."""
+    """Prompts, targets and answers as parquet, one row per task and document, for looking at single items."""
     import pandas as pd
 
     rows = []
     for name, documents in suite.documents.items():
         samples: list[Sample] = [{**d.fixed, "filter": "none"} for d in documents]
-        ids = lm_eval_log._item_ids(name, samples)
+        ids = item_ids(name, samples)
         for document, (item, _) in zip(documents, ids, strict=True):
             fixed = document.fixed
             arguments = fixed["arguments"]
@@ -81,8 +85,8 @@ def items_table(suite: Suite) -> bytes:
                     "prompt": str(arguments[0][0]),
                     "answers": [str(a[1]) for a in arguments if len(a) > 1 and isinstance(a[1], str)],
                     "target": str(fixed["target"]),
-                    "doc": _json(fixed["doc"]),
-                    "arguments": _json(arguments),
+                    "doc": json_text(fixed["doc"]),
+                    "arguments": json_text(arguments),
                     "doc_hash": fixed["doc_hash"],
                     "prompt_hash": fixed["prompt_hash"],
                     "target_hash": fixed["target_hash"],
@@ -93,20 +97,5 @@ def items_table(suite: Suite) -> bytes:
 
 def task_facts(suite: Suite) -> dict[str, Any]:
     """lm-eval's configuration, version, shots and groups of the tasks."""
-    from lm_eval.evaluator_utils import _process_results
-
-    empty = {n: {"task": task, "raw_metrics": {}, "logged_samples": []} for n, task in suite.tasks.items()}
-    found = dict(_process_results(empty, {}, bootstrap_iters=0)._to_eval_results())
-    names = ("configs", "versions", "n-shot", "higher_is_better", "n-samples")
-    facts = {name: found[name] for name in names}
-    facts["group_subtasks"] = {name: group.child_names for name, group in suite.groups.items()}
-    for name, documents in suite.documents.items():
-        facts["n-samples"][name]["effective"] = len(documents)
-    result: dict[str, Any] = json.loads(_json(facts))
-    return result
-
-
-def _json(value: Any) -> str:
-    from lm_eval.utils import handle_non_serializable
-
-    return json.dumps(value, default=handle_non_serializable, ensure_ascii=False)
+    sizes = {name: len(documents) for name, documents in suite.documents.items()}
+    return results.task_facts(suite.tasks, suite.groups, sizes)

@@ -1,6 +1,6 @@
 """`junkdna tiers build` as a library: score the documents of a task, cut them into tiers, write the files.
 
-What is written: `<name>.yaml` (the group), `<name>_t1.yaml`, ... (a tier each: an include and its number),
+What is written: `<name>.yaml` (the group), `<name>_t1.yaml`, ... (one per tier: an include and its number),
 `_original_yaml` (the whole task, copied, so that its own folder is not needed) and `assignment.json`.
 The same call writes the same bytes.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,19 +19,23 @@ from difficulty.cut.axes import FAMILIES_OF_RULES, RULES, Item, Rule, parse_rule
 from difficulty.cut.tiers import MIN_ITEMS, Harder, TierAssignment, assign_tiers, quote
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.files import atomic_dir
-from junkdna_harness.tiers.items import doc_hash, item_of_doc
+from junkdna_harness.harness.requests import document_hash
+from junkdna_harness.harness.results import averaged_metrics, scored_by_own_code
+from junkdna_harness.tiers.items import item_of_doc
 from junkdna_harness.tiers.scores import DENSE_RULES, RunScores, dense_scores
 from junkdna_harness.tiers.source import SourceTask, load_source
 
 SCHEMA = 1
 CLASS = "junkdna_harness.tiers.task.TieredTask"
+UNKNOWN_CHANCE = "the task scores its answers by code of its own"
 
 
 @dataclass(frozen=True)
 class TierPlan:
     """Everything that `write_tiers` writes and that the printed table shows.
 
-    scores: doc_hash -> score. chance: tier number -> expected accuracy of guessing, 0 without options.
+    scores: doc_hash -> score. chance: tier number -> expected accuracy of guessing, 0 without options, None where the
+    task scores answers in a way of its own, so that it cannot be known.
     runs: the logged runs that the scores come from, or None for a rule of the items alone.
     """
 
@@ -40,10 +44,20 @@ class TierPlan:
     rule: str
     assignment: TierAssignment
     scores: Mapping[str, float | str]
-    chance: Mapping[int, float]
+    chance: Mapping[int, float | None]
     seed: int
     min_items: int
     runs: RunScores | None = None
+
+    @property
+    def averaged(self) -> list[str]:
+        """Metrics of which the group gets a row: those that lm-eval averages over documents."""
+        return averaged_metrics(self.source.task)[0]
+
+    @property
+    def not_averaged(self) -> list[str]:
+        """Metrics of which the group gets no row: a mean over the tiers is not their value over all documents."""
+        return averaged_metrics(self.source.task)[1]
 
 
 def plan_tiers(
@@ -74,7 +88,7 @@ def plan_tiers(
         seed: decides which half of the runs scores which document.
 
     Raises:
-        UsageError: anything that the issue of the call is; nothing is guessed.
+        UsageError: what was asked for cannot be built; the sentence says why and what can be.
     """
     rule = _rule(by, scores)
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
@@ -100,7 +114,7 @@ def plan_tiers(
         rule=by,
         assignment=assignment,
         scores=table,
-        chance=_chance(assignment, items),
+        chance=_chance(source.task, assignment, items),
         seed=seed,
         min_items=min_items,
         runs=replace(runs, held_out=_by_tier(runs, assignment)) if runs else None,
@@ -142,23 +156,20 @@ def tier_files(plan: TierPlan) -> dict[str, str]:
 def _metadata(plan: TierPlan, tier: int) -> dict[str, Any]:
     own = plan.source.config.get("metadata")
     version = own.get("version", 1.0) if isinstance(own, Mapping) else 1.0
+    chance = plan.chance[tier]
     return {
         "axis": plan.rule,
         "family": plan.source.name,
         "tier": tier,
         "n_tiers": plan.assignment.n_tiers,
-        "chance": round(plan.chance[tier], 6),
+        "chance": None if chance is None else round(chance, 6),
+        **({"chance_unknown": UNKNOWN_CHANCE} if chance is None else {}),
         "version": version,
     }
 
 
 def _group_yaml(plan: TierPlan) -> str:
-    metrics = plan.source.config.get("metric_list") or []
-    means = [
-        {"metric": entry["metric"], "aggregation": "mean", "weight_by_size": True}
-        for entry in metrics
-        if isinstance(entry.get("metric"), str) and entry.get("aggregation", "mean") == "mean"
-    ]
+    means = [{"metric": metric, "aggregation": "mean", "weight_by_size": True} for metric in plan.averaged]
     body: dict[str, Any] = {
         "group": plan.name,
         "task": [f"{plan.name}_t{tier.number}" for tier in plan.assignment.tiers],
@@ -169,7 +180,7 @@ def _group_yaml(plan: TierPlan) -> str:
 
 
 def _assignment_json(plan: TierPlan) -> str:
-    """Readable: a header, then one line a document, in the order of the task."""
+    """Readable: a header, then one line per document, in the order of the task."""
     assignment = plan.assignment
     header: dict[str, Any] = {
         "schema": SCHEMA,
@@ -221,8 +232,8 @@ def _rule(by: str, scores: Sequence[str | Path]) -> Rule | None:
 
 
 def _unique_hashes(source: SourceTask, docs: Sequence[Any], allow_duplicates: bool) -> list[str]:
-    hashes = [doc_hash(doc) for doc in docs]
-    if docs and doc_hash(source.task.eval_docs[0]) != hashes[0]:
+    hashes = [document_hash(doc) for doc in docs]
+    if docs and document_hash(source.task.eval_docs[0]) != hashes[0]:
         raise UsageError(
             f"the documents of {source.name!r} have no stable hash (images or other objects in them), "
             "so that they cannot be told apart from run to run. Choose a text task."
@@ -236,13 +247,19 @@ def _unique_hashes(source: SourceTask, docs: Sequence[Any], allow_duplicates: bo
     return hashes
 
 
-def _chance(assignment: TierAssignment, items: Mapping[str, Item]) -> dict[int, float]:
-    """Expected accuracy of a uniform guess in each tier: the mean of 1 / number of options."""
-    sums: Counter[int] = Counter()
+def _chance(task: Any, assignment: TierAssignment, items: Mapping[str, Item]) -> dict[int, float | None]:
+    """Expected accuracy of a uniform guess in each tier: the mean of right options / options.
+
+    None where the task turns log-likelihoods into a score by code of its own (mc2 of TruthfulQA: the probability of
+    the right options together), or into no accuracy at all (perplexity): what guessing scores there is not known.
+    """
+    if scored_by_own_code(task) and task.OUTPUT_TYPE != "generate_until":
+        return {tier.number: None for tier in assignment.tiers}
+    sums: dict[int, float] = defaultdict(float)
     for key, tier in assignment.tier_of.items():
         options = len(items[key].options)
-        sums[tier] += len(items[key].answers) / options if options else 0  # type: ignore[assignment]
-    return {tier.number: round(float(sums[tier.number]) / tier.n_items, 6) for tier in assignment.tiers}
+        sums[tier] += len(items[key].answers) / options if options else 0
+    return {tier.number: round(sums[tier.number] / tier.n_items, 6) for tier in assignment.tiers}
 
 
 def _by_tier(runs: RunScores, assignment: TierAssignment) -> dict[int, tuple[float, float]]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from difficulty.cut.axes import parse_rule
+from difficulty.cut.axes import Item, parse_rule
+from difficulty.cut.items import item_of_sample
 from difficulty.cut.tiers import MIN_ITEMS, Tier, TierAssignment, assign_tiers, largest_bins
-from difficulty.errors import UsageError
+from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.metrics import choose
+from difficulty.runs.read import read_runs
+from difficulty.runs.same import different_prompts, different_versions, require_same
+from difficulty.runs.table import some
 from difficulty.stats.flips import Flips, flips
 from difficulty.stats.paired import paired_difference
 from difficulty.stats.result import Estimate
-from junkdna_harness.tiers.runlog import RunLog, logged_items, read_log, same_items
 from junkdna_harness.tiers.show import columns, number
 
 
@@ -37,11 +43,19 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Side:
+    """One of the two runs: where it was read, and its id."""
+
+    folder: str
+    run: str
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Everything that `junkdna compare` prints."""
 
-    run_a: RunLog
-    run_b: RunLog
+    run_a: Side
+    run_b: Side
     by: str | None
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
@@ -50,108 +64,194 @@ class Comparison:
         """As JSON can hold it."""
         return {
             "schema": 1,
-            "run_a": {"folder": self.run_a.folder, "run": self.run_a.run},
-            "run_b": {"folder": self.run_b.folder, "run": self.run_b.run},
+            "run_a": asdict(self.run_a),
+            "run_b": asdict(self.run_b),
             "by": self.by,
             "rows": [asdict(row) for row in self.rows],
             "notes": list(self.notes),
         }
 
 
+@dataclass(frozen=True)
+class Split:
+    """How items are split: the rule's name, and the options of `assign_tiers`."""
+
+    by: str | None = None
+    bins: int | None = None
+    min_items: int = MIN_ITEMS
+    cuts: Sequence[float] | None = None
+    order: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The same items of one task in both runs."""
+
+    task: str
+    metric: str
+    items: list[str]
+    clusters: np.ndarray = field(repr=False)
+    first: np.ndarray = field(repr=False)
+    second: np.ndarray = field(repr=False)
+
+
 def compare_runs(
-    folder_a: str,
-    folder_b: str,
-    by: str | None = None,
+    folder_a: str | Path,
+    folder_b: str | Path,
+    split: Split | None = None,
     *,
-    bins: int | None = None,
     tasks: Sequence[str] = (),
     metric: str | None = None,
-    min_items: int = MIN_ITEMS,
-    cuts: Sequence[float] | None = None,
-    order: Sequence[str] | None = None,
+    runs: tuple[str | None, str | None] = (None, None),
+    labels: Sequence[str] = (),
+    allow_different_prompts: bool = False,
 ) -> Comparison:
-    """The two runs item by item, for each task that both logged, in all and by tier of `by`.
+    """The two runs item by item, for each task that both logged, in all and by tier of `split.by`.
 
-    A task that cannot be split by the rule is compared as a whole, with a note that says why; when it is the only one,
-    or was named in `tasks`, that is an error.
+    A task that cannot be split by the rule, or holds other items in the two runs, is told in a note; when it is the only
+    one, or was named in `tasks`, that is an error. `runs` names a run where a folder holds several.
 
     Raises:
-        UsageError: the runs have no task in common, other items, or the rule splits none of the tasks.
+        UsageError: the runs have no task in common, were asked other prompts, or the rule splits none of the tasks.
     """
-    rule = parse_rule(by) if by else None
-    run_a, run_b = read_log(folder_a), read_log(folder_b)
-    chosen = list(tasks) or [task for task in run_a.tasks if task in run_b.tasks]
-    if not chosen:
-        raise UsageError(
-            f"{folder_a!r} has {', '.join(run_a.tasks)} and {folder_b!r} has {', '.join(run_b.tasks)}: no task in common. "
-            "Evaluate both on the same tasks."
-        )
+    split = split or Split()
+    rule = parse_rule(split.by) if split.by else None
+    read = [read_runs(f, labels=labels, keep=item_of_sample if rule else None) for f in (folder_a, folder_b)]
+    sides = [
+        Side(str(f), r.one(n, o))
+        for f, r, n, o in zip((folder_a, folder_b), read, runs, ("--run-a", "--run-b"), strict=True)
+    ]
+    tables = [r.rows(side.run) for r, side in zip(read, sides, strict=True)]
+    notes = [note for r in read for note in r.warnings]
+    chosen = _common(tables, sides, tasks)
+    alone = sorted({t for table in tables for t in table["task"].unique()} - set(chosen)) if not tasks else []
+    if alone:
+        notes.append(f"only one of the two runs has {some(alone)}: not compared.")
+    tables = [table[table["task"].isin(chosen)] for table in tables]
+    versions = {f"{letter}": r.versions(s.run) for letter, r, s in zip("AB", read, sides, strict=True)}
+    shared = {side: {t: v for t, v in found.items() if t in chosen} for side, found in versions.items()}
+    problems = (different_versions(shared), different_prompts(*tables))
+    notes += require_same(problems, allow_different_prompts)
+    pairs = _paired(tables, sides, metric, notes)
     rows: list[Row] = []
-    notes: list[str] = []
-    for task in chosen:
-        name = metric or run_a.default_metric(task)
-        first, second = run_a.scores(task, name), run_b.scores(task, name)
-        same_items(first, second, (folder_a, folder_b), task)
-        rows.append(_row(task, name, None, list(first), first, second))
+    for pair in pairs:
+        rows.append(_row(pair, None, np.arange(len(pair.items))))
         if rule is None:
             continue
         try:
-            items = logged_items(folder_a, task)
-            scores = {key: rule.score(items[key]) for key in first}
-            assignment = _assign(scores, bins, min_items, cuts, order, notes, task)
+            kept: Mapping[str, Item] = read[0].kept.get((sides[0].run, pair.task), {})
+            scores = {item: rule.score(_item(kept, item, sides[0])) for item in pair.items}
+            assignment = _assign(scores, split, notes, pair.task)
         except UsageError as error:
-            if len(chosen) == 1 or tasks:
+            if len(pairs) == 1 or tasks:
                 raise
-            notes.append(f"{task} is not split by {by}: {error}")
+            notes.append(f"{pair.task} is not split by {split.by}: {error}")
             continue
-        rows += [
-            _row(task, name, tier, assignment.items(tier.number), first, second) for tier in assignment.tiers
-        ]
+        place = {item: i for i, item in enumerate(pair.items)}
+        for tier in assignment.tiers:
+            rows.append(_row(pair, tier, np.array([place[item] for item in assignment.items(tier.number)])))
     if rule is not None and all(row.tier is None for row in rows):
-        raise UsageError(f"no task can be split by {by!r}: {notes[0]}")
-    return Comparison(run_a, run_b, by, tuple(rows), tuple(notes))
+        raise UsageError(f"no task can be split by {split.by!r}: {notes[-1]}")
+    return Comparison(sides[0], sides[1], split.by, tuple(rows), tuple(dict.fromkeys(notes)))
 
 
-def _assign(
-    scores: Mapping[str, Any],
-    bins: int | None,
-    min_items: int,
-    cuts: Sequence[float] | None,
-    order: Sequence[str] | None,
-    notes: list[str],
-    task: str,
-) -> TierAssignment:
+def _common(tables: Sequence[pd.DataFrame], sides: Sequence[Side], tasks: Sequence[str]) -> list[str]:
+    """The tasks to compare: those named, or all that both runs have."""
+    having = [list(dict.fromkeys(table["task"])) for table in tables]
+    for task in tasks:
+        for names, side in zip(having, sides, strict=True):
+            if task not in names:
+                raise UsageError(
+                    f"{side.folder!r} has no samples of {task!r}; it has {some(names)}.{did_you_mean(task, names)}"
+                )
+    chosen = list(tasks) or [task for task in having[0] if task in set(having[1])]
+    if not chosen:
+        raise UsageError(
+            f"{sides[0].folder!r} has {some(having[0])} and {sides[1].folder!r} has {some(having[1])}: no task in common. "
+            "Evaluate both on the same tasks."
+        )
+    return chosen
+
+
+def _paired(
+    tables: Sequence[pd.DataFrame], sides: Sequence[Side], metric: str | None, notes: list[str]
+) -> list[_Pair]:
+    """Each task's items in both runs, by one metric.
+
+    Raises:
+        UsageError: the runs hold other items of a task.
+    """
+    both = pd.concat(
+        [table.assign(run=letter) for letter, table in zip("AB", tables, strict=True)], ignore_index=True
+    )
+    judged = choose(both, metric)
+    notes += judged.notes
+    sides_of = [_by_task(judged.rows[judged.rows["run"] == letter]) for letter in "AB"]
+    found = []
+    for task, (items, values, clusters) in sides_of[0].items():
+        others, other_values, _ = sides_of[1][task]
+        _same_items(items, others, sides, task)
+        place = dict(zip(others, other_values, strict=True))
+        second = np.array([place[item] for item in items])
+        found.append(_Pair(task, judged.metrics[task], items, clusters, values, second))
+    return found
+
+
+def _by_task(rows: pd.DataFrame) -> dict[str, tuple[list[str], np.ndarray, np.ndarray]]:
+    """Task -> (items, values, clusters). Plain arrays: slicing a table for each of thousands of tasks takes long."""
+    items, clusters = rows["item_id"].to_numpy(dtype=object), rows["cluster_id"].to_numpy(dtype=str)
+    values = rows["value"].to_numpy(dtype=float)
+    places = rows.groupby("task", sort=False).indices
+    return {str(task): (list(items[at]), values[at], clusters[at]) for task, at in places.items()}
+
+
+def _same_items(first: Sequence[str], second: Sequence[str], sides: Sequence[Side], task: str) -> None:
+    a, b = sides
+    for here, there, name, other in ((first, second, a, b), (second, first, b, a)):
+        known = set(there)
+        missing = [item for item in here if item not in known]
+        if missing:
+            raise UsageError(
+                f"{len(missing)} of {len(here)} items of {task!r} in {name.folder!r} are not in {other.folder!r} "
+                f"({some([item[:12] for item in missing])}). Evaluate both on the same data, version and --limit."
+            )
+
+
+def _item(kept: Mapping[str, Item], item: str, side: Side) -> Item:
+    if item not in kept:
+        raise UsageError(
+            f"{side.folder!r} holds no documents, only scores, so items cannot be split by what they ask. "
+            "Name an lm-eval folder with samples, or a sweep's folder."
+        )
+    return kept[item]
+
+
+def _assign(scores: Mapping[str, Any], split: Split, notes: list[str], task: str) -> TierAssignment:
     """The asked-for tiers; when no number was asked for, 4, or fewer where ties or a small sample do not allow 4."""
+    bins = split.bins
     numbers = [score for score in scores.values() if not isinstance(score, str)]
-    if bins is None and cuts is None and len(numbers) == len(scores) and len(set(numbers)) > 1:
-        bins = min(4, largest_bins([float(score) for score in numbers], min_items))
+    if bins is None and split.cuts is None and len(numbers) == len(scores) and len(set(numbers)) > 1:
+        bins = min(4, largest_bins([float(score) for score in numbers], split.min_items))
         if bins < 2:
             bins = 4  # refused below, in a sentence
         elif bins < 4:
-            notes.append(f"{task} is split into {bins} tiers, the most that leave {min_items} items in each.")
-    return assign_tiers(scores, bins, min_items, cuts=cuts, order=order)
+            notes.append(
+                f"{task} is split into {bins} tiers, the most that leave {split.min_items} items in each."
+            )
+    return assign_tiers(scores, bins, split.min_items, cuts=split.cuts, order=split.order)
 
 
-def _row(
-    task: str,
-    metric: str,
-    tier: Tier | None,
-    members: Sequence[str],
-    first: Mapping[str, float],
-    second: Mapping[str, float],
-) -> Row:
-    a = np.array([first[key] for key in members])
-    b = np.array([second[key] for key in members])
-    # copies of one document ("hash#2") are one cluster
-    names, clusters = np.unique([key.partition("#")[0] for key in members], return_inverse=True)
+def _row(pair: _Pair, tier: Tier | None, at: np.ndarray) -> Row:
+    a, b = pair.first[at], pair.second[at]
+    names, clusters = np.unique(pair.clusters[at], return_inverse=True)
     binary = bool(np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all())
     return Row(
-        task=task,
-        metric=metric,
+        task=pair.task,
+        metric=pair.metric,
         tier=tier,
         first=float(a.mean()),
         second=float(b.mean()),
-        difference=paired_difference(b, a, clusters if len(names) < len(members) else None),
+        difference=paired_difference(b, a, clusters if len(names) < len(at) else None),
         flips=flips(a, b) if binary else None,
     )
 
@@ -163,19 +263,7 @@ def comparison_text(found: Comparison) -> str:
         f"B  {found.run_b.run}  ({found.run_b.folder})",
         "",
     ]
-    header = [
-        "task",
-        "metric",
-        found.by or "",
-        "items",
-        "A",
-        "B",
-        "B - A",
-        "95 % interval",
-        "lost",
-        "gained",
-        "p",
-    ]
+    header = ["task", "metric", found.by or "", "items", "A", "B", "B - A", "95 % interval", "lost", "gained", "p"]  # fmt: skip
     body = []
     for row in found.rows:
         d = row.difference

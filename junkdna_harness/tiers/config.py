@@ -13,11 +13,11 @@ import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.harness.tasks import packaged_tasks
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,6 @@ class FunctionRef:
                 f"the task needs the function {self.name!r} of {place!r}, which cannot be loaded ({error}). "
                 "Put the file back, or run `junkdna tiers build` again."
             ) from error
-
-
-@lru_cache(maxsize=1)
-def packaged_tasks() -> Path:
-    """The folder of the tasks that ship with lm-eval."""
-    spec = importlib.util.find_spec("lm_eval.tasks")
-    if spec is None or spec.origin is None:
-        raise UsageError("lm_eval is not installed. Install it: pip install 'lm-eval>=0.4.13'.")
-    return Path(spec.origin).parent
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -117,7 +108,7 @@ def _function_ref(spec: str, folder: Path) -> FunctionRef:
 
 
 def _module_of_file(path: str) -> Any:
-    """A module loaded from a file, once a process (under the name that lm-eval gives it)."""
+    """A module loaded from a file, once per process (under the name that lm-eval gives it)."""
     name = str(Path(path).with_suffix(""))
     if name in sys.modules:
         return sys.modules[name]

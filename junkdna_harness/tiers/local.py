@@ -1,4 +1,4 @@
-"""Benchmark rows from the user's own disk, in place of the hub: JSON Lines, one object a row.
+"""Benchmark rows from the user's own disk, in place of the hub: JSON Lines, one object per row.
 
 The folder is `data_dir` of the task's metadata (`lm_eval --metadata '{"data_dir": "..."}'`), else the environment
 variable JUNKDNA_DATA; with neither, the hub is used.
@@ -57,7 +57,7 @@ def _read(path: str, mtime_ns: int, adapter: Callable[[Rows], Rows] | None) -> A
                 rows.append(json.loads(line))
             except json.JSONDecodeError as error:
                 raise UsageError(
-                    f"line {number} of {path!r} is no JSON object ({error.msg}). Write one object a line."
+                    f"line {number} of {path!r} is no JSON object ({error.msg}). Write one object per line."
                 ) from error
     return datasets.Dataset.from_list(adapter(rows) if adapter else rows)
 

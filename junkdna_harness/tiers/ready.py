@@ -372,7 +372,7 @@ def groups() -> list[Group]:
 
 
 def collections() -> dict[str, tuple[str, ...]]:
-    """Groups of groups: one an axis, and the small one that a first run wants."""
+    """Groups of groups: one per axis, and the small one that a first run wants."""
 
     def named(axis: str) -> tuple[str, ...]:
         return tuple(group.name for group in groups() if group.axis == axis)

@@ -7,6 +7,7 @@ two or more runs one half makes the tiers and the other half is named as the one
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,81 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.cut.tiers import quote
-from difficulty.errors import UsageError
-from difficulty.runs.table import MARGIN
-from junkdna_harness.tiers.runlog import RunLog, read_log, samples_sha256
+from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.metrics import choose_one
+from difficulty.runs.read import Runs, read_runs
+from difficulty.runs.table import MARGIN, some
 
 DENSE_RULES = ("dense_accuracy", "dense_margin")
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """The one run in a folder. folder: as the user named it. model: what was evaluated."""
+
+    folder: str
+    run: str
+    model: str
+    read: Runs = field(repr=False)
+
+    def metrics(self, task: str) -> list[str]:
+        """The metrics of a task, margins last, in the order logged.
+
+        Raises:
+            UsageError: the task was not logged.
+        """
+        rows = self.read.table
+        tasks = list(dict.fromkeys(rows["task"]))
+        if task not in tasks:
+            raise UsageError(
+                f"{self.folder!r} has no samples of {task!r}; it has {some(tasks)}.{did_you_mean(task, tasks)}"
+            )
+        names = list(dict.fromkeys(rows.loc[rows["task"] == task, "metric"]))
+        return sorted(names, key=lambda name: name == MARGIN)
+
+    def scores(self, task: str, metric: str) -> dict[str, float]:
+        """Item id -> value of the metric.
+
+        Raises:
+            UsageError: the task or the metric was not logged.
+        """
+        names = self.metrics(task)
+        if metric not in names:
+            hint = (
+                " Margins need log-likelihoods; use dense_accuracy for generated text."
+                if metric == MARGIN
+                else ""
+            )
+            raise UsageError(
+                f"{self.folder!r} has no metric {metric!r} for {task!r}; it has {', '.join(names)}."
+                f"{hint or did_you_mean(metric, names)}"
+            )
+        rows = self.read.table
+        rows = rows[(rows["task"] == task) & (rows["metric"] == metric)]
+        return dict(zip(rows["item_id"], rows["value"].astype(float), strict=True))
+
+    def samples_sha256(self, task: str) -> str:
+        """A sha256 of the files that hold the samples of a task, for the record."""
+        digest = hashlib.sha256()
+        facts = self.read.tasks.get((self.run, task))
+        for path in facts.files if facts else ():
+            if path.is_file():
+                digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+def read_log(folder: str | Path) -> LoggedRun:
+    """The one run in a folder.
+
+    Raises:
+        UsageError: there is none, it has no samples, or there are several runs.
+    """
+    read = read_runs(folder)
+    if len(read.names) != 1:
+        raise UsageError(
+            f"{str(folder)!r} holds {len(read.names)} runs ({some(read.names)}). Name the folder of one run."
+        )
+    return LoggedRun(str(folder), read.names[0], str(read.runs["model"].iloc[0]), read)
 
 
 @dataclass(frozen=True)
@@ -32,8 +103,8 @@ class RunScores:
 
     scores: Mapping[str, float]
     kept_back: Mapping[str, float]
-    made_by: tuple[RunLog, ...]
-    judge_with: tuple[RunLog, ...]
+    made_by: tuple[LoggedRun, ...]
+    judge_with: tuple[LoggedRun, ...]
     task: str
     metric: str
     warning: str
@@ -45,7 +116,7 @@ class RunScores:
             {
                 "folder": log.folder,
                 "model": log.model,
-                "samples_sha256": samples_sha256(log.folder, self.task),
+                "samples_sha256": log.samples_sha256(self.task),
             }
             for log in self.made_by
         ]
@@ -87,7 +158,11 @@ def dense_scores(
     if rule == "dense_margin":
         metric = MARGIN
     elif metric is None:
-        metric = logs[0].default_metric(task)
+        metric = choose_one([name for name in logs[0].metrics(task) if name != MARGIN])
+    if metric is None:
+        raise UsageError(
+            f"{logs[0].folder!r} has no score of any item of {task!r}. Log the run again with --log_samples."
+        )
     for log in logs:
         _same_documents(log, task, metric, hashes)
     split = len(logs) > 1 if cross_fit is None else cross_fit
@@ -107,7 +182,7 @@ def dense_scores(
     )
 
 
-def _same_documents(log: RunLog, task: str, metric: str, hashes: Sequence[str]) -> None:
+def _same_documents(log: LoggedRun, task: str, metric: str, hashes: Sequence[str]) -> None:
     scored = _by_document(log, task, metric)
     wanted = set(hashes)
     strange = [key for key in scored if key not in wanted]
@@ -124,17 +199,17 @@ def _same_documents(log: RunLog, task: str, metric: str, hashes: Sequence[str]) 
         )
 
 
-def _means(logs: Sequence[RunLog], task: str, metric: str, hashes: Sequence[str]) -> dict[str, float]:
+def _means(logs: Sequence[LoggedRun], task: str, metric: str, hashes: Sequence[str]) -> dict[str, float]:
     tables = [_by_document(log, task, metric) for log in logs]
     return {key: sum(table[key] for table in tables) / len(tables) for key in hashes}
 
 
-def _by_document(log: RunLog, task: str, metric: str) -> dict[str, float]:
+def _by_document(log: LoggedRun, task: str, metric: str) -> dict[str, float]:
     """doc_hash -> score; the copies of a document ("hash#2") count as one."""
     return {item.partition("#")[0]: value for item, value in log.scores(task, metric).items()}
 
 
-def _regression_warning(logs: Sequence[RunLog]) -> str:
+def _regression_warning(logs: Sequence[LoggedRun]) -> str:
     models = sorted({log.model for log in logs})
     return (
         f"these tiers are made from the answers of {', '.join(models)}. If you judge that very model, or a compressed "

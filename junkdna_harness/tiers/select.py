@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from difficulty.cut.axes import Rule, parse_rule
 from difficulty.cut.tiers import TierAssignment, assign_tiers, quote
 from difficulty.errors import UsageError
-from junkdna_harness.tiers.items import content_key, doc_hash, item_of_doc
+from junkdna_harness.harness.requests import document_hash
+from junkdna_harness.tiers.items import content_key, item_of_doc
 
 if TYPE_CHECKING:
     from junkdna_harness.tiers.task import TierSpec
@@ -26,9 +27,8 @@ class Choice:
     assignment: TierAssignment | None = None
 
 
-_assignments: dict[
-    tuple[Any, ...], TierAssignment
-] = {}  # one a task and data set: its tiers are built one by one
+# One assignment per task and data set: the tiers of a task are built one after the other, and share it.
+_assignments: dict[tuple[Any, ...], TierAssignment] = {}
 
 
 def choose(task: Any, docs: Any, spec: TierSpec, home: Path) -> Choice:
@@ -101,7 +101,7 @@ def _scores(path: str) -> Mapping[str, Any]:
 
 def _by_file(docs: Any, path: Path, tier: int | None) -> Choice:
     known = read_assignment(path)["items"]
-    hashes = [doc_hash(doc) for doc in docs]
+    hashes = [document_hash(doc) for doc in docs]
     strange = [name for name in hashes if name not in known]
     gone = len(set(known) - set(hashes))
     if strange or gone:

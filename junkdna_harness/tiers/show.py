@@ -8,14 +8,14 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
-from junkdna_harness.tiers.build import TierPlan
+from junkdna_harness.tiers.build import UNKNOWN_CHANCE, TierPlan
 from junkdna_harness.tiers.select import read_assignment
 
 
 def plan_text(plan: TierPlan) -> str:
-    """The table of a plan: a line a tier, with counts, range of the score, and the chance level."""
+    """The table of a plan: one line per tier, with counts, range of the score, and the chance level."""
     rows = [
-        [str(t.number), str(t.n_items), _span(t.low, t.high), f"{plan.chance[t.number]:.3f}"]
+        [str(t.number), str(t.n_items), _span(t.low, t.high), _chance(plan.chance[t.number])]
         for t in plan.assignment.tiers
     ]
     header = ["tier", "items", plan.rule, "chance"]
@@ -30,6 +30,13 @@ def plan_text(plan: TierPlan) -> str:
         text += (
             f"\n'made by' is the mean {plan.runs.metric} of the runs that made the tiers, 'kept back' of those that did "
             f"not: judge with {judges}. The gap between the two columns is regression to the mean."
+        )
+    if None in plan.chance.values():
+        text += f"\nThe chance level is unknown: {UNKNOWN_CHANCE}. Read no score of these tiers as above or at chance."
+    if plan.not_averaged:
+        text += (
+            f"\nThe group gets no row for {', '.join(plan.not_averaged)}: lm-eval does not average it over documents, "
+            "so that the mean of the tiers would not be its value over all of them."
         )
     return text
 
@@ -47,7 +54,7 @@ def folder_text(folder: str | Path) -> str:
         )
     found = read_assignment(path)
     rows = [
-        [str(t["tier"]), str(t["items"]), _span(t["low"], t["high"]), f"{t['chance']:.3f}"]
+        [str(t["tier"]), str(t["items"]), _span(t["low"], t["high"]), _chance(t["chance"])]
         for t in found["tiers"]
     ]
     lines = [
@@ -113,6 +120,10 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _span(low: Any, high: Any) -> str:
     return number(low) if low == high else f"{number(low)} to {number(high)}"
+
+
+def _chance(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
 
 
 def number(value: Any) -> str:

@@ -18,7 +18,6 @@ Nothing here looks at the model or its arguments, except `data_dir`: the same fi
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -27,11 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from lm_eval.api.task import ConfigurableTask
 
 from difficulty.errors import UsageError, did_you_mean
+from junkdna_harness.harness.requests import document_hash
+from junkdna_harness.harness.tasks import packaged_tasks
+from junkdna_harness.harness.versions import fewshot_split, own_keys, takes_config, task_class
 from junkdna_harness.tiers import config as task_files
-from junkdna_harness.tiers.items import doc_hash
 from junkdna_harness.tiers.local import data_dir, local_splits, read_rows
 from junkdna_harness.tiers.select import Choice, choose, source_models
 
@@ -69,7 +69,8 @@ class TierSpec:
             UsageError: a key is unknown, or neither or both of `base` and `original` are there.
         """
         known = {f.name for f in fields(TierSpec)}
-        given = {key: value for key, value in config.items() if key not in LM_EVAL_KEYS and value is not None}
+        lm_evals = LM_EVAL_KEYS | own_keys(config)
+        given = {key: value for key, value in config.items() if key not in lm_evals and value is not None}
         for key in given:
             if key not in known:
                 raise UsageError(
@@ -89,7 +90,7 @@ class TierSpec:
     def task_config(self) -> dict[str, Any]:
         """The config of the whole task, functions loaded, a fresh copy."""
         if self.base is not None:
-            path = task_files.packaged_tasks() / self.base
+            path = packaged_tasks() / self.base
             if not path.is_file():
                 raise UsageError(
                     f"this version of lm-eval has no task file {self.base!r}. Install lm-eval 0.4.13."
@@ -111,7 +112,7 @@ class TieredTask:
         """The task of the tier that `config` describes."""
         spec = TierSpec.from_config(config)
         whole = spec.task_config()
-        parent = whole.pop("class", ConfigurableTask)
+        parent = whole.pop("class", None) or task_class(whole)
         metadata = {**_as_mapping(whole.get("metadata")), **_as_mapping(config.get("metadata"))}
         merged = {
             **whole,
@@ -132,8 +133,7 @@ class TieredTask:
             "_home": Path(str(metadata.get("config_source", ""))).parent,
         }
         kind = type(f"Tiered{parent.__name__}", (_Tier, parent), members)
-        takes_config = "config" in inspect.signature(parent.__init__).parameters
-        task = kind(config=merged) if takes_config else kind()
+        task = kind(config=merged) if takes_config(parent) else kind()
         task.config.metadata = {**_as_mapping(task.config.metadata), **metadata}
         _warn_of_own_answers(task, str(metadata.get("pretrained", "")))
         return task
@@ -211,20 +211,25 @@ class _Tier:
             self._skip_draws(doc, num_fewshot)
         return super().fewshot_context(doc, num_fewshot, *args, **kwargs)  # type: ignore[misc]
 
+    def _build_qa_turn(self, *, a: Any = None, c: Any = None, **rest: Any) -> Any:
+        """lm-eval 0.5 refuses a few-shot example whose answer is a number ('75') and that has no options."""
+        shown = str(a) if isinstance(a, int) and not c else a
+        return super()._build_qa_turn(a=shown, c=c, **rest)  # type: ignore[misc]
+
     def _skip_draws(self, doc: Any, num_fewshot: int) -> None:
         """Draw for the documents of other tiers that come before this one, so that it gets the very examples that
         it gets in the whole task."""
-        row = self._row_of.get(doc_hash(doc))
+        row = self._row_of.get(document_hash(doc))
         if row is None:
             return
-        same_split = self.fewshot_cfg.split == self.config.test_split  # type: ignore[attr-defined]
+        same_split = fewshot_split(self) == self.config.test_split  # type: ignore[attr-defined]
         for earlier in range(self._drawn, row):
             self.sampler.sample(n=num_fewshot, eval_doc=self.whole_docs[earlier] if same_split else None)  # type: ignore[attr-defined]
         self._drawn = max(self._drawn, row + 1)
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
-        return {doc_hash(doc): row for row, doc in enumerate(self.whole_docs)}
+        return {document_hash(doc): row for row, doc in enumerate(self.whole_docs)}
 
 
 def _warn_of_own_answers(task: Any, pretrained: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import sys
 from typing import Any
 
 import datasets
 
 from difficulty.errors import UsageError
 from difficulty.graded import DEFAULT_ITEMS, MEMORY, draw_training_item, test_items
+from junkdna_harness.border import end_lm_eval_with_a_sentence
 from junkdna_harness.tiny import knows_the_suite
 
 FEWSHOT_ITEMS = 32
@@ -27,13 +27,16 @@ def load(
 
     lm-eval passes the task's metadata and the model's arguments alike. Of the latter only `pretrained` is read, and
     only to refuse memory tasks to a model that was never shown the facts: no model argument changes an item.
+
+    Raises:
+        UsageError: a memory task for a stranger, or an impossible count or seed.
     """
     try:
         _refuse_strangers(family, pretrained)
         items = test_items(family, tier, int(n_items), int(suite_seed))
-    except UsageError as error:
-        print(f"junkdna: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except UsageError:
+        end_lm_eval_with_a_sentence()
+        raise
     rng = random.Random(f"fewshot/{family}/{tier}/{suite_seed}")
     shots = [draw_training_item(family, tier, rng) for _ in range(FEWSHOT_ITEMS)]
     return {"test": _documents(items), "train": _documents(shots)}

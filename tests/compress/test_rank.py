@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difficulty.errors import UsageError
-from junkdna_harness.compress.pattern import NM, Sparsity, parse_pattern, parse_sparsity, removal_mask
+from junkdna_harness.compress.notation import NM, Sparsity, parse_pattern, parse_sparsity
+from junkdna_harness.compress.pattern import removal_mask
 from junkdna_harness.compress.rank import lowest, lowest_overall
 
 FEW_VALUES = st.sampled_from([-2.0, -0.5, -0.0, 0.0, 1e-30, 0.25, 0.5, 3.0])

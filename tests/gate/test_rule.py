@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from difficulty.errors import UsageError
+from difficulty.runs.direction import direction
 from junkdna_harness.gate import Limits, RunItems, check
 from junkdna_harness.gate.baseline import from_json, to_json
-from junkdna_harness.gate.items import lower_is_better, run_items
+from junkdna_harness.gate.items import run_items
 from tests.report.synthetic import one_run
 
 TIERS = [("addition", t) for t in (1, 2, 3, 4)]
@@ -29,14 +30,17 @@ def run(
 
 
 def by_name(gate: object, name: str) -> object:
-    return next(cell for cell in gate.cells if cell.name == name)
+    return next(cell for cell in gate.comparisons if cell.name == name)
 
 
 @pytest.mark.parametrize("n", [200, 250])
 def test_a_run_against_itself_passes(n: int) -> None:
     gate = check(run(n), run(n))
     assert (gate.verdict, gate.exit_code) == ("pass", 0)
-    assert {cell.name for cell in gate.cells} == {"overall", *(f"addition tier {t}" for t in (1, 2, 3, 4))}
+    assert {cell.name for cell in gate.comparisons} == {
+        "overall",
+        *(f"addition tier {t}" for t in (1, 2, 3, 4)),
+    }
 
 
 def test_thirty_items_decide_nothing_and_it_says_how_many_would() -> None:
@@ -73,7 +77,7 @@ def test_a_tier_is_judged_over_all_families_when_there_are_several() -> None:
     gate = check(run(broken={(f, 2): 12 for f in families}, cells=cells), run(cells=cells))
     assert by_name(gate, "tier 2 of all").verdict == "fail"
     assert by_name(gate, "tier 1 of all").verdict == "pass"
-    assert {c.verdict for c in gate.cells if c.scope == "tier" and c.tier == 2} == {"inconclusive"}
+    assert {c.verdict for c in gate.comparisons if c.scope == "tier" and c.tier == 2} == {"inconclusive"}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,7 @@ def test_a_tier_is_judged_over_all_families_when_there_are_several() -> None:
 def test_by_leaves_out_the_finer_comparisons(by: str, scopes: set[str]) -> None:
     cells = [*TIERS, ("sorting", 1)]
     gate = check(run(cells=cells), run(cells=cells), Limits(by=by))
-    assert {cell.scope for cell in gate.cells} == scopes
+    assert {cell.scope for cell in gate.comparisons} == scopes
 
 
 @pytest.mark.parametrize(
@@ -135,9 +139,8 @@ def test_perplexity_is_worse_when_higher() -> None:
     new = run_items(one_run({("wikitext", 1): base * 1.3}, metric="word_perplexity"))
     assert check(new, old, Limits(max_drop=None, max_relative_drop=0.1)).verdict == "fail"
     assert check(old, new, Limits(max_drop=None, max_relative_drop=0.1)).verdict == "pass"
-    assert lower_is_better("word_perplexity,none")
-    assert lower_is_better("mine", ["mine"])
-    assert not lower_is_better("acc")
+    assert direction("word_perplexity,none") is False
+    assert direction("acc") is True
 
 
 def test_a_relative_limit_follows_the_score_of_the_baseline() -> None:
@@ -195,7 +198,7 @@ def test_the_baseline_file_gives_the_same_outcome_as_the_run() -> None:
     new, old = run(broken={("addition", 4): 80}), run()
     text = to_json(old)
     read = from_json(json.loads(text), "b.json")
-    assert check(new, read).cells == check(new, old).cells
+    assert check(new, read).comparisons == check(new, old).comparisons
     assert to_json(read) == text == to_json(old)
 
 
@@ -213,7 +216,7 @@ def test_baseline_ids_are_as_long_as_needed_to_tell_items_apart() -> None:
     read = from_json(json.loads(to_json(run_items(table))), "b.json")
     gate = check(run_items(table), read)
     assert not gate.missing
-    assert gate.cells[0].loss.n_clusters == 10
+    assert gate.comparisons[0].loss.n_clusters == 10
 
 
 @pytest.mark.parametrize(

@@ -65,3 +65,24 @@ def test_installing_twice_waits_once() -> None:
     autoload.install()
     autoload.install()
     assert sum(isinstance(finder, autoload._Finder) for finder in sys.meta_path) == 1
+
+
+def test_the_entry_point_of_the_tasks_leads_to_our_task_folder() -> None:
+    """As lm-eval resolves it: to the folder of the package that it names, here in a checkout."""
+    import importlib.util
+    import re
+
+    declared = (Path(autoload.__file__).parents[1] / "pyproject.toml").read_text()
+    (package,) = re.findall(r'entry-points."lm_eval.tasks"\]\njunkdna = "(.+)"', declared)
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.submodule_search_locations is not None
+    assert list(spec.submodule_search_locations) == [autoload.tasks_dir()]
+
+
+def test_a_task_folder_inside_the_package_is_left_to_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "junkdna_harness"
+    (package / "task_configs").mkdir(parents=True)
+    monkeypatch.setattr(autoload, "__file__", str(package / "autoload.py"))
+    assert autoload._Finder().find_spec(autoload.TASKS_PACKAGE) is None  # type: ignore[no-untyped-call]

@@ -136,8 +136,8 @@ def test_a_quantized_checkpoint_takes_adapters_only(checkpoint: Path, lines: Pat
     with pytest.raises(UsageError, match="only an adapter can be trained beside them"):
         recover(str(checkpoint), tmp_path / "out", RecoverSpec(data=str(lines), steps=1))
     spec = RecoverSpec(
-        "dense_transfer", str(lines), steps=2, batch_size=4, lr=0.01, adapter="lora", rank=2, merge="keep"
-    )
+        arm="dense_transfer", data=str(lines), steps=2, batch_size=4, lr=0.01, adapter="lora", rank=2, merge="keep",
+    )  # fmt: skip
     done = recover(str(checkpoint), tmp_path / "out", spec)
     assert done.manifest["method"] == "rtn+dense_transfer_lora"
     assert done.manifest["recovery"]["adapter_merged"] == "no"

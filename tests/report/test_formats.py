@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from junkdna_harness.presentation.escape import csv_cell, latex, markdown_cell, script_json
 from junkdna_harness.report import formats
-from junkdna_harness.report.escape import csv_cell, latex, markdown_cell, script_json
 from junkdna_harness.report.leaderboard import Leaderboard, leaderboard
 from tests.report.synthetic import tidy
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from difficulty.errors import UsageError
-from difficulty.stats.score import mean_interval, score
+from difficulty.stats import MeanInterval, mean_interval, score
 from junkdna_harness.report.build import build
 from junkdna_harness.report.leaderboard import OVERALL, leaderboard
 from junkdna_harness.report.select import select
@@ -35,21 +35,27 @@ def test_scores_are_plain_means_and_retention_is_a_share_of_dense(table: pd.Data
         assert row.scores[family].corrected == pytest.approx((part - chance) / (base - chance))
 
 
+def ends(found: MeanInterval) -> tuple[float, float]:
+    return found.low, found.high
+
+
 def test_the_interval_of_right_or_wrong_items_is_wilson_s() -> None:
     proportion = pytest.importorskip("statsmodels.stats.proportion")
     values = np.r_[np.ones(37), np.zeros(13)]
-    assert mean_interval(values)[:2] == pytest.approx(proportion.proportion_confint(37, 50, method="wilson"))
+    assert ends(mean_interval(values)) == pytest.approx(
+        proportion.proportion_confint(37, 50, method="wilson")
+    )
 
 
 def test_clusters_widen_the_interval_and_a_perfect_score_counts_clusters() -> None:
     proportion = pytest.importorskip("statsmodels.stats.proportion")
     clusters = np.repeat(np.arange(10), 5)
     same_answers = np.repeat([1.0, 0, 1, 1, 0, 1, 1, 1, 0, 1], 5)
-    low, high, groups = mean_interval(same_answers, clusters)
+    together = mean_interval(same_answers, clusters)
     alone = mean_interval(same_answers)
-    assert groups == 10
-    assert high - low > 2 * (alone[1] - alone[0])
-    assert mean_interval(np.ones(50), clusters)[:2] == pytest.approx(
+    assert together.n_clusters == 10
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+    assert ends(mean_interval(np.ones(50), clusters)) == pytest.approx(
         proportion.proportion_confint(10, 10, method="wilson")
     )
 
@@ -59,7 +65,7 @@ def test_the_mean_of_other_scores_has_a_t_interval() -> None:
 
     x = np.random.default_rng(0).gamma(2, 3, 30)
     expected = stats.t.interval(0.95, 29, x.mean(), stats.sem(x))
-    assert mean_interval(x)[:2] == pytest.approx(expected)
+    assert ends(mean_interval(x)) == pytest.approx(expected)
 
 
 def test_a_dense_score_at_chance_gives_no_retention() -> None:
@@ -107,7 +113,7 @@ def test_an_unknown_column_or_split_is_told(table: pd.DataFrame) -> None:
         leaderboard(table, "tier", sort=("overal",))
     with pytest.raises(UsageError, match="--by 'teir' is not a way to split. Did you mean 'tier'"):
         leaderboard(table, "teir")
-    with pytest.raises(UsageError, match="--metric 'ac' is not there. Did you mean 'acc'"):
+    with pytest.raises(UsageError, match="no task has a metric 'ac'. Did you mean 'acc'"):
         leaderboard(table, "tier", "ac")
 
 

@@ -10,11 +10,13 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
+from difficulty.cut.items import item_of_sample
 from difficulty.errors import UsageError
+from difficulty.runs.read import read_runs
 from junkdna_harness.tiers.build import plan_tiers
-from junkdna_harness.tiers.compare import compare_runs, comparison_text
-from junkdna_harness.tiers.items import item_of_doc, item_of_sample
-from junkdna_harness.tiers.runlog import logged_items, read_log
+from junkdna_harness.tiers.compare import Split, compare_runs, comparison_text
+from junkdna_harness.tiers.items import item_of_doc
+from junkdna_harness.tiers.scores import read_log
 from junkdna_harness.tiers.source import load_source
 
 
@@ -25,7 +27,7 @@ def samples(folder: Path, task: str) -> list[dict]:
 
 def test_a_run_compared_with_itself_shows_nothing(small_task, tmp_path, log_run):
     run = str(log_run(tmp_path / "r", ["own_obqa"], small_task))
-    found = compare_runs(run, run, "answer_length")
+    found = compare_runs(run, run, Split("answer_length"))
     assert found.rows[0].difference.n_items == 200
     assert sum(row.difference.n_items for row in found.rows[1:]) == 200 and len(found.rows) == 5
     for row in found.rows:
@@ -36,7 +38,7 @@ def test_a_run_compared_with_itself_shows_nothing(small_task, tmp_path, log_run)
 
 def test_differences_and_flips_against_their_definitions(small_task, tmp_path, log_run):
     one, two = (log_run(tmp_path / name, ["own_obqa"], small_task, name) for name in ("one", "two"))
-    found = compare_runs(str(one), str(two), "answer_length", bins=3)
+    found = compare_runs(str(one), str(two), Split("answer_length", 3))
     a = {s["doc_hash"]: s["acc"] for s in samples(one, "own_obqa")}
     b = {s["doc_hash"]: s["acc"] for s in samples(two, "own_obqa")}
     length = {
@@ -74,10 +76,10 @@ def test_the_command_prints_and_writes_json(small_task, tmp_path, log_run):
 
 def test_small_samples_get_fewer_tiers_with_a_note(small_task, tmp_path, log_run):
     run = str(log_run(tmp_path / "r", ["own_obqa"], small_task, limit=70))
-    found = compare_runs(run, run, "context_length")
-    assert len(found.rows) == 3 and "split into 2 tiers" in found.notes[0]
+    found = compare_runs(run, run, Split("context_length"))
+    assert len(found.rows) == 3 and any("split into 2 tiers" in note for note in found.notes)
     with pytest.raises(UsageError, match="works is 2"):
-        compare_runs(run, run, "context_length", bins=4)
+        compare_runs(run, run, Split("context_length", 4))
 
 
 def test_runs_on_other_items_are_refused_with_the_count(small_task, tmp_path, log_run):
@@ -90,7 +92,7 @@ def test_runs_on_other_items_are_refused_with_the_count(small_task, tmp_path, lo
         compare_runs(whole, other)
     with pytest.raises(UsageError, match="Did you mean 'own_obqa'"):
         compare_runs(whole, whole, tasks=["own_obqq"])
-    with pytest.raises(UsageError, match=r"no metric 'acc_norm'.*it has acc, margin"):
+    with pytest.raises(UsageError, match=r"no task has a metric 'acc_norm'. There is: acc"):
         compare_runs(whole, whole, metric="acc_norm")
 
 
@@ -104,7 +106,8 @@ def _other_task(small_task: Path, tmp_path: Path, log_run) -> Path:
 def test_a_rule_reads_the_same_from_a_log_as_from_the_task(small_task, tmp_path, log_run):
     run = log_run(tmp_path / "r", ["own_obqa"], small_task, limit=50)
     task = load_source("own_obqa", str(small_task)).task
-    for doc, logged in zip(task.eval_docs, logged_items(run, "own_obqa").values(), strict=False):
+    (kept,) = read_runs(run, keep=item_of_sample).kept.values()
+    for doc, logged in zip(task.eval_docs, kept.values(), strict=False):
         item = item_of_doc(task, doc)
         assert (item.context, item.answers) == (logged.context, logged.answers)
         assert [o.strip() for o in item.options] == list(logged.options)

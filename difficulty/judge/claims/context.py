@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from difficulty.judge.draws import Draws
-from difficulty.judge.ordering import Ordering, at_ceiling, at_floor, order
+from difficulty.judge.ordering import Ordering, order
 from difficulty.judge.panel import Panel
 from difficulty.judge.series import Series, series_of
-from difficulty.judge.verdicts import POOLED, Claim, Evidence, Rules, not_tested
-from difficulty.stats.multiple import holm
+from difficulty.judge.taking_part import at_ceiling, at_floor, cut_from_dense
+from difficulty.judge.verdicts import Rules, Scope
 from difficulty.stats.result import Bools
 
 
@@ -37,15 +35,21 @@ class Context:
         """The method that headline verdicts are about: magnitude where it is there."""
         return self.series[0].method if self.series else ""
 
-    def label(self, family: str, method: str) -> str:
-        """The family's name; pooled rows of other methods than the primary one say which."""
-        return f"{POOLED}/{method}" if family == POOLED and method != self.primary else family
+    def scope(self, method: str, family: str | None = None) -> Scope:
+        """What a claim about `family` (None: all pooled) under `method` is about; pooled under the primary one is the headline."""
+        return Scope(method, family, headline=family is None and method == self.primary)
+
+    def groups(self, ceiling_too: bool = False, at_least: int = 2) -> dict[str, tuple[int, ...]]:
+        """Family -> its cells that take part, where there are `at_least` so many; tiers at the ceiling only if asked for."""
+        part = self.takes_part if ceiling_too else self.takes_part & ~self.ceiling
+        found = {n: tuple(i for i in self.draws.family(n) if part[i]) for n in self.draws.families}
+        return {name: cells for name, cells in found.items() if len(cells) >= at_least}
 
 
 def make_context(panel: Panel, draws: Draws, rules: Rules) -> Context:
     """The context of a panel's claims."""
     floor = at_floor(draws, rules)
-    self_cut = frozenset(name for name in draws.families if _cut_from_dense(panel, draws, name))
+    self_cut = frozenset(name for name in draws.families if cut_from_dense(panel, draws, name))
     return Context(
         panel,
         draws,
@@ -60,46 +64,8 @@ def make_context(panel: Panel, draws: Draws, rules: Rules) -> Context:
 
 def orderings(context: Context, series: Series) -> dict[str, Ordering]:
     """The ordering of every family with two tiers that may take part."""
-    found = {}
     part = context.takes_part & ~context.ceiling
-    for family in context.draws.families:
-        if part[context.draws.family(family)].sum() >= 2:
-            found[family] = order(context.draws, family, series, part, context.floor, context.rules)
-    return found
-
-
-def too_few_tiers(claim: str, method: str, context: Context, judged: set[str]) -> list[Claim]:
-    """An entry for every family that is not judged because fewer than two of its tiers may take part."""
-    reason = "fewer than two tiers take part: the others are at chance or at the ceiling when dense, or there are none."
-    return [not_tested(claim, method, reason, name) for name in context.draws.families if name not in judged]
-
-
-def _cut_from_dense(panel: Panel, draws: Draws, family: str) -> bool:
-    """Whether the dense run's own scores tell the tiers apart so well that they must have been made from them.
-
-    True where, for every pair of neighbouring tiers, a random item of the easier one scores above a random item of the
-    harder one with probability over 0.99 (ties count half). Then the hard tier's low scores are partly bad luck, which
-    does not repeat: regression to the mean, not robustness.
-    """
-    cells = draws.family(family)
-    if len(cells) < 2:
-        return False
-    values = panel.margin if all(draws.from_margin[i] for i in cells) else panel.score
-    sorted_scores = [np.sort(values[draws.cells[i].rows, 0]) for i in cells]
-    for easy, hard in zip(sorted_scores, sorted_scores[1:], strict=False):
-        below = np.searchsorted(hard, easy, side="left") + np.searchsorted(hard, easy, side="right")
-        if below.sum() / (2 * len(easy) * len(hard)) <= 0.99:
-            return False
-    return True
-
-
-def corrected(evidence: list[Evidence]) -> list[float]:
-    """Holm-corrected p of one claim and method over its families; a pooled row keeps its own p."""
-    single = np.array([np.nan if e.family.startswith(POOLED) or e.blocked else e.p for e in evidence])
-    adjusted = holm(single)
-    return [e.p if e.family.startswith(POOLED) else float(a) for e, a in zip(evidence, adjusted, strict=True)]
-
-
-def ordered(claims: list[Claim]) -> list[Claim]:
-    """Pooled first, then families by name."""
-    return sorted(claims, key=lambda c: (not c.family.startswith(POOLED), c.family))
+    return {
+        family: order(context.draws, family, series, part, context.floor, context.rules)
+        for family in context.groups()
+    }

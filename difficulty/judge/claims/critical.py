@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from difficulty.judge.claims.context import Context, corrected, ordered, too_few_tiers
-from difficulty.judge.claims.interaction import REGRESSION
-from difficulty.judge.ordering import envelope, fewest_clusters, sample_size, sized, tier_slope
+from difficulty.judge.claims.context import Context
+from difficulty.judge.claims.shared import (
+    REGRESSION,
+    both_scales,
+    judged,
+    ordered,
+    pooled_scales,
+    too_few_tiers,
+)
+from difficulty.judge.estimates import tier_slope
 from difficulty.judge.series import Series
-from difficulty.judge.verdicts import POOLED, Claim, Evidence, Rules, judge
+from difficulty.judge.verdicts import Claim, Evidence, Rules
 from difficulty.stats.bootstrap import interval
 from difficulty.stats.isotonic import crossing, isotonic
 from difficulty.stats.result import Floats
 
 UNIT = "fall of the critical level a tier (latent)"
-OBSERVED_UNIT = "fall of the critical level a tier (score)"
+SCORE_UNIT = "fall of the critical level a tier (score)"
 
 
 @dataclass(frozen=True)
@@ -62,22 +69,15 @@ def critical_levels(context: Context, series: Series, cells: tuple[int, ...]) ->
 
 def judge_critical(context: Context, series: Series) -> list[Claim]:
     """P3 for each family with two tiers that may take part, and pooled."""
-    part = context.takes_part & ~context.ceiling
-    groups = {n: tuple(i for i in context.draws.family(n) if part[i]) for n in context.draws.families}
-    groups = {name: cells for name, cells in groups.items() if len(cells) >= 2}
+    groups = context.groups()
     if not groups:
         return []
     found = {name: critical_levels(context, series, cells) for name, cells in groups.items()}
     evidence = [_pooled(context, series, found)]
     evidence += [_single(context, series, name, critical) for name, critical in found.items()]
-    words, delta = rule(context.rules), context.rules.delta_level
-    claims = [
-        judge(e, p, context.rules, delta, OBSERVED_UNIT, words)
-        for e, p in zip(evidence, corrected(evidence), strict=True)
-    ]
+    claims = judged(context, evidence, context.rules.delta_level, SCORE_UNIT, rule(context.rules))
     return ordered(
-        [_not_by_censoring(claim) for claim in claims]
-        + too_few_tiers("P3", series.method, context, set(groups))
+        [_not_by_censoring(claim) for claim in claims] + too_few_tiers("P3", series.method, context, groups)
     )
 
 
@@ -90,10 +90,6 @@ def _single(context: Context, series: Series, family: str, critical: Critical) -
     blocked = REGRESSION if family in context.self_cut else ""
     if all(critical.censored):
         blocked = f"no tier loses {context.rules.delta_latent:g} log-odds within the levels."
-    latent, observed = _falls(context, critical)
-    fewest, size = (
-        fewest_clusters(context.draws, critical.cells), sample_size(context.draws, list(critical.cells)),
-    )  # fmt: skip
     tiers = [
         {
             "tier": context.draws.cells[i].tier,
@@ -105,34 +101,30 @@ def _single(context: Context, series: Series, family: str, critical: Critical) -
         for n, i in enumerate(critical.cells)
     ]
     details: dict[str, Any] = {"tiers": tiers, "n_censored": sum(critical.censored)}
-    return Evidence(
-        "P3", family, series.method, UNIT, envelope(latent, fewest, size, context.rules),
-        sized(observed, fewest, size, context.rules), blocked=blocked, details=details,
-    )  # fmt: skip
+    scales = both_scales(context, critical.cells, *_falls(context, critical))
+    scope = context.scope(series.method, family)
+    return Evidence("P3", scope, UNIT, **scales, blocked=blocked, details=details)
 
 
 def _pooled(context: Context, series: Series, found: dict[str, Critical]) -> Evidence:
-    family = context.label(POOLED, series.method)
-    judged = {n: c for n, c in found.items() if n not in context.self_cut and not all(c.censored)}
-    if not judged:
+    scope = context.scope(series.method)
+    usable = {n: c for n, c in found.items() if n not in context.self_cut and not all(c.censored)}
+    if not usable:
         blocked = (
             REGRESSION if context.self_cut else "in no family does a tier pass its mark within the levels."
         )
-        return Evidence("P3", family, series.method, UNIT, None, blocked=blocked)
-    falls = [_falls(context, critical) for critical in judged.values()]
-    cells = [i for critical in judged.values() for i in critical.cells]
-    fewest, size = fewest_clusters(context.draws, cells), sample_size(context.draws, cells)
+        return Evidence("P3", scope, UNIT, blocked=blocked)
+    falls = [_falls(context, critical) for critical in usable.values()]
+    cells = [i for critical in usable.values() for i in critical.cells]
     above = [float(latent[0, 0]) > 0 for latent, _ in falls]
     few = sum(above) < 2 / 3 * len(above)
     details = {
-        "families": {n: float(latent[0, 0]) for n, (latent, _) in zip(judged, falls, strict=True)},
-        "families_left_out": sorted(set(context.draws.families) - set(judged)),
-        "n_censored": sum(sum(critical.censored) for critical in judged.values()),
+        "families": {n: float(latent[0, 0]) for n, (latent, _) in zip(usable, falls, strict=True)},
+        "families_left_out": sorted(set(context.draws.families) - set(usable)),
+        "n_censored": sum(sum(critical.censored) for critical in usable.values()),
     }
     return Evidence(
-        "P3", family, series.method, UNIT,
-        envelope(np.mean([f[0] for f in falls], axis=0), fewest, size, context.rules),
-        sized(np.mean([f[1] for f in falls], axis=0), fewest, size, context.rules),
+        "P3", scope, UNIT, **pooled_scales(context, cells, falls),
         against=f"only {sum(above)} of {len(above)} families have a fall above 0." if few else "",
         details=details,
     )  # fmt: skip
@@ -144,4 +136,4 @@ def _not_by_censoring(claim: Claim) -> Claim:
     if claim.verdict != "refuted" or n == 0 or (claim.ci_high is not None and claim.ci_high < 0):
         return claim
     reason = f"{n} tiers never pass their mark within the levels, so that the fall is only known to be small up to there."
-    return Claim(**{**claim.__dict__, "verdict": "inconclusive", "reason": reason})
+    return replace(claim, verdict="inconclusive", reason=reason)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from difficulty.judge.claims.context import Context, corrected, ordered, orderings, too_few_tiers
+from difficulty.judge.claims.context import Context, orderings
+from difficulty.judge.claims.shared import (
+    REGRESSION,
+    both_scales,
+    judged,
+    one_scale,
+    ordered,
+    pooled_scales,
+    too_few_tiers,
+)
 from difficulty.judge.draws import over_replicates
-from difficulty.judge.ordering import Level, Ordering, envelope, fewest_clusters, sample_size, sized
+from difficulty.judge.estimates import envelope
+from difficulty.judge.ordering import Level, Ordering, at_loss
 from difficulty.judge.series import PRIMARY, Series
-from difficulty.judge.verdicts import POOLED, Claim, Evidence, Rules, as_dict, in_words, judge
+from difficulty.judge.verdicts import Claim, Evidence, Rules, as_dict, in_words
 from difficulty.stats.bootstrap import cluster_sums
 from difficulty.stats.logistic import interaction
-from difficulty.stats.result import Estimate, Floats, Ints
+from difficulty.stats.result import Estimate, Ints
 from difficulty.stats.trend import jonckheere_terpstra, shuffled_slope
 
 UNIT = "log-odds of extra loss a tier"
-OBSERVED_UNIT = "accuracy of extra loss a tier"
-REGRESSION = (
-    "the tiers seem to be cut from this very dense run's scores, so that luck in it passes for difficulty (regression to "
-    "the mean). Cut them from another model, another seed, or with cross-fitting."
-)
+SCORE_UNIT = "accuracy of extra loss a tier"
 
 
 def rule(rules: Rules) -> str:
@@ -44,12 +51,8 @@ def judge_interaction(
     control = _control(context, series)
     evidence = [_pooled(context, series, found, control)]
     evidence += [_single(context, o, control.get(name), n_shuffles, rng) for name, o in found.items()]
-    words, delta = rule(context.rules), context.rules.delta_tier
-    judged = [
-        judge(e, p, context.rules, delta, OBSERVED_UNIT, words)
-        for e, p in zip(evidence, corrected(evidence), strict=True)
-    ]
-    return ordered(judged + too_few_tiers("P2", series.method, context, set(found)))
+    claims = judged(context, evidence, context.rules.delta_tier, SCORE_UNIT, rule(context.rules))
+    return ordered(claims + too_few_tiers("P2", series.method, context, found))
 
 
 def _control(context: Context, series: Series) -> dict[str, Ordering]:
@@ -61,26 +64,24 @@ def _control(context: Context, series: Series) -> dict[str, Ordering]:
 def _single(
     context: Context, ordering: Ordering, control: Ordering | None, n_shuffles: int, rng: np.random.Generator
 ) -> Evidence:
-    family, method = ordering.family, ordering.series.method
+    scope = context.scope(ordering.series.method, ordering.family)
     details: dict[str, Any] = {"levels": [_level(level) for level in ordering.levels]}
-    if family in context.self_cut:
-        return Evidence("P2", family, method, UNIT, None, blocked=REGRESSION, details=details)
+    if ordering.family in context.self_cut:
+        return Evidence("P2", scope, UNIT, blocked=REGRESSION, details=details)
     if ordering.latent is None or ordering.observed is None:
         blocked = "no level is usable: where scores moved, fewer than two tiers were above chance."
-        return Evidence("P2", family, method, UNIT, None, blocked=blocked, details=details)
-    own = tuple(i for i in context.draws.family(family) if context.takes_part[i] and not context.ceiling[i])
-    fewest, size = fewest_clusters(context.draws, own), (ordering.n_items, ordering.n_clusters)
-    latent = envelope(ordering.latent, fewest, size, context.rules)
-    observed = sized(ordering.observed, fewest, size, context.rules)
+        return Evidence("P2", scope, UNIT, blocked=blocked, details=details)
+    own = context.groups()[ordering.family]
     details["scale"] = "margin" if context.draws.from_margin[own[0]] else "accuracy through probit and logit"
     if n_shuffles:
         details.update(_cross_checks(context, ordering, own, n_shuffles, rng))
     if control is not None:
-        details["versus_random"] = _versus(context, [ordering], [control], fewest, size)
+        details["versus_random"] = _versus(context, own, [ordering], [control])
     against = _against(
         [level.slope.estimate > 0 for level in ordering.usable if level.slope], ordering.usable
     )
-    return Evidence("P2", family, method, UNIT, latent, observed, against=against, details=details)
+    scales = both_scales(context, own, ordering.latent, ordering.observed)
+    return Evidence("P2", scope, UNIT, **scales, against=against, details=details)
 
 
 def _against(positive: list[bool], levels: tuple[Level, ...]) -> str:
@@ -95,22 +96,22 @@ def _against(positive: list[bool], levels: tuple[Level, ...]) -> str:
 def _pooled(
     context: Context, series: Series, found: dict[str, Ordering], control: dict[str, Ordering]
 ) -> Evidence:
-    family = context.label(POOLED, series.method)
-    judged = {n: o for n, o in found.items() if o.latent is not None and n not in context.self_cut}
-    if not judged:
+    scope = context.scope(series.method)
+    slopes = {
+        n: (o.latent, o.observed)
+        for n, o in found.items()
+        if o.latent is not None and o.observed is not None and n not in context.self_cut
+    }
+    if not slopes:
         cut = any(o.latent is not None for o in found.values())
         blocked = REGRESSION if cut else "in no family is a level usable."
-        return Evidence("P2", family, series.method, UNIT, None, blocked=blocked)
-    cells = [
-        i for n in judged for i in context.draws.family(n) if context.takes_part[i] and not context.ceiling[i]
-    ]
-    fewest = fewest_clusters(context.draws, cells)
-    size = sample_size(context.draws, cells)
-    latent = np.mean([o.latent for o in judged.values() if o.latent is not None], axis=0)
-    observed = np.mean([o.observed for o in judged.values() if o.observed is not None], axis=0)
-    agree = [float(o.latent[0, 0]) > 0 for o in judged.values() if o.latent is not None]
+        return Evidence("P2", scope, UNIT, blocked=blocked)
+    judged = {n: found[n] for n in slopes}
+    cells = [i for n in judged for i in context.groups()[n]]
+    above = {n: float(latent[0, 0]) for n, (latent, _) in slopes.items()}
+    agree = [value > 0 for value in above.values()]
     details: dict[str, Any] = {
-        "families": {n: float(o.latent[0, 0]) for n, o in judged.items() if o.latent is not None},
+        "families": above,
         "families_above_0": sum(agree),
         "families_left_out": sorted(set(context.draws.families) - set(judged)),
         "levels_used": {n: [level.severity for level in o.usable] for n, o in judged.items()},
@@ -118,16 +119,15 @@ def _pooled(
     if control:
         both = [n for n in judged if n in control]
         details["versus_random"] = _versus(
-            context, [judged[n] for n in both], [control[n] for n in both], fewest, size
+            context, cells, [judged[n] for n in both], [control[n] for n in both]
         )
     few = sum(agree) < 2 / 3 * len(agree)
-    against = f"only {sum(agree)} of {len(agree)} families have a slope above 0." if few else ""
     remark = (
         f"The slope is above 0 in {sum(agree)} of {len(agree)} families" + _opposite(context, judged) + "."
     )
     return Evidence(
-        "P2", family, series.method, UNIT, envelope(latent, fewest, size, context.rules),
-        sized(observed, fewest, size, context.rules), against=against,
+        "P2", scope, UNIT, **pooled_scales(context, cells, slopes.values()),
+        against=f"only {sum(agree)} of {len(agree)} families have a slope above 0." if few else "",
         remark=remark + _about_random(details.get("versus_random"), context.rules), details=details,
     )  # fmt: skip
 
@@ -204,7 +204,7 @@ def _logistic(
 
 
 def _versus(
-    context: Context, ours: list[Ordering], control: list[Ordering], fewest: int, size: tuple[int, int]
+    context: Context, cells: Iterable[int], ours: list[Ordering], control: list[Ordering]
 ) -> dict[str, Any]:
     """Slope minus the slope that the control has at the same mean latent loss; above 0 = specific to this method."""
     differences = []
@@ -218,30 +218,5 @@ def _versus(
             differences.append(np.mean(each, axis=0))
     if not differences:
         return {"n_families": 0, "why": "the two methods have no mean loss in common."}
-    found = sized(np.mean(differences, axis=0), fewest, size, context.rules)
+    found = one_scale(context, cells, np.mean(differences, axis=0))
     return {**as_dict(found), "unit": UNIT, "n_families": len(differences)}
-
-
-def at_loss(ordering: Ordering, losses: Floats, cells: tuple[int, ...]) -> Floats | None:
-    """The slope of `ordering` where its mean latent loss over `cells` is `losses` (1 + B,), between levels (loss 0: 0).
-
-    Only levels with just these tiers above the floor count, because a mean over other tiers is another measure of damage.
-    None where none of them loses as much.
-    """
-    known = [n for n, level in enumerate(ordering.levels) if level.cells == cells]
-    if not known or losses[0] > ordering.losses[known, 0].max():
-        return None
-    x = np.vstack([np.zeros(losses.shape[0]), np.maximum.accumulate(ordering.losses[known], axis=0)])
-    y = np.vstack([np.zeros(losses.shape[0]), ordering.slopes[known]])
-    return interpolate(x, y, losses)
-
-
-def interpolate(x: Floats, y: Floats, wanted: Floats) -> Floats:
-    """Column-wise linear interpolation: `x`, `y` (n, m) with x rising along axis 0, `wanted` (m,); ends are held."""
-    wanted = np.clip(wanted, x[0], x[-1])
-    right = np.clip((x < wanted).sum(axis=0), 1, len(x) - 1)
-    columns = np.arange(x.shape[1])
-    x0, x1 = x[right - 1, columns], x[right, columns]
-    share = np.where(x1 > x0, (wanted - x0) / np.where(x1 > x0, x1 - x0, 1.0), 0.0)
-    result: Floats = y[right - 1, columns] + share * (y[right, columns] - y[right - 1, columns])
-    return result

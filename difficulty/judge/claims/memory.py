@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from difficulty.judge.claims.context import Context, corrected, ordered, orderings
-from difficulty.judge.claims.interaction import REGRESSION, at_loss, interpolate
-from difficulty.judge.ordering import Ordering, fewest_clusters, sample_size, sized
+from difficulty.judge.claims.context import Context, orderings
+from difficulty.judge.claims.shared import REGRESSION, judged, one_scale
+from difficulty.judge.ordering import Ordering, at_loss, interpolate
 from difficulty.judge.series import FULL_BITS, Series
-from difficulty.judge.verdicts import POOLED, Claim, Evidence, Rules, as_dict, in_words, judge, not_tested
-from difficulty.stats.result import Estimate, Floats
+from difficulty.judge.verdicts import Claim, Evidence, Rules, Scope, as_dict, in_words, not_tested
+from difficulty.stats.result import Floats
 
 UNIT = "log-odds a tier, pruning - quantization"
 
@@ -52,22 +52,10 @@ def _against(
     theirs = orderings(context, other)
     method = f"{pruned.method} vs {other.method}"
     found = {n: _difference(context, ours[n], theirs[n]) for n in ours if n in theirs}
-    evidence = [
-        _pooled(
-            context,
-            found,
-            method,
-            POOLED if first and pruned.method == context.primary else f"{POOLED}/{method}",
-        )
-    ]
-    evidence += [_single(context, name, parts, method) for name, parts in found.items()]
-    words = rule(context.rules)
-    return ordered(
-        [
-            judge(e, p, context.rules, context.rules.delta_tier, UNIT, words)
-            for e, p in zip(evidence, corrected(evidence), strict=True)
-        ]
-    )
+    headline = first and pruned.method == context.primary
+    evidence = [_pooled(context, Scope(method, headline=headline), found)]
+    evidence += [_single(context, Scope(method, name), parts) for name, parts in found.items()]
+    return judged(context, evidence, context.rules.delta_tier, UNIT, rule(context.rules))
 
 
 Parts = tuple[list[float], list[Floats], list[Floats], list[Floats]]
@@ -97,20 +85,10 @@ def _difference(context: Context, ours: Ordering, theirs: Ordering) -> Parts:
     return compared
 
 
-def _estimate(context: Context, draws: Floats, families: list[str]) -> Estimate:
-    part = context.takes_part & ~context.ceiling
-    cells = [i for name in families for i in context.draws.family(name) if part[i]]
-    return sized(
-        draws, fewest_clusters(context.draws, cells), sample_size(context.draws, cells), context.rules
-    )
-
-
-def _evidence(context: Context, family: str, method: str, named: dict[str, Parts]) -> Evidence:
+def _evidence(context: Context, scope: Scope, named: dict[str, Parts]) -> Evidence:
+    cells = [i for name in named for i in context.groups()[name]]
     difference = np.mean([np.mean(parts[1], axis=0) for parts in named.values()], axis=0)
-    pruning = _estimate(
-        context, np.mean([np.mean(p[2], axis=0) for p in named.values()], axis=0), list(named)
-    )
-    latent = _estimate(context, difference, list(named))
+    pruning = one_scale(context, cells, np.mean([np.mean(p[2], axis=0) for p in named.values()], axis=0))
     details: dict[str, Any] = {
         "effective_bits": {name: parts[0] for name, parts in named.items()},
         "pruning_slope": as_dict(pruning),
@@ -118,26 +96,28 @@ def _evidence(context: Context, family: str, method: str, named: dict[str, Parts
     equal_loss = [np.mean(parts[3], axis=0) for parts in named.values() if parts[3]]
     remark = ""
     if equal_loss:
-        matched = _estimate(context, np.mean(equal_loss, axis=0), list(named))
+        matched = one_scale(context, cells, np.mean(equal_loss, axis=0))
         details["at_equal_loss"] = {**as_dict(matched), "unit": UNIT}
         words = in_words(matched, context.rules.confidence)
         remark = f"Where pruning loses no more than quantization does, the difference is {words}."
     against = "" if pruning.ci_low > 0 else "pruning itself does not order the tiers at these bits."
-    return Evidence("P4", family, method, UNIT, latent, against=against, remark=remark, details=details)
+    latent = one_scale(context, cells, difference)
+    return Evidence("P4", scope, UNIT, latent, against=against, remark=remark, details=details)
 
 
-def _single(context: Context, family: str, parts: Parts, method: str) -> Evidence:
-    if family in context.self_cut:
-        return Evidence("P4", family, method, UNIT, None, blocked=REGRESSION)
+def _single(context: Context, scope: Scope, parts: Parts) -> Evidence:
+    assert scope.family is not None
+    if scope.family in context.self_cut:
+        return Evidence("P4", scope, UNIT, blocked=REGRESSION)
     if not parts[0]:
         blocked = "at no effective bits are both methods above chance in two tiers."
-        return Evidence("P4", family, method, UNIT, None, blocked=blocked)
-    return _evidence(context, family, method, {family: parts})
+        return Evidence("P4", scope, UNIT, blocked=blocked)
+    return _evidence(context, scope, {scope.family: parts})
 
 
-def _pooled(context: Context, found: dict[str, Parts], method: str, label: str) -> Evidence:
-    judged = {n: parts for n, parts in found.items() if parts[0] and n not in context.self_cut}
-    if not judged:
+def _pooled(context: Context, scope: Scope, found: dict[str, Parts]) -> Evidence:
+    usable = {n: parts for n, parts in found.items() if parts[0] and n not in context.self_cut}
+    if not usable:
         blocked = "in no family are both methods above chance in two tiers at the same effective bits."
-        return Evidence("P4", label, method, UNIT, None, blocked=blocked)
-    return _evidence(context, label, method, judged)
+        return Evidence("P4", scope, UNIT, blocked=blocked)
+    return _evidence(context, scope, usable)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
 import numpy as np
 
-from difficulty.judge.claims.context import Context, corrected, ordered
+from difficulty.judge.claims.context import Context
+from difficulty.judge.claims.shared import each_judged, one_scale
 from difficulty.judge.draws import over_replicates
-from difficulty.judge.ordering import fewest_clusters, sample_size, sized
+from difficulty.judge.estimates import fewest_clusters
 from difficulty.judge.series import Series
-from difficulty.judge.verdicts import POOLED, Claim, Evidence, Rules, claim_of
+from difficulty.judge.verdicts import Claim, Evidence, Rules, Scope, claim_of
 from difficulty.stats.bootstrap import cluster_sums, interval
 from difficulty.stats.isotonic import isotonic
-from difficulty.stats.result import Estimate, Floats
+from difficulty.stats.result import Floats
 from difficulty.stats.trend import Trend, kendall_tau, page
 
 UNIT = "accuracy lost from dense to the highest level"
@@ -29,35 +33,33 @@ def rule(rules: Rules) -> str:
 
 def judge_monotone(context: Context, series: Series) -> list[Claim]:
     """P1 for each family with a tier above chance, and pooled (families weigh the same)."""
-    groups = {
-        name: [i for i in context.draws.family(name) if context.takes_part[i]]
-        for name in context.draws.families
-    }
-    groups = {name: cells for name, cells in groups.items() if cells}
+    groups = context.groups(ceiling_too=True, at_least=1)
     if not groups:
         return []
     curves = {name: _curve(context, series, cells) for name, cells in groups.items()}
     every = [i for cells in groups.values() for i in cells]
     pooled = np.mean(list(curves.values()), axis=0)
-    evidence = [_evidence(context, series, POOLED, every, pooled)]
-    evidence += [_evidence(context, series, name, cells, curves[name]) for name, cells in groups.items()]
-    return ordered(
-        [_verdict(e, p, context.rules) for e, p in zip(evidence, corrected(evidence), strict=True)]
-    )
+    evidence = [_evidence(context, series, context.scope(series.method), every, pooled)]
+    evidence += [
+        _evidence(context, series, context.scope(series.method, name), cells, curves[name])
+        for name, cells in groups.items()
+    ]
+    return each_judged(evidence, lambda e, p: _verdict(e, p, context.rules))
 
 
-def _curve(context: Context, series: Series, cells: list[int]) -> Floats:
+def _curve(context: Context, series: Series, cells: Iterable[int]) -> Floats:
     """Mean score over tiers at dense and at each level, (1 + B, 1 + n_levels)."""
     at = [0, *series.at]
-    mean: Floats = context.draws.score[:, cells][:, :, at].mean(axis=1)
+    mean: Floats = context.draws.score[:, list(cells)][:, :, at].mean(axis=1)
     return mean
 
 
-def _evidence(context: Context, series: Series, family: str, cells: list[int], curve: Floats) -> Evidence:
+def _evidence(
+    context: Context, series: Series, scope: Scope, cells: Sequence[int], curve: Floats
+) -> Evidence:
     rules = context.rules
-    size = sample_size(context.draws, cells)
-    fewest = fewest_clusters(context.draws, cells)
-    drop = sized(curve[:, 0] - curve[:, -1], fewest, size, rules)
+    fewest = fewest_clusters(context.draws, tuple(cells))
+    drop = one_scale(context, cells, curve[:, 0] - curve[:, -1])
     rises = np.diff(curve, axis=1)
     lows, _ = interval(rises, fewest, 1 - rules.alpha / rises.shape[1])
     worst = int(np.argmax(rises[0]))
@@ -75,11 +77,12 @@ def _evidence(context: Context, series: Series, family: str, cells: list[int], c
         "largest_rise_to": levels[worst + 1],
         "rise_shown_above": float(lows.max()),
     }
-    latent = Estimate(drop.estimate, drop.ci_low, drop.ci_high, max(trend.p, drop.p), *size)
-    return Evidence("P1", context.label(family, series.method), series.method, UNIT, latent, details=details)
+    # A fall must be shown by the trend over levels and by the loss from end to end, so the larger p counts.
+    score = replace(drop, p=max(trend.p, drop.p))
+    return Evidence("P1", scope, UNIT, score=score, decides="score", details=details)
 
 
-def page_over_clusters(context: Context, series: Series, cells: list[int]) -> Trend:
+def page_over_clusters(context: Context, series: Series, cells: Sequence[int]) -> Trend:
     """Page's test with clusters as rows and dense and all levels as columns; z < 0 = scores fall."""
     draws = context.draws
     rows = np.concatenate([draws.cells[i].rows for i in cells])
@@ -91,7 +94,7 @@ def page_over_clusters(context: Context, series: Series, cells: list[int]) -> Tr
 
 
 def _verdict(evidence: Evidence, p_holm: float, rules: Rules) -> Claim:
-    drop, found = evidence.latent, evidence.details
+    drop, found = evidence.score, evidence.details
     assert drop is not None
     words = rule(rules)
     step = f"from level {found['largest_rise_from']:g} to {found['largest_rise_to']:g}"

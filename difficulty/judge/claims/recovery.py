@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from difficulty.judge.claims.context import Context, corrected, ordered
-from difficulty.judge.claims.interaction import REGRESSION
-from difficulty.judge.ordering import envelope, fewest_clusters, sample_size, sized, tier_slope
-from difficulty.judge.series import PRIMARY, Condition
-from difficulty.judge.verdicts import POOLED, Claim, Evidence, Rules, as_dict, judge, not_tested
-from difficulty.runs.table import DENSE
+from difficulty.judge.claims.context import Context
+from difficulty.judge.claims.shared import REGRESSION, both_scales, judged, one_scale, pooled_scales
+from difficulty.judge.controls import (
+    Control,
+    control_method,
+    control_of,
+    recovered_from_pruned,
+    untrained,
+)
+from difficulty.judge.estimates import tier_slope
+from difficulty.judge.series import PRIMARY
+from difficulty.judge.verdicts import Claim, Evidence, Rules, Scope, as_dict, not_tested
+from difficulty.runs.identity import DENSE, SPARSE_TO_DENSE, SPARSE_TRANSFER, Method
 from difficulty.stats.bootstrap import interval
 from difficulty.stats.result import Estimate, Floats
 
 UNIT = "log-odds of remaining gap a tier"
-OBSERVED_UNIT = "accuracy of remaining gap a tier"
-CONTROL = "dense_transfer"
-RECOVERIES = ("sparse_transfer", "sparse_to_dense")  # the first one found gives the headline
-FREEZING = "dense_freezing"  # nothing was pruned: a control, reported and not judged
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way of recovery: `base` method, `mode`, and its data `fraction` ("" = all)."""
-
-    base: str
-    mode: str
-    fraction: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.base}+{self.mode}" + (f"@{self.fraction}" if self.fraction else "")
-
-
-def parse_arm(method: str) -> Arm | None:
-    """`"magnitude+sparse_transfer@0.25"` taken apart; None for a method without training."""
-    base, plus, rest = method.partition("+")
-    mode, _, fraction = rest.partition("@")
-    return Arm(base, mode, fraction) if plus else None
+SCORE_UNIT = "accuracy of remaining gap a tier"
+ARMS = (SPARSE_TRANSFER, SPARSE_TO_DENSE)  # the first one found gives the headline
 
 
 def rule(rules: Rules) -> str:
@@ -55,62 +39,50 @@ def rule(rules: Rules) -> str:
 
 def judge_recovery(context: Context) -> list[Claim]:
     """P5 for each way of recovery, or why it cannot be tested."""
-    arms: dict[str, list[int]] = {}
-    for k, condition in enumerate(context.draws.conditions):
-        arm = parse_arm(condition.method) if condition.kind == "recovered" else None
-        if arm is not None and arm.base != DENSE:
-            arms.setdefault(arm.name, []).append(k)
-    if not arms:
-        return [
-            not_tested("P5", context.primary, "there are no recovered runs. Make some with junkdna recover.")
-        ]
+    conditions = context.draws.conditions
+    ways: dict[str, list[int]] = {}
+    for k, condition in enumerate(conditions):
+        if recovered_from_pruned(condition):
+            ways.setdefault(condition.method, []).append(k)
+    if not ways:
+        frozen = any(c.kind == "recovered" and c.done.before.base != DENSE for c in conditions)
+        reason = (
+            "the only recovered runs are controls in which nothing was pruned."
+            if frozen
+            else "there are no recovered runs. Make some with junkdna recover."
+        )
+        return [not_tested("P5", context.primary, reason)]
     claims: list[Claim] = []
-    names = sorted(arms, key=_rank)
-    for name in names:
-        arm = parse_arm(name)
-        assert arm is not None
-        control = _find(context, f"{DENSE}+{CONTROL}" + (f"@{arm.fraction}" if arm.fraction else ""), 0.0)
+    for name in sorted(ways, key=lambda name: _rank(conditions[ways[name][0]].done, name)):
+        done = conditions[ways[name][0]].done
+        control = control_of(conditions, done)
         if control is None:
-            reason = f"{name} has no dense model trained as long (method dense+{CONTROL}, level 0) to compare with."
+            reason = f"{name} has no dense model trained as long (method {control_method(done)}, level 0) to compare with."
             claims.append(not_tested("P5", name, reason))
-        elif arm.mode != FREEZING:
-            headline = not any(c.family == POOLED for c in claims)
-            claims += _judge_arm(
-                context, name, arms[name], control, POOLED if headline else f"{POOLED}/{name}"
-            )
+        else:
+            headline = not any(claim.scope.headline for claim in claims)
+            claims += _judge_way(context, Scope(name, headline=headline), ways[name], control)
     return claims
 
 
-def _rank(name: str) -> tuple[bool, int, bool, str]:
-    arm = parse_arm(name)
-    assert arm is not None
-    mode = RECOVERIES.index(arm.mode) if arm.mode in RECOVERIES else len(RECOVERIES)
-    return arm.base != PRIMARY, mode, bool(arm.fraction), name
+def _rank(done: Method, name: str) -> tuple[bool, int, int, bool, bool, str]:
+    """Magnitude first, then sparse training, one training before several, no adapter, all of the data."""
+    last = done.recoveries[-1]
+    arm = ARMS.index(last.arm) if last.arm in ARMS else len(ARMS)
+    several = len(done.recoveries)
+    adapter = any(r.adapter is not None for r in done.recoveries)
+    share = any(r.share < 1 for r in done.recoveries)
+    return done.before.base != PRIMARY, arm, several, adapter, share, name
 
 
-def _find(context: Context, method: str, level: float) -> int | None:
-    for k, condition in enumerate(context.draws.conditions):
-        if condition.method == method and abs(condition.level - level) < 1e-9:
-            return k
-    return None
-
-
-def _judge_arm(context: Context, name: str, at: list[int], control: int, label: str) -> list[Claim]:
-    part = context.takes_part & ~context.ceiling
-    groups = {n: tuple(i for i in context.draws.family(n) if part[i]) for n in context.draws.families}
-    groups = {n: cells for n, cells in groups.items() if len(cells) >= 2}
+def _judge_way(context: Context, scope: Scope, at: list[int], control: Control) -> list[Claim]:
+    groups = context.groups()
     if not groups:
-        return [not_tested("P5", name, "no family has two tiers that may take part.")]
-    evidence = [_single(context, name, n, cells, at, control) for n, cells in groups.items()]
-    judged = [n for n in groups if n not in context.self_cut]
-    evidence.insert(0, _pooled(context, name, label, {n: groups[n] for n in judged}, at, control))
-    words, delta = rule(context.rules), context.rules.delta_tier
-    return ordered(
-        [
-            judge(e, p, context.rules, delta, OBSERVED_UNIT, words)
-            for e, p in zip(evidence, corrected(evidence), strict=True)
-        ]
-    )
+        return [not_tested("P5", scope.method, "no family has two tiers that may take part.")]
+    usable = {n: cells for n, cells in groups.items() if n not in context.self_cut}
+    evidence = [_pooled(context, scope, usable, at, control)]
+    evidence += [_single(context, Scope(scope.method, n), cells, at, control) for n, cells in groups.items()]
+    return judged(context, evidence, context.rules.delta_tier, SCORE_UNIT, rule(context.rules))
 
 
 def _slopes(context: Context, cells: tuple[int, ...], at: list[int], control: int) -> tuple[Floats, Floats]:
@@ -122,38 +94,33 @@ def _slopes(context: Context, cells: tuple[int, ...], at: list[int], control: in
 
 
 def _single(
-    context: Context, name: str, family: str, cells: tuple[int, ...], at: list[int], control: int
+    context: Context, scope: Scope, cells: tuple[int, ...], at: list[int], control: Control
 ) -> Evidence:
-    fewest, size = fewest_clusters(context.draws, cells), sample_size(context.draws, list(cells))
-    latent, observed = _slopes(context, cells, at, control)
-    details: dict[str, Any] = {"levels": _by_level(context, name, cells, at, control)}
-    hardest = _hardest(context, [cells], at, control)
-    details["hardest_tier_gap"] = as_dict(hardest)
+    hardest = _hardest(context, [cells], at, control.at)
+    details = {"levels": _by_level(context, cells, at, control.at), "hardest_tier_gap": as_dict(hardest)}
     return Evidence(
-        "P5", family, name, UNIT, envelope(latent, fewest, size, context.rules),
-        sized(observed, fewest, size, context.rules),
-        blocked=REGRESSION if family in context.self_cut else "",
-        against="" if hardest.ci_low > 0 else "the hardest tier is not shown to be behind any more.", details=details,
+        "P5", scope, UNIT, **both_scales(context, cells, *_slopes(context, cells, at, control.at)),
+        blocked=REGRESSION if scope.family in context.self_cut else "",
+        against="" if hardest.ci_low > 0 else "the hardest tier is not shown to be behind any more.",
+        remark=control.remark, details=details,
     )  # fmt: skip
 
 
 def _pooled(
-    context: Context, name: str, label: str, groups: dict[str, tuple[int, ...]], at: list[int], control: int
+    context: Context, scope: Scope, groups: dict[str, tuple[int, ...]], at: list[int], control: Control
 ) -> Evidence:
     if not groups:
-        return Evidence("P5", label, name, UNIT, None, blocked=REGRESSION)
-    slopes = [_slopes(context, cells, at, control) for cells in groups.values()]
-    every = [i for cells in groups.values() for i in cells]
-    fewest, size = fewest_clusters(context.draws, every), sample_size(context.draws, every)
-    hardest = _hardest(context, list(groups.values()), at, control)
+        return Evidence("P5", scope, UNIT, blocked=REGRESSION)
+    slopes = [_slopes(context, cells, at, control.at) for cells in groups.values()]
+    hardest = _hardest(context, list(groups.values()), at, control.at)
     details = {
         "families": {n: float(s[0][0, 0]) for n, s in zip(groups, slopes, strict=True)},
         "hardest_tier_gap": as_dict(hardest),
     }
     return Evidence(
-        "P5", label, name, UNIT, envelope(np.mean([s[0] for s in slopes], axis=0), fewest, size, context.rules),
-        sized(np.mean([s[1] for s in slopes], axis=0), fewest, size, context.rules),
-        against="" if hardest.ci_low > 0 else "the hardest tiers are not shown to be behind any more.", details=details,
+        "P5", scope, UNIT, **pooled_scales(context, [i for cells in groups.values() for i in cells], slopes),
+        against="" if hardest.ci_low > 0 else "the hardest tiers are not shown to be behind any more.",
+        remark=control.remark, details=details,
     )  # fmt: skip
 
 
@@ -161,20 +128,15 @@ def _hardest(context: Context, groups: list[tuple[int, ...]], at: list[int], con
     """Latent gap of the hardest tier that takes part, averaged over families and levels."""
     last = [cells[-1] for cells in groups]
     gap = context.draws.latent[0][:, last][..., [control]] - context.draws.latent[0][:, last][..., at]
-    size = sample_size(context.draws, last)
-    return sized(gap.mean(axis=(1, 2)), fewest_clusters(context.draws, last), size, context.rules)
+    return one_scale(context, last, gap.mean(axis=(1, 2)))
 
 
-def _by_level(
-    context: Context, name: str, cells: tuple[int, ...], at: list[int], control: int
-) -> list[dict[str, Any]]:
+def _by_level(context: Context, cells: tuple[int, ...], at: list[int], control: int) -> list[dict[str, Any]]:
     """For each level and tier: gap before and after training, and the share of the first that is gone, with interval."""
-    arm = parse_arm(name)
-    assert arm is not None
     draws, rows = context.draws, []
     for k in at:
-        condition: Condition = draws.conditions[k]
-        before = _find(context, arm.base, condition.level)
+        condition = draws.conditions[k]
+        before = untrained(draws.conditions, condition)
         for i in cells:
             row: dict[str, Any] = {"level": condition.level, "tier": draws.cells[i].tier}
             after_gap = draws.latent[0, :, i, control] - draws.latent[0, :, i, k]

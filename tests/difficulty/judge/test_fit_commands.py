@@ -67,6 +67,6 @@ def test_show_prints_a_run_by_tier_with_what_was_done(tmp_path: Path) -> None:
 
 def test_show_of_several_runs_asks_which(tmp_path: Path) -> None:
     write_table(table(items=5), tmp_path / "t.parquet")
-    with pytest.raises(UsageError, match="holds 5 runs.*Choose one with --run"):
+    with pytest.raises(UsageError, match="there are 5 runs in .*Choose one with --run"):
         run("show", tmp_path / "t.parquet")
     assert "m dense" in run("show", tmp_path / "t.parquet", "--run", "m dense")

@@ -9,21 +9,43 @@ from hypothesis import strategies as st
 from difficulty.errors import UsageError
 from difficulty.runs.identity import ADAPTERS, ARMS, DENSE_FREEZING, Method, Recovery, Run
 
-BASES = ("dense", "none", "magnitude", "random", "wanda", "sparsegpt", "rtn", "gptq", "bitsandbytes", "my_own-2")
+BASES = (
+    "dense",
+    "none",
+    "magnitude",
+    "random",
+    "wanda",
+    "sparsegpt",
+    "rtn",
+    "gptq",
+    "bitsandbytes",
+    "my_own-2",
+)
 shares = st.one_of(st.just(1.0), st.floats(1e-6, 1.0))
 recoveries = st.one_of(
     st.builds(Recovery, st.sampled_from(ARMS), st.just(False), st.sampled_from([None, *ADAPTERS]), shares),
     st.builds(Recovery, st.just(DENSE_FREEZING), st.just(True), st.sampled_from([None, *ADAPTERS]), shares),
 )
-patterns = st.one_of(st.none(), st.tuples(st.integers(1, 7), st.integers(8, 16)).map(lambda p: f"{p[0]}:{p[1]}"))
+patterns = st.one_of(
+    st.none(), st.tuples(st.integers(1, 7), st.integers(8, 16)).map(lambda p: f"{p[0]}:{p[1]}")
+)
 methods = st.builds(Method, st.sampled_from(BASES), patterns, st.lists(recoveries, max_size=3).map(tuple))
 models = st.one_of(
-    st.sampled_from(["embedded", "org/model", "./a folder", "C:/x 0.5", "nan", "7", "1e5", "a 4 bits", "m 2:4", "x #1"]),
-    st.text(st.characters(codec="ascii", exclude_characters="\n"), min_size=1).filter(lambda s: s.strip() == s),
+    st.sampled_from(
+        ["embedded", "org/model", "./a folder", "C:/x 0.5", "nan", "7", "1e5", "a 4 bits", "m 2:4", "x #1"]
+    ),
+    st.text(st.characters(codec="ascii", exclude_characters="\n"), min_size=1).filter(
+        lambda s: s.strip() == s
+    ),
 )
 levels = st.one_of(st.none(), st.floats(0, 0.999), st.fractions(0, 1).map(float).filter(lambda x: x < 1))
 runs = st.builds(
-    Run, models, methods, levels, st.one_of(st.none(), st.sampled_from([8, 6, 4, 3, 2, 4.5])), st.integers(0, 99)
+    Run,
+    models,
+    methods,
+    levels,
+    st.one_of(st.none(), st.sampled_from([8, 6, 4, 3, 2, 4.5])),
+    st.integers(0, 99),
 )
 
 

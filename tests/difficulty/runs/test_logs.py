@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from difficulty.errors import UsageError
-from difficulty.runs.read import read_runs
 from difficulty.runs.margins import gold_options, options_margin, sequence_margin
+from difficulty.runs.read import read_runs
 from difficulty.runs.table import write_table
 from tests.difficulty.judge.simulated import table
 
@@ -176,7 +176,11 @@ def test_bad_folders_are_one_sentence(tmp_path: Path) -> None:
         read_runs([])
     both(tmp_path)
     (tmp_path / "tiny" / f"samples_quiz_t2_{STAMP}.jsonl").unlink()
-    with pytest.raises(UsageError, match="has no samples for quiz_t2.*--log_samples"):
+    left = read_runs(tmp_path)
+    assert set(left.table["task"]) == {"recall_t1"}
+    assert "has no samples for quiz_t2, which are left out" in " ".join(left.warnings)
+    (tmp_path / "tiny" / f"samples_recall_t1_{STAMP}.jsonl").unlink()
+    with pytest.raises(UsageError, match="has no samples for quiz_t2, recall_t1.*--log_samples"):
         read_runs(tmp_path)
     (tmp_path / "tiny" / f"results_{STAMP}.json").write_text("{")
     with pytest.raises(UsageError, match="is not whole JSON"):
@@ -228,9 +232,9 @@ def test_margins_in_closed_form() -> None:
 
 def test_gold_is_read_as_index_or_words_whichever_agrees_with_the_accuracy() -> None:
     texts, scores = [["2", "1"], ["2", "1"]], [[-1.0, -2.0], [-2.0, -1.0]]
-    assert gold_options(["1", "1"], texts, scores, [0.0, 1.0])[0] == [[1], [1]]  # as an index
-    assert gold_options(["2", "1"], texts, scores, [1.0, 1.0])[0] == [[0], [1]]  # as words
-    gold, problem = gold_options(["?", "1"], texts, scores, [1.0, 1.0])
+    assert gold_options(["1", "1"], texts, scores, {"acc": [0.0, 1.0]})[0] == [[1], [1]]  # as an index
+    assert gold_options(["2", "1"], texts, scores, {"acc": [1.0, 1.0]})[0] == [[0], [1]]  # as words
+    gold, problem = gold_options(["?", "1"], texts, scores, {"acc": [1.0, 1.0]})
     assert gold == [None, None]
     assert problem
 

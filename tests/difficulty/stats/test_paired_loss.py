@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from difficulty.stats.paired_loss import binary_tail, paired_loss, score_statistic
+from difficulty.stats.paired_loss import paired_loss
+from difficulty.stats.tango import binary_tail, score_statistic
 
 
 def binary(n: int, lost: int, gained: int, right: int | None = None) -> tuple[np.ndarray, np.ndarray]:

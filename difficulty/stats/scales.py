@@ -27,15 +27,6 @@ def retention(score: Floats, dense: Floats, chance: Floats) -> Floats:
     return kept
 
 
-def wilson(successes: Floats, n: Floats, confidence: float = 0.95) -> tuple[Floats, Floats]:
-    """Wilson score interval of a proportion (Wilson 1927); `successes` may be fractional means times n."""
-    z = special.ndtri((1 + confidence) / 2)
-    p = successes / n
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
-
-
 def latent_from_accuracy(accuracy: Floats, chance: Floats, n: Floats, link: str) -> Floats:
     """Log-odds scale position of a tier whose items answer right with `accuracy`, guessing with `chance`.
 

@@ -1,0 +1,71 @@
+"""One run as it was found in one place, before what belongs together is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from difficulty.runs.identity import Run
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """How one task was evaluated: its version, number of shots, the sample files, and what else decides the prompts."""
+
+    version: str | None = None
+    num_fewshot: int | None = None
+    files: tuple[Path, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one run from one source.
+
+    `facts`: effective_bits, sparsity_all, weights_sha256, lm_eval_version where known. `kept`: task -> item id -> what the
+    reader was asked to keep. `how`: how the run is known, in words.
+    """
+
+    source: str
+    run: Run
+    rows: pd.DataFrame = field(repr=False)
+    tasks: Mapping[str, TaskFacts] = field(default_factory=dict, repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    how: str = ""
+
+    def named(self, run: Run) -> Part:
+        """The same rows as those of `run`."""
+        return replace(self, run=run, rows=self.rows.assign(**cells_of(run)))
+
+
+def cells_of(run: Run) -> dict[str, Any]:
+    """The cells of the tidy table that identify a run."""
+    return {
+        "run": str(run),
+        "model": run.model,
+        "method": str(run.method),
+        "level": np.nan if run.level is None else run.level,
+        "bits": np.nan if run.bits is None else run.bits,
+        "replicate": run.replicate,
+    }
+
+
+def run_of_cells(row: Mapping[str, Any], **more: Any) -> Run:
+    """The run that the identifying cells of a table row stand for."""
+    from difficulty.runs.identity import Method
+
+    return Run(
+        str(row["model"]), Method.parse(str(row["method"])), _number(row["level"]), _number(row["bits"]),
+        int(row["replicate"]), **more,
+    )  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)

@@ -1,0 +1,132 @@
+"""The finished runs of a sweep's folder: samples/*.parquet, with runs/*.json, items*.parquet and responses/ beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import read_object
+from difficulty.runs.part import Part, TaskFacts, run_of_cells
+from difficulty.runs.rows import Keep
+from difficulty.runs.store import (
+    PLAN,
+    SAMPLES,
+    finished_runs,
+    is_store,
+    planned_runs,
+    read_manifest,
+    require_whole,
+    table_path,
+)
+from difficulty.runs.table import HIGHER_IS_BETTER, read_table
+
+
+def find_sweeps(folder: Path) -> list[Path]:
+    """The sweeps in or below a folder, sorted by path."""
+    plans = {path.parent for path in folder.rglob(PLAN) if is_store(path.parent)}
+    return sorted(plans | {path.parent.parent for path in folder.rglob(f"{SAMPLES}/*.parquet")})
+
+
+def read_sweep(folder: Path, keep: Keep | None) -> list[Part]:
+    """The finished runs of one sweep.
+
+    Raises:
+        UsageError: none is finished, or a finished run is damaged; it is named, with what to do.
+    """
+    tasks = [read_object(path) for path in sorted(folder.glob("tasks*.json"))]
+    parts = []
+    for stem in _finished(folder):
+        require_whole(folder, stem)
+        manifest = read_manifest(folder, stem)
+        table = _with_directions(read_table(table_path(folder, SAMPLES, stem)), tasks)
+        parts.append(_part(folder, table, stem, manifest, tasks, keep))
+    if not parts:
+        raise UsageError(
+            f"the sweep in {str(folder)!r} has no finished run yet. Run it again: it goes on where it stopped."
+        )
+    return parts
+
+
+def _finished(folder: Path) -> list[str]:
+    """The runs with a manifest, which is written last, in the order of the plan."""
+    found = finished_runs(folder)
+    planned = {stem: number for number, stem in enumerate(planned_runs(folder))}
+    return sorted(found, key=lambda stem: (planned.get(stem, len(planned)), stem))
+
+
+def _part(
+    folder: Path,
+    rows: pd.DataFrame,
+    stem: str,
+    manifest: Mapping[str, Any],
+    tasks: list[dict[str, Any]],
+    keep: Keep | None,
+) -> Part:
+    block = manifest.get("manifest")
+    facts = {
+        name: manifest.get(name)
+        for name in ("effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version")
+    }
+    kept: dict[str, dict[str, Any]] = {}
+    if keep is not None and stem:
+        for task, item, sample in _samples(folder, stem):
+            kept.setdefault(task, {})[item] = keep(sample)
+    run = run_of_cells(rows.iloc[0], known_by="store")
+    known = {str(task): _task_facts(str(task), manifest, tasks, folder) for task in rows["task"].unique()}
+    source = f"{folder} ({run})"
+    return Part(
+        source, run, rows, known, facts, dict(block) if isinstance(block, Mapping) else {}, kept, "the sweep"
+    )
+
+
+def _task_facts(
+    task: str, manifest: Mapping[str, Any], tasks: list[dict[str, Any]], folder: Path
+) -> TaskFacts:
+    versions = manifest.get("task_versions")
+    version = versions.get(task) if isinstance(versions, Mapping) else None
+    shots = next((found["n-shot"].get(task) for found in tasks if task in found.get("n-shot", {})), None)
+    return TaskFacts(None if version in (None, "N/A") else str(version), shots, (folder,))
+
+
+def _with_directions(table: pd.DataFrame, tasks: list[dict[str, Any]]) -> pd.DataFrame:
+    """Sweeps before the column wrote the direction of each metric into tasks*.json alone."""
+    if HIGHER_IS_BETTER in table or not tasks:
+        return table
+    known: dict[tuple[str, str], bool] = {}
+    for found in tasks:
+        for task, metrics in (found.get("higher_is_better") or {}).items():
+            known |= {
+                (task, name): value for name, value in (metrics or {}).items() if isinstance(value, bool)
+            }
+    pairs = table[["task", "metric"]].drop_duplicates()
+    pairs[HIGHER_IS_BETTER] = pd.array(
+        [known.get((task, metric.split(",")[0]), pd.NA) for task, metric in pairs.itertuples(index=False)],
+        dtype="boolean",
+    )
+    return table.merge(pairs, on=["task", "metric"], how="left")
+
+
+def _samples(folder: Path, stem: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(task, item, sample as lm-eval would have logged it) of one run, from the sweep's items and responses."""
+    path = folder / "responses" / f"{stem}.parquet"
+    if not path.is_file():
+        return
+    known = {}
+    for file in sorted(folder.glob("items*.parquet")):
+        columns = ["task", "item_id", "doc_id", "target", "arguments", "doc"]
+        for row in pd.read_parquet(file, columns=columns).itertuples(index=False):
+            known[row.task, int(row.doc_id)] = row
+    responses = pd.read_parquet(path, columns=["task", "doc_id", "filtered_resps"])
+    for answer in responses.drop_duplicates(["task", "doc_id"]).itertuples(index=False):
+        row = known.get((answer.task, int(answer.doc_id)))
+        if row is not None:
+            sample = {
+                "doc": json.loads(row.doc), "doc_id": int(answer.doc_id), "target": row.target,
+                "arguments": json.loads(row.arguments), "filtered_resps": json.loads(answer.filtered_resps),
+            }  # fmt: skip
+            yield answer.task, row.item_id, sample

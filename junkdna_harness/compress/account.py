@@ -1,0 +1,65 @@
+"""From what happened on the way, and what is measured on the model afterwards, to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from difficulty.runs.level import level_of
+from junkdna_harness.compress.bits import effective_bits
+from junkdna_harness.compress.change import Outcome
+from junkdna_harness.compress.grid import mean_group
+from junkdna_harness.compress.hashing import weights_sha256
+from junkdna_harness.compress.report import CompressionReport, bits_of_model, count_zeros
+from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from junkdna_harness.compress.targets import Target
+
+
+def make_report(
+    model: nn.Module,
+    targets: Sequence[Target],
+    spec: PruneSpec | QuantSpec,
+    outcome: Outcome,
+    seconds: float,
+    zeros_by_module: Mapping[str, int] | None = None,
+) -> CompressionReport:
+    """The report; `zeros_by_module` where the targets' zeros are counted already."""
+    zeros = count_zeros(model, targets, zeros_by_module)
+    pruned, rounded = outcome.kind == "pruned", outcome.bits is not None
+    bits = effective_bits(
+        zeros.sparsity_targeted if pruned else 0.0,  # zeros that rounding made are codes like any other
+        bits=outcome.bits,
+        group=None if outcome.group is None else mean_group(targets, outcome.group),
+        symmetric=outcome.symmetric,
+        pattern=outcome.packing if pruned else None,
+    )
+    measured = zeros.sparsity_targeted if outcome.sparsity is None else outcome.sparsity
+    level, warning = level_of(outcome.requested, measured) if outcome.level is None else (outcome.level, None)
+    return CompressionReport(
+        kind=outcome.kind,
+        method=outcome.method,
+        pattern=None if outcome.pattern is None or not pruned else str(outcome.pattern),
+        level=level if pruned else None,
+        bits=outcome.bits,
+        scope=outcome.scope if pruned else None,
+        seed=outcome.seed,
+        requested_sparsity=outcome.requested,
+        sparsity_targeted=zeros.sparsity_targeted,
+        sparsity_all=zeros.sparsity_all,
+        sparsity_by_module=zeros.by_module,
+        weights_targeted=zeros.n_targeted,
+        weights_all=zeros.n_all,
+        effective_bits=bits,
+        effective_bits_all=bits_of_model(bits, zeros),
+        weights_sha256=weights_sha256(model),
+        group_size=outcome.group if rounded else None,
+        symmetric=outcome.symmetric if rounded else None,
+        quantizer=outcome.quantizer if rounded and pruned else None,
+        targets=spec.targets,
+        exclude=spec.exclude,
+        calibration=outcome.calibration,
+        damping=outcome.damping,
+        warnings=(*outcome.warnings, *([] if warning is None or not pruned else [warning])),
+        seconds=seconds,
+    )

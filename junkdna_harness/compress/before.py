@@ -1,0 +1,205 @@
+"""What had been done to a model before it came here: its manifest, as far as the weights bear it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from difficulty.errors import UsageError
+from difficulty.runs.identity import DENSE, Method
+from difficulty.runs.level import TOLERANCE, level_of
+from junkdna_harness.compress.change import Outcome
+from junkdna_harness.compress.manifest import MANIFEST, read_manifest
+from junkdna_harness.compress.notation import NM, NONE, Pattern, read_pattern
+from junkdna_harness.compress.pattern import keeps, pattern_in
+from junkdna_harness.compress.report import zeros_by_module
+from junkdna_harness.compress.targets import Target
+
+SPARSE = 0.01  # share of exact zeros from which a model counts as pruned; training leaves next to none
+
+
+@dataclass(frozen=True)
+class Before:
+    """A model as it came: `sparsity` of its targets as measured; the rest from its manifest, method 'none' without one.
+
+    `level` is the one under which it stands in tables, `packing` the N:M that its weights keep.
+    """
+
+    sparsity: float
+    zeros: Mapping[str, int]
+    packing: NM | None = None
+    method: str = NONE
+    pattern: Pattern | None = None
+    level: float | None = None
+    requested: float | None = None
+    scope: str | None = None
+    seed: int = 0
+    bits: int | None = None
+    group: int | None = None
+    symmetric: bool = False
+    quantizer: str | None = None
+    only_rounded: bool = False
+    calibration: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """True where a manifest says by which method it was pruned, or how it was trained after that."""
+        return self.method != NONE
+
+    @property
+    def recovered(self) -> bool:
+        """True where training followed."""
+        return Method.parse(self.method).recovered
+
+    @property
+    def sparse(self) -> bool:
+        """True where its zeros are those of pruning, so that they have to stay: quantization makes zeros of its own."""
+        return self.sparsity >= SPARSE and not self.only_rounded
+
+    @property
+    def compressed(self) -> bool:
+        """True where a table names it after something else than what is done to it now."""
+        return self.only_rounded or self.sparse or (self.known and (self.recovered or bool(self.level)))
+
+    def describe(self) -> str:
+        """E.g. 'wanda 2:4, level 0.5'; for one sentence."""
+        nm = (
+            f" {self.pattern}"
+            if isinstance(self.pattern, NM) and str(self.pattern) not in self.method
+            else ""
+        )
+        name = f"{self.method}{nm}" if self.known else "by an unknown method"
+        return f"{name}, level {self.level:.4g}" if self.level is not None else name
+
+    def outcome(self) -> Outcome:
+        """An outcome that begins with all this: the report of a model to which nothing has been done yet."""
+        method, quantizer = (
+            (str(self.quantizer), None) if self.only_rounded else (self.method, self.quantizer)
+        )
+        return Outcome(
+            method, self.pattern, self.scope, self.seed, "quantized" if self.only_rounded else "pruned",
+            requested=self.requested, sparsity=self.sparsity, level=self.level, packing=self.packing, bits=self.bits, group=self.group,
+            symmetric=self.symmetric, quantizer=quantizer, calibration=self.calibration, warnings=list(self.warnings),
+        )  # fmt: skip
+
+
+def look_before(
+    model: nn.Module, targets: Sequence[Target], manifest: Mapping[str, Any] | None = None
+) -> Before:
+    """What had been done to `model`. `manifest` None: that of the folder from which transformers loaded it.
+
+    Raises:
+        UsageError: that manifest is no JSON object.
+    """
+    if manifest is None:
+        manifest = manifest_of(model)
+    zeros = zeros_by_module(targets)
+    sizes: dict[str, int] = {}
+    for target in targets:
+        sizes[target.module_name] = sizes.get(target.module_name, 0) + target.numel
+    shares = {name: zeros[name] / sizes[name] for name in zeros}
+    sparsity = sum(zeros.values()) / sum(sizes.values())
+    warnings = _unlike(manifest, shares, sparsity)
+    if not manifest or warnings:
+        packing = pattern_in(targets, sparsity) if sparsity >= SPARSE else None
+        return Before(sparsity, zeros, packing, warnings=tuple(warnings))
+    return _told(manifest, targets, sparsity, zeros)
+
+
+def manifest_of(model: nn.Module) -> dict[str, Any]:
+    """The manifest of the folder from which transformers loaded `model`; empty where it came from elsewhere.
+
+    Raises:
+        UsageError: it is no JSON object.
+    """
+    name = getattr(getattr(model, "config", None), "_name_or_path", None)
+    return read_manifest(name) if isinstance(name, str) and name and Path(name).is_dir() else {}
+
+
+def refuse_rounding_again(before: Before) -> None:
+    """Refuse to quantize what was quantized: it would count as rounded once, from the original.
+
+    Raises:
+        UsageError: names what had been done.
+    """
+    if before.bits is not None:
+        raise UsageError(
+            f"the checkpoint is quantized already ({before.quantizer}, {before.bits} bits, by its {MANIFEST}); rounded "
+            f"twice it would pass for the original rounded once. Quantize the checkpoint that it was made from."
+        )
+
+
+def _unlike(manifest: Mapping[str, Any], shares: Mapping[str, float], sparsity: float) -> list[str]:
+    """A warning where the manifest speaks of other weights: it is not believed then."""
+    told = manifest.get("sparsity_by_module")
+    listed = told if isinstance(told, Mapping) else {}
+    pairs = [
+        (shares[name], listed[name], name) for name in shares if isinstance(listed.get(name), (int, float))
+    ]
+    if not listed and isinstance(manifest.get("sparsity_targeted"), (int, float)):
+        pairs = [(sparsity, manifest["sparsity_targeted"], "the model")]
+    for seen, said, name in pairs:
+        if abs(seen - said) > TOLERANCE:
+            return [
+                f"{MANIFEST} is not of these weights: it says that {said:.4g} of {name} is zero, measured {seen:.4g}; "
+                f"how they were made is taken as unknown"
+            ]
+    return []
+
+
+def _told(
+    manifest: Mapping[str, Any], targets: Sequence[Target], sparsity: float, zeros: Mapping[str, int]
+) -> Before:
+    kind, method = manifest.get("kind"), str(manifest.get("method") or NONE)
+    name = Method.parse(method)
+    bits, group, seed = (_number(manifest, key) for key in ("bits", "group_size", "seed"))
+    pattern, warnings = _pattern(manifest.get("pattern"), targets)
+    level = _number(manifest, "level")
+    if not name.recovered and bits is None:
+        # Training fills zeros and rounding makes some: only without them do the weights say how many were removed.
+        asked = pattern.level if level is None and pattern is not None else level
+        level, warning = level_of(asked, sparsity)
+        warnings += [] if warning is None else [warning]
+    only_rounded = kind == "quantized" and not name.recovered
+    return Before(
+        sparsity,
+        zeros,
+        packing=pattern if isinstance(pattern, NM) else pattern_in(targets, sparsity),
+        method=NONE if only_rounded or method == DENSE else method,
+        pattern=pattern,
+        level=None if only_rounded else level,
+        requested=_number(manifest, "requested_sparsity"),
+        scope=manifest.get("scope"),
+        seed=int(seed or 0),
+        bits=None if bits is None else int(bits),
+        group=None if group is None else int(group),
+        symmetric=bool(manifest.get("symmetric")),
+        quantizer=str(manifest.get("quantizer") or name.base) if bits is not None else None,
+        only_rounded=only_rounded and bits is not None,
+        calibration=manifest.get("calibration"),
+        warnings=tuple(warnings),
+    )
+
+
+def _number(manifest: Mapping[str, Any], key: str) -> float | None:
+    value = manifest.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise UsageError(
+            f"{MANIFEST} says {key}={value!r}, which is no number. Restore the file or remove it."
+        )
+    return value
+
+
+def _pattern(text: object, targets: Sequence[Target]) -> tuple[Pattern | None, list[str]]:
+    """The manifest's pattern; an N:M that the weights do not keep is none any more."""
+    if not isinstance(text, str):
+        return None, []
+    pattern = read_pattern(text)
+    if isinstance(pattern, NM) and not keeps(targets, pattern):
+        return None, [f"{MANIFEST} says {pattern}, which the weights do not keep"]
+    return pattern, []

@@ -1,0 +1,215 @@
+"""How amounts are written: sparsities, N:M, bits, counts, names. Each is read here, once, and nothing here needs torch."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, cast
+
+from difficulty.errors import UsageError, did_you_mean
+
+NONE = "none"  # the method that removes nothing: measure the checkpoint as it is
+Scope = Literal["row", "layer", "global"]
+SCOPES: tuple[Scope, ...] = ("row", "layer", "global")
+Quantizer = Literal["rtn", "gptq"]
+QUANTIZERS: tuple[Quantizer, ...] = ("rtn", "gptq")
+BITS = (8, 6, 4, 3, 2)
+_NM = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*")
+_TRUE, _FALSE = {"true", "1", "yes"}, {"false", "0", "no"}
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """Unstructured: `fraction` of the weights of every group (row, layer or the whole model) is removed."""
+
+    fraction: float
+
+    def removed(self, n: int) -> int:
+        """How many of `n` weights are removed: the nearest whole number, halves upwards.
+
+        In decimal arithmetic, so that 0.3 of 10 is 3 and not what 0.3's binary neighbour gives.
+        """
+        return math.floor(Fraction(repr(float(self.fraction))) * n + Fraction(1, 2))
+
+    @property
+    def level(self) -> float:
+        """The sparsity, in [0, 1)."""
+        return self.fraction
+
+    def __str__(self) -> str:
+        return f"{self.fraction:g}"
+
+
+@dataclass(frozen=True)
+class NM:
+    """Of every `group` neighbouring weights along the input, `kept` stay (2:4 keeps 2 of 4, 1:8 keeps 1 of 8)."""
+
+    kept: int
+    group: int
+
+    @property
+    def level(self) -> float:
+        """The sparsity, in (0, 1)."""
+        return 1 - self.kept / self.group
+
+    def __str__(self) -> str:
+        return f"{self.kept}:{self.group}"
+
+
+Pattern = Sparsity | NM
+
+
+def parse_sparsity(given: object) -> Sparsity:
+    """A `Sparsity` from a number or its text.
+
+    Raises:
+        UsageError: no number, or outside [0, 1).
+    """
+    try:
+        if isinstance(given, bool):
+            raise ValueError
+        value = float(str(given))
+    except ValueError:
+        raise UsageError(f"sparsity={given!r} is no number. Write a fraction, e.g. sparsity=0.5.") from None
+    if not 0 <= value < 1:  # also refuses nan
+        hint = f" Did you mean {value / 100:g}?" if 2 <= value < 100 else ""
+        raise UsageError(f"sparsity={given} is not in [0, 1): it is the fraction of weights removed.{hint}")
+    return Sparsity(value)
+
+
+def parse_pattern(given: object) -> NM:
+    """An `NM` from text like '2:4'.
+
+    Raises:
+        UsageError: not N:M with 0 < N < M.
+    """
+    match = _NM.fullmatch(str(given))
+    how = "Write N:M with 0 < N < M, e.g. pattern=2:4 (keep 2 of every 4)."
+    if not match:
+        raise UsageError(f"pattern {str(given)!r} is not of the form N:M. {how}")
+    kept, group = int(match[1]), int(match[2])
+    if not 0 < kept < group:
+        raise UsageError(f"pattern {str(given)!r} keeps {kept} of {group} weights. {how}")
+    return NM(kept, group)
+
+
+def read_pattern(text: str) -> Pattern:
+    """What `str` of a pattern wrote: N:M, or a sparsity.
+
+    Raises:
+        UsageError: neither.
+    """
+    return parse_pattern(text) if ":" in text else parse_sparsity(text)
+
+
+def read_scope(name: str, given: object) -> Scope:
+    """One of row, layer, global.
+
+    Raises:
+        UsageError: something else.
+    """
+    return cast(Scope, _one_of(name, given, SCOPES))
+
+
+def read_quantizer(name: str, given: object) -> Quantizer:
+    """One of rtn, gptq.
+
+    Raises:
+        UsageError: something else.
+    """
+    return cast(Quantizer, _one_of(name, given, QUANTIZERS))
+
+
+def read_patterns(given: object) -> tuple[str, ...]:
+    """Module-name patterns from a list, or from text that joins them with '+', ';', '|' or ','."""
+    parts = given if isinstance(given, (list, tuple)) else re.split(r"[+;|,\s]+", str(given))
+    return tuple(str(part) for part in parts if str(part))
+
+
+def read_count(name: str, given: object) -> int:
+    """A whole number of at least 1.
+
+    Raises:
+        UsageError: something else.
+    """
+    number = _whole(given)
+    if number is None or number < 1:
+        raise UsageError(f"{name}={given} is no whole number of at least 1.")
+    return number
+
+
+def read_seed(name: str, given: object) -> int:
+    """A whole number of at least 0.
+
+    Raises:
+        UsageError: something else.
+    """
+    number = _whole(given)
+    if number is None or number < 0:
+        raise UsageError(f"{name}={given} is no whole number of at least 0.")
+    return number
+
+
+def read_bits(name: str, given: object) -> int:
+    """One of 8, 6, 4, 3, 2.
+
+    Raises:
+        UsageError: something else.
+    """
+    number = _whole(given)
+    if number is None:
+        raise UsageError(f"{name}={given} is no whole number. Choose one of {', '.join(map(str, BITS))}.")
+    check_bits(number)
+    return number
+
+
+def check_bits(bits: int) -> None:
+    """Refuse a width that is not simulated.
+
+    Raises:
+        UsageError: not one of 8, 6, 4, 3, 2.
+    """
+    if bits not in BITS:
+        raise UsageError(f"bits={bits} is not supported. Choose one of {', '.join(map(str, BITS))}.")
+
+
+def read_group_size(name: str, given: object) -> int:
+    """Weights that share one scale; -1 is a whole row.
+
+    Raises:
+        UsageError: neither -1 nor a whole number of at least 1.
+    """
+    number = _whole(given)
+    if number is None or (number < 1 and number != -1):
+        raise UsageError(f"{name}={given} is neither -1 (one scale a row) nor a whole number of at least 1.")
+    return number
+
+
+def read_bool(name: str, given: object) -> bool:
+    """A truth value.
+
+    Raises:
+        UsageError: neither true nor false.
+    """
+    text = str(given).strip().lower()
+    if text not in _TRUE | _FALSE:
+        raise UsageError(f"{name}={given!r} is neither true nor false. Write {name}=true or {name}=false.")
+    return text in _TRUE
+
+
+def _one_of(name: str, given: object, allowed: tuple[str, ...]) -> str:
+    if str(given) not in allowed:
+        raise UsageError(
+            f"{name}={given!r} is unknown. Choose one of {', '.join(allowed)}.{did_you_mean(str(given), allowed)}"
+        )
+    return str(given)
+
+
+def _whole(given: object) -> int | None:
+    try:
+        number = float(str(given))
+    except ValueError:
+        return None
+    return int(number) if not isinstance(given, bool) and number.is_integer() else None

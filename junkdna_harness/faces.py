@@ -1,0 +1,88 @@
+"""What the commands do, in one call each: a sweep of a model, and the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from difficulty.errors import UsageError
+
+if TYPE_CHECKING:
+    from junkdna_harness.gate import Gate
+    from junkdna_harness.sweep.engines import Tell
+    from junkdna_harness.sweep.run import SweepOutcome
+
+DEFAULT_DROP = 0.02  # as `junkdna check` has it where no limit is given
+
+
+def sweep(
+    output: str | Path,
+    tasks: str | Sequence[str] = "difficulty_tiers",
+    *,
+    engine: str = "local",
+    workers: int | None = None,
+    device: str | None = None,
+    batch_size: int | str | None = None,
+    max_batch_size: int | None = None,
+    prefix_cache: bool = True,
+    extend: bool = False,
+    listener: Tell | None = None,
+    **grid: Any,
+) -> SweepOutcome:
+    """What a sweep into the folder `output` did; `difficulty.read_runs` reads the folder.
+
+    `grid` are the options of `junkdna sweep`, e.g. `model_args="pretrained=org/model"`, `methods="magnitude,wanda"`,
+    `sparsity="0:0.9:0.1"`, `quantize="rtn:4"`, `limit=100`. The same call goes on where a killed one stopped.
+
+    Raises:
+        UsageError: an option that cannot be used, or a folder that belongs to another sweep.
+    """
+    from junkdna_harness.sweep.engines.local import LocalEngine
+    from junkdna_harness.sweep.machine import Machine, parse_devices
+    from junkdna_harness.sweep.plan import build_plan
+    from junkdna_harness.sweep.run import run_sweep
+
+    plan = build_plan(tasks=tasks, **grid)
+    devices = parse_devices(device)
+    machine = Machine(
+        device=devices[0] if devices else None,
+        batch_size=batch_size,
+        max_batch_size=max_batch_size,
+        prefix_cache=prefix_cache,
+    )
+    if engine == "ray":
+        from junkdna_harness.sweep.engines.ray import RayEngine
+
+        return run_sweep(plan, output, machine, RayEngine(workers), extend, listener)
+    if engine != "local":
+        raise UsageError(f"engine {engine!r} is unknown. Choose local or ray.")
+    return run_sweep(plan, output, machine, LocalEngine(workers, devices), extend, listener)
+
+
+def check(
+    new: str | Path,
+    against: str | Path,
+    max_drop: float | None = None,
+    *,
+    max_relative_drop: float | None = None,
+    metric: str | None = None,
+    run: str | None = None,
+    baseline_run: str | None = None,
+    **limits: Any,
+) -> Gate:
+    """Whether the run in `new` lost more than it may against a baseline: `.verdict` is pass, fail or inconclusive.
+
+    Both are what `junkdna check` takes: an lm-eval output folder, a sweep's folder, a table, or a baseline file. Without a
+    limit, 0.02 in the metric's units may be lost. `limits` are further fields of `junkdna_harness.gate.Limits`.
+
+    Raises:
+        UsageError: nothing to read, several runs and none named, or runs that cannot be compared.
+    """
+    from junkdna_harness.gate import Limits, read_baseline, read_run
+    from junkdna_harness.gate import check as judge
+
+    if max_drop is None and max_relative_drop is None:
+        max_drop = DEFAULT_DROP
+    allowed = Limits(max_drop, max_relative_drop, **limits)
+    return judge(read_run(new, run, metric), read_baseline(against, baseline_run, metric), allowed)

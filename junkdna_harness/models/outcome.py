@@ -1,0 +1,149 @@
+"""The `junkdna` block: what was evaluated in the end, from what the model was and what was done to it here."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from difficulty.runs.identity import Method
+from junkdna_harness.compress import CompressionReport
+from junkdna_harness.models.loaded import TOLERANCE, Loaded
+from junkdna_harness.origin import NONE, UNKNOWN, method_of, then
+
+Block = dict[str, Any]
+
+
+def pruned_block(loaded: Loaded, report: CompressionReport) -> Block:
+    """The block of a model that was pruned, or left as it was, with `report` for what was done."""
+    block: Block = {**report.to_dict(), "model": loaded.model}
+    warnings = [*loaded.warnings, *report.warnings]
+    asked, measured = report.requested_sparsity, report.sparsity_targeted
+    if not loaded.changed:
+        if asked is not None and asked > 0:
+            _check_level(block, asked, measured, report.bits, warnings)
+    elif report.weights_sha256 == loaded.sha256:
+        block |= _as_loaded(loaded)
+        other = report.method not in (NONE, loaded.method.base) and asked != 0
+        if other or (asked is not None and abs(asked - (loaded.level or 0)) > TOLERANCE):
+            what = report.method if asked is None else f"{report.method} at sparsity {asked:g}"
+            warnings.append(
+                f"{what} was asked for, and the model is {loaded.description} already: nothing was removed"
+            )
+    elif report.method == NONE:  # only what is left was quantized
+        block |= _quantized_after(loaded, report.bits, report.quantizer, report.effective_bits)
+    else:
+        block |= _pruned_again(loaded, report)
+        warnings.append(f"the model was {loaded.description} already, and was pruned further")
+        _check_level(block, asked, measured, report.bits, warnings)
+    return {**block, "warnings": warnings}
+
+
+def quantized_block(loaded: Loaded, report: CompressionReport) -> Block:
+    """The block of a model that was quantized, or left as it was."""
+    block: Block = {**report.to_dict(), "model": loaded.model}
+    warnings = [*loaded.warnings, *report.warnings]
+    if not loaded.changed:
+        return {**block, "warnings": warnings}
+    if report.method == NONE:
+        block |= _as_loaded(loaded)
+    else:
+        block |= _quantized_after(loaded, report.bits, report.method, report.effective_bits)
+        warnings.append(f"the model was {loaded.description} already, before it was quantized")
+        now, before = report.sparsity_targeted, loaded.sparsity
+        if now is not None and before is not None and now < before - TOLERANCE:
+            block["level"] = now
+            warnings.append(
+                f"quantization filled zeros: {before:.4g} of the weights were zero, now {now:.4g}"
+            )
+    return {**block, "warnings": warnings}
+
+
+def _as_loaded(loaded: Loaded) -> Block:
+    """What the model is under its own name: nothing was done here."""
+    pattern = loaded.method.pattern
+    named: Block = {
+        "kind": "quantized" if loaded.level is None else "pruned",
+        "method": _name(loaded.method),
+        "pattern": pattern if pattern is not None else f"{loaded.level:.10g}" if _known(loaded) else None,
+        "level": loaded.level,
+        "bits": loaded.bits,
+        "requested_sparsity": None,
+    }
+    return {**named, **loaded.block}
+
+
+def _quantized_after(
+    loaded: Loaded, bits: float | None, quantizer: str | None, effective_bits: float
+) -> Block:
+    """A model that was quantized here after something else had been done to it."""
+    if loaded.bits is not None and loaded.level is None:
+        return {"method": str(then(loaded.method, Method(quantizer or NONE)))}
+    method = loaded.method
+    if loaded.bits is not None:
+        method = then(method, Method(quantizer or NONE))
+    carried = {**loaded.block, "effective_bits": effective_bits}
+    carried.pop("effective_bits_all", None)
+    known = _as_loaded(loaded)
+    return {
+        **known,
+        **carried,
+        "kind": "pruned",
+        "method": _name(method),
+        "bits": bits,
+        "quantizer": quantizer,
+    }
+
+
+def _pruned_again(loaded: Loaded, report: CompressionReport) -> Block:
+    before = Method(UNKNOWN) if loaded.method == Method(NONE) else loaded.method
+    block: Block = {
+        "method": str(then(before, method_of(report.to_dict()))),
+        "level": report.sparsity_targeted,
+    }
+    if "recovery" in loaded.block:
+        block["recovery"] = loaded.block["recovery"]
+    return block
+
+
+def _check_level(
+    block: Block, asked: float | None, measured: float | None, bits: float | None, warnings: list[str]
+) -> None:
+    """Report the measured level where it is far from what was asked for. Rounding to few bits makes zeros of its own."""
+    if asked is None or measured is None:
+        return
+    off = measured - asked
+    if off < -TOLERANCE or (bits is None and off > TOLERANCE):
+        block["level"] = measured
+        warnings.append(
+            f"sparsity {asked:g} was asked for, and {measured:.4g} is measured, which is reported"
+        )
+
+
+def _known(loaded: Loaded) -> bool:
+    return loaded.level is not None and loaded.method != Method(NONE)
+
+
+def _name(method: Method) -> str:
+    """As blocks have it: an N:M pattern stands apart, unless trainings follow it."""
+    return method.base if not method.recoveries and "+" not in method.base else str(method)
+
+
+def say(name: str, block: Block) -> None:
+    """What was evaluated in the end, and every warning, on stderr."""
+    from difficulty.runs.identity import Run
+
+    kind, level, bits = block["kind"], block["level"], block["bits"]
+    run = Run(block["model"], method_of(block), level, bits)
+    parts = [str(run)]
+    measured, everywhere = block["sparsity_targeted"], block["sparsity_all"]
+    if kind == "pruned" and measured is not None and everywhere is not None:
+        parts.append(f"{measured:.4f} of the targeted weights ({everywhere:.4f} of all) are zero")
+    parts.append(f"{block['effective_bits']:.2f} effective bits a targeted weight")
+    print(f"{name}: {'; '.join(parts)}", file=sys.stderr)
+    for warning in block["warnings"]:
+        tell(name, f"warning: {warning}")
+
+
+def tell(name: str, sentence: str) -> None:
+    """One line on stderr."""
+    print(f"{name}: {sentence}", file=sys.stderr)

@@ -1,0 +1,171 @@
+"""The arrows between rooms run one way, no module imports itself through others, and imports are put off only to start fast.
+
+docs/architecture.md draws what is held here.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# From floor to roof. A room may use those of its own row and of the rows before; rooms of one row do not use each other.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("difficulty.errors",),
+    ("difficulty.files",),
+    ("difficulty.graded", "difficulty.stats"),
+    ("difficulty.runs",),
+    ("difficulty.cut", "difficulty.judge"),
+    ("difficulty.fit",),
+    ("difficulty",),
+    ("junkdna_harness.autoload", "junkdna_harness.tiny", "junkdna_harness.smollm2", "junkdna_harness.lock"),
+    ("junkdna_harness.arguments", "junkdna_harness.presentation"),
+    ("junkdna_harness.compress",),
+    ("junkdna_harness.harness", "junkdna_harness.models"),
+    ("junkdna_harness.tiers", "junkdna_harness.gate", "junkdna_harness.report"),
+    ("junkdna_harness.training_split",),
+    ("junkdna_harness.recover",),
+    ("junkdna_harness.sweep",),
+    ("junkdna_harness.study",),
+    ("junkdna_harness.doctor",),
+    ("junkdna_harness.commands",),
+    ("junkdna_harness.cli",),
+    ("junkdna_harness",),
+)
+HEAVY = {
+    "torch",
+    "transformers",
+    "lm_eval",
+    "pandas",
+    "scipy",
+    "statsmodels",
+    "matplotlib",
+    "rich",
+    "jinja2",
+    "peft",
+    "ray",
+    "numpy",
+}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Module name -> file, of both packages."""
+    found = {}
+    for package in ("difficulty", "junkdna_harness"):
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        for alias in node.names:
+            yield f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in modules() else node.module
+
+
+@cache
+def imports(module: str) -> tuple[tuple[str, bool, int], ...]:
+    """(imported module, put off into a function, line) of a module; what is for the type checker alone is left out."""
+    found: list[tuple[str, bool, int]] = []
+
+    def walk(node: ast.AST, deferred: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                continue
+            inside = deferred or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            found.extend((name, deferred, child.lineno) for name in _imported(child))  # type: ignore[attr-defined]
+            walk(child, inside)
+
+    walk(ast.parse(modules()[module].read_text(encoding="utf-8")), False)
+    return tuple(found)
+
+
+def own(module: str) -> list[tuple[str, bool, int]]:
+    """Those of its imports that are ours."""
+    return [
+        (name, deferred, line)
+        for name, deferred, line in imports(module)
+        if name in modules() and name != module
+    ]
+
+
+def layer(module: str) -> tuple[int, str]:
+    """(row, room) of a module: the longest name in `LAYERS` that it begins with."""
+    rooms = [(room, row) for row, names in enumerate(LAYERS) for room in names]
+    fitting = [(room, row) for room, row in rooms if module == room or module.startswith(f"{room}.")]
+    room, row = max(fitting, key=lambda pair: len(pair[0]))
+    return row, room
+
+
+@cache
+def heavy(module: str) -> frozenset[str]:
+    """The heavy packages that importing a module loads."""
+    found: set[str] = set()
+    seen, pending = set(), [module]
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        pending += [name.rpartition(".")[0]] if "." in name else []
+        for other, deferred, _ in imports(name):
+            if not deferred and other in modules():
+                pending.append(other)
+            elif not deferred:
+                found.add(other.partition(".")[0])
+    return frozenset(found & HEAVY)
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_arrows_run_from_the_roof_to_the_floor(module: str) -> None:
+    row, room = layer(module)
+    wrong = []
+    for name, _, line in own(module):
+        other_row, other_room = layer(name)
+        if other_row > row or (other_row == row and other_room != room):
+            wrong.append(f"line {line}: {name}")
+    assert not wrong, f"{module} ({room}) must not use {'; '.join(wrong)}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Imports within functions count too: a cycle that is put off is still a cycle."""
+    state: dict[str, int] = {}
+    trail: list[str] = []
+
+    def visit(name: str) -> None:
+        state[name] = 1
+        trail.append(name)
+        for other, _, _ in own(name):
+            assert state.get(other) != 1, "import cycle: " + " -> ".join(
+                [*trail[trail.index(other) :], other]
+            )
+            if other not in state:
+                visit(other)
+        trail.pop()
+        state[name] = 2
+
+    for name in modules():
+        if name not in ("difficulty", "junkdna_harness") and name not in state:  # their faces load on demand
+            visit(name)
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_an_import_is_put_off_only_where_it_saves_loading_something_heavy(module: str) -> None:
+    needless = [
+        f"line {line}: {name}"
+        for name, deferred, line in own(module)
+        if deferred and not heavy(name) - heavy(module)
+    ]
+    assert not needless, f"{module} puts off for nothing {'; '.join(needless)}"
+
+
+def test_every_module_has_a_room() -> None:
+    assert all(layer(name) for name in modules())
