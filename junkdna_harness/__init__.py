@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from junkdna_harness.compress import prune, quantize
-    from junkdna_harness.faces import check
+    from junkdna_harness.faces import check, sweep
+    from junkdna_harness.recover.run import recover
 
 __version__ = "0.1.0"
 __all__ = ["check", "prune", "quantize", "recover", "sweep"]

@@ -63,6 +63,11 @@ def task_class(config: Mapping[str, Any]) -> type:
     return kind
 
 
+def needs_images(task: Any) -> bool:
+    """True for a task that shows images or plays sounds (0.5: `_multimodal`)."""
+    return bool(getattr(task, "MULTIMODAL", False) or getattr(task, "_multimodal", False))
+
+
 def takes_config(kind: type) -> bool:
     """True where a task class is called with its config; 0.5's classes pass it on to the class above unseen."""
     own = (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from junkdna_harness.harness import results
 from junkdna_harness.harness.patches import templates_compiled_once
 from junkdna_harness.harness.requests import Document, Sample, build_documents, seed_all, tokenize
 from junkdna_harness.harness.tasks import first_line, load_tasks, none_left
+from junkdna_harness.harness.versions import needs_images
 from junkdna_harness.sweep.plan import Settings
 
 logger = logging.getLogger(__name__)
@@ -92,8 +94,16 @@ class Suite:
     def _answer(self, lm: Any, kind: str, failed: dict[str, str], progress: Progress | None) -> None:
         """Ask all requests of one kind; where that raises, ask them task by task, and name those that raise."""
         instances, owners = self.requests[kind], self._owners[kind]
+        told = 0
+
+        def tell(answered: int) -> None:
+            nonlocal told
+            told += answered
+            if progress:
+                progress(answered)
+
         try:
-            answers = self._respond(lm, kind, instances, progress)
+            answers = self._respond(lm, kind, instances, tell)
         except Exception as error:
             if _concerns_the_run(error):
                 raise
@@ -105,14 +115,12 @@ class Suite:
             part = [instance for instance, owner in zip(instances, owners, strict=True) if owner == name]
             with _named(name, failed, "the model cannot answer it"):
                 _keep(kind, part, list(getattr(lm, kind)(part, disable_tqdm=True)))
-            if progress:
-                progress(len(part))
+        tell(len(instances) - told)
 
-    def _respond(self, lm: Any, kind: str, instances: list[Any], progress: Progress | None) -> list[Any]:
+    def _respond(self, lm: Any, kind: str, instances: list[Any], progress: Progress) -> list[Any]:
         if kind != "loglikelihood" or not lm._prefix_cache or not lm._own_passes():
             answers = getattr(lm, kind)(instances, disable_tqdm=True)
-            if progress:
-                progress(len(instances))
+            progress(len(instances))
             return list(answers)
         from junkdna_harness.models.forward import prepare
 
@@ -140,27 +148,20 @@ class Suite:
         return results.aggregate(self.tasks, self.groups, raw)
 
 
-class _named:
+@contextmanager
+def _named(name: str, failed: dict[str, str], what: str) -> Iterator[None]:
     """A block in which an error is written down as the failure of one task, in a sentence, and goes no further."""
-
-    def __init__(self, name: str, failed: dict[str, str], what: str) -> None:
-        self.name, self.failed, self.what = name, failed, what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, Exception) or _concerns_the_run(error):
-            return False
-        self.failed[self.name] = f"{self.what}: {first_line(error)}"
-        return True
+    try:
+        yield
+    except Exception as error:
+        if _concerns_the_run(error):
+            raise
+        failed[name] = f"{what}: {first_line(error)}"
 
 
 def _concerns_the_run(error: Exception) -> bool:
-    """True for what is no task's fault: a model that answers with NaN, a user's mistake, memory that ran out."""
-    import torch
-
-    return isinstance(error, (FloatingPointError, UsageError, MemoryError, torch.OutOfMemoryError))
+    """True for what is no task's fault: a model that answers with NaN, and what only the user can put right."""
+    return isinstance(error, (FloatingPointError, UsageError))
 
 
 def _keep(kind: str, instances: list[Any], answers: list[Any]) -> None:
@@ -198,5 +199,5 @@ def _refuse(tasks: Mapping[str, Any]) -> None:
     for name, task in tasks.items():
         if getattr(task, "UNSAFE_CODE", False):
             raise UsageError(f"task {name!r} runs code that a model wrote. A sweep does not do that.")
-        if getattr(task, "MULTIMODAL", False):
+        if needs_images(task):
             raise UsageError(f"task {name!r} needs images. A sweep evaluates text tasks.")

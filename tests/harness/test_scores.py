@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from difficulty.errors import UsageError
 from junkdna_harness.harness.tasks import find_tasks
@@ -142,3 +143,29 @@ def test_scores_of_numpys_types_are_rows_as_well(folder: Path, tmp_path: Path) -
     means = table.groupby("metric")["value"].mean()
     assert {name: means[name] for name in ("acc", "hit", "sure")} == {"acc": 0.25, "hit": 1.0, "sure": 1.0}
     assert set(Store(tmp_path / "sweep").items()["target"]) == {"[0, 1]"}
+
+
+def test_memory_that_runs_out_in_one_task_does_not_cost_the_others(
+    model: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def generate(requests: Any, **_: Any) -> list[str]:
+        raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+
+    monkeypatch.setattr(model, "generate_until", generate)
+    found = score(model, folder, "own_choice", "own_repeats")
+    assert found.failed == {"own_repeats": "the model cannot answer it: tried to allocate 20 GiB"}
+    assert list(found.samples) == ["own_choice"]
+
+
+def test_one_kind_of_request_that_fails_in_one_task_is_answered_in_the_others(
+    model: Any, folder: Path
+) -> None:
+    """Two tasks generate text; the model refuses the long one, so that lm-eval's call for both raises."""
+    settings = Settings(("own_too_long", "own_repeats"), include_path=str(folder))
+    suite = build_suite(model, *find_tasks(settings.tasks, str(folder)), settings)
+    told: list[int] = []
+    found = suite.score(model, told.append)
+    assert sum(told) == suite.n_requests  # whoever draws a bar sees it end
+    assert list(found.failed) == ["own_too_long"]
+    assert found.samples["own_repeats"] == score(model, folder, "own_repeats").samples["own_repeats"]
+    assert all(len(sample["resps"][0]) == 3 for sample in found.samples["own_repeats"])

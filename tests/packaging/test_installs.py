@@ -66,6 +66,10 @@ def test_lm_eval_finds_models_and_tasks_in_a_fresh_environment(
     assert "difficulty_tiers_addition_t4" in listed.stdout, listed.stderr[-2000:]
     where = run(tmp_path / "venv" / "bin" / "junkdna", "tasks-dir", cwd=tmp_path).stdout.strip()
     assert (str(ROOT) not in where) and (Path(where) / "graded" / "difficulty_tiers.yaml").is_file()
+    find = "import importlib.util as u; print(*u.find_spec('junkdna_harness.task_configs').submodule_search_locations)"
+    assert (
+        run(python, "-c", find, cwd=tmp_path).stdout.strip() == where
+    )  # what the entry point lm_eval.tasks names
     scored = run(
         *(python, "-m", "lm_eval", "--model", "junkdna-pruned", "--tasks", "difficulty_tiers_options_t1"),
         *("--limit", "4"),
