@@ -99,7 +99,7 @@ class Session:
             compressed = time.perf_counter()
             scores = self.suite.score(self.lm, progress)
         scored = time.perf_counter()
-        failed: dict[str, str] = dict(getattr(scores, "failed", {}))
+        failed: dict[str, str] = dict(scores.failed)
         if failed and not any(scores.samples.values()):
             raise UsageError(
                 "no task could be evaluated: " + "; ".join(f"{t}: {why}" for t, why in failed.items())
