@@ -17,7 +17,8 @@ from difficulty.runs.rows import Keep, TaskRows, task_rows
 from difficulty.runs.samples import check_count, read_json, read_samples, samples_file
 from difficulty.runs.table import COLUMNS, some
 
-_STAMP = re.compile(r"^results_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json(?:\.gz)?$")
+# results_TIME.json, or NAME_TIME.json where --output_path was a NAME.json
+_STAMP = re.compile(r"^(?!samples_|label_).+_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json(?:\.gz)?$")
 _SETTINGS = (
     "system_instruction_sha",
     "chat_template_sha",
@@ -28,7 +29,7 @@ _SETTINGS = (
 
 def find_results(folder: Path) -> list[Path]:
     """The results files below `folder`, sorted by path."""
-    return sorted(path for path in folder.rglob("results_*") if is_results(path) and path.is_file())
+    return sorted(path for path in folder.rglob("*.json*") if is_results(path) and path.is_file())
 
 
 def is_results(path: Path) -> bool:
@@ -48,19 +49,19 @@ def read_log(path: Path, labels: Mapping[Path, Label], keep: Keep | None) -> tup
     tasks: dict[str, TaskRows] = {}
     facts: dict[str, TaskFacts] = {}
     unlogged, unscored = [], []
-    for task, config in sorted(results["configs"].items()):
-        file = samples_file(path.parent, task, _stamp(path))
+    for full, task, config in _tasks(results):
+        file = samples_file(path.parent, full, _stamp(path))
         if file is None:
             unlogged.append(task)
             continue
         samples = read_samples(file)
-        check_count(task, samples, results, file)
+        check_count(full, samples, results, file)
         try:
-            tasks[task] = task_rows(task, config, samples, _directions(results, task), keep)
+            tasks[task] = task_rows(task, config, samples, _directions(results, full), keep)
         except UsageError as error:
             unscored.append(str(error))
             continue
-        facts[task] = _task_facts(results, task, file)
+        facts[task] = _task_facts(results, full, file)
     rows = [row for found in tasks.values() for row in found.rows]
     if unlogged and not tasks and not unscored:
         raise UsageError(
@@ -91,6 +92,14 @@ def _load_results(path: Path) -> dict[str, Any]:
             f"{str(path)!r} is not a results file of lm_eval. Name its results_*.json or their folder."
         )
     return dict(results)
+
+
+def _tasks(results: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """(name in the file, task, configuration), by name. lm-eval 0.5 writes `group::task` for a task of a group."""
+    configs: Mapping[str, Mapping[str, Any]] = results["configs"]
+    short = {name: name.rpartition("::")[2] for name in configs}
+    unique = len(set(short.values())) == len(short)
+    return [(name, short[name] if unique else name, configs[name]) for name in sorted(configs)]
 
 
 def _stamp(path: Path) -> str:

@@ -169,8 +169,15 @@ def _answers(
     task: str, config: Mapping[str, Any], samples: Sequence[Sample], notes: list[str]
 ) -> list[_Answer]:
     output_type = str(config.get("output_type") or "")
-    chance = (config.get("metadata") or {}).get("chance")
+    metadata: Mapping[str, Any] = config.get("metadata") or {}
+    chance = metadata.get("chance")
     given = None if chance is None else float(chance)
+    if chance is None and "chance" in metadata:
+        why = metadata.get("chance_unknown")
+        notes.append(
+            f"{{tasks}}: the chance level is not known{f' ({why})' if why else ''} and counted as 0."
+        )
+        given = 0.0
     if output_type == "loglikelihood":
         scores = [loglikelihoods(sample) for sample in samples]
         return [_Answer(given or 0.0, sequence=s[0] if s else None) for s in scores]

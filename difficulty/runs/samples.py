@@ -205,7 +205,9 @@ def loglikelihoods(sample: Mapping[str, Any]) -> list[float] | None:
     """One log-likelihood per request, natural log; lm-eval logs them as text. None where the answers are texts."""
     values = []
     for response in sample.get("filtered_resps") or []:
-        first = response[0] if isinstance(response, (list, tuple)) and response else response
+        first = response
+        while isinstance(first, (list, tuple)) and first:  # lm-eval 0.5 has one list more around each
+            first = first[0]
         try:
             values.append(float(first))
         except (TypeError, ValueError):

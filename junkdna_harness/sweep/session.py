@@ -75,6 +75,7 @@ class Session:
         manager, names = find_tasks(plan.settings.tasks, plan.settings.include_path, arguments)
         started = time.perf_counter()
         self.lm = load_model(arguments, machine)
+        _require_dense(self.lm, str(arguments["pretrained"]))
         self.seconds_loading = time.perf_counter() - started
         self.suite: Suite = build_suite(self.lm, manager, names, plan.settings)
         block = _measure(self.lm.model)
@@ -101,7 +102,7 @@ class Session:
             compressed = time.perf_counter()
             scores = self.suite.score(self.lm, progress)
         scored = time.perf_counter()
-        failed: dict[str, str] = dict(getattr(scores, "failed", {}))
+        failed: dict[str, str] = dict(scores.failed)
         if failed and not any(scores.samples.values()):
             raise UsageError(
                 "no task could be evaluated: " + "; ".join(f"{t}: {why}" for t, why in failed.items())
@@ -158,6 +159,20 @@ class Session:
 def _measure(model: Any) -> dict[str, Any]:
     """The `junkdna` block of the dense model."""
     return {**measure(model).to_dict(), "method": DENSE, "level": 0.0, "requested_sparsity": 0.0, "seed": 0}
+
+
+def _require_dense(lm: SweepLM, name: str) -> None:
+    """Refuse a model that was compressed before: what a sweep calls dense would be none.
+
+    Raises:
+        UsageError: says what it is and what to do.
+    """
+    loaded = lm.look()
+    if loaded.changed and (loaded.level or loaded.bits is not None):
+        raise UsageError(
+            f"pretrained={name} is {loaded.description} already, so that a sweep has no dense model to start from. Sweep the model "
+            f"it was made from, or evaluate it as it is with lm_eval --model junkdna-pruned --model_args pretrained={name}."
+        )
 
 
 def load_model(arguments: Mapping[str, Any], machine: Machine) -> SweepLM:

@@ -169,3 +169,30 @@ def test_the_chance_level_is_the_share_of_right_options_or_unknown(tmp_path: Pat
     read = read_runs(write_log(tmp_path / "told", {"t": mass}, "multiple_choice", config=told))
     assert set(read.table["chance"]) == {0.4} and "not known" not in " ".join(read.warnings)
     assert json.loads(read.runs["task_versions"][0]) == {"t": "1.0"}
+
+
+def test_logs_of_lm_eval_0_5_read_as_those_of_0_4(tmp_path: Path) -> None:
+    """There, a task of a group is called group::task, responses are nested once more, and targets are indices."""
+    rows = [chosen(i, [-2.0, -1.0], 1) for i in range(3)]
+    plain = read_runs(write_log(tmp_path / "a", {"t": rows}, "multiple_choice")).table
+    nested = [{**row, "filtered_resps": [[r] for r in row["filtered_resps"]], "target": 1} for row in rows]
+    named = read_runs(write_log(tmp_path / "b", {"group::t": nested}, "multiple_choice")).table
+    assert plain.drop(columns="prompt_hash").equals(named.drop(columns="prompt_hash"))
+    two = read_runs(write_log(tmp_path / "c", {"g::t": rows, "h::t": rows}, "multiple_choice")).table
+    assert set(two["task"]) == {"g::t", "h::t"}
+
+
+def test_results_that_were_named_by_the_user_are_found(tmp_path: Path) -> None:
+    write_log(tmp_path, TASK)
+    results_of(tmp_path).rename(
+        results_of(tmp_path).with_name(results_of(tmp_path).name.replace("results", "mine"))
+    )
+    assert read_runs(tmp_path).names == ["m dense"]
+
+
+def test_a_chance_level_that_the_task_calls_unknown_is_not_guessed(tmp_path: Path) -> None:
+    rows = [chosen(i, [-2.0, -1.0], 1) for i in range(3)]
+    told = {"metadata": {"chance": None, "chance_unknown": "several answers"}}
+    read = read_runs(write_log(tmp_path, {"t": rows}, "multiple_choice", config=told))
+    assert set(read.table["chance"]) == {0.0}
+    assert "t: the chance level is not known (several answers)" in " ".join(read.warnings)
