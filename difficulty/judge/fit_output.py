@@ -13,7 +13,7 @@ import pandas as pd
 from difficulty.judge.fit import FitResult
 from difficulty.judge.verdicts import STATEMENTS, Claim
 from difficulty.runs.table import safe_csv
-from difficulty.stats.text import p_words
+from difficulty.text import p_words
 
 SCHEMA = 1
 _DIGITS = (

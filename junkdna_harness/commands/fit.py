@@ -140,7 +140,7 @@ def _claims(claims: list[Claim], title: str, statements: bool) -> Table:
     from rich.table import Table
 
     from difficulty.judge.verdicts import STATEMENTS
-    from difficulty.stats.text import estimate_text, p_text
+    from difficulty.text import estimate_text, p_text
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("verdict", "claim", "method" if statements else "family", "estimate [interval]", "unit"):

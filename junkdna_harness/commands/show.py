@@ -70,7 +70,7 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
     from difficulty.runs.metrics import scale_of, weights_of
     from difficulty.runs.table import MARGIN
     from difficulty.stats import above_chance, mean_interval
-    from difficulty.stats.text import interval_text
+    from difficulty.text import interval_text
 
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("family", "axis", "tier", "metric"):

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from difficulty.errors import UsageError
 from difficulty.runs.table import some
-from difficulty.stats.text import p_text
+from difficulty.text import p_text
 from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.rule import Comparison, Gate
 from junkdna_harness.presentation.escape import markdown_cell

@@ -13,7 +13,8 @@ from transformers import LogitsProcessorList
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
-from junkdna_harness.models.answer_cache import KeyedHook
+from junkdna_harness.harness.answer_cache import KeyedHook
+from junkdna_harness.models.answer_cache import fingerprint
 from junkdna_harness.models.finite import RefuseNaN, refuse_unfinite_answers, refuse_unfinite_model
 from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.scoring import PrefixScoring
@@ -130,7 +131,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
 
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Join the cache of `lm_eval --use_cache`, of which this model sees the answers that are its own."""
-        super().set_cache_hook(KeyedHook(cache_hook, self))
+        super().set_cache_hook(KeyedHook(cache_hook, lambda: fingerprint(self)))
 
     def check_answers(self, answers: Sequence[tuple[float, bool]]) -> None:
         """Refuse answers that are not numbers.

@@ -21,7 +21,9 @@ def console(width: int = WIDE, stderr: bool = False, soft_wrap: bool = False) ->
 
     file = sys.stderr if stderr else sys.stdout
     found = Console(file=file, soft_wrap=soft_wrap)
-    return found if found.is_terminal else Console(file=file, soft_wrap=soft_wrap, width=max(width, found.width))
+    return (
+        found if found.is_terminal else Console(file=file, soft_wrap=soft_wrap, width=max(width, found.width))
+    )
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = True) -> str:

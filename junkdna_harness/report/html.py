@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.judge.fit_output import methods_paragraph
 from difficulty.judge.verdicts import STATEMENTS
-from difficulty.stats.text import interval_text, p_text, p_words
+from difficulty.text import interval_text, p_text, p_words
 from junkdna_harness.presentation.escape import script_json
 from junkdna_harness.report import formats
 from junkdna_harness.report.build import Report

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
-from difficulty.stats.text import estimate_text
+from difficulty.text import estimate_text
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.sweep.engines import Failed, Finished, Noted
 from junkdna_harness.sweep.engines.local import LocalEngine

@@ -21,7 +21,7 @@ from difficulty.runs.table import some
 from difficulty.stats.flips import Flips, flips
 from difficulty.stats.paired import paired_difference
 from difficulty.stats.result import Estimate
-from difficulty.stats.text import interval_text, p_text
+from difficulty.text import interval_text, p_text
 from junkdna_harness.presentation.console import columns
 from junkdna_harness.tiers.show import number
 

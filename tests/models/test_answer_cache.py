@@ -137,7 +137,7 @@ def test_adapters_are_part_of_the_weights(folder: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_no_number_is_not_kept(folder: Path, tmp_path: Path) -> None:
-    from junkdna_harness.models.answer_cache import KeyedHook
+    from junkdna_harness.harness.answer_cache import KeyedHook
 
     lm = make(PrunedLM, folder, sparsity=0)
     cached = CachingLM(lm, str(tmp_path / "cache.db"))
