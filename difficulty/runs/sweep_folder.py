@@ -17,7 +17,6 @@ from difficulty.runs.store import (
     PLAN,
     SAMPLES,
     finished_runs,
-    is_store,
     planned_runs,
     read_manifest,
     require_whole,
@@ -28,7 +27,7 @@ from difficulty.runs.table import HIGHER_IS_BETTER, read_table
 
 def find_sweeps(folder: Path) -> list[Path]:
     """The sweeps in or below a folder, sorted by path."""
-    plans = {path.parent for path in folder.rglob(PLAN) if is_store(path.parent)}
+    plans = {path.parent for path in folder.rglob(PLAN) if finished_runs(path.parent)}
     return sorted(plans | {path.parent.parent for path in folder.rglob(f"{SAMPLES}/*.parquet")})
 
 
