@@ -20,10 +20,8 @@ def byte_size(size: float) -> str:
     >>> byte_size(12), byte_size(31_000), byte_size(2_640_000), byte_size(1.4e13)
     ('12 B', '31 kB', '2.6 MB', '14.0 TB')
     """
-    if size < 999.5:
-        return f"{size:.0f} B"
-    for unit in ("kB", "MB", "GB"):
+    for unit, digits in (("B", 0), ("kB", 0), ("MB", 1), ("GB", 1)):
+        if round(size, digits) < 1000:
+            return f"{size:.{digits}f} {unit}"
         size /= 1000
-        if round(size, 1) < 1000:
-            return f"{size:.0f} {unit}" if unit == "kB" else f"{size:.1f} {unit}"
-    return f"{size / 1000:.1f} TB"
+    return f"{size:.1f} TB"

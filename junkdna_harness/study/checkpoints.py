@@ -11,7 +11,7 @@ from difficulty.errors import UsageError
 from junkdna_harness.compress.hashing import tensor_sha256
 from junkdna_harness.origin import MANIFEST, read_manifest
 from junkdna_harness.study.plan import Job
-from junkdna_harness.sweep.plan import Cell
+from junkdna_harness.sweep.plan import PlannedRun
 from junkdna_harness.sweep.states import Dense
 
 AGAIN = "Remove that folder and start the study again: it trains it anew."
@@ -26,7 +26,7 @@ class Checkpoints:
         self.dense, self.model, self.root = dense, dense.lm.model, dense.folder.parent
 
     @contextmanager
-    def holding(self, cell: Cell) -> Iterator[Mapping[str, Any]]:
+    def holding(self, cell: PlannedRun) -> Iterator[Mapping[str, Any]]:
         """The checkpoint's manifest, while the model has its weights."""
         folder = self.root / str(cell.arguments["pretrained"])
         manifest = finished_manifest(folder)
@@ -79,7 +79,7 @@ def finished_manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
-def trained_since(root: Path, cell: Cell, run: Mapping[str, Any]) -> str | None:
+def trained_since(root: Path, cell: PlannedRun, run: Mapping[str, Any]) -> str | None:
     """Why an evaluated checkpoint of the study in `root` must be evaluated again; None where it is the same still."""
     now = read_manifest(root / str(cell.arguments["pretrained"])).get("weights_sha256")
     was = run.get("weights_sha256")

@@ -20,7 +20,7 @@ from junkdna_harness.study.plan import Job, StudyPlan
 from junkdna_harness.sweep.engines.pool import SMALL_MODEL_BYTES, can_fork, end_with
 from junkdna_harness.sweep.fingerprint import glance
 from junkdna_harness.sweep.machine import available_cores
-from junkdna_harness.sweep.plan import Cell, Plan, build_plan
+from junkdna_harness.sweep.plan import Plan, PlannedRun, build_plan
 from junkdna_harness.sweep.store import Store
 
 Say = Callable[[str], None]
@@ -128,7 +128,7 @@ def recovered_plan(plan: StudyPlan) -> Plan:
     """
     base = sweep_plan(plan)
     cells = tuple(
-        Cell(
+        PlannedRun(
             0, "checkpoint", str(job.method(plan.recovery_method)), job.level, None, None, job.replicate,
             {"pretrained": str(checkpoint(Path(), plan, job)), "method": "none"},
         )

@@ -9,12 +9,12 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.sweep.options import TEXT_ARGUMENTS, parse_model_args
-from junkdna_harness.sweep.plan import Cell, Plan, Settings
+from junkdna_harness.sweep.plan import Plan, PlannedRun, Settings
 
 LM_EVALS_SEED = Settings(()).seed  # what lm_eval takes where no --seed is given
 
 
-def lm_eval_command(plan: Plan, cell: Cell) -> str:
+def lm_eval_command(plan: Plan, cell: PlannedRun) -> str:
     """The call, quoted for a POSIX shell. Paths are as they were given; those of checkpoints are relative to the study."""
     settings = plan.settings
     given = {**plan.models[cell.model], **cell.arguments}

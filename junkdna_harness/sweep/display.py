@@ -15,7 +15,7 @@ from junkdna_harness.presentation.console import console
 from junkdna_harness.sweep.engines import Event, Failed, Finished, Loaded, Noted, Progress, Started
 from junkdna_harness.sweep.estimate import count_items, model_weights
 from junkdna_harness.sweep.machine import available_cores
-from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.resume import compare
 from junkdna_harness.sweep.run import SweepOutcome, check_tasks
 from junkdna_harness.sweep.store import Store
@@ -76,7 +76,7 @@ class Display:
         if self.bar:
             self._move(event)
 
-    def _ended(self, cell: Cell, told: str) -> None:
+    def _ended(self, cell: PlannedRun, told: str) -> None:
         self.done += 1
         self._line(f"[{self.done}] {self.plan.run_id(cell)}{told}")
 

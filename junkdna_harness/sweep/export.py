@@ -8,7 +8,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.harness.results import write_log
-from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.store import Store
 
 
@@ -31,14 +31,14 @@ def export(folder: Path, out: Path) -> list[Path]:
     return [_export_run(store, plan, cell, manifests[plan.run_id(cell)], out) for cell in cells]
 
 
-def _export_run(store: Store, plan: Plan, cell: Cell, manifest: dict[str, Any], out: Path) -> Path:
+def _export_run(store: Store, plan: Plan, cell: PlannedRun, manifest: dict[str, Any], out: Path) -> Path:
     target = out / plan.file_name(cell)
     samples = _samples(store, plan, cell)
     write_log(target, "junkdna-sweep", plan.model_name(cell), _results(store, plan, cell, manifest), samples)
     return target
 
 
-def _results(store: Store, plan: Plan, cell: Cell, manifest: dict[str, Any]) -> dict[str, Any]:
+def _results(store: Store, plan: Plan, cell: PlannedRun, manifest: dict[str, Any]) -> dict[str, Any]:
     results = {name: value for name, value in manifest["results"].items() if value}
     settings = plan.settings
     config = {
@@ -61,7 +61,7 @@ def _results(store: Store, plan: Plan, cell: Cell, manifest: dict[str, Any]) -> 
     }
 
 
-def _samples(store: Store, plan: Plan, cell: Cell) -> dict[str, list[dict[str, Any]]]:
+def _samples(store: Store, plan: Plan, cell: PlannedRun) -> dict[str, list[dict[str, Any]]]:
     items = store.items(cell.model).set_index(["task", "doc_id"])
     documents = dict(zip(items.index, items.to_dict("records"), strict=True))
     samples: dict[str, list[dict[str, Any]]] = {}

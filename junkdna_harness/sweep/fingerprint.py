@@ -23,7 +23,7 @@ from junkdna_harness.compress.registry import get_sparsifier
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec
 
 if TYPE_CHECKING:
-    from junkdna_harness.sweep.plan import Cell
+    from junkdna_harness.sweep.plan import PlannedRun
 
 SCHEMA = 1
 # Their versions decide prompts, metrics and numbers, and the defaults that configurations are filled up with.
@@ -139,7 +139,7 @@ def _short(text: str) -> str:
 
 
 def take(
-    lm: Any, arguments: Mapping[str, Any], suite: Any, items: bytes, facts: Mapping[str, Any], weights: str, cells: Iterable[Cell]
+    lm: Any, arguments: Mapping[str, Any], suite: Any, items: bytes, facts: Mapping[str, Any], weights: str, cells: Iterable[PlannedRun]
 ) -> Fingerprint:  # fmt: skip
     """The fingerprint of the model `lm`, loaded with `arguments`, and the tasks of `suite`; `cells` are the runs planned with it.
 
@@ -207,7 +207,7 @@ def calibration_key(source: str, seed: int) -> str:
     return f"{source} with seed {seed}"
 
 
-def _calibrations(lm: Any, cells: Iterable[Cell]) -> dict[str, dict[str, Any]]:
+def _calibrations(lm: Any, cells: Iterable[PlannedRun]) -> dict[str, dict[str, Any]]:
     """The calibration tokens that the cells will look at, each source once."""
     from junkdna_harness.compress.calibration import load_calibration
 
@@ -226,7 +226,7 @@ def _calibrations(lm: Any, cells: Iterable[Cell]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _calibration_asked(cell: Cell) -> tuple[str | None, int, int | None, int] | None:
+def _calibration_asked(cell: PlannedRun) -> tuple[str | None, int, int | None, int] | None:
     if cell.kind == "prune" and get_sparsifier(cell.method).calibrated:
         pruning = PruneSpec.from_strings(cell.arguments)
         return pruning.calibration, pruning.nsamples, pruning.seqlen, pruning.seed

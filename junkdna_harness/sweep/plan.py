@@ -28,7 +28,7 @@ GRID_ARGUMENTS = ("method", "sparsity", "pattern", "bits", "mask", "mask_seed", 
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedRun:
     """One planned run: `arguments` are what `--model_args` of lm_eval takes beside the model's own.
 
     `method` is the name of what is done to the weights; for a checkpoint, that of all that was done, as tables have it.
@@ -76,23 +76,23 @@ class Plan:
     """Models (arguments for `hf`), cells, and settings. The dense cell of each model comes first."""
 
     models: tuple[Mapping[str, Any], ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[PlannedRun, ...]
     settings: Settings
 
-    def model_name(self, cell: Cell) -> str:
+    def model_name(self, cell: PlannedRun) -> str:
         """The model as the tidy table names it."""
         return str(self.models[cell.model].get("pretrained", EMBEDDED))
 
-    def run(self, cell: Cell) -> Run:
+    def run(self, cell: PlannedRun) -> Run:
         """Which run it is, in this table and any other."""
         level, bits = cell.level, cell.bits
         return Run(self.model_name(cell), cell.identity, level, bits, cell.replicate, known_by="store")
 
-    def run_id(self, cell: Cell) -> str:
+    def run_id(self, cell: PlannedRun) -> str:
         """The run as the tidy table names it, e.g. 'embedded magnitude 0.5'."""
         return str(self.run(cell))
 
-    def file_name(self, cell: Cell) -> str:
+    def file_name(self, cell: PlannedRun) -> str:
         """The stem of the run's files: its id, with what is safe in a file's name; no two runs of a plan share one."""
         return self._stems[self.run_id(cell)]
 
@@ -113,7 +113,7 @@ class Plan:
             stems[run] = stem
         return stems
 
-    def _readable_stem(self, cell: Cell) -> str:
+    def _readable_stem(self, cell: PlannedRun) -> str:
         words = self.run_id(cell).removeprefix(self.model_name(cell) + " ")
         if len(self.models) > 1:
             words = f"{cell.model}-{Path(self.model_name(cell)).name} {words}"
@@ -165,7 +165,7 @@ class Plan:
             raise ValueError(f"schema {schema!r}, and this version reads schema {SCHEMA}")
         settings = dict(values["settings"])
         settings.update(tasks=tuple(settings["tasks"]), seed=tuple(settings["seed"]))
-        cells = tuple(Cell(**_current(cell)) for cell in values["cells"])
+        cells = tuple(PlannedRun(**_current(cell)) for cell in values["cells"])
         return cls(tuple(values["models"]), cells, Settings(**settings))
 
 
@@ -197,16 +197,16 @@ def build_plan(
     quantizers = parse_quantize(joined(quantize)) if quantize is not None else ()
     names = parse_names(methods, "methods") if methods is not None else ()
     _check_grid(names, levels, shapes, quantizers, replicates)
-    cells: list[Cell] = []
+    cells: list[PlannedRun] = []
     for i in range(len(models)):
-        cells.append(Cell(i, "dense", DENSE, 0.0))
+        cells.append(PlannedRun(i, "dense", DENSE, 0.0))
         for name in names:
             draws = replicates if name == REPLICATED else 1
             for draw in range(draws):
                 cells += _prune_cells(i, name, levels, shapes, draw, common)
         for name, bits in quantizers:
             cells.append(
-                Cell(
+                PlannedRun(
                     i,
                     "quantize",
                     name,
@@ -229,13 +229,13 @@ def _prune_cells(
     shapes: Sequence[str],
     draw: int,
     common: Mapping[str, Any],
-) -> list[Cell]:
+) -> list[PlannedRun]:
     arguments = {**_fitting(common, "prune"), "method": name}
     if draw:
         arguments["mask_seed"] = int(common.get("seed", 0)) + draw
         arguments.pop("seed", None)
     cells = [
-        Cell(model, "prune", name, level, replicate=draw, arguments={**arguments, "sparsity": level})
+        PlannedRun(model, "prune", name, level, replicate=draw, arguments={**arguments, "sparsity": level})
         for level in levels
         if level > 0  # level 0 of every method is the dense model
     ]
@@ -243,7 +243,7 @@ def _prune_cells(
         kept, group = map(int, shape.split(":"))
         given = {k: v for k, v in arguments.items() if k != "scope"}
         cells.append(
-            Cell(model, "prune", name, 1 - kept / group, None, shape, draw, {**given, "pattern": shape})
+            PlannedRun(model, "prune", name, 1 - kept / group, None, shape, draw, {**given, "pattern": shape})
         )
     return cells
 
@@ -255,7 +255,7 @@ def _fitting(common: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     return {name: value for name, value in common.items() if name not in ("group_size", "symmetric")}
 
 
-def check_cell(cell: Cell) -> None:
+def check_cell(cell: PlannedRun) -> None:
     """Refuse a cell that compression would refuse, before any model is loaded.
 
     Raises:

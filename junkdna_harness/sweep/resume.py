@@ -9,7 +9,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec
-from junkdna_harness.sweep.plan import Cell, Plan, Settings
+from junkdna_harness.sweep.plan import Plan, PlannedRun, Settings
 
 # Arguments of a model that say where and how fast it runs: no score depends on them.
 MACHINE_ARGUMENTS = frozenset({
@@ -67,14 +67,14 @@ def _without_machine(model: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in model.items() if name not in MACHINE_ARGUMENTS}
 
 
-def _same_run(name: str, old: Cell, new: Cell) -> None:
+def _same_run(name: str, old: PlannedRun, new: PlannedRun) -> None:
     was, now = _asked(old), _asked(new)
     for argument in [*was, *(n for n in now if n not in was)]:
         if was.get(argument) != now.get(argument):
             raise UsageError(_other(f"{argument} of run {name!r}", was.get(argument), now.get(argument)))
 
 
-def _same_compression(old: Iterable[Cell], new: Iterable[Cell]) -> None:
+def _same_compression(old: Iterable[PlannedRun], new: Iterable[PlannedRun]) -> None:
     """One name of a method stands for one way of compressing: two group sizes in one folder would pass for one method."""
     was, now = _common(old), _common(new)
     for argument in was.keys() & now.keys():
@@ -82,7 +82,7 @@ def _same_compression(old: Iterable[Cell], new: Iterable[Cell]) -> None:
             raise UsageError(_other(argument, was[argument][0], other[0]))
 
 
-def _common(cells: Iterable[Cell]) -> dict[str, list[Any]]:
+def _common(cells: Iterable[PlannedRun]) -> dict[str, list[Any]]:
     """The values of each argument that holds for the whole folder, defaults filled in."""
     found: dict[str, list[Any]] = {}
     for cell in cells:
@@ -103,7 +103,7 @@ def _common(cells: Iterable[Cell]) -> dict[str, list[Any]]:
     return found
 
 
-def _asked(cell: Cell) -> dict[str, Any]:
+def _asked(cell: PlannedRun) -> dict[str, Any]:
     """A run's arguments as compression reads them, so that '32' is 32 and a default is what it stands for."""
     if cell.kind == "prune":
         return asdict(PruneSpec.from_strings(cell.arguments))

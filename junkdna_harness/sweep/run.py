@@ -15,11 +15,11 @@ from junkdna_harness.sweep.engines import Engine, Event, Failed, Finished, Loade
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.fingerprint import Fingerprint, glance
 from junkdna_harness.sweep.machine import Machine
-from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.store import Store
 
 # Why a finished run must be evaluated again, from the run and its manifest; None where it stands.
-Outdated = Callable[[Cell, Mapping[str, Any]], str | None]
+Outdated = Callable[[PlannedRun, Mapping[str, Any]], str | None]
 
 
 @dataclass
@@ -32,8 +32,8 @@ class SweepOutcome:
 
     folder: Path
     plan: Plan
-    finished: list[Cell] = field(default_factory=list)
-    skipped: list[Cell] = field(default_factory=list)
+    finished: list[PlannedRun] = field(default_factory=list)
+    skipped: list[PlannedRun] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     failed_tasks: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -97,7 +97,7 @@ class _Sweep:
     known: dict[int, Fingerprint]
     begun: set[int] = field(default_factory=set)
 
-    def look(self, outdated: Outdated | None) -> list[Cell]:
+    def look(self, outdated: Outdated | None) -> list[PlannedRun]:
         """The cells that are to be run, after telling what is damaged or differs."""
         plan, store = self.plan, self.store
         state = store.state(plan)
@@ -147,7 +147,7 @@ class _Sweep:
             if self.listener:
                 self.listener(Noted(text))
 
-    def carry_out(self, cells: list[Cell], machine: Machine, engine: Engine) -> None:
+    def carry_out(self, cells: list[PlannedRun], machine: Machine, engine: Engine) -> None:
         """Run `cells`, and record what becomes of them."""
         started = time.perf_counter()
         work = Work(self.plan, cells, machine, self.store.folder, self.known.copy())

@@ -22,7 +22,7 @@ from junkdna_harness.sweep import fingerprint
 from junkdna_harness.sweep.command import lm_eval_command
 from junkdna_harness.sweep.fingerprint import Fingerprint
 from junkdna_harness.sweep.machine import Machine
-from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.states import Dense, OpenState, open_state
 from junkdna_harness.sweep.suite import Suite, build_suite
 from junkdna_harness.sweep.tables import items_table, responses_table, samples_table, task_facts
@@ -90,7 +90,7 @@ class Session:
             raise UsageError(refusal)
         self.state = open_state(Dense(self.lm, block, plan, model, folder))
 
-    def run(self, cell: Cell, progress: Callable[[int], None] | None = None) -> Evaluated:
+    def run(self, cell: PlannedRun, progress: Callable[[int], None] | None = None) -> Evaluated:
         """Compress, evaluate, and put the weights back.
 
         Raises:
@@ -119,7 +119,7 @@ class Session:
         return Evaluated(samples, responses, {**manifest, "failed_tasks": failed})
 
     def _manifest(
-        self, cell: Cell, block: dict[str, Any], results: dict[str, Any], seconds: dict[str, float]
+        self, cell: PlannedRun, block: dict[str, Any], results: dict[str, Any], seconds: dict[str, float]
     ) -> dict[str, Any]:
         return {
             "schema": SCHEMA,

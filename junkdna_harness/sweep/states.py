@@ -13,7 +13,7 @@ from difficulty.errors import UsageError
 from junkdna_harness.compress.quantizing import quantize
 from junkdna_harness.compress.registry import get_sparsifier
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec, read_patterns
-from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.pristine import Pristine
 
 
@@ -34,7 +34,7 @@ class Dense:
 class State(Protocol):
     """Turns the dense model into one run at a time."""
 
-    def holding(self, cell: Cell) -> AbstractContextManager[Mapping[str, Any]]:
+    def holding(self, cell: PlannedRun) -> AbstractContextManager[Mapping[str, Any]]:
         """The run's `junkdna` block, while the model is that run; afterwards it is dense again.
 
         Raises:
@@ -62,7 +62,7 @@ class Compressed:
         self.pristine = Pristine(self.model, *places, folder=dense.folder)
 
     @contextmanager
-    def holding(self, cell: Cell) -> Iterator[Mapping[str, Any]]:
+    def holding(self, cell: PlannedRun) -> Iterator[Mapping[str, Any]]:
         """The run's block, while the model is compressed."""
         if cell.kind == "dense":
             yield self.dense.block
@@ -72,14 +72,14 @@ class Compressed:
         finally:
             self.pristine.restore()
 
-    def prune(self, cell: Cell) -> Mapping[str, Any]:
+    def prune(self, cell: PlannedRun) -> Mapping[str, Any]:
         """The block of the model, after pruning it."""
         from junkdna_harness.compress.pruning import prune
 
         spec = PruneSpec.from_strings(cell.arguments)
         return prune(self.model, spec, tokenizer=self.tokenizer).to_dict()
 
-    def quantize(self, cell: Cell) -> Mapping[str, Any]:
+    def quantize(self, cell: PlannedRun) -> Mapping[str, Any]:
         """The block of the model, after quantizing it."""
         if cell.kind != "quantize":
             raise UsageError(f"a run of kind {cell.kind!r} is not made by compressing the loaded model.")
@@ -97,7 +97,7 @@ class OneShotCompressed(Compressed):
 
         return OneShot(self.model, self.tokenizer)
 
-    def prune(self, cell: Cell) -> Mapping[str, Any]:
+    def prune(self, cell: PlannedRun) -> Mapping[str, Any]:
         """The block of the model, after pruning it with the dense model's statistics where the method needs some."""
         spec = PruneSpec.from_strings(cell.arguments)
         if not get_sparsifier(spec.method).calibrated:

@@ -20,7 +20,7 @@ from difficulty.files import write_atomic
 from difficulty.runs import store as layout
 from junkdna_harness.lock import locked
 from junkdna_harness.sweep.fingerprint import Fingerprint, calibration_key, items_sha256
-from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.resume import compare
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class State:
     """What of a plan is there: `whole` runs, and why the others that have a manifest are not (run id -> sentence)."""
 
-    whole: tuple[Cell, ...]
+    whole: tuple[PlannedRun, ...]
     damaged: Mapping[str, str]
 
 
@@ -124,11 +124,11 @@ class Store:
                 whole.append(cell)
         return State(tuple(whole), damaged)
 
-    def finished(self, plan: Plan) -> list[Cell]:
+    def finished(self, plan: Plan) -> list[PlannedRun]:
         """The cells whose run is there and whole."""
         return list(self.state(plan).whole)
 
-    def write_run(self, plan: Plan, cell: Cell, run: Evaluated) -> None:
+    def write_run(self, plan: Plan, cell: PlannedRun, run: Evaluated) -> None:
         """Write one finished run, its manifest last, with the sha256 of the other files.
 
         Raises:
@@ -143,11 +143,11 @@ class Store:
         write_atomic(layout.manifest_path(self.folder, stem), _json({**run.manifest, "files": files}))
         self._failure(plan, cell).unlink(missing_ok=True)
 
-    def discard(self, plan: Plan, cell: Cell) -> None:
+    def discard(self, plan: Plan, cell: PlannedRun) -> None:
         """Let a run count as never finished."""
         layout.manifest_path(self.folder, plan.file_name(cell)).unlink(missing_ok=True)
 
-    def write_failure(self, plan: Plan, cell: Cell, error: str) -> None:
+    def write_failure(self, plan: Plan, cell: PlannedRun, error: str) -> None:
         """Record why a run failed; the next sweep on the folder tries it again."""
         record = {"run": plan.run_id(cell), "error": error}
         write_atomic(self._failure(plan, cell), _json(record))
@@ -178,7 +178,7 @@ class Store:
         return None
 
     def fingerprint(
-        self, plan: Plan, model: int, whole: tuple[Cell, ...] | None = None
+        self, plan: Plan, model: int, whole: tuple[PlannedRun, ...] | None = None
     ) -> Fingerprint | None:
         """What the runs of a model that are there were made with; None where there are none.
 
@@ -249,7 +249,7 @@ class Store:
 
         return pd.read_parquet(self._items(model))
 
-    def responses(self, plan: Plan, cell: Cell) -> pd.DataFrame:
+    def responses(self, plan: Plan, cell: PlannedRun) -> pd.DataFrame:
         """What the model answered in one run: one row per task, document and filter."""
         import pandas as pd
 
@@ -259,7 +259,7 @@ class Store:
         """lm-eval's configurations, versions, shots and groups."""
         return cast(dict[str, Any], json.loads(self._tasks(model).read_text(encoding="utf-8")))
 
-    def _whole(self, plan: Plan) -> tuple[Cell, ...]:
+    def _whole(self, plan: Plan) -> tuple[PlannedRun, ...]:
         state = self.state(plan)
         for run, problem in state.damaged.items():
             raise UsageError(f"run {run!r} in {str(self.folder)!r} is damaged: {problem}. {layout.AGAIN}")
@@ -274,7 +274,7 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def _failure(self, plan: Plan, cell: Cell) -> Path:
+    def _failure(self, plan: Plan, cell: PlannedRun) -> Path:
         return self.folder / layout.FAILED / f"{plan.file_name(cell)}.json"
 
     def _items(self, model: int) -> Path:

@@ -9,7 +9,7 @@ from difficulty.runs.samples import item_ids
 from difficulty.runs.table import COLUMNS, OPTION_LOGLIK
 from junkdna_harness.harness import results
 from junkdna_harness.harness.results import json_text
-from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.store import parquet_bytes
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OWN_COLUMNS = ("doc_id", "prompt_hash", OPTION_LOGLIK)
 
 
-def samples_frame(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> pd.DataFrame:
+def samples_frame(plan: Plan, cell: PlannedRun, suite: Suite, scores: Scores) -> pd.DataFrame:
     """The tidy rows of one run, with `doc_id`, `prompt_hash` and `option_loglik`; none where no metric is a number per item."""
     import numpy as np
     import pandas as pd
@@ -42,7 +42,7 @@ def samples_frame(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> pd.Da
     return table[[*COLUMNS, *(c for c in table if c not in COLUMNS)]]
 
 
-def samples_table(plan: Plan, cell: Cell, suite: Suite, scores: Scores) -> bytes:
+def samples_table(plan: Plan, cell: PlannedRun, suite: Suite, scores: Scores) -> bytes:
     """`samples_frame` as parquet."""
     return parquet_bytes(samples_frame(plan, cell, suite, scores))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from difficulty.errors import UsageError
 from difficulty.runs.identity import Run
 from junkdna_harness.compress import sparsifier
-from junkdna_harness.sweep.plan import LONGEST_STEM, Cell, Plan, Settings, build_plan
+from junkdna_harness.sweep.plan import LONGEST_STEM, Plan, PlannedRun, Settings, build_plan
 from junkdna_harness.sweep.resume import compare
 
 NAMES = [
@@ -65,7 +65,7 @@ def test_every_planned_run_is_read_back_from_its_name_and_has_a_file_of_its_own(
 def test_names_that_differ_in_a_capital_or_a_replaced_sign_have_files_of_their_own():
     plan = build_plan("t", None, ["magnitude", f"{__name__}:Magnitude"], "0.5")
     given = [
-        Cell(0, "checkpoint", name, 0.5, arguments={"pretrained": name})
+        PlannedRun(0, "checkpoint", name, 0.5, arguments={"pretrained": name})
         for name in ("a+x", "a_x", "A_x", "a@x")
     ]
     plan = dataclasses.replace(plan, cells=(*plan.cells, *given))
@@ -74,15 +74,15 @@ def test_names_that_differ_in_a_capital_or_a_replaced_sign_have_files_of_their_o
 
 
 def test_the_files_of_earlier_runs_keep_their_names():
-    old = Plan(({"pretrained": "m"},), (Cell(0, "checkpoint", "a_x", 0.5),), Settings(("t",)))
-    new = dataclasses.replace(old, cells=(Cell(0, "checkpoint", "A_x", 0.5), *old.cells))
+    old = Plan(({"pretrained": "m"},), (PlannedRun(0, "checkpoint", "a_x", 0.5),), Settings(("t",)))
+    new = dataclasses.replace(old, cells=(PlannedRun(0, "checkpoint", "A_x", 0.5), *old.cells))
     grown = compare(old, new, extend=True)
     assert grown.file_name(grown.cells[0]) == old.file_name(old.cells[0]) == "a_x_0.5"
     assert grown.file_name(grown.cells[1]).startswith("A_x_0.5-")
 
 
 def test_a_long_name_is_cut_and_stays_its_own():
-    cells = tuple(Cell(0, "checkpoint", "a" * 300 + end, 0.5) for end in "bc")
+    cells = tuple(PlannedRun(0, "checkpoint", "a" * 300 + end, 0.5) for end in "bc")
     plan = Plan(({"pretrained": "m"},), cells, Settings(("t",)))
     stems = {plan.file_name(cell) for cell in cells}
     assert len(stems) == 2 and all(len(stem) <= LONGEST_STEM + 13 for stem in stems)
@@ -90,7 +90,7 @@ def test_a_long_name_is_cut_and_stays_its_own():
 
 @pytest.mark.parametrize("method", ["two words", "mine+sparse_transfer"])
 def test_a_method_whose_name_would_be_read_as_something_else_is_refused(method):
-    plan = Plan(({"pretrained": "m"},), (Cell(0, "prune", method, 0.5),), Settings(("t",)))
+    plan = Plan(({"pretrained": "m"},), (PlannedRun(0, "prune", method, 0.5),), Settings(("t",)))
     with pytest.raises(UsageError, match="cannot be told apart from others"):
         plan.check()
 
@@ -98,7 +98,7 @@ def test_a_method_whose_name_would_be_read_as_something_else_is_refused(method):
 def test_two_runs_of_one_name_are_refused():
     plan = Plan(
         ({"pretrained": "m"},),
-        (Cell(0, "prune", "a", 0.5), Cell(0, "prune", "a", 0.5 + 1e-12)),
+        (PlannedRun(0, "prune", "a", 0.5), PlannedRun(0, "prune", "a", 0.5 + 1e-12)),
         Settings(("t",)),
     )
     with pytest.raises(UsageError, match=r"two runs of this plan are called 'm a 0\.5'"):

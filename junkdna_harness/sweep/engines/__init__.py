@@ -19,7 +19,7 @@ from junkdna_harness.sweep.engines.events import (
 )
 from junkdna_harness.sweep.fingerprint import Fingerprint
 from junkdna_harness.sweep.machine import Machine
-from junkdna_harness.sweep.plan import Cell, Plan
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 
 __all__ = [
     "Engine", "Event", "Failed", "Finished", "Loaded", "Noted", "Progress", "Started", "Tell", "Work", "describe",
@@ -34,14 +34,14 @@ class Work:
     """
 
     plan: Plan
-    cells: Sequence[Cell]
+    cells: Sequence[PlannedRun]
     machine: Machine
     folder: Path | None
     known: Mapping[int, Fingerprint] = field(default_factory=dict)
 
-    def by_model(self) -> dict[int, list[Cell]]:
+    def by_model(self) -> dict[int, list[PlannedRun]]:
         """The cells grouped by model, in order."""
-        groups: dict[int, list[Cell]] = {}
+        groups: dict[int, list[PlannedRun]] = {}
         for cell in self.cells:
             groups.setdefault(cell.model, []).append(cell)
         return groups

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from junkdna_harness.sweep.fingerprint import Fingerprint
-from junkdna_harness.sweep.plan import Cell
+from junkdna_harness.sweep.plan import PlannedRun
 
 if TYPE_CHECKING:
     from junkdna_harness.sweep.session import Evaluated, Session
@@ -45,7 +45,7 @@ class Loaded:
 class Started:
     """A run has begun."""
 
-    cell: Cell
+    cell: PlannedRun
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Progress:
 class Finished:
     """A run has ended well."""
 
-    cell: Cell
+    cell: PlannedRun
     result: Evaluated
 
 
@@ -67,7 +67,7 @@ class Finished:
 class Failed:
     """A run could not be made or evaluated; `error` is one line."""
 
-    cell: Cell
+    cell: PlannedRun
     error: str
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from junkdna_harness.sweep.engines import Loaded, Progress, Started, Tell, Work
 from junkdna_harness.sweep.engines.pool import SMALL_MODEL_BYTES, can_fork, run_cell, run_pool
 from junkdna_harness.sweep.machine import Machine, available_cores, keep_freed_memory
-from junkdna_harness.sweep.plan import Cell
+from junkdna_harness.sweep.plan import PlannedRun
 
 if TYPE_CHECKING:
     from junkdna_harness.sweep.session import Session
@@ -37,7 +37,7 @@ class LocalEngine:
             else:
                 self._on_one(work, model, group, tell)
 
-    def _on_one(self, work: Work, model: int, cells: list[Cell], tell: Tell) -> None:
+    def _on_one(self, work: Work, model: int, cells: list[PlannedRun], tell: Tell) -> None:
         machine = replace(work.machine, device=self.devices[0] if self.devices else work.machine.device)
         # One thread until it is known how many workers share the cores: a pool of threads does not survive a fork.
         cores = available_cores()
@@ -66,7 +66,7 @@ class LocalEngine:
         opener = functools.partial(open_session, work, model, self.open_state)
         run_pool(context, cells, machines, opener, tell, session)
 
-    def _count(self, session: Session, cells: list[Cell], cores: int) -> int:
+    def _count(self, session: Session, cells: list[PlannedRun], cores: int) -> int:
         """Worker processes for this model: forked ones share its memory, so only on a CPU and where fork is safe."""
         if session.lm.device.type != "cpu" or not can_fork():
             return 1
@@ -75,7 +75,7 @@ class LocalEngine:
             return 1
         return max(1, min(self.workers or cores, len(cells)))
 
-    def _on_devices(self, work: Work, model: int, cells: list[Cell], tell: Tell) -> None:
+    def _on_devices(self, work: Work, model: int, cells: list[PlannedRun], tell: Tell) -> None:
         threads = work.machine.threads or max(1, available_cores() // len(self.devices))
         machines = [replace(work.machine, device=device, threads=threads) for device in self.devices]
         opener = functools.partial(open_session, work, model, self.open_state)

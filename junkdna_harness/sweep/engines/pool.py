@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from difficulty.errors import UsageError
 from junkdna_harness.sweep.engines import Failed, Finished, Loaded, Progress, Started, Tell, describe
 from junkdna_harness.sweep.machine import Machine
-from junkdna_harness.sweep.plan import Cell
+from junkdna_harness.sweep.plan import PlannedRun
 
 if TYPE_CHECKING:
     from junkdna_harness.sweep.session import Session
@@ -46,7 +46,7 @@ def can_fork() -> bool:
 
 
 def run_cell(
-    session: Session, cell: Cell, progress: Callable[[int], None] | None = None
+    session: Session, cell: PlannedRun, progress: Callable[[int], None] | None = None
 ) -> Finished | Failed:
     """What became of the cell."""
     try:
@@ -56,7 +56,7 @@ def run_cell(
 
 
 def run_pool(
-    context: Any, cells: Sequence[Cell], machines: Sequence[Machine], open_session: Open, tell: Tell,
+    context: Any, cells: Sequence[PlannedRun], machines: Sequence[Machine], open_session: Open, tell: Tell,
     session: Session | None = None,
 ) -> None:  # fmt: skip
     """Hand cells to worker processes, one for each of `machines`. A worker that dies fails its cell and is replaced.
@@ -68,7 +68,7 @@ def run_pool(
         RuntimeError: a worker ended for another reason that is not that of one cell.
     """
     waiting = deque(cells)
-    crew: dict[Connection, tuple[Any, Machine, Cell | None]] = {}
+    crew: dict[Connection, tuple[Any, Machine, PlannedRun | None]] = {}
     faults: list[_Fault] = []
 
     def hire(machine: Machine) -> None:

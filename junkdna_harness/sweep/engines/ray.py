@@ -12,7 +12,7 @@ from junkdna_harness.sweep.engines import Failed, Finished, Loaded, Tell, Work, 
 from junkdna_harness.sweep.engines.local import open_session
 from junkdna_harness.sweep.engines.pool import run_cell
 from junkdna_harness.sweep.machine import available_cores
-from junkdna_harness.sweep.plan import Cell
+from junkdna_harness.sweep.plan import PlannedRun
 
 if TYPE_CHECKING:
     from junkdna_harness.sweep.session import Session
@@ -99,7 +99,7 @@ def _run_tasks(ray: Any, work: Work, tell: Tell) -> None:
 _session: tuple[tuple[str, int], Session] | None = None
 
 
-def _run_remote(work: Work, token: str, cell: Cell) -> tuple[Loaded, Finished | Failed]:
+def _run_remote(work: Work, token: str, cell: PlannedRun) -> tuple[Loaded, Finished | Failed]:
     """Run one cell in a Ray worker, which keeps its model and requests for the next cell of the same sweep and model."""
     global _session
     if _session is None or _session[0] != (token, cell.model):
