@@ -238,3 +238,13 @@ def test_an_import_is_put_off_only_where_it_saves_loading_something_heavy(module
 
 def test_every_module_has_a_room() -> None:
     assert all(layer(name) for name in modules())
+
+
+def test_the_documents_draw_the_rooms_as_they_are() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = text.split("```")[1].strip().splitlines()
+    rows = [
+        ", ".join(sorted(room.removeprefix("junkdna_harness.") for room in row)) for row in reversed(LAYERS)
+    ]
+    assert len(drawn) == len(rows)
+    assert [row for row, line in zip(rows, drawn, strict=True) if not line.startswith(f"{row} ")] == []
