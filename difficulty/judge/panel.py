@@ -23,7 +23,7 @@ _NAMED = 3  # items named in an error
 class Panel:
     """Scores of the same items in several runs of one model.
 
-    `items`: one row an item (task, item_id, family, axis, tier, cluster, chance), sorted by family, tier, item.
+    `items`: one row per item (task, item_id, family, axis, tier, cluster, chance), sorted by family, tier, item.
     `runs`: one row a column of the arrays (run and what identifies it), the dense run first.
     `score`, `margin`, `kl`: (n_items, n_runs); `margin` and `kl` are NaN where log-likelihoods were not logged.
     """

@@ -1,1 +1,1 @@
-"""One file a verb of the `junkdna` command: parse, call one function of the library, print."""
+"""One file per verb of the `junkdna` command: parse, call one function of the library, print."""

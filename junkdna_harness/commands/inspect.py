@@ -42,7 +42,7 @@ def inspect(
 
 
 def _facts(manifest: dict[str, Any]) -> list[str]:
-    """The manifest's main values, one a line."""
+    """The manifest's main values, one per line."""
     source = (manifest.get("source") or {}).get("pretrained", "unknown")
     calibration = manifest.get("calibration")
     seen = (

@@ -115,7 +115,7 @@ def latex_table(board: Leaderboard) -> str:
 
 
 def csv_table(boards: list[Leaderboard]) -> str:
-    """One line a row and column: `by, model, method, level, bits_per_weight, column, score, half_width, kept, best, n_items`."""
+    """One line per row and column: `by, model, method, level, bits_per_weight, column, score, half_width, kept, best, n_items`."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(

@@ -86,7 +86,7 @@ def write_plots(made: Sequence[Plot], folder: str | Path, prefix: str = "") -> l
 
 
 def score_vs_sparsity(measured: Measured) -> Figure | None:
-    """Score against sparsity, a line a tier, a panel a pruning method."""
+    """Score against sparsity, one line per tier, one panel per pruning method."""
     series = measured.of_kind("pruned")
     if not series:
         return None
@@ -170,7 +170,7 @@ def drop_heatmap(measured: Measured) -> Figure | None:
 
 
 def critical_sparsity(measured: Measured, fit: FitResult) -> Figure | None:
-    """Critical sparsity by tier, a line a family, for the method that the verdicts are about."""
+    """Critical sparsity by tier, one line per family, for the method that the verdicts are about."""
     found = fit.critical[fit.critical["method"] == fit.primary] if len(fit.critical) else fit.critical
     if not len(found):
         return None
@@ -211,7 +211,7 @@ def critical_sparsity(measured: Measured, fit: FitResult) -> Figure | None:
 
 
 def equal_memory(measured: Measured) -> Figure | None:
-    """Pruning and quantization against effective bits a weight, a panel a tier."""
+    """Pruning and quantization against effective bits per weight, one panel per tier."""
     if not measured.of_kind("quantized") or not measured.of_kind("pruned"):
         return None
     tiers = measured.tiers if len(measured.tiers) <= 4 else [measured.tiers[0], measured.tiers[-1]]

@@ -3,7 +3,7 @@
 Operations (Kaplan et al. 2001.08361): a forward pass takes 2 a weight and token, a training step 6. Calibration
 (Frantar & Alistarh 2301.00774): each block sees the calibration tokens twice, and SparseGPT adds the Hessian
 (2 * in^2 a token), its inverse (about in^3), and the column updates (about out * in^2) of every layer.
-Memory of training (Rajbhandari et al. 1910.02054): 16 bytes a weight with AdamW in mixed precision.
+Memory of training (Rajbhandari et al. 1910.02054): 16 bytes per weight with AdamW in mixed precision.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ LLAMA_70B = llama_shape("Llama-2-70B", 80, 8192, 28672, 1024)
 
 @dataclass(frozen=True)
 class Speed:
-    """Measured on this machine: seconds a token and weight, forward and in training; `where` says on what."""
+    """Measured on this machine: seconds per token and weight, forward and in training; `where` says on what."""
 
     parameters: float
     forward: float

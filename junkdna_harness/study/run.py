@@ -195,7 +195,7 @@ def _report(folder: Path, sources: list[Path], seed: int) -> tuple[FitResult, Pa
 
 
 def verdict_lines(fit: FitResult) -> list[str]:
-    """One line a claim: verdict, statement, estimate with interval, and what decided."""
+    """One line per claim: verdict, statement, estimate with interval, and what decided."""
     from difficulty.judge.verdicts import STATEMENTS
 
     lines = []

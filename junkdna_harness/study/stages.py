@@ -49,7 +49,7 @@ def is_trained(output: Path) -> bool:
 def train_all(plan: StudyPlan, folder: Path, say: Say) -> list[Job]:
     """The trainings that broke down (their last good weights are kept), after running those not yet finished.
 
-    Small models are trained several at a time, one a core.
+    Small models are trained several at a time, one per core.
     """
     waiting = [job for job in plan.jobs() if not is_trained(checkpoint(folder, plan, job))]
     workers = _workers(plan, len(waiting))
@@ -140,7 +140,7 @@ def recovered_plan(plan: StudyPlan) -> Plan:
 
 
 def _workers(plan: StudyPlan, jobs: int) -> int:
-    """Trainings at a time: one a core for a small model on a CPU, else one."""
+    """Trainings at a time: one per core for a small model on a CPU, else one."""
     import torch
 
     folder = Path(resolve_pretrained(plan.pretrained))

@@ -28,7 +28,7 @@ MOST_COLUMNS = 6
 
 
 class Display:
-    """Progress on stderr: a live line in a terminal, else one plain line a run."""
+    """Progress on stderr: a live line in a terminal, else one plain line per run."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan

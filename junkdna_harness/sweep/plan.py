@@ -1,4 +1,4 @@
-"""What a sweep will do: its cells (one compressed state of one model each) and how each is evaluated."""
+"""What a sweep will do: its planned runs (one compressed state of one model each) and how each is evaluated."""
 
 from __future__ import annotations
 

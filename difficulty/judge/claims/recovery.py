@@ -24,7 +24,7 @@ from difficulty.stats.result import Estimate, Floats
 
 UNIT = "log-odds of remaining gap a tier"
 SCORE_UNIT = "accuracy of remaining gap a tier"
-ARMS = (SPARSE_TRANSFER, SPARSE_TO_DENSE)  # the first one found gives the headline
+JUDGED_ARMS = (SPARSE_TRANSFER, SPARSE_TO_DENSE)  # the first one found gives the headline
 
 
 def rule(rules: Rules) -> str:
@@ -68,7 +68,7 @@ def judge_recovery(context: Context) -> list[Claim]:
 def _rank(done: Method, name: str) -> tuple[bool, int, int, bool, bool, str]:
     """Magnitude first, then sparse training, one training before several, no adapter, all of the data."""
     last = done.recoveries[-1]
-    arm = ARMS.index(last.arm) if last.arm in ARMS else len(ARMS)
+    arm = JUDGED_ARMS.index(last.arm) if last.arm in JUDGED_ARMS else len(JUDGED_ARMS)
     several = len(done.recoveries)
     adapter = any(r.adapter is not None for r in done.recoveries)
     share = any(r.share < 1 for r in done.recoveries)

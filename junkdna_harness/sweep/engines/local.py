@@ -1,4 +1,4 @@
-"""Cells on this machine: in this process, or in several worker processes, one a device or one a few cores."""
+"""Planned runs on this machine: in this process, or in several worker processes, one per device or one per few cores."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ RETRIES = 3  # for a worker or node that is lost; a cell that fails by itself is
 
 @dataclass(frozen=True)
 class RayEngine:
-    """`workers` tasks at a time on a local cluster (None: one a core); a cluster of one's own decides by itself."""
+    """`workers` tasks at a time on a local cluster (None: one per core); a cluster of one's own decides by itself."""
 
     workers: int | None = None
 
