@@ -6,9 +6,10 @@ import atexit
 import os
 import sys
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from difficulty.errors import UsageError
 from junkdna_harness.commands.check import check
@@ -25,11 +26,25 @@ from junkdna_harness.commands.report import report
 from junkdna_harness.commands.show import show
 from junkdna_harness.commands.study import study
 from junkdna_harness.commands.sweep import sweep
+from junkdna_harness.commands.sweep_export import sweep_export
 from junkdna_harness.commands.table import table
 from junkdna_harness.commands.tasks_dir import tasks_dir
 from junkdna_harness.commands.tiers import tiers_app
 
+
+class Verbs(TyperGroup):
+    """Verbs of two words are looked for first: `sweep export` is beside `sweep`, which takes the name of a plan."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb that the arguments begin with, and the arguments that are left."""
+        both = " ".join(args[:2])
+        if both in self.commands:
+            return both, self.commands[both], args[2:]
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
+    cls=Verbs,
     name="junkdna",
     help="What did compression cost a language model, and on which tasks?",
     no_args_is_help=True,
@@ -53,6 +68,7 @@ for verb in (
     doctor,
 ):
     app.command()(verb)
+app.command("sweep export")(sweep_export)
 app.add_typer(tiers_app)
 app.command("tasks-dir")(tasks_dir)
 app.command(

@@ -16,7 +16,9 @@ PANEL_TASKS = "Evaluation, as in lm_eval"
 def sweep(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PLAN.yaml] | export DIR OUT", help="A plan in YAML, or `export DIR OUT`."),
+        typer.Argument(
+            metavar="[PLAN.yaml]", help="A plan in YAML; options of the command line come before its own."
+        ),
     ] = None,
     model_args: Annotated[
         list[str] | None,
@@ -98,9 +100,6 @@ def sweep(
         "max_batch_size": max_batch_size, "device": device, "engine": engine, "workers": workers,
         "prefix_cache": False if no_prefix_cache else None,
     }  # fmt: skip
-    if words and words[0] == "export":
-        _export(words[1:])
-        return
     options = _options(words or [], {name: value for name, value in given.items() if value is not None})
     code = _sweep(options, extend=extend, dry_run=dry_run)
     if code:
@@ -175,12 +174,3 @@ def engine_and_machine(options: dict[str, Any]) -> tuple[Any, Any]:
 
         return RayEngine(options.get("workers")), machine
     raise UsageError(f"engine {name!r} is unknown. Choose local or ray.")
-
-
-def _export(words: list[str]) -> None:
-    from junkdna_harness.sweep.export import export
-
-    if len(words) != 2:
-        raise UsageError("export takes a sweep's folder and a new one: junkdna sweep export DIR OUT.")
-    folders = export(Path(words[0]), Path(words[1]))
-    typer.echo(f"{len(folders)} runs in lm-eval's layout: {words[1]}", err=True)

@@ -39,7 +39,10 @@ class Tail:
 
 @dataclass
 class Row:
-    """Tokens that go through the model once; `context` is how many of them no target needs the logits before."""
+    """Tokens that go through the model once.
+
+    The first `context` of them belong to the context of every request of the row: no logits are needed before the last of these.
+    """
 
     tokens: Tokens
     context: int

@@ -19,6 +19,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.read import read_runs
 from junkdna_harness.sweep import Store, build_plan, run_sweep
 from junkdna_harness.sweep.engines.local import LocalEngine
+from tests.commands import junkdna
 from tests.conftest import ROOT
 
 TASKS = "difficulty_tiers_sorting_t1,difficulty_tiers_options_t3"
@@ -104,6 +105,17 @@ def test_items_join_to_samples(swept):
     sorting = joined[joined["task"] == "difficulty_tiers_sorting_t1"].iloc[0]
     assert sorting["prompt"].startswith("sort ")
     assert list(sorting["answers"]) == [sorting["target"]]
+
+
+def test_export_is_a_verb_of_its_own_beside_the_plan_that_sweep_takes(swept, tmp_path):
+    run = junkdna("sweep", "export", str(swept), str(tmp_path / "out"))
+    assert run.returncode == 0 and "runs in lm-eval's layout" in run.stderr, run.stderr
+    assert list((tmp_path / "out").rglob("results_*.json"))
+    assert "sweep export" in junkdna("sweep", "export", "--help").stdout
+    alone = junkdna("sweep", "export", str(swept))
+    assert alone.returncode == 2 and "Missing argument 'OUT'" in alone.stderr
+    two = junkdna("sweep", "export.yaml", "other.yaml")
+    assert two.returncode == 2 and "more than one plan" in two.stderr
 
 
 def test_the_export_reads_as_the_store_does(swept, tmp_path):

@@ -1,0 +1,19 @@
+"""`junkdna sweep export`: a sweep in lm-eval's own layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sweep_export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A sweep's folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+) -> None:
+    """Write the finished runs of a sweep as `lm_eval --log_samples` would have."""
+    from junkdna_harness.sweep.export import export
+
+    folders = export(folder, out)
+    typer.echo(f"{len(folders)} runs in lm-eval's layout: {out}", err=True)
