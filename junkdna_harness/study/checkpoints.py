@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.origin import MANIFEST, read_manifest
+from difficulty.runs.checkpoint import MANIFEST, read_manifest
 from junkdna_harness.study.plan import Job
 from junkdna_harness.sweep.plan import Cell
 from junkdna_harness.sweep.states import Dense
