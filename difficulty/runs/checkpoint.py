@@ -20,6 +20,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE, Method, Run
 from difficulty.runs.level import level_of
 from difficulty.runs.samples import read_json
+from difficulty.runs.values import as_number
 
 MANIFEST = "junkdna.json"
 CLEARLY_SPARSE = 0.01  # trained weights hold a few exact zeros; a hundredth of them has been pruned
@@ -198,9 +199,8 @@ def _matrices(folder: Path) -> Iterator[tuple[Path, int, int, str]]:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return float(value)
+    number = as_number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return number if number is not None and math.isfinite(number) else None
 
 
 def run_of(known: Known, model: str) -> Run:

@@ -64,7 +64,7 @@ def _unlabelled(results: Mapping[str, Any], log: Path) -> Evaluated:
     if isinstance(block, Mapping) and block:
         method, level, bits, notes = of_block(block)
         model = str(block.get("model") or name)
-        run = Run(plain_name(model), method, level, bits, int(block.get("replicate") or 0), "block")
+        run = Run(plain_name(model), method, level, bits, _replicate(block), "block")
         return Evaluated(run, block, "what the model wrapper measured", notes)
     for folder, key in _folders(arguments, name, log):
         known = know(folder)
@@ -89,6 +89,12 @@ def _unlabelled(results: Mapping[str, Any], log: Path) -> Evaluated:
     for how, method_name, width in _told(arguments):
         return Evaluated(Run(name, Method(method_name), None, width, known_by="arguments"), {}, how)
     return Evaluated(Run(name, Method(DENSE), known_by=GUESS), {}, "nothing")
+
+
+def _replicate(block: Mapping[str, Any]) -> int:
+    """Which draw it is: 0 where the block does not say, or says no whole number."""
+    given = block.get("replicate")
+    return given if isinstance(given, int) and given >= 0 else 0
 
 
 def model_arguments(config: Mapping[str, Any]) -> dict[str, Any]:

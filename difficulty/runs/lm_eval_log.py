@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from difficulty.runs.part import Part, TaskFacts, cells_of
 from difficulty.runs.rows import Keep, TaskRows, task_rows
 from difficulty.runs.samples import check_count, read_json, read_samples, samples_file
 from difficulty.runs.table import COLUMNS, some
+from difficulty.runs.values import as_number
 
 _STAMP = re.compile(r"^results_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json(?:\.gz)?$")
 _SETTINGS = (
@@ -122,10 +124,17 @@ def _task_facts(results: Mapping[str, Any], task: str, file: Path) -> TaskFacts:
 
 
 def _facts(results: Mapping[str, Any], who: Evaluated) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        name: who.manifest.get(name) for name in ("effective_bits", "sparsity_all", "weights_sha256")
-    }
-    return {**found, "lm_eval_version": results.get("lm_eval_version")}
+    """What the log knows of the run. What is no number where one belongs counts as not known."""
+    found: dict[str, Any] = {name: _measured(who.manifest.get(name)) for name in ("effective_bits", "sparsity_all")}
+    for name, value in (("weights_sha256", who.manifest), ("lm_eval_version", results)):
+        given = value.get(name)
+        found[name] = given if isinstance(given, str) else None
+    return found
+
+
+def _measured(value: Any) -> float | None:
+    number = None if isinstance(value, (bool, str)) else as_number(value)
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _told(tasks: Mapping[str, TaskRows]) -> list[str]:
