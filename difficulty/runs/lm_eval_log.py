@@ -125,7 +125,9 @@ def _task_facts(results: Mapping[str, Any], task: str, file: Path) -> TaskFacts:
 
 def _facts(results: Mapping[str, Any], who: Evaluated) -> dict[str, Any]:
     """What the log knows of the run. What is no number where one belongs counts as not known."""
-    found: dict[str, Any] = {name: _measured(who.manifest.get(name)) for name in ("effective_bits", "sparsity_all")}
+    found: dict[str, Any] = {
+        name: _measured(who.manifest.get(name)) for name in ("effective_bits", "sparsity_all")
+    }
     for name, value in (("weights_sha256", who.manifest), ("lm_eval_version", results)):
         given = value.get(name)
         found[name] = given if isinstance(given, str) else None

@@ -134,7 +134,7 @@ def _common_cells(
                 "cluster_id": cluster if named is None else str(named),
                 "n_symbols": _n_symbols(metadata, doc, sample) if output_type == "loglikelihood" else 1,
                 "chance": chances.get(item, 0.0),
-                "doc_id": int(doc_id) if doc_id.isdigit() else -1,
+                "doc_id": int(doc_id) if doc_id.isdecimal() and len(doc_id) < 19 else -1,
                 "prompt_hash": prompt_hash(sample),
             }
         )

@@ -203,13 +203,20 @@ def check_count(task: str, samples: Sequence[Sample], results: Mapping[str, Any]
     wanted = entry.get("effective") if isinstance(entry, Mapping) else None
     if not isinstance(wanted, int) or isinstance(wanted, bool):
         return
-    found = len({(sample.get("doc_id"), sample["doc_hash"]) for sample in samples})
-    if found != wanted:
-        what = "lines are missing" if found < wanted else "it is of another evaluation"
-        raise UsageError(
-            f"{str(path)!r} holds {found} items of task {task!r}, and {wanted} were evaluated: {what}. "
-            "Copy the file again, or evaluate this task again."
+    documents: dict[object, set[object]] = {"": set()}
+    for sample in samples:  # every filter is applied to every document
+        documents.setdefault(str(sample.get("filter", "")), set()).add(
+            (sample.get("doc_id"), sample["doc_hash"])
         )
+    for name, there in documents.items():
+        found = len(there)
+        if found != wanted and (name or len(documents) == 1):
+            what = "lines are missing" if found < wanted else "it is of another evaluation"
+            under = f" under the filter {name!r}" if len(documents) > 2 else ""
+            raise UsageError(
+                f"{str(path)!r} holds {found} items of task {task!r}{under}, and {wanted} were evaluated: {what}. "
+                "Copy the file again, or evaluate this task again."
+            )
 
 
 def only_predicted(samples: Sequence[Sample]) -> bool:
