@@ -121,6 +121,13 @@ def require_same_items(rows: pd.DataFrame) -> None:
             f"run {first['run']!r} has {len(twice)} items twice, e.g. {str(first['item_id'])[:16]!r} of task {first['task']!r}. "
             "Give one evaluation of each item."
         )
+    items = rows[["task", "item_id", "cluster_id"]].drop_duplicates()
+    split = items[items.duplicated(["task", "item_id"])]
+    if len(split):
+        raise UsageError(
+            f"{len(split)} items have another cluster in another run, e.g. {str(split['item_id'].iloc[0])[:16]!r} of task "
+            f"{split['task'].iloc[0]!r}. Evaluate all runs with the same version of the task."
+        )
     for task, part in rows.groupby("task", sort=True):
         sets = {str(run): set(ids) for run, ids in part.groupby("run")["item_id"]}
         everything = set().union(*sets.values())
