@@ -69,7 +69,8 @@ def read_log(path: Path, labels: Mapping[Path, Label], keep: Keep | None) -> tup
             f"{str(path)!r} has no samples for {some(unlogged)}. Run lm_eval with --log_samples, which logs every item."
         )
     if not rows:
-        reason = f" {unscored[0]}" if unscored else " Run lm_eval with --log_samples, which logs every item."
+        reasons = [*unscored, *(note[0].upper() + note[1:] for note in _told(tasks))]
+        reason = f" {reasons[0]}" if reasons else " Run lm_eval with --log_samples, which logs every item."
         raise UsageError(f"{str(path)!r} holds no items that were scored one by one.{reason}")
     if unlogged:
         notes.append(

@@ -228,7 +228,7 @@ def _answers(
     )
     if problem:
         notes.append(f"{{tasks}}: {problem} The latent scale comes from accuracies instead.")
-    if given is None and any(value not in (None, 0.0, 1.0) for values in logged.values() for value in values):
+    if given is None and _are_shares(samples):
         notes.append(
             "{tasks}: the score is a share, not right or wrong, so the chance level is not 1 / options; it is not known and "
             "counted as 0. Write it into the task's metadata as chance."
@@ -242,6 +242,16 @@ def _answers(
         )
         for o, g in zip(options, gold, strict=True)
     ]
+
+
+def _are_shares(samples: Sequence[Sample]) -> bool:
+    """Whether the items' scores are shares rather than right or wrong, as mc2's are: by acc or acc_norm, else by any metric."""
+    names = dict.fromkeys(name for sample in samples for name in sample["metrics"])
+    judged = [name for name in ("acc", "acc_norm") if name in names] or list(names)
+    values = (
+        as_number(sample.get(name)) for sample in samples for name in judged if name in sample["metrics"]
+    )
+    return any(value not in (None, 0.0, 1.0) for value in values)
 
 
 def _chance(options: Sequence[float] | None, gold: Sequence[int] | None) -> float:

@@ -77,7 +77,7 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from difficulty.runs.metrics import scale_of, weights_of
+    from difficulty.runs.metrics import higher_is_better, scale_of, weights_of
     from difficulty.runs.table import MARGIN
     from difficulty.stats import above_chance, mean_interval
 
@@ -97,6 +97,7 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
         )
         chance = float(part["chance"].mean())
         share = scale == "mean" and bool(part["value"].between(0, 1).all())
+        share = share and higher_is_better(part) is not False  # where less is better, nothing is above chance
         above = f"{above_chance(np.array(found.mean), np.array(chance)):.4f}" if share else ""
         margin = margins.get((family, tier))
         table.add_row(
