@@ -17,6 +17,7 @@ from difficulty.judge.claims.memory import judge_memory
 from difficulty.judge.claims.monotone import judge_monotone
 from difficulty.judge.claims.recovery import judge_recovery
 from difficulty.judge.draws import draw
+from difficulty.judge.guess import require_no_rivals
 from difficulty.judge.panel import Panel, build_panel
 from difficulty.judge.series import Series, conditions
 from difficulty.judge.verdicts import CLAIMS, Claim, Rules, not_tested
@@ -44,7 +45,8 @@ class FitResult:
     """Verdicts and the numbers beneath them.
 
     `claims`: headline first, then by method and family. `cells`: see `difficulty.judge.cells.COLUMNS`. `critical`: critical
-    levels by tier. `excluded`: sentences on tiers that take no part. `warnings`: sentences for the reader.
+    levels by tier. `excluded`: sentences on tiers that take no part. `warnings`: sentences for the reader. `guesses`: those of
+    them that say that the dense run is a guess, on which all verdicts stand.
     """
 
     model: str
@@ -61,6 +63,7 @@ class FitResult:
     n_rows: int
     n_items: int
     n_clusters: int
+    guesses: tuple[str, ...] = ()
 
     def headline(self) -> dict[str, Claim]:
         """The pooled claim of the primary method, by name: P1 .. P5."""
@@ -106,6 +109,7 @@ def fit(
         table = table.table
     table = _some_families(validate(table), families)
     panel = build_panel(table, model, baseline, metric, allow_missing, allow_different_prompts)
+    guesses = require_no_rivals(panel, runs)
     versions = {run: v for run, v in versions_of(runs).items() if run in set(panel.runs["run"])}
     warnings.extend(require_same([different_versions(versions)], allow_different_prompts))
     known = _effective_bits(runs)
@@ -121,12 +125,13 @@ def fit(
         cells=cell_table(context),
         critical=critical_table(context),
         excluded=tuple(_excluded(context)),
-        warnings=tuple(dict.fromkeys(warnings)),
+        warnings=tuple(dict.fromkeys((*guesses, *warnings))),
         rules=rules,
         settings=Settings(n_resamples, seed, metric, baseline, allow_missing, wanted),
         n_rows=panel.n_rows,
         n_items=len(panel.items),
         n_clusters=int(panel.items["cluster_id"].nunique()),
+        guesses=guesses,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.clusters import share_clusters
 from difficulty.runs.direction import declared, direction, scale
 from difficulty.runs.identity import Method
 from difficulty.runs.metrics import choose_one, several
@@ -55,7 +56,7 @@ def build_panel(
     """
     table, model = _one_model(table, model, baseline)
     dense = _dense_runs(table, model, baseline)
-    table = _one_axis(table)
+    table = share_clusters(_one_axis(table))
     asked = require_same([different_prompts(table)], allow_different_prompts)
     judged, left_out = _accuracies(table[table["metric"] != MARGIN], dense[0], metric)
     runs = _runs(table, dense)

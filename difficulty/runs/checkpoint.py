@@ -18,6 +18,7 @@ from typing import Any
 from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE, Method, Run
 from difficulty.runs.level import TOLERANCE, level_of
+from difficulty.runs.values import as_number
 
 MANIFEST = "junkdna.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -224,6 +225,7 @@ def know(folder: Path) -> Known | None:
     """
     from difficulty.runs.weights import share_of_zeros, unlike
 
+    doubt: tuple[str, ...] = ()
     if manifest := read_manifest(folder):
         method, level, bits, notes = of_block(manifest, str(folder / MANIFEST))
         listed = manifest.get("tensors")
@@ -233,8 +235,6 @@ def know(folder: Path) -> Known | None:
         if not _is_file(folder / "config.json"):
             return None  # an adapter that nothing else tells of
         doubt = (f"{str(folder / MANIFEST)!r} is not believed: {fault}",)
-    else:
-        doubt = ()
     if not _is_file(folder / "config.json"):
         return None
     packed = read_object(folder / "config.json").get("quantization_config")
@@ -329,9 +329,8 @@ def packed_format(config: Mapping[str, Any]) -> tuple[str, float | None]:
 
 
 def _plain_number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return float(value)
+    number = as_number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return number if number is not None and math.isfinite(number) else None
 
 
 def run_of(known: Known, model: str) -> Run:

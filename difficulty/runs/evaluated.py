@@ -74,7 +74,7 @@ def _unlabelled(results: Mapping[str, Any], log: Path) -> Evaluated:
     if isinstance(block, Mapping) and block:
         method, level, bits, notes = of_block(block, str(log))
         model = str(block.get("model") or name)
-        run = Run(plain_name(model), method, level, bits, int(block.get("replicate") or 0), "block")
+        run = Run(plain_name(model), method, level, bits, _replicate(block), "block")
         return Evaluated(run, block, "what the model wrapper measured", notes)
     missing: list[str] = []
     for key, value in _named(arguments, name):
@@ -148,6 +148,12 @@ def _ends(path: Path, most: int = 1 << 20) -> tuple[bytes, bytes]:
         first = handle.read(most)
         handle.seek(max(0, path.stat().st_size - most))
         return first, handle.read(most)
+
+
+def _replicate(block: Mapping[str, Any]) -> int:
+    """Which draw it is: 0 where the block does not say, or says no whole number."""
+    given = block.get("replicate")
+    return given if isinstance(given, int) and given >= 0 else 0
 
 
 def model_arguments(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def parse_labels(given: Sequence[str]) -> dict[Path, Label]:
     Raises:
         UsageError: one is not of that form, or its folder is not there.
     """
-    found = {}
+    found: dict[Path, Label] = {}
     for text in given:
         name, equals, said = text.rpartition("=")
         if not equals or not name.strip() or not said.strip():
@@ -121,7 +121,9 @@ def parse_labels(given: Sequence[str]) -> dict[Path, Label]:
             raise UsageError(
                 f"--label {text!r}: {said.strip()!r} is not METHOD LEVEL. A method's name is one word."
             )
-        found[path.absolute()] = Label(run.method, level, run.bits, None, run.replicate)
+        label = Label(run.method, level, run.bits, None, run.replicate)
+        if found.setdefault(path.absolute(), label) != label:
+            raise UsageError(f"--label says two things of {str(path)!r}. Give one of them.")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from difficulty.runs.part import Part, TaskFacts, cells_of
 from difficulty.runs.rows import Keep, TaskRows, task_rows
 from difficulty.runs.samples import check_count, read_json, read_samples, samples_file
 from difficulty.runs.table import COLUMNS, some
+from difficulty.runs.values import as_number
 
 # results_TIME.json, or NAME_TIME.json where --output_path was a NAME.json
 _STAMP = re.compile(r"^(?!samples_|label_).+_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json(?:\.gz)?$")
@@ -68,7 +70,8 @@ def read_log(path: Path, labels: Mapping[Path, Label], keep: Keep | None) -> tup
             f"{str(path)!r} has no samples for {some(unlogged)}. Run lm_eval with --log_samples, which logs every item."
         )
     if not rows:
-        reason = f" {unscored[0]}" if unscored else " Run lm_eval with --log_samples, which logs every item."
+        reasons = [*unscored, *(note[0].upper() + note[1:] for note in _told(tasks))]
+        reason = f" {reasons[0]}" if reasons else " Run lm_eval with --log_samples, which logs every item."
         raise UsageError(f"{str(path)!r} holds no items that were scored one by one.{reason}")
     if unlogged:
         notes.append(
@@ -131,10 +134,19 @@ def _task_facts(results: Mapping[str, Any], task: str, file: Path) -> TaskFacts:
 
 
 def _facts(results: Mapping[str, Any], who: Evaluated) -> dict[str, Any]:
+    """What the log knows of the run. What is no number where one belongs counts as not known."""
     found: dict[str, Any] = {
-        name: who.manifest.get(name) for name in ("effective_bits", "sparsity_all", "weights_sha256")
+        name: _measured(who.manifest.get(name)) for name in ("effective_bits", "sparsity_all")
     }
-    return {**found, "lm_eval_version": results.get("lm_eval_version")}
+    for name, value in (("weights_sha256", who.manifest), ("lm_eval_version", results)):
+        given = value.get(name)
+        found[name] = given if isinstance(given, str) else None
+    return found
+
+
+def _measured(value: Any) -> float | None:
+    number = None if isinstance(value, (bool, str)) else as_number(value)
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _told(tasks: Mapping[str, TaskRows]) -> list[str]:

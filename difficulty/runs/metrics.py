@@ -130,6 +130,13 @@ def higher_is_better(
     return False if scale_of(rows) != "mean" else direction(metric)
 
 
+def are_log_likelihoods(rows: pd.DataFrame) -> bool:
+    """Whether what is called a perplexity is none: it has no weights, and values of 0 or less, which no perplexity has."""
+    weighted = WEIGHT in rows and bool(rows[WEIGHT].notna().any())
+    named = scale(str(rows["metric"].iloc[0]), True) == "perplexity"
+    return named and not weighted and scale_of(rows) == "mean" and bool((rows["value"] <= 0).any())
+
+
 def unbounded(rows: pd.DataFrame) -> list[str]:
     """Tasks whose chosen metric is no share in [0, 1], so that it cannot be averaged with shares."""
     inside = rows["value"].between(0, 1)

@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.identity import DENSE, GUESS, Method, Run
+from difficulty.runs.clusters import share_clusters
+from difficulty.runs.identity import DENSE, GUESS, KnownBy, Method, Run
 from difficulty.runs.label import Label, parse_labels
 from difficulty.runs.lm_eval_log import find_results, is_results, read_log
 from difficulty.runs.part import Part, TaskFacts, run_of_cells
 from difficulty.runs.rows import Keep
 from difficulty.runs.sweep_folder import find_sweeps, read_sweep
-from difficulty.runs.table import IDENTITY, read_table, some, validate
+from difficulty.runs.table import IDENTITY, KNOWN_BY, read_table, some, validate
 
 RUN_COLUMNS = (
     "run", *IDENTITY, "effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version", "task_versions", "manifest",
@@ -82,6 +83,13 @@ class Runs:
         """The runs that are taken for dense because nothing says what they are."""
         return [str(run) for run in self.runs.loc[self.runs["known_by"] == GUESS, "run"]]
 
+    def tidy(self) -> pd.DataFrame:
+        """The table to write: where a run is a guess, with the column `known_by`, so that it is one still when read again."""
+        if not self.guessed:
+            return self.table
+        known = dict(zip(self.runs["run"], self.runs["known_by"], strict=True))
+        return self.table.assign(**{KNOWN_BY: self.table["run"].map(known)})
+
     def _where(self) -> str:
         return some(list(dict.fromkeys(self.sources.values())), 2)
 
@@ -106,10 +114,12 @@ def read_runs(
     parts: list[Part] = []
     for path in map(Path, listed):
         parts.extend(_read_path(path, named, keep, warnings))
+    _all_used(named, listed, parts)
     parts = _numbered(_merged([_as_dense(part) for part in parts], warnings))
-    warnings += [_guess(part) for part in parts if part.run.known_by == GUESS]
+    warnings[:0] = [_guess(part) for part in parts if part.run.known_by == GUESS]
     _compare_versions(parts, warnings)
-    table = validate(pd.concat([part.rows for part in parts], ignore_index=True), "the given runs")
+    rows = validate(pd.concat([part.rows for part in parts], ignore_index=True), "the given runs")
+    table = share_clusters(rows.drop(columns=KNOWN_BY, errors="ignore"))
     by_id = {str(part.run): part for part in parts}
     return Runs(
         table,
@@ -151,15 +161,39 @@ def _read_file(
             f"{str(path)!r} holds the samples of one task. Name its folder, or the results_*.json beside it."
         )
     return [
-        Part(str(path), run_of_cells(rows.iloc[0], known_by="table"), rows, how="the table")
+        Part(str(path), run_of_cells(rows.iloc[0], known_by=_said_by(rows)), rows, how="the table")
         for _, rows in read_table(path).groupby("run", sort=False)
     ]
+
+
+def _said_by(rows: pd.DataFrame) -> KnownBy:
+    """How a table knows its run: what was a guess when it was written is one still."""
+    guessed = KNOWN_BY in rows and bool((rows[KNOWN_BY] == GUESS).any())
+    return GUESS if guessed else "table"
 
 
 def _logged(path: Path, labels: Mapping[Path, Label], keep: Keep | None, warnings: list[str]) -> list[Part]:
     part, notes = read_log(path, labels, keep)
     warnings.extend(notes)
     return [part]
+
+
+def _all_used(labels: Mapping[Path, Label], listed: Sequence[str | Path], parts: Sequence[Part]) -> None:
+    """Refuse a label within what was read that names no log there: it would say nothing, without a word.
+
+    Raises:
+        UsageError: names it.
+    """
+    read = [Path(part.source).absolute() for part in parts]
+    for label in labels:
+        if any(label == source or label in source.parents for source in read if is_results(source)):
+            continue
+        for path in (Path(given).absolute() for given in listed):
+            if label == path or label in path.parents or path in label.parents:
+                raise UsageError(
+                    f"--label names {str(label)!r}, where no log of lm_eval was read. A label says what a results_*.json of lm_eval "
+                    "is of; sweeps and tables say it themselves."
+                )
 
 
 def _nothing_in(path: Path) -> str:

@@ -17,6 +17,7 @@ from difficulty.runs.samples import (
     only_predicted,
     option_texts,
     requests,
+    short,
     with_filters,
 )
 from difficulty.runs.table import HIGHER_IS_BETTER, MARGIN, OPTION_LOGLIK, SCALE, WEIGHT
@@ -114,8 +115,9 @@ def _common_cells(
     chances: Mapping[str, float],
 ) -> list[Row]:  # fmt: skip
     """The cells that all rows of a sample share."""
-    metadata: Mapping[str, Any] = config.get("metadata") or {}
+    metadata = _metadata(config)
     output_type = str(config.get("output_type") or "")
+    tier = _tier(task, metadata)
     cells = []
     for sample, (item, cluster) in zip(samples, ids, strict=True):
         doc = sample.get("doc")
@@ -127,16 +129,51 @@ def _common_cells(
                 "task": task,
                 "family": str(metadata.get("family") or task),
                 "axis": str(metadata.get("axis") or ""),
-                "tier": int(metadata.get("tier") or 1),
+                "tier": tier,
                 "item_id": item,
                 "cluster_id": cluster if named is None else str(named),
                 "n_symbols": _n_symbols(metadata, doc, sample) if output_type == "loglikelihood" else 1,
                 "chance": chances.get(item, 0.0),
-                "doc_id": int(doc_id) if doc_id.isdigit() else -1,
+                "doc_id": int(doc_id) if doc_id.isdecimal() and len(doc_id) < 19 else -1,
                 "prompt_hash": prompt_hash(sample),
             }
         )
     return cells
+
+
+def _metadata(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = config.get("metadata")
+    return given if isinstance(given, Mapping) else {}
+
+
+def _tier(task: str, metadata: Mapping[str, Any]) -> int:
+    """The tier that the task's metadata names, 1 without one.
+
+    Raises:
+        UsageError: it is no whole number of at least 1.
+    """
+    given = metadata.get("tier")
+    number = 1.0 if given is None else as_number(given)
+    if isinstance(given, bool) or number is None or not number >= 1 or number != int(min(number, 2.0**31)):
+        raise UsageError(
+            f"task {task!r} has tier={short(given)} in its metadata. Write a whole number there, 1 for the easiest."
+        )
+    return int(number)
+
+
+def _given_chance(task: str, metadata: Mapping[str, Any]) -> float | None:
+    """The chance level that the task's metadata names, if it does.
+
+    Raises:
+        UsageError: it is no number in [0, 1).
+    """
+    given = metadata.get("chance")
+    number = None if given is None else as_number(given)
+    if given is not None and (isinstance(given, bool) or number is None or not 0 <= number < 1):
+        raise UsageError(
+            f"task {task!r} has chance={short(given)} in its metadata. Write a number from 0 to below 1 there."
+        )
+    return number
 
 
 def prompt_hash(sample: Mapping[str, Any]) -> str:
@@ -169,13 +206,12 @@ def _answers(
     task: str, config: Mapping[str, Any], samples: Sequence[Sample], notes: list[str]
 ) -> list[_Answer]:
     output_type = str(config.get("output_type") or "")
-    metadata: Mapping[str, Any] = config.get("metadata") or {}
-    chance = metadata.get("chance")
-    given = None if chance is None else float(chance)
-    if chance is None and "chance" in metadata:
+    metadata = _metadata(config)
+    given = _given_chance(task, metadata)
+    if given is None and "chance" in metadata:
         why = metadata.get("chance_unknown")
         notes.append(
-            f"{{tasks}}: the chance level is not known{f' ({why})' if why else ''} and counted as 0."
+            f"{{tasks}}: the chance level is not known{f' ({str(why)[:80]})' if why else ''} and counted as 0."
         )
         given = 0.0
     if output_type == "loglikelihood":
@@ -191,7 +227,7 @@ def _answers(
     }
     delimiter = len(str(config.get("target_delimiter", " ")))
     lengths = [
-        [len(str(r[-1])) - delimiter for r in requests(s)][: len(o or [])]
+        [len(str(r[-1])) - delimiter if r else 0 for r in requests(s)][: len(o or [])]
         for s, o in zip(samples, options, strict=True)
     ]
     gold, problem = gold_options(
@@ -199,7 +235,7 @@ def _answers(
     )
     if problem:
         notes.append(f"{{tasks}}: {problem} The latent scale comes from accuracies instead.")
-    if given is None and any(value not in (None, 0.0, 1.0) for values in logged.values() for value in values):
+    if given is None and _are_shares(samples):
         notes.append(
             "{tasks}: the score is a share, not right or wrong, so the chance level is not 1 / options; it is not known and "
             "counted as 0. Write it into the task's metadata as chance."
@@ -213,6 +249,16 @@ def _answers(
         )
         for o, g in zip(options, gold, strict=True)
     ]
+
+
+def _are_shares(samples: Sequence[Sample]) -> bool:
+    """Whether the items' scores are shares rather than right or wrong, as mc2's are: by acc or acc_norm, else by any metric."""
+    names = dict.fromkeys(name for sample in samples for name in sample["metrics"])
+    judged = [name for name in ("acc", "acc_norm") if name in names] or list(names)
+    values = (
+        as_number(sample.get(name)) for sample in samples for name in judged if name in sample["metrics"]
+    )
+    return any(value not in (None, 0.0, 1.0) for value in values)
 
 
 def _chance(options: Sequence[float] | None, gold: Sequence[int] | None) -> float:

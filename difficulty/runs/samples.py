@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.runs.table import some
+from difficulty.runs.values import as_number
 
 Sample = dict[str, Any]
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")  # UTF-16, as some Windows tools save text
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # how JSON writes half a character
+_QUOTED = 60  # characters of a wrong value that a sentence quotes
 PREDICT_ONLY = "bypass"  # the metric that lm_eval --predict_only puts in the place of all others
 
 
@@ -47,13 +51,28 @@ def read_json(path: Path) -> Any:
     """
     content = read_bytes(path)
     try:
-        return json.loads(_decoded(content, path, 1))
+        return parsed(_decoded(content, path, 1))
     except ValueError as error:
         if isinstance(error, UsageError):
             raise
         raise UsageError(
             f"{str(path)!r} is not whole JSON ({error}). Evaluate again, or remove it."
         ) from error
+
+
+def parsed(text: str) -> Any:
+    """The JSON in `text`. Halves of characters (lone surrogates), which no table can hold, become question marks.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply to be read.
+    """
+    try:
+        found = json.loads(text)
+        if _HALF.search(text):
+            found = json.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return found
 
 
 def samples_file(folder: Path, task: str, stamp: str) -> Path | None:
@@ -74,7 +93,7 @@ def read_samples(path: Path) -> list[Sample]:
             continue
         text = _decoded(line, path, number)
         try:
-            sample = json.loads(text)
+            sample = parsed(text)
             if problem := _problem(sample):
                 raise ValueError(problem)
         except ValueError as error:
@@ -103,13 +122,24 @@ def _problem(sample: object) -> str:
     if "doc_hash" not in sample or "metrics" not in sample:
         return "no doc_hash or metrics in it"
     if not isinstance(sample["doc_hash"], str):
-        return f"its doc_hash is {sample['doc_hash']!r}, which is no text"
+        return f"its doc_hash is {short(sample['doc_hash'])}, which is no text"
+    if isinstance(sample.get("doc_id"), (list, dict)):
+        return f"its doc_id is {short(sample['doc_id'])}, which is no number"
+    for name in ("arguments", "filtered_resps"):
+        if not isinstance(sample.get(name) or [], (list, tuple, dict)):
+            return f"its {name} are {short(sample[name])}, which is no list"
     metrics = sample["metrics"]
     if not isinstance(metrics, list) or not all(isinstance(name, str) for name in metrics):
-        return f"its metrics are {metrics!r}, which is no list of names"
+        return f"its metrics are {short(metrics)}, which is no list of names"
     if absent := [name for name in metrics if name not in sample]:
-        return f"it names the metric {absent[0]!r} and has no value for it"
+        return f"it names the metric {short(absent[0])} and has no value for it"
     return ""
+
+
+def short(value: object) -> str:
+    """What a sentence quotes of a wrong value."""
+    text = repr(value)
+    return text if len(text) <= _QUOTED else text[:_QUOTED] + "..."
 
 
 def with_filters(samples: Sequence[Sample], config: Mapping[str, Any], task: str) -> list[Sample]:
@@ -173,13 +203,20 @@ def check_count(task: str, samples: Sequence[Sample], results: Mapping[str, Any]
     wanted = entry.get("effective") if isinstance(entry, Mapping) else None
     if not isinstance(wanted, int) or isinstance(wanted, bool):
         return
-    found = len({(sample.get("doc_id"), sample["doc_hash"]) for sample in samples})
-    if found != wanted:
-        what = "lines are missing" if found < wanted else "it is of another evaluation"
-        raise UsageError(
-            f"{str(path)!r} holds {found} items of task {task!r}, and {wanted} were evaluated: {what}. "
-            "Copy the file again, or evaluate this task again."
+    documents: dict[object, set[object]] = {"": set()}
+    for sample in samples:  # every filter is applied to every document
+        documents.setdefault(str(sample.get("filter", "")), set()).add(
+            (sample.get("doc_id"), sample["doc_hash"])
         )
+    for name, there in documents.items():
+        found = len(there)
+        if found != wanted and (name or len(documents) == 1):
+            what = "lines are missing" if found < wanted else "it is of another evaluation"
+            under = f" under the filter {name!r}" if len(documents) > 2 else ""
+            raise UsageError(
+                f"{str(path)!r} holds {found} items of task {task!r}{under}, and {wanted} were evaluated: {what}. "
+                "Copy the file again, or evaluate this task again."
+            )
 
 
 def only_predicted(samples: Sequence[Sample]) -> bool:
@@ -208,10 +245,10 @@ def loglikelihoods(sample: Mapping[str, Any]) -> list[float] | None:
         first = response
         while isinstance(first, (list, tuple)) and first:  # lm-eval 0.5 has one list more around each
             first = first[0]
-        try:
-            values.append(float(first))
-        except (TypeError, ValueError):
+        number = as_number(first)
+        if number is None:
             return None
+        values.append(number)
     return values or None
 
 

@@ -31,6 +31,8 @@ MARGIN = "margin"
 # Optional columns. Whether more is better (true or false, empty where nobody said); how a metric is put together
 # (difficulty.stats.mean.Scale, "mean" where empty) and the weight of an item in it (empty: all alike).
 HIGHER_IS_BETTER, SCALE, WEIGHT = "higher_is_better", "scale", "weight"
+# Optional column: how the run is known (`difficulty.runs.identity.KnownBy`), so that a guess stays one in a written table.
+KNOWN_BY = "known_by"
 OPTION_LOGLIK = (
     "option_loglik"  # optional column: natural log-likelihoods of an item's options, a list of floats
 )
@@ -233,7 +235,10 @@ def read_table(path: str | Path) -> pd.DataFrame:
             raw = pd.read_parquet(path)
         elif path.name.endswith((".csv", ".csv.gz")):
             raw = pd.read_csv(
-                path, dtype=dict.fromkeys((*TEXT, *ALIASES), str), keep_default_na=False, na_values=[""]
+                path,
+                dtype=dict.fromkeys((*TEXT, *ALIASES, "prompt_hash"), str),
+                keep_default_na=False,
+                na_values=[""],
             )
         else:
             raise UsageError(

@@ -83,7 +83,7 @@ def _likelihoods(raw: Sequence[Any], scale: Scale) -> Values | str:
     for entry in raw:
         pair = entry if isinstance(entry, (list, tuple)) else (entry, 1)
         numbers = [as_number(part) for part in pair]
-        if len(numbers) != 2 or numbers[0] is None or numbers[1] is None or not numbers[1] > 0:
+        if len(numbers) != 2 or numbers[0] is None or numbers[1] is None or not 0 < numbers[1] < math.inf:
             return "an item is no log-likelihood and number of units"
         values.append(-numbers[0] / numbers[1])
         weights.append(numbers[1])
@@ -100,7 +100,10 @@ def as_number(value: object) -> float | None:
         except ValueError:
             return None
     if isinstance(value, (bool, int, float)):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # a whole number beyond all floats
+            return math.inf if value > 0 else -math.inf
     item = getattr(value, "item", None)  # a numpy scalar, in memory
     return as_number(item()) if callable(item) and getattr(value, "ndim", 1) == 0 else None
 

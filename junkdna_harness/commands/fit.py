@@ -113,6 +113,8 @@ def show(result: FitResult, console: Console | None = None, every: bool = False)
     if console is None:
         console = usual_console(width=140)
     headline = result.headline()
+    for sentence in result.guesses:
+        console.print(f"warning: {escape(sentence)}", style="yellow", highlight=False)
     console.print(
         f"[bold]{escape(result.model)}[/bold], {result.n_items:,} items in {result.n_clusters:,} clusters\n"
     )
@@ -129,7 +131,7 @@ def show(result: FitResult, console: Console | None = None, every: bool = False)
         console.print(f"{len(rest) - len(shown)} rows of other methods: --all, --csv or --json.", style="dim")
     for sentence in result.excluded:
         console.print(f"left out: {escape(sentence)}", highlight=False)
-    for sentence in result.warnings:
+    for sentence in (s for s in result.warnings if s not in result.guesses):
         console.print(f"note: {escape(sentence)}", style="yellow", highlight=False)
     console.print(f"\n[bold]Methods[/bold]\n{escape(methods_paragraph(result))}", highlight=False)
 

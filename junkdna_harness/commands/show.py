@@ -46,18 +46,25 @@ def show(
 
 def describe(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
     """Lines on who the run is and what was done to its model."""
+    from difficulty.runs.values import as_number
+
     lines = [f"run      {facts['run']}", f"model    {facts['model']}", f"method   {facts['method']}"]
     shown = (
         ("level", facts["level"], ".4g"), ("bits", facts["bits"], "g"), ("effective bits", facts["effective_bits"], ".4g"),
-        ("pattern", manifest.get("pattern"), ""), ("scope", manifest.get("scope"), ""), ("seed", manifest.get("seed"), ""),
-        ("sparsity of targets", manifest.get("sparsity_targeted"), ".4f"),
+        *((name, _text(manifest.get(name)), "") for name in ("pattern", "scope", "seed")),
+        ("sparsity of targets", as_number(manifest.get("sparsity_targeted")), ".4f"),
         ("sparsity of model", facts["sparsity_all"], ".4f"), ("weights", facts["weights_sha256"], ""),
         ("lm-eval", facts["lm_eval_version"], ""), ("known by", facts["known_by"], ""),
     )  # fmt: skip
     lines += [
         f"{label:<8} {value:{form}}" for label, value, form in shown if value is not None and value == value
     ]
-    return lines + [f"note     {warning}" for warning in manifest.get("warnings") or []]
+    warnings = manifest.get("warnings")
+    return lines + [f"note     {warning}" for warning in (warnings if isinstance(warnings, list) else [])]
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
@@ -67,7 +74,7 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from difficulty.runs.metrics import scale_of, weights_of
+    from difficulty.runs.metrics import higher_is_better, scale_of, weights_of
     from difficulty.runs.table import MARGIN
     from difficulty.stats import above_chance, mean_interval
     from difficulty.text import interval_text
@@ -88,6 +95,7 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
         )
         chance = float(part["chance"].mean())
         share = scale == "mean" and bool(part["value"].between(0, 1).all())
+        share = share and higher_is_better(part) is not False  # where less is better, nothing is above chance
         above = f"{above_chance(np.array(found.mean), np.array(chance)):.4f}" if share else ""
         margin = margins.get((family, tier))
         table.add_row(

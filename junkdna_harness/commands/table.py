@@ -28,7 +28,7 @@ def table(
     from difficulty.runs.table import write_table
 
     read = read_runs(runs, labels=label or [])
-    write_table(read.table, output)
+    write_table(read.tidy(), output)
     for warning in read.warnings:
         typer.echo(f"note: {warning}", err=True)
     n_runs, n_items = len(read.runs), read.table[["task", "item_id"]].drop_duplicates().shape[0]

@@ -114,6 +114,8 @@ def build(
         allow_duplicates=allow_duplicates,
     )
     print(plan_text(plan))
+    for note in plan.runs.notes if plan.runs else ():
+        print(f"note: {note}", file=sys.stderr)
     if plan.runs and plan.runs.warning:
         print(f"warning: {plan.runs.warning}", file=sys.stderr)
     if plot is not None:

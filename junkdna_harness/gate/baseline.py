@@ -23,9 +23,10 @@ import numpy as np
 
 from difficulty.errors import UsageError
 from difficulty.runs.direction import scale
+from difficulty.runs.identity import GUESS
 from difficulty.runs.lm_eval_log import is_results
 from difficulty.runs.read import read_runs
-from difficulty.runs.table import SCALES, some
+from difficulty.runs.table import KNOWN_BY, SCALES, some
 from junkdna_harness.gate.items import RunItems, TaskItems, run_items
 
 KIND = "junkdna-baseline"
@@ -49,7 +50,7 @@ def read_run(
     found = read_runs([path], labels=labels)
     name = found.one(run)
     items = run_items(found.table, name, metric, found.versions(name))
-    return replace(items, notes=(*found.warnings, *items.notes))
+    return replace(items, notes=(*found.warnings, *items.notes), guessed=name in found.guessed)
 
 
 def read_baseline(
@@ -70,6 +71,7 @@ def to_json(run: RunItems) -> str:
         "junkdna_version": version("junkdna-harness"),
         "run": run.name,
         **run.about,
+        **({KNOWN_BY: GUESS} if run.guessed else {}),
         "tasks": _tasks_to_json(run.tasks),
     }
     return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
@@ -105,7 +107,10 @@ def from_json(document: Mapping[str, Any], where: str, metric: str | None = None
         raise UsageError(next(iter(left_out.values())))
     tasks = {name: task for name, task in tasks.items() if name not in left_out}
     about = {key: document.get(key) for key in ("model", "method", "level", "bits", "replicate")}
-    return RunItems(str(document.get("run", where)), about, tasks, left_out)
+    guessed = document.get(KNOWN_BY) == GUESS
+    guess = f"nothing said what was done to {about['model']!r} when the baseline {where!r} was written: that it is dense is a guess."
+    notes = (guess,) if guessed else ()
+    return RunItems(str(document.get("run", where)), about, tasks, left_out, notes, guessed)
 
 
 def _tasks_to_json(tasks: Mapping[str, TaskItems]) -> dict[str, dict[str, Any]]:

@@ -63,6 +63,7 @@ class RunItems:
     tasks: Mapping[str, TaskItems]
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    guessed: bool = False  # nothing says what was done to its model
 
 
 def runs_in(table: pd.DataFrame) -> list[str]:

@@ -85,6 +85,7 @@ def build(
     )
     warnings = [*read.warnings, *noted]
     fits = tuple(_fits(items, read, metric, seed, allow, warnings)) if with_fit else ()
+    warnings[:0] = [sentence for one in fits for sentence in one.guesses]
     pictures = tuple(_plots(items, bits, metric, seed, allow, fits, warnings)) if with_plots else ()
     shown_documents = documents(items, read) if with_documents else Documents({}, {})
     shown = set(items["run"].unique())

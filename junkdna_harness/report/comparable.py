@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from difficulty.errors import UsageError
-from difficulty.runs.direction import scale
-from difficulty.runs.metrics import choose, higher_is_better, scale_of
+from difficulty.runs.metrics import are_log_likelihoods, choose, higher_is_better, scale_of
 from difficulty.runs.table import some
 from difficulty.stats.mean import Scale
 
@@ -55,7 +54,7 @@ def comparable(items: pd.DataFrame, metric: str | None = None) -> Comparable:
     found = choose(items, metric)
     rows, notes = found.rows, list(found.notes)
     parts = {str(task): part for task, part in rows.groupby("task", sort=True)}
-    wrong = [task for task, part in parts.items() if _loglikelihoods(part)]
+    wrong = [task for task, part in parts.items() if are_log_likelihoods(part)]
     if wrong:
         reason = (
             f"their perplexity is 0 or less, which no perplexity is: {', '.join(wrong)} (log-likelihoods, it seems; give them "
@@ -122,6 +121,13 @@ def require_same_items(rows: pd.DataFrame) -> None:
             f"run {first['run']!r} has {len(twice)} items twice, e.g. {str(first['item_id'])[:16]!r} of task {first['task']!r}. "
             "Give one evaluation of each item."
         )
+    items = rows[["task", "item_id", "cluster_id"]].drop_duplicates()
+    split = items[items.duplicated(["task", "item_id"])]
+    if len(split):
+        raise UsageError(
+            f"{len(split)} items have another cluster in another run, e.g. {str(split['item_id'].iloc[0])[:16]!r} of task "
+            f"{split['task'].iloc[0]!r}. Evaluate all runs with the same version of the task."
+        )
     for task, part in rows.groupby("task", sort=True):
         sets = {str(run): set(ids) for run, ids in part.groupby("run")["item_id"]}
         everything = set().union(*sets.values())
@@ -166,14 +172,4 @@ def _why(kind: Kind) -> str:
         return "their metric is no share"
     return (
         "lower is better" if kind.higher_is_better is False else "it is not known which way they are better"
-    )
-
-
-def _loglikelihoods(part: pd.DataFrame) -> bool:
-    """Whether what is called a perplexity is none: it has no weights, and values that no perplexity has."""
-    weighted = "weight" in part and bool(part["weight"].notna().any())
-    return (
-        not weighted
-        and scale(str(part["metric"].iloc[0]), True) == "perplexity"
-        and bool((part["value"] <= 0).any())
     )

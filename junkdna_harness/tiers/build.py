@@ -103,7 +103,7 @@ def plan_tiers(
             scores, task, by, hashes=list(items), cross_fit=cross_fit, metric=metric, seed=seed
         )
         table: Mapping[str, float | str] = runs.scores
-        direction: Harder = harder or "low"
+        direction: Harder = harder or _known(runs)
     else:
         table = {key: rule.score(item) for key, item in items.items()}
         direction = harder or rule.harder
@@ -229,6 +229,20 @@ def _rule(by: str, scores: Sequence[str | Path]) -> Rule | None:
             f"there is no rule {by!r}. Write one of {', '.join([*allowed, *FAMILIES_OF_RULES])}.{did_you_mean(by, allowed)}"
         )
     return parse_rule(by)
+
+
+def _known(runs: RunScores) -> Harder:
+    """Which end of the logged scores is the harder one.
+
+    Raises:
+        UsageError: nobody says which way the metric is better.
+    """
+    if runs.harder is None:
+        raise UsageError(
+            f"whether higher {runs.metric} of {runs.task!r} is better is not known: neither the runs nor its name say it. "
+            "Give --harder low (the hard documents score low) or --harder high."
+        )
+    return runs.harder
 
 
 def _unique_hashes(source: SourceTask, docs: Sequence[Any], allow_duplicates: bool) -> list[str]:

@@ -14,12 +14,16 @@ from difficulty.cut.axes import Item, parse_rule
 from difficulty.cut.items import item_of_sample
 from difficulty.cut.tiers import MIN_ITEMS, Tier, TierAssignment, assign_tiers, largest_bins
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.metrics import choose
+from difficulty.runs.direction import scale
+from difficulty.runs.metrics import are_log_likelihoods, choose, scale_of
 from difficulty.runs.read import read_runs
 from difficulty.runs.same import different_prompts, different_versions, require_same
-from difficulty.runs.table import some
+from difficulty.runs.table import SCALE, WEIGHT, some
+from difficulty.stats.clusters import linked_codes
 from difficulty.stats.flips import Flips, flips
+from difficulty.stats.mean import Scale
 from difficulty.stats.paired import paired_difference
+from difficulty.stats.paired_loss import paired_loss
 from difficulty.stats.result import Estimate
 from difficulty.text import interval_text, p_text
 from junkdna_harness.presentation.console import columns
@@ -30,9 +34,9 @@ from junkdna_harness.tiers.show import number
 class Row:
     """One tier, or all items, of one task.
 
-    tier: number and score range, None for all. first, second: mean of the metric in the two runs. difference:
-    second - first over the same items, with its 95 % interval. flips: right -> wrong and back, None where the metric
-    is not right or wrong.
+    tier: number and score range, None for all. first, second: the metric in the two runs, perplexities and bits in their own
+    units. difference: second - first over the same items, with its 95 % interval. flips: right -> wrong and back, None where
+    the metric is not right or wrong.
     """
 
     task: str
@@ -87,7 +91,7 @@ class Split:
 
 @dataclass(frozen=True)
 class _Pair:
-    """The same items of one task in both runs."""
+    """The same items of one task in both runs, arrays of shape (n_items,). `scale` and `weights` as in `paired_loss`."""
 
     task: str
     metric: str
@@ -95,6 +99,8 @@ class _Pair:
     clusters: np.ndarray = field(repr=False)
     first: np.ndarray = field(repr=False)
     second: np.ndarray = field(repr=False)
+    scale: Scale = "mean"
+    weights: np.ndarray | None = field(default=None, repr=False)
 
 
 def compare_runs(
@@ -190,21 +196,86 @@ def _paired(
     notes += judged.notes
     sides_of = [_by_task(judged.rows[judged.rows["run"] == letter]) for letter in "AB"]
     found = []
-    for task, (items, values, clusters) in sides_of[0].items():
-        others, other_values, _ = sides_of[1][task]
-        _same_items(items, others, sides, task)
-        place = dict(zip(others, other_values, strict=True))
-        second = np.array([place[item] for item in items])
-        found.append(_Pair(task, judged.metrics[task], items, clusters, values, second))
+    for task, a in sides_of[0].items():
+        b = sides_of[1][task]
+        _same_items(a.items, b.items, sides, task)
+        place = {item: i for i, item in enumerate(b.items)}
+        at = np.array([place[item] for item in a.items])
+        metric = judged.metrics[task]
+        read = _same_scale(a, b, at, task, metric)
+        clusters = linked_codes(a.clusters.tolist(), b.clusters[at].tolist())
+        found.append(_Pair(task, metric, a.items, clusters, a.values, b.values[at], read, a.weights))
+    if any(pair.scale != "mean" for pair in found):
+        notes.append(
+            "perplexities and bits are those of all items together, not means of items; lower is better, so B - A above 0 is a loss."
+        )
     return found
 
 
-def _by_task(rows: pd.DataFrame) -> dict[str, tuple[list[str], np.ndarray, np.ndarray]]:
-    """Task -> (items, values, clusters). Plain arrays: slicing a table for each of thousands of tasks takes long."""
+@dataclass(frozen=True)
+class _Scored:
+    """What one run scored on the items of one task, arrays of shape (n_items,)."""
+
+    items: list[str]
+    values: np.ndarray
+    clusters: np.ndarray
+    scale: Scale
+    weights: np.ndarray | None
+
+
+def _by_task(rows: pd.DataFrame) -> dict[str, _Scored]:
+    """Task -> what was scored. Plain arrays: slicing a table for each of thousands of tasks takes long."""
     items, clusters = rows["item_id"].to_numpy(dtype=object), rows["cluster_id"].to_numpy(dtype=str)
     values = rows["value"].to_numpy(dtype=float)
-    places = rows.groupby("task", sort=False).indices
-    return {str(task): (list(items[at]), values[at], clusters[at]) for task, at in places.items()}
+    given = rows[WEIGHT].to_numpy(dtype=float) if WEIGHT in rows else None
+    special = _special(rows)
+    found = {}
+    for name, at in rows.groupby("task", sort=False).indices.items():
+        task = str(name)
+        read: Scale = "mean"
+        if task in special:
+            part = rows.iloc[at]
+            read = scale_of(part)
+            if are_log_likelihoods(part):
+                raise UsageError(
+                    f"task {task!r} has a {part['metric'].iloc[0]} of 0 or less, which no perplexity is: its items seem to be "
+                    "log-likelihoods. Give them as negative log-likelihoods with a column weight."
+                )
+        weights = None if given is None or np.isnan(given[at]).all() else np.nan_to_num(given[at], nan=1.0)
+        found[task] = _Scored(list(items[at]), values[at], clusters[at], read, weights)
+    return found
+
+
+def _special(rows: pd.DataFrame) -> set[str]:
+    """The tasks whose metric may be no mean of items."""
+    odd = rows["metric"].isin([name for name in rows["metric"].unique() if scale(str(name), True) != "mean"])
+    if SCALE in rows:
+        odd |= rows[SCALE].notna() & (rows[SCALE] != "mean")
+    return {str(task) for task in rows.loc[odd, "task"].unique()}
+
+
+def _same_scale(a: _Scored, b: _Scored, at: np.ndarray, task: str, metric: str) -> Scale:
+    """The scale of the metric in both runs.
+
+    Raises:
+        UsageError: one run logged it in another way, or other weights for the same items.
+    """
+    one, other = a.weights is None, b.weights is None
+    if a.scale != b.scale or one != other:
+        raise UsageError(
+            f"{metric} of task {task!r} is logged in another way in the two runs (with and without weights, or units), so that they "
+            "do not compare. Evaluate both with the same version of lm-eval."
+        )
+    if (
+        a.weights is not None
+        and b.weights is not None
+        and not np.allclose(a.weights, b.weights[at], rtol=1e-6)
+    ):
+        raise UsageError(
+            f"items of task {task!r} have other weights in the two runs: their words or bytes are counted differently. "
+            "Evaluate both with the same version of the task."
+        )
+    return a.scale
 
 
 def _same_items(first: Sequence[str], second: Sequence[str], sides: Sequence[Side], task: str) -> None:
@@ -246,6 +317,12 @@ def _assign(scores: Mapping[str, Any], split: Split, notes: list[str], task: str
 def _row(pair: _Pair, tier: Tier | None, at: np.ndarray) -> Row:
     a, b = pair.first[at], pair.second[at]
     names, clusters = np.unique(pair.clusters[at], return_inverse=True)
+    if pair.scale != "mean" or pair.weights is not None:
+        weights = None if pair.weights is None else pair.weights[at]
+        moved = paired_loss(a, b, clusters, True, weights, pair.scale)
+        p = min(1.0, 2 * min(moved.p_exceeds(0.0), moved.p_below(0.0)))
+        difference = Estimate(moved.loss, *moved.bounds(0.025), p, moved.n_items, moved.n_clusters)
+        return Row(pair.task, pair.metric, tier, moved.before, moved.after, difference, None)
     binary = bool(np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all())
     return Row(
         task=pair.task,

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from difficulty.cut.tiers import quote
+import pandas as pd
+
+from difficulty.cut.tiers import Harder, quote
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.metrics import choose_one
+from difficulty.runs.metrics import are_log_likelihoods, choose_one, higher_is_better, scale_of
 from difficulty.runs.read import Runs, read_runs
 from difficulty.runs.table import MARGIN, some
 
@@ -64,9 +66,13 @@ class LoggedRun:
                 f"{self.folder!r} has no metric {metric!r} for {task!r}; it has {', '.join(names)}."
                 f"{hint or did_you_mean(metric, names)}"
             )
-        rows = self.read.table
-        rows = rows[(rows["task"] == task) & (rows["metric"] == metric)]
+        rows = self.rows(task, metric)
         return dict(zip(rows["item_id"], rows["value"].astype(float), strict=True))
+
+    def rows(self, task: str, metric: str) -> pd.DataFrame:
+        """The tidy rows of one metric of a task."""
+        rows = self.read.table
+        return rows[(rows["task"] == task) & (rows["metric"] == metric)]
 
     def samples_sha256(self, task: str) -> str:
         """A sha256 of the files that hold the samples of a task, for the record."""
@@ -98,7 +104,8 @@ class RunScores:
 
     kept_back: the same from the runs that do not (empty without cross-fitting). made_by, judge_with: those runs.
     held_out: tier -> (mean that made it, mean of the runs kept back), filled in when the tiers are known.
-    warning: what the user must know about these scores, or an empty string.
+    warning: what the user must know about these scores, or an empty string. harder: which end of the scores is the harder
+    one, None where nobody says which way the metric is better. notes: what was found while reading.
     """
 
     scores: Mapping[str, float]
@@ -108,6 +115,8 @@ class RunScores:
     task: str
     metric: str
     warning: str
+    harder: Harder | None = "low"
+    notes: tuple[str, ...] = ()
     held_out: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
     def source(self) -> dict[str, Any]:
@@ -172,6 +181,8 @@ def dense_scores(
     made_by = [logs[i] for i in sorted(makers)]
     judges = [logs[i] for i in range(len(logs)) if i not in makers]
     return RunScores(
+        harder=_harder(logs, task, metric),
+        notes=_notes(logs, task, metric),
         scores=_means(made_by, task, metric, hashes),
         kept_back=_means(judges, task, metric, hashes) if judges else {},
         made_by=tuple(made_by),
@@ -180,6 +191,34 @@ def dense_scores(
         metric=metric,
         warning="" if split else _regression_warning(made_by),
     )
+
+
+def _harder(logs: Sequence[LoggedRun], task: str, metric: str) -> Harder | None:
+    """The end of the scores at which the model does worse: "high" for a perplexity or an error rate.
+
+    Raises:
+        UsageError: the runs put the metric together in different ways.
+    """
+    rows = [log.rows(task, metric) for log in logs]
+    if len({scale_of(part) for part in rows}) > 1:
+        raise UsageError(
+            f"{metric} of {task!r} is logged in another way in one of the --scores runs (with and without weights), so that it "
+            "cannot be averaged over them. Evaluate all with the same version of lm-eval."
+        )
+    if any(are_log_likelihoods(part) for part in rows):
+        raise UsageError(
+            f"{metric} of {task!r} is 0 or less, which no perplexity is: its items seem to be log-likelihoods. Choose another --metric."
+        )
+    higher = higher_is_better(pd.concat(rows))
+    return None if higher is None else "low" if higher else "high"
+
+
+def _notes(logs: Sequence[LoggedRun], task: str, metric: str) -> tuple[str, ...]:
+    notes = [note for log in logs for note in log.read.warnings]
+    others = [name for name in logs[0].metrics(task) if name not in (metric, MARGIN)]
+    if metric != MARGIN and others:
+        notes.append(f"{task}: scored by {metric}; also logged: {some(others)} (--metric chooses).")
+    return tuple(dict.fromkeys(notes))
 
 
 def _same_documents(log: LoggedRun, task: str, metric: str, hashes: Sequence[str]) -> None:
@@ -205,8 +244,11 @@ def _means(logs: Sequence[LoggedRun], task: str, metric: str, hashes: Sequence[s
 
 
 def _by_document(log: LoggedRun, task: str, metric: str) -> dict[str, float]:
-    """doc_hash -> score; the copies of a document ("hash#2") count as one."""
-    return {item.partition("#")[0]: value for item, value in log.scores(task, metric).items()}
+    """doc_hash -> score; the copies of a document ("hash#2") count as one, by their mean."""
+    copies: dict[str, list[float]] = {}
+    for item, value in log.scores(task, metric).items():
+        copies.setdefault(item.partition("#")[0], []).append(value)
+    return {item: sum(values) / len(values) for item, values in copies.items()}
 
 
 def _regression_warning(logs: Sequence[LoggedRun]) -> str:
