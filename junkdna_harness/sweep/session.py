@@ -16,6 +16,7 @@ from difficulty.runs.identity import DENSE
 from difficulty.runs.store import SCHEMA
 from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.base import JunkDNALM
+from junkdna_harness.origin import SPARSE
 from junkdna_harness.sweep import fingerprint
 from junkdna_harness.sweep.command import lm_eval_command
 from junkdna_harness.sweep.fingerprint import Fingerprint
@@ -73,6 +74,7 @@ class Session:
         manager, names = find_tasks(plan.settings.tasks, plan.settings.include_path, arguments)
         started = time.perf_counter()
         self.lm = load_model(arguments, machine)
+        refuse_changed(self.lm)
         self.seconds_loading = time.perf_counter() - started
         self.suite: Suite = build_suite(self.lm, manager, names, plan.settings)
         block = _measure(self.lm.model)
@@ -153,6 +155,25 @@ class Session:
             raise RuntimeError(
                 "the weights after the last run are not the loaded ones: a method changed more than its targets."
             )
+
+
+def refuse_changed(lm: SweepLM) -> None:
+    """Refuse a model to which something was done already: here it would be the dense one, at level 0.
+
+    Adapters are folded into the weights, as the wrappers of `lm_eval` do.
+
+    Raises:
+        UsageError: it is pruned or quantized, by its manifest or by its weights, or has weights that are NaN or infinite.
+    """
+    from junkdna_harness.compress.checks import refuse_quantized
+
+    loaded = lm.look()
+    refuse_quantized(lm.model)
+    if loaded.bits is not None or (loaded.level is not None and loaded.level >= SPARSE):
+        raise UsageError(
+            f"{lm.model_name!r} is {loaded.description} already, and a sweep would call it dense. Sweep the model that it was made "
+            "from; or evaluate it as it is: lm_eval --model junkdna-pruned."
+        )
 
 
 def _measure(model: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -202,9 +203,7 @@ def test_a_task_that_fails_is_written_with_its_run(tmp_path, monkeypatch, capsys
     score = Suite.score
 
     def with_failure(self, *args):
-        scores = score(self, *args)
-        scores.failed = {"gsm8k": "too long"}
-        return scores
+        return replace(score(self, *args), failed={"gsm8k": "too long"})
 
     monkeypatch.setattr(Suite, "score", with_failure)
     outcome = run_sweep(PLAN, tmp_path / "s", engine=LocalEngine(workers=1))
@@ -220,9 +219,7 @@ def test_a_run_without_any_task_has_failed(tmp_path, monkeypatch):
     score = Suite.score
 
     def nothing(self, *args):
-        scores = score(self, *args)
-        scores.samples, scores.failed = {}, {"gsm8k": "too long"}
-        return scores
+        return replace(score(self, *args), samples={}, failed={"gsm8k": "too long"})
 
     monkeypatch.setattr(Suite, "score", nothing)
     outcome = run_sweep(PLAN, tmp_path / "s", engine=LocalEngine(workers=1))

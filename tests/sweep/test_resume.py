@@ -78,9 +78,9 @@ def tasks(
         )
     )
     (folder / "own.yaml").write_text(YAML.format(data=data, more=more, version=version))
-    from junkdna_harness.sweep import suite
+    from junkdna_harness.harness import tasks as found
 
-    suite._found.clear()  # as in a new process
+    found._found.clear()  # as in a new process
     return folder
 
 
@@ -186,9 +186,9 @@ def test_a_function_that_a_tasks_own_function_calls_is_part_of_the_task(tmp_path
     given = {"tasks": "own_questions", "include_path": str(folder)}
     (folder / "judge.py").write_text(code.format(1.0))
     sweep(tmp_path / "s", **given)
-    from junkdna_harness.sweep import suite
+    from junkdna_harness.harness import tasks as found
 
-    suite._found.clear()
+    found._found.clear()
     (folder / "judge.py").write_text(code.format(0.0))
     refused(tmp_path / "s", r"its configuration \(sha256\) of task was own_questions", **given)
 
