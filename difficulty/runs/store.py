@@ -45,6 +45,16 @@ def table_path(folder: str | Path, table: str, stem: str) -> Path:
     return Path(folder) / table / f"{stem}.parquet"
 
 
+def identity_path(folder: str | Path, model: int) -> Path:
+    """Where stands what all runs of a model were made with: its fingerprint, and the sha256 of the files that they share."""
+    return Path(folder) / f"identity{suffix(model)}.json"
+
+
+def suffix(model: int) -> str:
+    """What the names of a model's shared files end with: nothing for the first."""
+    return f"-{model}" if model else ""
+
+
 def finished_runs(folder: str | Path) -> list[str]:
     """The stems of the runs that have a manifest, in order of name. Whether each is whole, `check_run` says."""
     return sorted(path.stem for path in (Path(folder) / RUNS).glob("*.json"))
@@ -83,8 +93,9 @@ def read_manifest(folder: str | Path, stem: str) -> dict[str, Any]:
 def check_run(folder: str | Path, stem: str) -> str | None:
     """What is wrong with a finished run, as one sentence without a full stop; None where it is whole.
 
-    Whole means: a manifest that can be read, of this schema and with possible values, and samples and responses that have
-    the sha256 written in it. Manifests of older versions hold none; then the tables must be readable and the run's own.
+    Whole means: a manifest that can be read, of this schema and with possible values, made of this folder's model, items and
+    arguments, and samples and responses that have the sha256 written in it. Manifests of older versions hold none; then the
+    tables must be readable and the run's own.
 
     Raises:
         UsageError: the plan cannot be read.
@@ -98,6 +109,8 @@ def check_run(folder: str | Path, stem: str) -> str | None:
         return "it is no run of this folder's plan"
     if planned and manifest["run"] != planned[stem]:
         return f"its manifest is that of run {manifest['run']!r}"
+    if problem := _of_another_folder(Path(folder), stem, manifest):
+        return problem
     files = manifest.get("files") or {}
     for table in TABLES:
         path = table_path(folder, table, stem)
@@ -155,7 +168,7 @@ def _implausible(manifest: dict[str, Any]) -> str | None:
     sha = manifest.get("weights_sha256")
     if sha is not None and not (isinstance(sha, str) and _SHA256.fullmatch(sha)):
         return f"has the impossible weights_sha256 {sha!r}"
-    for name in ("manifest", "results", "files", "task_versions", "failed_tasks"):
+    for name in ("manifest", "results", "files", "task_versions", "failed_tasks", "made_of"):
         if not isinstance(manifest.get(name) or {}, dict):
             return f"has no object as its {name}"
     return _misnamed(manifest, replicate)
@@ -175,6 +188,34 @@ def _misnamed(manifest: dict[str, Any], replicate: int) -> str | None:
     if str(made) != manifest["run"] or named != made:
         return f"names itself {manifest['run']!r}, but its model, method, level and bits make {str(made)!r}"
     return None
+
+
+def _of_another_folder(folder: Path, stem: str, manifest: dict[str, Any]) -> str | None:
+    """A run copied here from another sweep has the right name and whole files, but was made of something else."""
+    made_of = manifest.get("made_of")
+    if not isinstance(made_of, dict):
+        return None  # an older version did not say
+    record = _load(folder / Path(str(made_of.get("record"))).name)
+    here = {} if isinstance(record, str) else record.get("fingerprint")
+    for what in ("weights_sha256", "items", "calibrations") if isinstance(here, dict) else ():
+        if _differs(here.get(what), made_of.get(what)):
+            return f"it is of another sweep: its {what} are not those of this folder"
+    plan = _load(folder / PLAN)
+    planned = (
+        {} if isinstance(plan, str) else dict(zip(plan.get("runs", {}), plan.get("cells", []), strict=False))
+    )
+    if stem in planned and _differs(planned[stem].get("arguments"), made_of.get("arguments"), whole=True):
+        return "it is of another sweep: its arguments are not those of this folder's plan"
+    return None
+
+
+def _differs(here: object, there: object, whole: bool = False) -> bool:
+    """Of two objects, whether an entry that both have differs (`whole`: any entry)."""
+    if here is None or there is None:
+        return False
+    if whole or not (isinstance(here, dict) and isinstance(there, dict)):
+        return here != there
+    return any(name in there and there[name] != value for name, value in here.items())
 
 
 def _is_number(value: object) -> bool:

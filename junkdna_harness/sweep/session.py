@@ -13,7 +13,7 @@ import torch
 
 from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE
-from difficulty.runs.store import SCHEMA
+from difficulty.runs.store import SCHEMA, identity_path
 from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.origin import SPARSE
@@ -134,6 +134,13 @@ class Session:
             "lm_eval_version": version("lm-eval"),
             "task_versions": results.get("versions", {}),
             "manifest": block,
+            "made_of": {
+                "record": identity_path("", self.model).name,
+                "weights_sha256": self.fingerprint.weights_sha256,
+                "items": dict(self.fingerprint.items),
+                "calibrations": dict(self.fingerprint.calibrations),
+                "arguments": dict(cell.arguments),
+            },
             "results": {"results": results["results"], "groups": results.get("groups", {})},
             "lm_eval": None if self.plan.settings.one_shot else lm_eval_command(self.plan, cell),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},

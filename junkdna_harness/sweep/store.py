@@ -288,13 +288,13 @@ class Store:
         return self.folder / layout.FAILED / f"{plan.file_name(cell)}.json"
 
     def _items(self, model: int) -> Path:
-        return self.folder / f"items{_suffix(model)}.parquet"
+        return self.folder / f"items{layout.suffix(model)}.parquet"
 
     def _tasks(self, model: int) -> Path:
-        return self.folder / f"tasks{_suffix(model)}.json"
+        return self.folder / f"tasks{layout.suffix(model)}.json"
 
     def _identity(self, model: int) -> Path:
-        return self.folder / f"identity{_suffix(model)}.json"
+        return layout.identity_path(self.folder, model)
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
@@ -306,10 +306,6 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _suffix(model: int) -> str:
-    return f"-{model}" if model else ""
 
 
 def _json(value: Any) -> str:
