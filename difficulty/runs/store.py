@@ -28,6 +28,7 @@ _POSSIBLE = (
     ("effective_bits", 0.0, 64.0),
 )
 AGAIN = "Start the same sweep again: it evaluates this run again."
+_NOT_PLANNED = "it is no run of this folder's plan"
 
 
 def is_store(folder: str | Path) -> bool:
@@ -106,7 +107,7 @@ def check_run(folder: str | Path, stem: str) -> str | None:
     if isinstance(manifest, str) or problem:
         return f"its manifest {problem}"
     if planned and stem not in planned:
-        return "it is no run of this folder's plan"
+        return _NOT_PLANNED
     if planned and manifest["run"] != planned[stem]:
         return f"its manifest is that of run {manifest['run']!r}"
     if problem := _of_another_folder(Path(folder), stem, manifest):
@@ -133,7 +134,25 @@ def require_whole(folder: str | Path, stem: str) -> None:
         UsageError: names the run, what is wrong with it, and how to go on.
     """
     if problem := check_run(folder, stem):
-        raise UsageError(f"run {stem!r} in {str(folder)!r} is damaged: {problem}. {AGAIN}")
+        advice = f"Remove {str(manifest_path(folder, stem))!r}." if problem == _NOT_PLANNED else AGAIN
+        raise UsageError(f"run {stem!r} in {str(folder)!r} is damaged: {problem}. {advice}")
+
+
+def require_shared(folder: str | Path) -> None:
+    """Refuse items and task configurations that are there, and are not those that the sweep wrote.
+
+    Raises:
+        UsageError: names the file.
+    """
+    for path in sorted(Path(folder).glob("identity*.json")):
+        record = _load(path)
+        files = {} if isinstance(record, str) else record.get("files")
+        for name, sha256 in files.items() if isinstance(files, dict) else ():
+            file = Path(folder) / Path(name).name
+            if file.exists() and (problem := _changed(file, sha256)):
+                raise UsageError(
+                    f"{str(file)!r} is damaged: its contents {problem}. Start the same sweep again: it writes it again."
+                )
 
 
 def file_sha256(path: Path) -> str:
@@ -171,7 +190,21 @@ def _implausible(manifest: dict[str, Any]) -> str | None:
     for name in ("manifest", "results", "files", "task_versions", "failed_tasks", "made_of"):
         if not isinstance(manifest.get(name) or {}, dict):
             return f"has no object as its {name}"
-    return _misnamed(manifest, replicate)
+    return _misshapen(manifest) or _misnamed(manifest, replicate)
+
+
+def _misshapen(manifest: dict[str, Any]) -> str | None:
+    """Parts of which whoever prints a summary takes the shape for granted."""
+    seconds = manifest.get("seconds", {})
+    if not (isinstance(seconds, dict) and all(_is_number(value) for value in seconds.values())):
+        return f"has the impossible seconds {seconds!r}"
+    failed = manifest.get("failed_tasks") or {}
+    if not all(isinstance(why, str) for why in failed.values()):
+        return f"has the impossible failed_tasks {failed!r}"
+    results = (manifest.get("results") or {}).get("results") or {}
+    if not (isinstance(results, dict) and all(isinstance(found, dict) for found in results.values())):
+        return "has no object as the results of a task"
+    return None
 
 
 def _misnamed(manifest: dict[str, Any], replicate: int) -> str | None:

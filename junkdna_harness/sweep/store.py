@@ -154,8 +154,16 @@ class Store:
         self._failure(plan, cell).unlink(missing_ok=True)
 
     def discard(self, plan: Plan, cell: Cell) -> None:
-        """Let a run count as never finished."""
-        layout.manifest_path(self.folder, plan.file_name(cell)).unlink(missing_ok=True)
+        """Let a run count as never finished.
+
+        Raises:
+            UsageError: its manifest cannot be removed.
+        """
+        path = layout.manifest_path(self.folder, plan.file_name(cell))
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot remove {str(path)!r}: {error.strerror or error}. Remove it.") from error
 
     def write_failure(self, plan: Plan, cell: Cell, error: str) -> None:
         """Record why a run failed; the next sweep on the folder tries it again."""
