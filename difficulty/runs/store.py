@@ -28,6 +28,7 @@ _POSSIBLE = (
     ("effective_bits", 0.0, 64.0),
 )
 AGAIN = "Start the same sweep again: it evaluates this run again."
+_NOT_PLANNED = "it is no run of this folder's plan"
 
 
 def is_store(folder: str | Path) -> bool:
@@ -43,6 +44,16 @@ def manifest_path(folder: str | Path, stem: str) -> Path:
 def table_path(folder: str | Path, table: str, stem: str) -> Path:
     """Where the samples or the responses of a run lie; `table` is one of `TABLES`."""
     return Path(folder) / table / f"{stem}.parquet"
+
+
+def identity_path(folder: str | Path, model: int) -> Path:
+    """Where stands what all runs of a model were made with: its fingerprint, and the sha256 of the files that they share."""
+    return Path(folder) / f"identity{suffix(model)}.json"
+
+
+def suffix(model: int) -> str:
+    """What the names of a model's shared files end with: nothing for the first."""
+    return f"-{model}" if model else ""
 
 
 def finished_runs(folder: str | Path) -> list[str]:
@@ -83,8 +94,9 @@ def read_manifest(folder: str | Path, stem: str) -> dict[str, Any]:
 def check_run(folder: str | Path, stem: str) -> str | None:
     """What is wrong with a finished run, as one sentence without a full stop; None where it is whole.
 
-    Whole means: a manifest that can be read, of this schema and with possible values, and samples and responses that have
-    the sha256 written in it. Manifests of older versions hold none; then the tables must be readable and the run's own.
+    Whole means: a manifest that can be read, of this schema and with possible values, made of this folder's model, items and
+    arguments, and samples and responses that have the sha256 written in it. Manifests of older versions hold none; then the
+    tables must be readable and the run's own.
 
     Raises:
         UsageError: the plan cannot be read.
@@ -95,9 +107,11 @@ def check_run(folder: str | Path, stem: str) -> str | None:
     if isinstance(manifest, str) or problem:
         return f"its manifest {problem}"
     if planned and stem not in planned:
-        return "it is no run of this folder's plan"
+        return _NOT_PLANNED
     if planned and manifest["run"] != planned[stem]:
         return f"its manifest is that of run {manifest['run']!r}"
+    if problem := _of_another_folder(Path(folder), stem, manifest):
+        return problem
     files = manifest.get("files") or {}
     for table in TABLES:
         path = table_path(folder, table, stem)
@@ -120,7 +134,25 @@ def require_whole(folder: str | Path, stem: str) -> None:
         UsageError: names the run, what is wrong with it, and how to go on.
     """
     if problem := check_run(folder, stem):
-        raise UsageError(f"run {stem!r} in {str(folder)!r} is damaged: {problem}. {AGAIN}")
+        advice = f"Remove {str(manifest_path(folder, stem))!r}." if problem == _NOT_PLANNED else AGAIN
+        raise UsageError(f"run {stem!r} in {str(folder)!r} is damaged: {problem}. {advice}")
+
+
+def require_shared(folder: str | Path) -> None:
+    """Refuse items and task configurations that are there, and are not those that the sweep wrote.
+
+    Raises:
+        UsageError: names the file.
+    """
+    for path in sorted(Path(folder).glob("identity*.json")):
+        record = _load(path)
+        files = {} if isinstance(record, str) else record.get("files")
+        for name, sha256 in files.items() if isinstance(files, dict) else ():
+            file = Path(folder) / Path(name).name
+            if file.exists() and (problem := _changed(file, sha256)):
+                raise UsageError(
+                    f"{str(file)!r} is damaged: its contents {problem}. Start the same sweep again: it writes it again."
+                )
 
 
 def file_sha256(path: Path) -> str:
@@ -155,10 +187,24 @@ def _implausible(manifest: dict[str, Any]) -> str | None:
     sha = manifest.get("weights_sha256")
     if sha is not None and not (isinstance(sha, str) and _SHA256.fullmatch(sha)):
         return f"has the impossible weights_sha256 {sha!r}"
-    for name in ("manifest", "results", "files", "task_versions", "failed_tasks"):
+    for name in ("manifest", "results", "files", "task_versions", "failed_tasks", "made_of"):
         if not isinstance(manifest.get(name) or {}, dict):
             return f"has no object as its {name}"
-    return _misnamed(manifest, replicate)
+    return _misshapen(manifest) or _misnamed(manifest, replicate)
+
+
+def _misshapen(manifest: dict[str, Any]) -> str | None:
+    """Parts of which whoever prints a summary takes the shape for granted."""
+    seconds = manifest.get("seconds", {})
+    if not (isinstance(seconds, dict) and all(_is_number(value) for value in seconds.values())):
+        return f"has the impossible seconds {seconds!r}"
+    failed = manifest.get("failed_tasks") or {}
+    if not all(isinstance(why, str) for why in failed.values()):
+        return f"has the impossible failed_tasks {failed!r}"
+    results = (manifest.get("results") or {}).get("results") or {}
+    if not (isinstance(results, dict) and all(isinstance(found, dict) for found in results.values())):
+        return "has no object as the results of a task"
+    return None
 
 
 def _misnamed(manifest: dict[str, Any], replicate: int) -> str | None:
@@ -175,6 +221,35 @@ def _misnamed(manifest: dict[str, Any], replicate: int) -> str | None:
     if str(made) != manifest["run"] or named != made:
         return f"names itself {manifest['run']!r}, but its model, method, level and bits make {str(made)!r}"
     return None
+
+
+def _of_another_folder(folder: Path, stem: str, manifest: dict[str, Any]) -> str | None:
+    """A run copied here from another sweep has the right name and whole files, but was made of something else."""
+    made_of = manifest.get("made_of")
+    if not isinstance(made_of, dict):
+        return None  # an older version did not say
+    record = _load(folder / Path(str(made_of.get("record"))).name)
+    found = {} if isinstance(record, str) else record.get("fingerprint")
+    here: dict[str, Any] = found if isinstance(found, dict) else {}
+    for what in ("weights_sha256", "items", "calibrations") if here else ():
+        if _differs(here.get(what), made_of.get(what)):
+            return f"it is of another sweep: its {what} are not those of this folder"
+    plan = _load(folder / PLAN)
+    planned = (
+        {} if isinstance(plan, str) else dict(zip(plan.get("runs", {}), plan.get("cells", []), strict=False))
+    )
+    if stem in planned and _differs(planned[stem].get("arguments"), made_of.get("arguments"), whole=True):
+        return "it is of another sweep: its arguments are not those of this folder's plan"
+    return None
+
+
+def _differs(here: object, there: object, whole: bool = False) -> bool:
+    """Of two objects, whether an entry that both have differs (`whole`: any entry)."""
+    if here is None or there is None:
+        return False
+    if whole or not (isinstance(here, dict) and isinstance(there, dict)):
+        return here != there
+    return any(name in there and there[name] != value for name, value in here.items())
 
 
 def _is_number(value: object) -> bool:

@@ -19,6 +19,7 @@ from difficulty.runs.store import (
     finished_runs,
     planned_runs,
     read_manifest,
+    require_shared,
     require_whole,
     table_path,
 )
@@ -37,6 +38,7 @@ def read_sweep(folder: Path, keep: Keep | None) -> list[Part]:
     Raises:
         UsageError: none is finished, or a finished run is damaged; it is named, with what to do.
     """
+    require_shared(folder)
     tasks = [read_object(path) for path in sorted(folder.glob("tasks*.json"))]
     parts = []
     for stem in _finished(folder):
@@ -73,7 +75,7 @@ def _part(
     }
     kept: dict[str, dict[str, Any]] = {}
     if keep is not None and stem:
-        for task, item, sample in _samples(folder, stem):
+        for task, item, sample in _samples(folder, stem, _items(folder, manifest)):
             kept.setdefault(task, {})[item] = keep(sample)
     run = run_of_cells(rows.iloc[0], known_by="store")
     known = {str(task): _task_facts(str(task), manifest, tasks, folder) for task in rows["task"].unique()}
@@ -110,13 +112,21 @@ def _with_directions(table: pd.DataFrame, tasks: list[dict[str, Any]]) -> pd.Dat
     return table.merge(pairs, on=["task", "metric"], how="left")
 
 
-def _samples(folder: Path, stem: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _items(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
+    """The items of the run's model: two models may see one document in prompts of their own. All, in older versions."""
+    made_of = manifest.get("made_of")
+    record = str(made_of.get("record")) if isinstance(made_of, Mapping) else ""
+    own = folder / Path(record).name.replace("identity", "items").replace(".json", ".parquet")
+    return [own] if record.startswith("identity") and own.is_file() else sorted(folder.glob("items*.parquet"))
+
+
+def _samples(folder: Path, stem: str, items: list[Path]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(task, item, sample as lm-eval would have logged it) of one run, from the sweep's items and responses."""
     path = folder / "responses" / f"{stem}.parquet"
     if not path.is_file():
         return
     known = {}
-    for file in sorted(folder.glob("items*.parquet")):
+    for file in items:
         columns = ["task", "item_id", "doc_id", "target", "arguments", "doc"]
         for row in pd.read_parquet(file, columns=columns).itertuples(index=False):
             known[row.task, int(row.doc_id)] = row

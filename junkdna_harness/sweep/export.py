@@ -27,6 +27,11 @@ def export(folder: Path, out: Path) -> list[Path]:
         raise UsageError(f"the sweep in {str(folder)!r} has no finished run yet.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{str(out)!r} exists and is not empty. Name a new folder.")
+    for model in sorted({cell.model for cell in cells}):
+        if problem := store.suite_problem(model):
+            raise UsageError(
+                f"the sweep in {str(folder)!r} is damaged: {problem}. Start the same sweep again: it writes it again."
+            )
     manifests = {manifest["run"]: manifest for manifest in store.manifests()}
     return [_export_run(store, plan, cell, manifests[plan.run_id(cell)], out) for cell in cells]
 

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 
 from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import CLEARLY_SPARSE
 from difficulty.runs.identity import DENSE
-from difficulty.runs.store import SCHEMA
+from difficulty.runs.store import SCHEMA, identity_path
+from junkdna_harness.compress.checks import refuse_quantized
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.pruning import measure
 from junkdna_harness.harness.tasks import find_tasks
@@ -75,7 +77,7 @@ class Session:
         manager, names = find_tasks(plan.settings.tasks, plan.settings.include_path, arguments)
         started = time.perf_counter()
         self.lm = load_model(arguments, machine)
-        _require_dense(self.lm, str(arguments["pretrained"]))
+        refuse_changed(self.lm)
         self.seconds_loading = time.perf_counter() - started
         self.suite: Suite = build_suite(self.lm, manager, names, plan.settings)
         block = _measure(self.lm.model)
@@ -135,6 +137,13 @@ class Session:
             "lm_eval_version": version("lm-eval"),
             "task_versions": results.get("versions", {}),
             "manifest": block,
+            "made_of": {
+                "record": identity_path("", self.model).name,
+                "weights_sha256": self.fingerprint.weights_sha256,
+                "items": dict(self.fingerprint.items),
+                "calibrations": dict(self.fingerprint.calibrations),
+                "arguments": dict(cell.arguments),
+            },
             "results": {"results": results["results"], "groups": results.get("groups", {})},
             "lm_eval": None if self.plan.settings.one_shot else lm_eval_command(self.plan, cell),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
@@ -156,23 +165,26 @@ class Session:
             )
 
 
+def refuse_changed(lm: SweepLM) -> None:
+    """Refuse a model to which something was done already: here it would be the dense one, at level 0.
+
+    Adapters are folded into the weights, as the wrappers of `lm_eval` do.
+
+    Raises:
+        UsageError: it is pruned or quantized, by its manifest or by its weights, or has weights that are NaN or infinite.
+    """
+    loaded = lm.look()
+    refuse_quantized(lm.model)
+    if loaded.bits is not None or (loaded.level is not None and loaded.level >= CLEARLY_SPARSE):
+        raise UsageError(
+            f"{lm.model_name!r} is {loaded.description} already, and a sweep would call it dense. Sweep the model that it was made "
+            "from; or evaluate it as it is: lm_eval --model junkdna-pruned."
+        )
+
+
 def _measure(model: Any) -> dict[str, Any]:
     """The `junkdna` block of the dense model."""
     return {**measure(model).to_dict(), "method": DENSE, "level": 0.0, "requested_sparsity": 0.0, "seed": 0}
-
-
-def _require_dense(lm: SweepLM, name: str) -> None:
-    """Refuse a model that was compressed before: what a sweep calls dense would be none.
-
-    Raises:
-        UsageError: says what it is and what to do.
-    """
-    loaded = lm.look()
-    if loaded.changed and (loaded.level or loaded.bits is not None):
-        raise UsageError(
-            f"pretrained={name} is {loaded.description} already, so that a sweep has no dense model to start from. Sweep the model "
-            f"it was made from, or evaluate it as it is with lm_eval --model junkdna-pruned --model_args pretrained={name}."
-        )
 
 
 def load_model(arguments: Mapping[str, Any], machine: Machine) -> SweepLM:

@@ -144,8 +144,16 @@ class Store:
         self._failure(plan, cell).unlink(missing_ok=True)
 
     def discard(self, plan: Plan, cell: PlannedRun) -> None:
-        """Let a run count as never finished."""
-        layout.manifest_path(self.folder, plan.file_name(cell)).unlink(missing_ok=True)
+        """Let a run count as never finished.
+
+        Raises:
+            UsageError: its manifest cannot be removed.
+        """
+        path = layout.manifest_path(self.folder, plan.file_name(cell))
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot remove {str(path)!r}: {error.strerror or error}. Remove it.") from error
 
     def write_failure(self, plan: Plan, cell: PlannedRun, error: str) -> None:
         """Record why a run failed; the next sweep on the folder tries it again."""
@@ -278,13 +286,13 @@ class Store:
         return self.folder / layout.FAILED / f"{plan.file_name(cell)}.json"
 
     def _items(self, model: int) -> Path:
-        return self.folder / f"items{_suffix(model)}.parquet"
+        return self.folder / f"items{layout.suffix(model)}.parquet"
 
     def _tasks(self, model: int) -> Path:
-        return self.folder / f"tasks{_suffix(model)}.json"
+        return self.folder / f"tasks{layout.suffix(model)}.json"
 
     def _identity(self, model: int) -> Path:
-        return self.folder / f"identity{_suffix(model)}.json"
+        return layout.identity_path(self.folder, model)
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
@@ -296,10 +304,6 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _suffix(model: int) -> str:
-    return f"-{model}" if model else ""
 
 
 def _json(value: Any) -> str:

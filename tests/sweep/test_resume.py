@@ -146,7 +146,7 @@ def make_old(folder: Path) -> None:
     (folder / "plan.json").write_text(json.dumps(plan))
     for path in (folder / "runs").glob("*.json"):
         manifest = json.loads(path.read_text())
-        for name in ("schema", "files", "failed_tasks"):
+        for name in ("schema", "files", "failed_tasks", "made_of"):
             del manifest[name]
         path.write_text(json.dumps(manifest))
 

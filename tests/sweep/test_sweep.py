@@ -312,20 +312,3 @@ def test_ray_repeats_a_cell_whose_worker_is_killed(tmp_path, monkeypatch):
     assert outcome.exit_code == 0 and len(outcome.finished) == 3
     run_sweep(given, tmp_path / "local", engine=HERE)
     pd.testing.assert_frame_equal(rows(tmp_path / "ray"), rows(tmp_path / "local"))
-
-
-def test_a_sweep_starts_from_a_dense_model(tmp_path: Path) -> None:
-    """A checkpoint that is sparse already would be called dense in every table."""
-    from junkdna_harness.compress import PruneSpec, prune
-    from junkdna_harness.compress.checkpoint import save_checkpoint
-    from junkdna_harness.compress.loading import Source, load
-
-    model, tokenizer = load(Source())
-    report = prune(model, PruneSpec(sparsity=0.5), tokenizer)
-    save_checkpoint(model, tokenizer, report, tmp_path / "ck", Source().to_dict())
-    plan = build_plan(
-        "difficulty_tiers_addition_t1", f"pretrained={tmp_path / 'ck'}", "magnitude", "0.6", limit=5
-    )
-    with pytest.raises(UsageError, match="is embedded, magnitude at sparsity 0.5 already"):
-        run_sweep(plan, tmp_path / "s", engine=LocalEngine(workers=1))
-    assert not list((tmp_path / "s").glob("runs/*.json"))

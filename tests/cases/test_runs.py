@@ -1,0 +1,228 @@
+"""Runs from outside: a model, a folder or a file that is not what it seems is refused or repaired, and never called dense."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from difficulty import read_runs
+from difficulty.errors import UsageError
+from difficulty.runs.store import check_run
+from junkdna_harness.compress import PruneSpec, QuantSpec
+from junkdna_harness.sweep import Store, build_plan, run_sweep
+from junkdna_harness.sweep.engines.local import LocalEngine
+from junkdna_harness.sweep.export import export
+from junkdna_harness.sweep.run import SweepOutcome
+from tests.models.test_what_ran import compressed
+from tests.models_factory import make_tokenizer, save_tiny
+
+TASK = "difficulty_tiers_sorting_t1"
+STEM = "magnitude_0.3"
+KINDS = ("runs/{}.json", "samples/{}.parquet", "responses/{}.parquet")
+
+
+def sweep(folder: Path, *, extend: bool = False, **options: Any) -> SweepOutcome:
+    """Four items of one task at magnitude 0.3, or as `options` say."""
+    given = {"tasks": TASK, "methods": "magnitude", "sparsity": "0.3", "limit": 4, **options}
+    return run_sweep(build_plan(**given), folder, engine=LocalEngine(workers=1), extend=extend)
+
+
+def saved(model: Any, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny("llama", tmp_path_factory.mktemp("m") / "m")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("s") / "s"
+    sweep(folder)
+    return folder
+
+
+@pytest.fixture
+def store(swept: Path, tmp_path: Path) -> Path:
+    shutil.copytree(swept, tmp_path / "s")
+    return tmp_path / "s"
+
+
+def edit(folder: Path, **values: Any) -> None:
+    path = folder / "runs" / f"{STEM}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "manifest", "told"),
+    [
+        (PruneSpec(sparsity=0.7), True, "magnitude at sparsity 0.7"),
+        (PruneSpec(sparsity=0.7), False, "an unknown method at sparsity 0.6999"),
+        (PruneSpec.from_strings({"pattern": "2:4"}), True, "magnitude 2:4 at sparsity 0.5"),
+        (PruneSpec.from_strings({"sparsity": "0.5", "bits": "4"}), True, "sparsity 0.5 and 4 bits"),
+        (QuantSpec.from_strings({"method": "rtn", "bits": "4"}), True, "rtn at 4 bits"),
+    ],
+    ids=["pruned", "without a manifest", "N:M", "pruned with bits", "quantized"],
+)
+@pytest.mark.parametrize("grid", [{}, {"methods": None, "sparsity": None, "quantize": "rtn:4"}])
+def test_a_sweep_calls_no_compressed_model_dense(
+    dense: Path, tmp_path: Path, spec: Any, manifest: bool, told: str, grid: dict[str, Any]
+) -> None:
+    checkpoint = compressed(dense, tmp_path / "ck", spec, manifest)
+    with pytest.raises(UsageError, match=rf"ck' is .*{told} already, and a sweep would call it dense"):
+        sweep(tmp_path / "s", model_args=f"pretrained={checkpoint}", **grid)
+    assert not list((tmp_path / "s").glob("runs/*"))
+
+
+def test_a_dense_copy_is_swept(dense: Path, tmp_path: Path) -> None:
+    copy = compressed(dense, tmp_path / "copy", PruneSpec(method="none"))
+    assert len(sweep(tmp_path / "s", model_args=f"pretrained={copy}").finished) == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["model.norm.weight", "lm_head.weight", "model.embed_tokens.weight"])
+def test_a_sweep_names_weights_that_are_no_numbers(
+    dense: Path, tmp_path: Path, name: str, value: float
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(dense)
+    with torch.no_grad():
+        model.get_parameter(name).view(-1)[0] = value
+    broken = saved(model, tmp_path / "broken")
+    with pytest.raises(UsageError, match=rf"broken' has (NaN|infinite) values in {name}"):
+        sweep(tmp_path / "s", model_args=f"pretrained={broken}")
+
+
+def test_an_adapter_is_folded_in_and_its_weights_are_part_of_what_the_folder_holds(
+    dense: Path, tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    def adapter(seed: int) -> None:
+        config = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(dense), config)
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "lora_" in name:
+                    parameter.normal_()
+        model.save_pretrained(tmp_path / "a")
+
+    given = {"model_args": f"pretrained={dense},peft={tmp_path / 'a'}"}
+    adapter(0)
+    sweep(tmp_path / "s", **given)
+    manifest = next(m for m in Store(tmp_path / "s").manifests() if m["method"] == "magnitude")
+    assert manifest["manifest"]["sparsity_targeted"] == pytest.approx(0.3, abs=0.01)
+    adapter(1)
+    with pytest.raises(UsageError, match=r"its weights \(sha256\) was"):
+        sweep(tmp_path / "s", extend=True, sparsity="0.3,0.5", **given)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"limit": 3}, "its items are not those of this folder"),
+        ({"model_args": "pretrained=./m"}, "its weights_sha256 are not those of this folder"),
+        ({"model_args": "pretrained=./m,scope=row"}, "its arguments are not those of this folder's plan"),
+        ({"model_args": "pretrained=./m,calibration=c.txt"}, "its calibrations are not those of this folder"),
+    ],
+    ids=["items", "weights", "arguments", "calibration"],
+)
+def test_a_run_copied_from_another_sweep_is_evaluated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any], told: str
+) -> None:
+    calibrated = "calibration" in told
+    here = {"model_args": "pretrained=./m"} | (
+        {"methods": "wanda", "model_args": "pretrained=./m,calibration=c.txt,nsamples=2,seqlen=16"}
+        if calibrated
+        else {}
+    )
+    there = here if calibrated else {**here, **other}
+    for place, given, seed in (("a", here, 0), ("b", there, int("weights" in told))):
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        save_tiny("llama", Path("m"), seed=seed)
+        Path("c.txt").write_text("\n\n".join(f"{place} {i} of many words in a row" for i in range(200)))
+        sweep(Path("s"), **given)
+    monkeypatch.chdir(tmp_path / "a")
+    stem = "wanda_0.3" if calibrated else STEM
+    for kind in KINDS:
+        shutil.copy(tmp_path / "b" / "s" / kind.format(stem), tmp_path / "a" / "s" / kind.format(stem))
+    assert told in str(check_run("s", stem))
+    with pytest.raises(UsageError, match="is of another sweep"):
+        read_runs(["s"])
+    outcome = sweep(Path("s"), **here)
+    assert len(outcome.finished) == 1 and told in outcome.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"seconds": None}, "impossible seconds None"),
+        ({"seconds": {"score": "fast"}}, "impossible seconds"),
+        ({"failed_tasks": {"gsm8k": 3}}, "impossible failed_tasks"),
+        ({"results": {"results": [1]}}, "no object as the results"),
+        ({"results": {"results": {"t": 1}}}, "no object as the results"),
+        ({"made_of": [1]}, "no object as its made_of"),
+    ],
+)
+def test_a_manifest_of_another_shape_is_damaged(store: Path, values: dict[str, Any], told: str) -> None:
+    edit(store, **values)
+    assert told in str(check_run(store, STEM))
+
+
+def exchanged(path: Path) -> None:
+    path.write_bytes(next((path.parent / "samples").iterdir()).read_bytes())
+
+
+@pytest.mark.parametrize("name", ["items.parquet", "tasks.json"])
+@pytest.mark.parametrize("damage", [exchanged, lambda path: path.write_text("{}")])
+def test_exchanged_items_are_read_by_nobody_and_written_again(
+    store: Path, tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    damage(store / name)
+    with pytest.raises(UsageError, match=rf"{name}' is damaged"):
+        read_runs([store])
+    with pytest.raises(UsageError, match=rf"is damaged: {name} is not what was written"):
+        export(store, tmp_path / "out")
+    sweep(store)
+    assert read_runs([store])
+
+
+def test_a_run_that_is_not_planned_is_to_be_removed(store: Path) -> None:
+    shutil.copy(store / "runs" / f"{STEM}.json", store / "runs" / "stray.json")
+    with pytest.raises(UsageError, match=r"no run of this folder's plan\. Remove '.*stray\.json'"):
+        read_runs([store])
+
+
+def test_a_folder_in_the_place_of_a_manifest_is_one_sentence(store: Path) -> None:
+    path = store / "runs" / f"{STEM}.json"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UsageError, match=rf"cannot remove '.*{STEM}\.json'"):
+        sweep(store)
+
+
+def test_each_of_two_models_is_read_with_its_own_prompts(dense: Path, tmp_path: Path) -> None:
+    for name, word in (("a", "first"), ("b", "second")):
+        shutil.copytree(dense, tmp_path / name)
+        template = word + "{% for m in messages %} {{ m.content }}{% endfor %}"
+        (tmp_path / name / "chat_template.jinja").write_text(template)
+    models = [f"pretrained={tmp_path / name}" for name in ("a", "b")]
+    sweep(tmp_path / "s", model_args=models, apply_chat_template=True)
+    prompts: dict[str, set[str]] = {}
+    runs = read_runs([tmp_path / "s"], keep=lambda sample: sample["arguments"])
+    for (run, _), kept in runs.kept.items():
+        told = str(list(kept.values()))
+        prompts.setdefault(run, set()).update(word for word in ("first", "second") if word in told)
+    expected = {"a": {"first"}, "b": {"second"}}
+    assert prompts == {run: expected[Path(run.split()[0]).name] for run in runs.names}
