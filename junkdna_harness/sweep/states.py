@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.pruning import prune
 from junkdna_harness.compress.quantizing import quantize
 from junkdna_harness.compress.registry import get_sparsifier
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec, read_patterns
+from junkdna_harness.sweep.one_shot import OneShot
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.pristine import Pristine
 
@@ -74,8 +76,6 @@ class Compressed:
 
     def prune(self, cell: PlannedRun) -> Mapping[str, Any]:
         """The block of the model, after pruning it."""
-        from junkdna_harness.compress.pruning import prune
-
         spec = PruneSpec.from_strings(cell.arguments)
         return prune(self.model, spec, tokenizer=self.tokenizer).to_dict()
 
@@ -93,8 +93,6 @@ class OneShotCompressed(Compressed):
     @cached_property
     def statistics(self) -> Any:
         """Prunes with what it gathered at the first level."""
-        from junkdna_harness.sweep.one_shot import OneShot
-
         return OneShot(self.model, self.tokenizer)
 
     def prune(self, cell: PlannedRun) -> Mapping[str, Any]:
