@@ -1,35 +1,31 @@
 """What a model folder says of itself: our manifest, a quantization that transformers knows, or zeros among its weights.
 
-Read without torch, so that the logs of any evaluator (`hf`, `vllm`, `sglang`, a server on this machine) can be told apart.
+This is the one reader of `junkdna.json` and of the chain of checkpoints that leads to the model at its root. Without torch,
+so that the logs of any evaluator (`hf`, `vllm`, `sglang`, a server on this machine) can be told apart.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import re
-import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE, Method, Run
-from difficulty.runs.level import level_of
-from difficulty.runs.samples import read_json
+from difficulty.runs.level import TOLERANCE, level_of
 
 MANIFEST = "junkdna.json"
+ADAPTER_CONFIG = "adapter_config.json"
+NONE = "none"  # the method that changes nothing
+UNKNOWN = "pruned"  # somebody pruned it, we do not know how
 CLEARLY_SPARSE = 0.01  # trained weights hold a few exact zeros; a hundredth of them has been pruned
-_SKIPPED = re.compile(r"embed|lm_head|norm|wte|wpe|bias", re.IGNORECASE)
-_MOST_TENSORS, _MOST_VALUES = 64, 1 << 20
-_CODES: Mapping[str, tuple[str, int]] = {
-    "F32": ("<u4", 0x7FFFFFFF),
-    "F16": ("<u2", 0x7FFF),
-    "BF16": ("<u2", 0x7FFF),
-}
+PACKAGED = ("embedded", "smollm2-135m")  # names of models that come in a package, never of folders
+_MODEL_FILES = (MANIFEST, "config.json", ADAPTER_CONFIG, "*.gguf", "*.safetensors")
 
 
 @dataclass(frozen=True)
@@ -48,59 +44,140 @@ class Known:
     notes: tuple[str, ...] = ()
 
 
-def know(folder: Path) -> Known | None:
-    """What is written in a model or adapter folder; None where it holds no model.
-
-    Raises:
-        UsageError: its manifest or configuration is damaged.
-    """
-    if (folder / MANIFEST).is_file():
-        block = read_object(folder / MANIFEST)
-        method, level, bits, notes = of_block(block)
-        return Known(method, level, bits, base_model(block, folder), block, f"its {MANIFEST}", notes)
-    if (folder / "config.json").is_file():
-        config = read_object(folder / "config.json")
-        packed = config.get("quantization_config")
-        if isinstance(packed, Mapping):
-            name, width = packed_format(packed)
-            return Known(Method(name), None, width, None, {}, "quantization_config in its config.json")
-        sparse = share_of_zeros(folder)
-        if sparse is not None and sparse >= CLEARLY_SPARSE:
-            note = f"{sparse:.1%} of the weights looked at in {folder.name!r} are zero; by what method is written nowhere"
-            return Known(Method("none"), sparse, None, None, {}, "zeros in its weights", (note,))
-        if sparse is not None:
-            return Known(Method(DENSE), 0.0, None, None, {}, "its weights, which hold no zeros")
-    return None
-
-
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
         UsageError: it is none.
     """
-    found = read_json(path)
+    try:
+        found = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise UsageError(f"{str(path)!r} is not whole JSON ({error}). Restore it or remove it.") from error
     if not isinstance(found, dict):
         raise UsageError(f"{str(path)!r} holds no JSON object. Restore it or remove it.")
     return found
 
 
-def of_block(block: Mapping[str, Any]) -> tuple[Method, float | None, float | None, tuple[str, ...]]:
+def read_manifest(source: str | Path) -> dict[str, Any]:
+    """The `junkdna.json` of a folder; empty where there is none.
+
+    Raises:
+        UsageError: it is no JSON object.
+    """
+    path = Path(source) / MANIFEST
+    return read_object(path) if _is_file(path) else {}
+
+
+def source_of(manifest: Mapping[str, Any]) -> str | None:
+    """The name of what a checkpoint was made from, as the user wrote it."""
+    source = manifest.get("source")
+    found = (source.get("pretrained") or source.get("model")) if isinstance(source, Mapping) else None
+    return None if found is None else str(found)
+
+
+def base_model(name: str | Path, beside: Path | None = None) -> str:
+    """The model at the root of the chain of checkpoints that begins at `name`, as far as its folders can be read.
+
+    A folder named in the manifest of another is looked for beside that one first: they may have been moved together.
+
+    >>> base_model("org/model")
+    'org/model'
+
+    Raises:
+        UsageError: a manifest in the chain is damaged.
+    """
+    name, seen = str(name), set[Path]()
+    folder = folder_of(name, beside)
+    while folder is not None and folder.resolve() not in seen:  # one written over its own source names itself
+        seen.add(folder.resolve())
+        manifest = read_manifest(folder)
+        if manifest.get("base_model"):
+            return plain_name(str(manifest["base_model"]))
+        before = source_of(manifest)
+        if before is None and not _is_file(folder / "config.json") and _is_file(folder / ADAPTER_CONFIG):
+            before = read_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+        if before is None:
+            break
+        name = str(before)
+        folder = folder_of(name, folder)
+    return plain_name(name)
+
+
+def folder_of(name: str, beside: Path | None = None) -> Path | None:
+    """The folder that `name` is: beside the folder in which it is written, or here; the cached snapshot of a hub model; None
+    for models that come in a package, and for what is not on this machine."""
+    if name in PACKAGED:
+        return None
+    path = as_path(name)
+    places = [path] if beside is None or path.is_absolute() else [beside.parent / path, path]
+    return next((place for place in places if _is_dir(place)), None) or snapshot(name)
+
+
+def snapshot(name: str, revision: str | None = None) -> Path | None:
+    """The folder of a hub model in the local cache, where it lies there."""
+    if len(name) > 200 or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        return None
+    home = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface") / "hub"
+    model, asked = as_path(str(home)) / f"models--{name.replace('/', '--')}", str(revision or "main")
+    written = model / "refs" / asked
+    try:
+        found = model / "snapshots" / (written.read_text().strip() if _is_file(written) else asked)
+    except (OSError, ValueError):
+        return None
+    return found if _is_dir(found) else None
+
+
+def method_of(block: Mapping[str, Any], where: str = MANIFEST) -> Method:
+    """The method of a manifest or a `junkdna` block. An N:M pattern may stand apart in it, and so does what had been done to
+    the weights before they were pruned further (`on_top_of`).
+
+    Raises:
+        UsageError: the method is no name.
+    """
+    given = block.get("method")
+    if given is not None and (not isinstance(given, str) or not given.strip()):
+        raise UsageError(f"{where} says method={given!r}, which is no name. Restore it or remove it.")
+    method, pattern = Method.parse(given or NONE), str(block.get("pattern") or "")
+    if ":" in pattern and method.pattern is None:
+        method = replace(method, pattern=pattern)
+    return then(str(block["on_top_of"]), method) if block.get("on_top_of") else method
+
+
+def then(before: Method | str, method: Method) -> Method:
+    """`method` applied to what `before` had made: both are named, in order, as one method without blanks. No level of the
+    later method alone is ever compared with it.
+
+    >>> str(then(Method("magnitude", "2:4"), Method("wanda")))
+    'magnitude_2:4+wanda'
+    """
+    return replace(method, base=f"{str(before).replace(' ', '_')}+{method.base}")
+
+
+def of_block(
+    block: Mapping[str, Any], where: str = MANIFEST
+) -> tuple[Method, float | None, float | None, tuple[str, ...]]:
     """Method, level, bits and warnings of a `junkdna` block: what was measured counts, not what was asked for.
 
     The level of a recovered model is that at which it was pruned, whatever grew back.
+
+    Raises:
+        UsageError: one of them is not what it can be; `where` is the file.
     """
-    method = Method.parse(str(block.get("method") or "none"))
-    pattern = str(block.get("pattern") or "")
-    if ":" in pattern and method.pattern is None:
-        method = Method(method.base, pattern, method.recoveries)
-    level, bits = _number(block.get("level")), _number(block.get("bits"))
-    asked, measured = _number(block.get("requested_sparsity")), _number(block.get("sparsity_targeted"))
+    method = method_of(block, where)
+    level, bits = share(block, "level", where), number(block, "bits", where)
+    asked, measured = share(block, "requested_sparsity", where), share(block, "sparsity_targeted", where)
     pruned = block.get("kind") == "pruned"
     if level is None and pruned:
         level = measured if asked is None else asked
+    if level is not None and asked is not None and abs(level - asked) <= TOLERANCE:
+        level = asked
     notes: tuple[str, ...] = ()
-    if level is not None and measured is not None and pruned and not method.recovered:
+    # Training fills zeros, and rounding makes some of its own.
+    says = measured is not None and (bits is None or (level is not None and measured < level))
+    if level is not None and pruned and says and not method.recovered:
         level, warning = level_of(level, measured)
         notes = () if warning is None else (f"{method}: {warning}",)
         assert level is not None  # both were known
@@ -111,37 +188,122 @@ def of_block(block: Mapping[str, Any]) -> tuple[Method, float | None, float | No
     return method, level, bits, notes
 
 
-def base_model(block: Mapping[str, Any], folder: Path | None = None, depth: int = 8) -> str | None:
-    """The model at the root of a chain of checkpoints; None where nothing is written."""
-    if block.get("base_model"):
-        return str(block["base_model"])
-    given = block.get("source")
-    source: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
-    name = source.get("pretrained") or source.get("model")
-    if not name:
+def number(block: Mapping[str, Any], key: str, where: str = MANIFEST) -> float | None:
+    """A number of a manifest; None where it has none, or NaN.
+
+    Raises:
+        UsageError: what stands there is no number.
+    """
+    value = block.get(key)
+    if value is None:
         return None
-    for place in _places(str(name), folder) if depth else ():
-        if (place / MANIFEST).is_file():
-            return base_model(read_object(place / MANIFEST), place, depth - 1) or str(name)
-    return str(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{where} says {key}={value!r}, which is no number. Restore it or remove it.")
+    return None if math.isnan(value) else value
 
 
-def _places(name: str, folder: Path | None) -> Iterator[Path]:
-    yield Path(name)
-    if folder is not None:
-        yield folder.parent / name
+def share(block: Mapping[str, Any], key: str, where: str = MANIFEST) -> float | None:
+    """A share of the weights; None where there is none.
+
+    Raises:
+        UsageError: what stands there is no number in [0, 1].
+    """
+    value = number(block, key, where)
+    if value is not None and not 0 <= value <= 1:
+        raise UsageError(
+            f"{where} says {key}={value!r}, which is no share of the weights: they lie in [0, 1]. Restore it or remove it."
+        )
+    return value
 
 
-def find_folder(name: str, log: Path) -> Path | None:
-    """The folder that `pretrained=NAME` meant: from here, or relative to a folder above the log; a cached hub model too."""
-    path = Path(name).expanduser()
-    for place in (path, *(parent / path for parent in log.absolute().parents)):
-        try:
-            if place.is_dir() and place.resolve() not in log.absolute().parents:
-                return place
-        except OSError:  # a name too long for a path is no folder
-            return None
-    return None
+def know(folder: Path) -> Known | None:
+    """What is written in a model or adapter folder; None where it holds no model.
+
+    Raises:
+        UsageError: its manifest or configuration is damaged.
+    """
+    from difficulty.runs.weights import share_of_zeros, unlike
+
+    if manifest := read_manifest(folder):
+        method, level, bits, notes = of_block(manifest, str(folder / MANIFEST))
+        listed = manifest.get("tensors")
+        fault = unlike(folder, listed) if isinstance(listed, Mapping) else ""
+        if not fault:
+            return Known(method, level, bits, _root(manifest, folder), manifest, f"its {MANIFEST}", notes)
+        if not _is_file(folder / "config.json"):
+            return None  # an adapter that nothing else tells of
+        doubt = (f"{str(folder / MANIFEST)!r} is not believed: {fault}",)
+    else:
+        doubt = ()
+    if not _is_file(folder / "config.json"):
+        return None
+    packed = read_object(folder / "config.json").get("quantization_config")
+    if isinstance(packed, Mapping):
+        name, width = packed_format(packed)
+        return Known(Method(name), None, width, None, {}, "quantization_config in its config.json", doubt)
+    sparse = share_of_zeros(folder)
+    if sparse is None:
+        return None
+    if sparse >= CLEARLY_SPARSE:
+        note = f"{sparse:.1%} of the weights looked at in {folder.name!r} are zero; by what method is written nowhere"
+        return Known(Method(NONE), sparse, None, None, {}, "zeros in its weights", (*doubt, note))
+    return Known(Method(DENSE), 0.0, None, None, {}, "its weights, which hold no zeros", doubt)
+
+
+def _root(manifest: Mapping[str, Any], folder: Path) -> str | None:
+    """The model at the root, None where nothing of it is written."""
+    return base_model(folder) if manifest.get("base_model") or source_of(manifest) else None
+
+
+def find_folders(name: str, log: Path) -> list[Path]:
+    """The model folders that `pretrained=NAME` may have meant, each once: those nearest to the log first, then from here."""
+    path, home = as_path(name), log.absolute()
+    above = {
+        parent.resolve() for parent in home.parents
+    }  # lm-eval names the folder of its results after the model
+    places = [path] if path.is_absolute() else [*(parent / path for parent in home.parents), path]
+    found: dict[Path, Path] = {}
+    for place in places:
+        if _is_model(place) and place.resolve() not in above:
+            found.setdefault(place.resolve(), place)
+    return list(found.values())
+
+
+def as_path(name: str) -> Path:
+    """A name as a path of this system: `~` is the home folder, and a path that was written on Windows has slashes here."""
+    path = Path(name)
+    if "\\" in name and not _is_dir(path):
+        path = Path(name.replace("\\", "/"))
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user
+        return path
+
+
+def plain_name(name: str) -> str:
+    """A model's name without what does not tell models apart: `./` before it, slashes after it."""
+    short = name.rstrip("/\\") if len(name) > 1 else name
+    while short.startswith(("./", ".\\")):
+        short = short[2:]
+    return short or name
+
+
+def _is_model(place: Path) -> bool:
+    return _is_dir(place) and any(next(place.glob(files), None) is not None for files in _MODEL_FILES)
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long for a path is no folder, nor is what may not be looked at
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def packed_format(config: Mapping[str, Any]) -> tuple[str, float | None]:
@@ -150,7 +312,7 @@ def packed_format(config: Mapping[str, Any]) -> tuple[str, float | None]:
     if name == "bitsandbytes":
         return ("bnb-int8", 8.0) if config.get("load_in_8bit") else ("bnb-nf4", 4.0)
     for key in ("bits", "w_bit", "weight_bits"):
-        if (found := _number(config.get(key))) is not None:
+        if (found := _plain_number(config.get(key))) is not None:
             return name, found
     if "fp8" in name:
         return name, 8.0
@@ -161,43 +323,12 @@ def packed_format(config: Mapping[str, Any]) -> tuple[str, float | None]:
     groups = config.get("config_groups")
     for group in groups.values() if isinstance(groups, Mapping) else []:
         weights = group.get("weights") if isinstance(group, Mapping) else None
-        if isinstance(weights, Mapping) and (found := _number(weights.get("num_bits"))) is not None:
+        if isinstance(weights, Mapping) and (found := _plain_number(weights.get("num_bits"))) is not None:
             return name, found
     return name, None
 
 
-def share_of_zeros(folder: Path) -> float | None:
-    """The share of exact zeros in a sample of the matrices of a folder's safetensors files; None where none can be read."""
-    zeros = total = 0
-    for path, begin, numel, dtype in _matrices(folder):
-        kind, mask = _CODES[dtype]
-        with path.open("rb") as handle:
-            handle.seek(begin)
-            values = np.frombuffer(handle.read(numel * int(kind[-1])), dtype=kind)
-        zeros += int(((values & mask) == 0).sum())
-        total += len(values)
-    return zeros / total if total else None
-
-
-def _matrices(folder: Path) -> Iterator[tuple[Path, int, int, str]]:
-    """(file, first byte, values to read, dtype) of matrices spread evenly over the model."""
-    found = []
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with path.open("rb") as handle:
-                (length,) = struct.unpack("<Q", handle.read(8))
-                header = json.loads(handle.read(length))
-            entries = [(n, e) for n, e in header.items() if n != "__metadata__" and len(e["shape"]) == 2]
-        except (OSError, ValueError, KeyError, TypeError, struct.error, MemoryError):
-            continue  # what loads models says what is wrong with it
-        for name, entry in entries:
-            if entry["dtype"] in _CODES and min(entry["shape"]) > 1 and not _SKIPPED.search(name):
-                numel = min(math.prod(entry["shape"]), _MOST_VALUES)
-                found.append((path, 8 + length + entry["data_offsets"][0], numel, entry["dtype"]))
-    yield from found[:: max(1, len(found) // _MOST_TENSORS)]
-
-
-def _number(value: object) -> float | None:
+def _plain_number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)

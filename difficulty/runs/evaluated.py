@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import datetime
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from difficulty.runs.checkpoint import MANIFEST, find_folder, know, of_block, packed_format, run_of
+from difficulty.runs.checkpoint import (
+    MANIFEST,
+    find_folders,
+    know,
+    of_block,
+    packed_format,
+    plain_name,
+    read_manifest,
+    run_of,
+    snapshot,
+)
 from difficulty.runs.identity import DENSE, GUESS, Method, Run
 from difficulty.runs.label import Label
 
@@ -21,6 +30,7 @@ _LOADING: Mapping[str, tuple[str, float]] = {
     "load_in_4bit": ("bnb-nf4", 4.0),
 }
 _ADAPTERS = ("peft", "delta")
+_MODELS = ("pretrained", "model", "path", "model_path")
 _NAMING = (
     "quantization",
     "autogptq",
@@ -62,33 +72,82 @@ def _unlabelled(results: Mapping[str, Any], log: Path) -> Evaluated:
     arguments = model_arguments(config)
     name = _name(results, arguments)
     if isinstance(block, Mapping) and block:
-        method, level, bits, notes = of_block(block)
+        method, level, bits, notes = of_block(block, str(log))
         model = str(block.get("model") or name)
         run = Run(plain_name(model), method, level, bits, int(block.get("replicate") or 0), "block")
         return Evaluated(run, block, "what the model wrapper measured", notes)
-    for folder, key in _folders(arguments, name, log):
-        known = know(folder)
-        if known is None and key in _ADAPTERS:
-            break
-        if known is None:
+    missing: list[str] = []
+    for key, value in _named(arguments, name):
+        places = find_folders(value, log)
+        folder, notes = _choose(places, value, results)
+        folder = folder or snapshot(value, None if key in _ADAPTERS else arguments.get("revision"))
+        known = None if folder is None else know(folder)
+        if known is None or folder is None:
+            if key in _ADAPTERS:
+                note = f"what the adapter {value!r} changed is written nowhere"
+                return _guess(name, *notes, note)
+            if folder is None and _is_path(value):
+                missing.append(f"the folder {value!r} is neither near the log nor here")
             continue
         if written := _written_after(known.manifest, results):
             note = f"{str(folder / MANIFEST)!r} was written after this evaluation ({written}), so it may be of another model"
-            return Evaluated(Run(name, Method(DENSE), known_by=GUESS), {}, "nothing", (note,))
+            return _guess(name, *notes, note)
+        if folder in places:
+            notes = (*notes, *_younger(folder, known.manifest, results))
         how, run = f"{known.how} ({key}={folder})", run_of(known, name)
         for also, method_name, width in _told(arguments):
             if run.bits is None:
                 base = Method(method_name) if run.is_dense else run.method
                 run = replace(run, method=base, level=None if run.is_dense else run.level, bits=width)
                 how += f" and {also}"
-        return Evaluated(run, known.manifest, how, known.notes)
-    adapter = next((str(arguments[key]) for key in _ADAPTERS if arguments.get(key)), None)
-    if adapter is not None:
-        note = f"what the adapter {adapter!r} changed is written nowhere"
-        return Evaluated(Run(name, Method(DENSE), known_by=GUESS), {}, "nothing", (note,))
+        return Evaluated(run, known.manifest, how, (*known.notes, *notes))
+    return _told_or_guess(arguments, name, missing)
+
+
+def _told_or_guess(arguments: Mapping[str, Any], name: str, notes: Sequence[str]) -> Evaluated:
+    """What the evaluator was told to do while loading, for want of anything to be read; else a guess."""
     for how, method_name, width in _told(arguments):
-        return Evaluated(Run(name, Method(method_name), None, width, known_by="arguments"), {}, how)
-    return Evaluated(Run(name, Method(DENSE), known_by=GUESS), {}, "nothing")
+        run = Run(name, Method(method_name), None, width, known_by="arguments")
+        return Evaluated(run, {}, how, tuple(notes))
+    return _guess(name, *notes)
+
+
+def _guess(name: str, *notes: str) -> Evaluated:
+    return Evaluated(Run(name, Method(DENSE), known_by=GUESS), {}, "nothing", notes)
+
+
+def _choose(
+    places: Sequence[Path], name: str, results: Mapping[str, Any]
+) -> tuple[Path | None, tuple[str, ...]]:
+    """The folder that was evaluated, as far as can be told: not one that was made later; the nearest to the log. A note
+    where others of that name hold something else."""
+    there = [place for place in places if not _written_after(read_manifest(place), results)] or places
+    if not there:
+        return None, ()
+    others = [place for place in there[1:] if _print_of(place) != _print_of(there[0])]
+    if not others:
+        return there[0], ()
+    also = " and ".join(repr(str(place.absolute())) for place in others)
+    return there[0], (
+        f"{name!r} may be {str(there[0].absolute())!r}, which is nearest to the log and taken, or {also}, which is not the "
+        f"same; if it was that, say so with junkdna label",
+    )
+
+
+def _print_of(folder: Path) -> tuple[object, ...]:
+    """What tells model folders apart at a glance: the manifest and configuration, and the weights' sizes or, without a
+    manifest, their first and last bytes."""
+    texts = [(folder / name) for name in (MANIFEST, "config.json", "adapter_config.json")]
+    written = tuple(path.read_bytes() if path.is_file() else b"" for path in texts)
+    weights = [path for path in sorted(folder.glob("*")) if path.suffix in (".safetensors", ".bin", ".gguf")]
+    return (*written, *((path.name, path.stat().st_size, _ends(path)) for path in weights))
+
+
+def _ends(path: Path, most: int = 1 << 20) -> tuple[bytes, bytes]:
+    with path.open("rb") as handle:
+        first = handle.read(most)
+        handle.seek(max(0, path.stat().st_size - most))
+        return first, handle.read(most)
 
 
 def model_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,12 +159,6 @@ def model_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name.strip(): value.strip() for name, equals, value in parts if equals}
 
 
-def plain_name(name: str) -> str:
-    """A model's name without what does not tell models apart: `./` before it, slashes after it."""
-    short = name.rstrip("/\\") if len(name) > 1 else name
-    return short.removeprefix("./") or name
-
-
 def _name(results: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     for value in (results.get("model_name"), arguments.get("pretrained"), arguments.get("model")):
         if value not in (None, ""):
@@ -113,33 +166,18 @@ def _name(results: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     return "model"
 
 
-def _folders(arguments: Mapping[str, Any], name: str, log: Path) -> Iterator[tuple[Path, str]]:
-    """Folders that may say what was evaluated, the adapter's first: it is what was changed last."""
-    for key in (*_ADAPTERS, "pretrained", "model", "path", "model_path"):
-        value = arguments.get(key)
-        if value not in (None, "", True, False):
-            folder = find_folder(str(value), log) or _cached(str(value), arguments)
-            if folder is not None:
-                yield folder, key
-    if not any(arguments.get(key) for key in ("pretrained", "model", "path", "model_path")):
-        folder = find_folder(name, log)
-        if folder is not None:
-            yield folder, "model"
+def _named(arguments: Mapping[str, Any], name: str) -> Iterator[tuple[str, str]]:
+    """(argument, name) of what may say what was evaluated, the adapter's first: it is what was changed last."""
+    keys = [key for key in (*_ADAPTERS, *_MODELS) if arguments.get(key) not in (None, "", True, False)]
+    for key in keys:
+        yield key, str(arguments[key])
+    if not any(key in _MODELS for key in keys):
+        yield "model", name
 
 
-def _cached(name: str, arguments: Mapping[str, Any]) -> Path | None:
-    """The snapshot of a hub model in the local cache, where it lies there."""
-    if name.count("/") > 1 or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        return None
-    home = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface") / "hub"
-    model = Path(home).expanduser() / f"models--{name.replace('/', '--')}"
-    revision = str(arguments.get("revision") or "main")
-    written = model / "refs" / revision
-    try:
-        snapshot = model / "snapshots" / (written.read_text().strip() if written.is_file() else revision)
-    except (OSError, ValueError):
-        return None
-    return snapshot if snapshot.is_dir() else None
+def _is_path(name: str) -> bool:
+    """True for what can only be a folder, not a model of the hub."""
+    return name.startswith((".", "~", "/")) or "\\" in name
 
 
 def _told(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None]]:
@@ -161,8 +199,8 @@ def _told(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None
 
 def _written_after(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     """When the manifest was written, if that was after the evaluation began; else nothing."""
-    created, began = manifest.get("created"), results.get("date")
-    if not created or not isinstance(began, (int, float)):
+    created, began = manifest.get("created"), _began(results)
+    if not created or began is None:
         return ""
     try:
         moment = datetime.datetime.fromisoformat(str(created).replace("Z", "+00:00"))
@@ -171,3 +209,30 @@ def _written_after(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> s
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.timezone.utc)
     return str(created) if moment.timestamp() > began + 1 else ""
+
+
+def _younger(folder: Path, manifest: Mapping[str, Any], results: Mapping[str, Any]) -> tuple[str, ...]:
+    """Notes where the folder may not have been there when the evaluation began. Files that were copied are younger too, so
+    this alone is no reason not to believe what they say."""
+    began = _began(results)
+    if began is None:
+        return ()
+    if folder.is_symlink() and folder.lstat().st_mtime > began + 1:
+        return (
+            f"{str(folder)!r} is a link that was set after this evaluation, so it may lead to another model now",
+        )
+    if manifest.get("created"):
+        return ()
+    said = [folder / MANIFEST] if manifest else sorted(folder.glob("*.safetensors"))
+    late = [path for path in said if path.is_file() and path.stat().st_mtime > began + 1]
+    if not late:
+        return ()
+    return (
+        f"{str(late[0])!r} was written, or copied, after this evaluation; if it is of another model, say so with junkdna label",
+    )
+
+
+def _began(results: Mapping[str, Any]) -> float | None:
+    """When the evaluation began, seconds since 1970."""
+    began = results.get("date")
+    return float(began) if isinstance(began, (int, float)) and not isinstance(began, bool) else None

@@ -95,17 +95,16 @@ def compress(
     Raises:
         UsageError: the model, the spec or the output cannot be used.
     """
-    from junkdna_harness.arguments import resolve_pretrained
     from junkdna_harness.compress.checkpoint import save_checkpoint
     from junkdna_harness.compress.estimate import describe_cost
     from junkdna_harness.compress.loading import load
-    from junkdna_harness.compress.manifest import read_manifest
+    from junkdna_harness.compress.manifest import manifest_of
 
     typer.echo(f"{source.name}: {describe_cost(source, spec)}", err=True)
     if dry_run:
         return None
-    manifest = read_manifest(resolve_pretrained(source.pretrained))
-    model, tokenizer = load(source)
+    model, tokenizer = load(source)  # first, for it brings a hub model here
+    manifest = manifest_of(source.name, source.revision)
     with progress_bar(spec.method) as progress:
         report = change(model, spec, tokenizer, progress, manifest=manifest)
     typer.echo(f"{report.summary()} ({report.seconds:.1f} s)")

@@ -62,4 +62,5 @@ def make_report(
         damping=outcome.damping,
         warnings=(*outcome.warnings, *([] if warning is None or not pruned else [warning])),
         seconds=seconds,
+        on_top_of=outcome.on_top_of,
     )

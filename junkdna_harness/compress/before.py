@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,27 @@ from typing import Any
 from torch import nn
 
 from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import (
+    CLEARLY_SPARSE,
+    MANIFEST,
+    NONE,
+    UNKNOWN,
+    method_of,
+    number,
+    read_manifest,
+    share,
+    snapshot,
+)
 from difficulty.runs.identity import DENSE, Method
 from difficulty.runs.level import TOLERANCE, level_of
 from junkdna_harness.compress.change import Outcome
-from junkdna_harness.compress.manifest import MANIFEST, read_manifest
-from junkdna_harness.compress.notation import NM, NONE, Pattern, read_pattern
+from junkdna_harness.compress.notation import NM, Pattern, read_pattern
 from junkdna_harness.compress.pattern import keeps, pattern_in
 from junkdna_harness.compress.report import zeros_by_module
 from junkdna_harness.compress.targets import Target
 
-SPARSE = 0.01  # share of exact zeros from which a model counts as pruned; training leaves next to none
+HAD_BEEN, DONE = "the checkpoint had been", ("pruned", "trained")
+NOT_OF_THESE = f"{MANIFEST} is not of these weights"
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class Before:
     zeros: Mapping[str, int]
     packing: NM | None = None
     method: str = NONE
+    on_top_of: str | None = None
     pattern: Pattern | None = None
     level: float | None = None
     requested: float | None = None
@@ -57,9 +69,17 @@ class Before:
         return Method.parse(self.method).recovered
 
     @property
+    def name(self) -> str:
+        """The whole of it, as one word: what a later pruning is on top of."""
+        if self.only_rounded:
+            return str(self.quantizer)
+        block = {"method": self.method, "pattern": str(self.pattern or ""), "on_top_of": self.on_top_of}
+        return str(method_of(block)).replace(" ", "_") if self.known else UNKNOWN
+
+    @property
     def sparse(self) -> bool:
         """True where its zeros are those of pruning, so that they have to stay: quantization makes zeros of its own."""
-        return self.sparsity >= SPARSE and not self.only_rounded
+        return self.sparsity >= CLEARLY_SPARSE and not self.only_rounded
 
     @property
     def compressed(self) -> bool:
@@ -84,7 +104,7 @@ class Before:
         return Outcome(
             method, self.pattern, self.scope, self.seed, "quantized" if self.only_rounded else "pruned",
             requested=self.requested, sparsity=self.sparsity, level=self.level, packing=self.packing, bits=self.bits, group=self.group,
-            symmetric=self.symmetric, quantizer=quantizer, calibration=self.calibration, warnings=list(self.warnings),
+            symmetric=self.symmetric, quantizer=quantizer, calibration=self.calibration, on_top_of=self.on_top_of, warnings=list(self.warnings),
         )  # fmt: skip
 
 
@@ -97,7 +117,7 @@ def look_before(
         UsageError: that manifest is no JSON object.
     """
     if manifest is None:
-        manifest = manifest_of(model)
+        manifest = manifest_of_loaded(model)
     zeros = zeros_by_module(targets)
     sizes: dict[str, int] = {}
     for target in targets:
@@ -106,19 +126,26 @@ def look_before(
     sparsity = sum(zeros.values()) / sum(sizes.values())
     warnings = _unlike(manifest, shares, sparsity)
     if not manifest or warnings:
-        packing = pattern_in(targets, sparsity) if sparsity >= SPARSE else None
+        packing = pattern_in(targets, sparsity) if sparsity >= CLEARLY_SPARSE else None
         return Before(sparsity, zeros, packing, warnings=tuple(warnings))
     return _told(manifest, targets, sparsity, zeros)
 
 
-def manifest_of(model: nn.Module) -> dict[str, Any]:
-    """The manifest of the folder from which transformers loaded `model`; empty where it came from elsewhere.
+def manifest_of_loaded(model: nn.Module) -> dict[str, Any]:
+    """The manifest of the folder, or the cached snapshot, from which transformers loaded `model`; empty where it came from
+    elsewhere.
 
     Raises:
         UsageError: it is no JSON object.
     """
     name = getattr(getattr(model, "config", None), "_name_or_path", None)
-    return read_manifest(name) if isinstance(name, str) and name and Path(name).is_dir() else {}
+    if not isinstance(name, str) or not name:
+        return {}
+    if Path(name).is_dir():
+        return read_manifest(name)
+    commit = getattr(getattr(model, "config", None), "_commit_hash", None)
+    found = snapshot(name, commit) if commit else None
+    return {} if found is None else read_manifest(found)
 
 
 def refuse_rounding_again(before: Before) -> None:
@@ -134,6 +161,18 @@ def refuse_rounding_again(before: Before) -> None:
         )
 
 
+def not_believed(warnings: Iterable[str]) -> bool:
+    """True where a report's warnings say that the manifest was of other weights."""
+    return any(warning.startswith(NOT_OF_THESE) for warning in warnings)
+
+
+def tells_of_before(warning: str) -> bool:
+    """True for a warning of a report that only says how the model came; whoever loaded it says that in words of its own."""
+    return warning.startswith(
+        ("asked for ", "nothing was removed", *(f"{HAD_BEEN} {done} " for done in DONE))
+    )
+
+
 def _unlike(manifest: Mapping[str, Any], shares: Mapping[str, float], sparsity: float) -> list[str]:
     """A warning where the manifest speaks of other weights: it is not believed then."""
     told = manifest.get("sparsity_by_module")
@@ -146,7 +185,7 @@ def _unlike(manifest: Mapping[str, Any], shares: Mapping[str, float], sparsity: 
     for seen, said, name in pairs:
         if abs(seen - said) > TOLERANCE:
             return [
-                f"{MANIFEST} is not of these weights: it says that {said:.4g} of {name} is zero, measured {seen:.4g}; "
+                f"{NOT_OF_THESE}: it says that {said:.4g} of {name} is zero, measured {seen:.4g}; "
                 f"how they were made is taken as unknown"
             ]
     return []
@@ -157,9 +196,9 @@ def _told(
 ) -> Before:
     kind, method = manifest.get("kind"), str(manifest.get("method") or NONE)
     name = Method.parse(method)
-    bits, group, seed = (_number(manifest, key) for key in ("bits", "group_size", "seed"))
+    bits, group, seed = (number(manifest, key) for key in ("bits", "group_size", "seed"))
     pattern, warnings = _pattern(manifest.get("pattern"), targets)
-    level = _number(manifest, "level")
+    level = share(manifest, "level")
     if not name.recovered and bits is None:
         # Training fills zeros and rounding makes some: only without them do the weights say how many were removed.
         asked = pattern.level if level is None and pattern is not None else level
@@ -171,9 +210,10 @@ def _told(
         zeros,
         packing=pattern if isinstance(pattern, NM) else pattern_in(targets, sparsity),
         method=NONE if only_rounded or method == DENSE else method,
+        on_top_of=None if only_rounded or not manifest.get("on_top_of") else str(manifest["on_top_of"]),
         pattern=pattern,
         level=None if only_rounded else level,
-        requested=_number(manifest, "requested_sparsity"),
+        requested=share(manifest, "requested_sparsity"),
         scope=manifest.get("scope"),
         seed=int(seed or 0),
         bits=None if bits is None else int(bits),
@@ -184,15 +224,6 @@ def _told(
         calibration=manifest.get("calibration"),
         warnings=tuple(warnings),
     )
-
-
-def _number(manifest: Mapping[str, Any], key: str) -> float | None:
-    value = manifest.get(key)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise UsageError(
-            f"{MANIFEST} says {key}={value!r}, which is no number. Restore the file or remove it."
-        )
-    return value
 
 
 def _pattern(text: object, targets: Sequence[Target]) -> tuple[Pattern | None, list[str]]:

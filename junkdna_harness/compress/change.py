@@ -23,7 +23,8 @@ class Outcome:
 
     `kind` is 'pruned' (quantized too or not) or 'quantized'. `requested` is the sparsity that was asked for (None: nothing was); `sparsity` the share of the targets that is zero
     before anything is rounded, for rounding makes zeros of its own; `level` is set where it is known otherwise than by
-    these two; `packing` the N:M that the weights keep; `moved` is true where weights that were kept have changed.
+    these two; `packing` the N:M that the weights keep; `moved` is true where weights that were kept have changed;
+    `on_top_of` names what had been done to weights that were pruned further.
     """
 
     method: str
@@ -36,6 +37,7 @@ class Outcome:
     level: float | None = None
     packing: NM | None = None
     moved: bool = False
+    on_top_of: str | None = None
     bits: int | None = None
     group: int | None = None
     symmetric: bool = False

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from difficulty.files import atomic_dir
+from difficulty.runs.checkpoint import MANIFEST as MANIFEST
+from difficulty.runs.checkpoint import read_manifest
+from junkdna_harness.compress.before import not_believed
 from junkdna_harness.compress.hashing import tensor_sha256
-from junkdna_harness.compress.manifest import MANIFEST as MANIFEST
-from junkdna_harness.compress.manifest import origin, read_manifest
+from junkdna_harness.compress.manifest import origin
 from junkdna_harness.compress.report import CompressionReport, zeros_in
 
 
@@ -57,7 +59,9 @@ def save_checkpoint(
     """
     from safetensors import SafetensorError
 
-    came_from = origin(source or {})  # before the folder is written, which may be the source itself
+    came_from = origin(
+        source or {}, not not_believed(report.warnings)
+    )  # before the folder is written, which may be the source itself
     forget_packing(model)
     with atomic_dir(folder, force) as temporary:
         try:
@@ -65,7 +69,7 @@ def save_checkpoint(
             if tokenizer is not None:
                 tokenizer.save_pretrained(temporary)
             manifest = {
-                **report.to_dict(), "source": source or {}, **came_from, "tensors": _describe(temporary)
+                **report.to_dict(), "source": source or {}, **came_from, "tensors": describe_tensors(temporary)
             }  # fmt: skip
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         except (OSError, SafetensorError) as error:
@@ -133,7 +137,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _describe(folder: Path) -> dict[str, dict[str, Any]]:
+def describe_tensors(folder: Path) -> dict[str, dict[str, Any]]:
+    """What a manifest holds of each stored tensor: its hash, shape, size and zeros."""
     return {
         name: {
             "sha256": tensor_sha256(tensor),

@@ -1,67 +1,110 @@
-"""`junkdna.json`, the manifest beside a checkpoint's weights: what was done to them, and from which model they came."""
+"""`junkdna.json`, the manifest beside a checkpoint's weights: where it lies for a model's name, and what a new one says of its origin.
+
+It is read in `difficulty.runs.checkpoint`.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import (
+    ADAPTER_CONFIG,
+    MANIFEST,
+    as_path,
+    base_model,
+    folder_of,
+    read_manifest,
+    read_object,
+    snapshot,
+    source_of,
+)
+from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.tiny import EMBEDDED, model_path
 
-MANIFEST = "junkdna.json"
-_BEFORE = ("kind", "method", "pattern", "level", "bits", "quantizer", "weights_sha256")
-
-
-def read_manifest(source: str | Path) -> dict[str, Any]:
-    """The `junkdna.json` of a folder; empty where there is none.
-
-    Raises:
-        UsageError: it is no JSON object.
-    """
-    path = Path(source) / MANIFEST
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{str(path)!r} is no JSON: {error}. Restore it or remove it.") from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{str(path)!r} is no manifest. Restore it or remove it.")
-    return found
+_BEFORE = ("kind", "method", "on_top_of", "pattern", "level", "bits", "quantizer", "weights_sha256")
 
 
-def origin(source: Mapping[str, Any]) -> dict[str, Any]:
+def origin(source: Mapping[str, Any], believed: bool = True) -> dict[str, Any]:
     """What a new manifest says of where its weights come from; `source` as `Source.to_dict` gives it.
 
     `base_model` is the root of the chain of checkpoints, `created` the time in UTC, and `before` (None for a model without
-    a manifest) what had been done when this step began.
+    a manifest) what had been done when this step began. Where the source's manifest is not `believed`, the chain begins here.
 
     Raises:
         UsageError: the source folder's manifest is no JSON object.
     """
-    name = source.get("pretrained") or source.get("model")
-    before = read_manifest(name) if isinstance(name, str) else {}
+    name = source_of({"source": source})
+    folder = None if name is None or not believed else manifest_folder(name, source.get("revision"))
+    before = {} if folder is None else read_manifest(folder)
+    root = name if folder is None else base_model(folder) if before else name
     return {
-        "base_model": base_model(name) if isinstance(name, str) else None,
+        "base_model": None if root is None else EMBEDDED if is_embedded(root) else root,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "before": {key: before.get(key) for key in _BEFORE} if before else None,
     }
 
 
-def base_model(name: str) -> str:
-    """The root of the chain: the model that was there before the first `junkdna.json`, as the user named it.
+def manifest_of(name: str, revision: str | None = None) -> dict[str, Any]:
+    """The manifest of a model by its name, of a folder or of a model of the hub; empty where there is none.
 
     Raises:
-        UsageError: a manifest on the way is no JSON object.
+        UsageError: it is no JSON object.
     """
-    seen: set[str] = set()
-    while name not in seen:  # a folder that was written over its own source names itself
-        seen.add(name)
-        manifest = read_manifest(name)
-        if manifest.get("base_model"):
-            return str(manifest["base_model"])
-        source = manifest.get("source") or {}
-        name = str(source.get("pretrained") or source.get("model") or name)
-    return name
+    folder = manifest_folder(name, revision)
+    return {} if folder is None else read_manifest(folder)
+
+
+def manifest_folder(name: str, revision: str | None = None) -> Path | None:
+    """The folder in which the manifest of `name` may lie: itself, or the snapshot of a hub model, to which it is downloaded
+    where the hub can be reached."""
+    path = as_path(name)
+    if path.is_dir():
+        return path
+    try:
+        found = resolve_pretrained(name)
+    except UsageError:
+        return None
+    if Path(found).is_dir():
+        return Path(found)
+    if (cached := snapshot(found, revision)) is not None and (cached / MANIFEST).is_file():
+        return cached
+    from transformers.utils import cached_file
+
+    try:
+        file = cached_file(
+            found, MANIFEST, revision=revision or "main",
+            _raise_exceptions_for_gated_repo=False, _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )  # fmt: skip
+    except (OSError, ValueError):
+        return None
+    return None if file is None else Path(file).parent
+
+
+def base_of_adapter(folder: str | Path) -> str | None:
+    """What the adapter in `folder` was trained on, as it can be loaded; None where `folder` holds no adapter.
+
+    Raises:
+        UsageError: the adapter does not say.
+    """
+    path = as_path(str(folder))
+    if (path / "config.json").is_file() or not (path / ADAPTER_CONFIG).is_file():
+        return None
+    name = source_of(read_manifest(path)) or read_object(path / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if not name:
+        raise UsageError(
+            f"{str(folder)!r} is an adapter that does not say of which model. Give pretrained=MODEL,peft={folder}."
+        )
+    if is_embedded(str(name)):
+        return EMBEDDED
+    near = folder_of(str(name), path)
+    return str(name) if near is None else str(near)
+
+
+def is_embedded(name: str) -> bool:
+    """True for the embedded model, by its name or by its folder."""
+    return name == EMBEDDED or (Path(name).is_dir() and Path(name).resolve() == model_path().resolve())

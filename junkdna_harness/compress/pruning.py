@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from difficulty.runs.level import level_of
 from junkdna_harness.compress.account import make_report
-from junkdna_harness.compress.before import Before, look_before, refuse_rounding_again
+from junkdna_harness.compress.before import DONE, HAD_BEEN, Before, look_before, refuse_rounding_again
 from junkdna_harness.compress.calibrated import Provider, Walked, prune_calibrated
 from junkdna_harness.compress.change import Outcome, Progress, remove, score
 from junkdna_harness.compress.checks import (
@@ -160,12 +160,14 @@ def _together(before: Before, outcome: Outcome, spec: PruneSpec, zeros: Mapping[
         return _as_it_was(before, outcome, spec)
     outcome.packing = outcome.pattern if isinstance(outcome.pattern, NM) else None
     outcome.warnings += before.warnings
+    if before.compressed:
+        outcome.on_top_of = before.name
     if before.compressed and not before.only_rounded:
-        done = "trained" if before.recovered else "pruned"
-        outcome.warnings.append(f"the checkpoint had been {done} before ({before.describe()})")
+        done = DONE[before.recovered]
+        outcome.warnings.append(f"{HAD_BEEN} {done} before ({before.describe()})")
     if before.bits is None:
         return outcome
-    how = f"the checkpoint had been quantized before ({before.quantizer}, {before.bits} bits)"
+    how = f"{HAD_BEEN} quantized before ({before.quantizer}, {before.bits} bits)"
     if outcome.moved:
         outcome.warnings.append(
             f"{how}; {outcome.method} moved its weights off their grid, so they count 16 bits again"
@@ -186,12 +188,6 @@ def _as_it_was(before: Before, outcome: Outcome, spec: PruneSpec) -> Outcome:
         return outcome  # the zeros are those of the mask
     kept = before.outcome()
     _say_what_was_asked(kept, before, outcome.requested)
-    if spec.method == NONE and spec.mask is None and spec.bits is None and before.recovered:
-        kept.method, kept.pattern, kept.scope = (
-            NONE,
-            None,
-            None,
-        )  # whoever asked reads the recovery off the manifest
     return kept
 
 

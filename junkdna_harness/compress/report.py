@@ -41,7 +41,8 @@ class Zeros:
 class CompressionReport:
     """The `junkdna` block of a results file. `level` is None for quantization alone, `bits` for pruning alone.
 
-    The sparsities are None where weights are packed codes, in which zeros cannot be counted.
+    `method` names what was done last; `on_top_of` what had been done to the weights before they were pruned further, None
+    where the dense model was. The sparsities are None where weights are packed codes, in which zeros cannot be counted.
     """
 
     kind: str
@@ -70,6 +71,7 @@ class CompressionReport:
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     replicate: int = 0
+    on_top_of: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the schema's number and the versions used."""

@@ -11,14 +11,15 @@ from lm_eval.models.huggingface import HFLM
 from transformers import LogitsProcessorList
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.checkpoint import NONE
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
+from junkdna_harness.compress.manifest import base_of_adapter
 from junkdna_harness.harness.answer_cache import KeyedHook
 from junkdna_harness.models.answer_cache import fingerprint
 from junkdna_harness.models.finite import RefuseNaN, refuse_unfinite_answers, refuse_unfinite_model
 from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.scoring import PrefixScoring
-from junkdna_harness.origin import NONE, base_of_adapter
 from junkdna_harness.tiny import EMBEDDED
 
 EMBEDDED_BATCH_SIZE = 64

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import CLEARLY_SPARSE, MANIFEST, NONE
 from difficulty.runs.identity import SPARSE_TRANSFER, Method
-from junkdna_harness.arguments import resolve_pretrained
+from difficulty.runs.level import TOLERANCE
 from junkdna_harness.compress.checks import merge_adapters
 from junkdna_harness.compress.hashing import combine, hash_named, weights_sha256
+from junkdna_harness.compress.manifest import manifest_folder
+from junkdna_harness.compress.origin import Origin
 from junkdna_harness.compress.report import count_zeros
 from junkdna_harness.compress.targets import find_targets
-from junkdna_harness.origin import MANIFEST, NONE, SPARSE, Origin
 
 # What describes the compression in a manifest, and holds as long as nothing more is done.
 CARRIED = (
@@ -31,7 +32,7 @@ class Loaded:
 
     `level` is its sparsity and `bits` its width where something was done to it. `sparsity` is the measured share of zeros
     in the weights that `targets` and `exclude` say, None where they are codes. `block` holds what a believed manifest says of
-    the compression.
+    the compression, `manifest` is the whole of it.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Loaded:
     targets: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    manifest: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def description(self) -> str:
@@ -88,28 +90,17 @@ def look(
         level = _level(origin, sparsity, warnings)
         return model, Loaded(
             root, origin.method, level, origin.bits, sparsity, True, block, weights_sha256(model), tuple(targets),
-            tuple(exclude), tuple(warnings),
+            tuple(exclude), tuple(warnings), origin.manifest,
         )  # fmt: skip
-    sparse = sparsity is not None and sparsity >= SPARSE
-    level = sparsity if sparse else None
-    sha256 = weights_sha256(model) if sparse else ""
+    sparse = sparsity is not None and sparsity >= CLEARLY_SPARSE
     return model, Loaded(
-        root,
-        Method(NONE),
-        level,
-        None,
-        sparsity,
-        sparse,
-        {},
-        sha256,
-        tuple(targets),
-        tuple(exclude),
-        tuple(warnings),
-    )
+        root, Method(NONE), sparsity if sparse else None, None, sparsity, sparse, {},
+        weights_sha256(model) if sparse else "", tuple(targets), tuple(exclude), tuple(warnings),
+    )  # fmt: skip
 
 
 def _believed(model: Any, names: Names, warnings: list[str]) -> Origin | None:
-    folder = _folder(names.model, names.revision)
+    folder = manifest_folder(names.model, names.revision)
     origin = None if folder is None else Origin.read(folder)
     if origin is None:
         return None
@@ -119,7 +110,7 @@ def _believed(model: Any, names: Names, warnings: list[str]) -> Origin | None:
 
 def _believed_adapter(model: Any, names: Names, warnings: list[str]) -> Origin | None:
     """The manifest of an adapter, if neither the adapter nor the model below it is another than it says."""
-    folder = _folder(str(names.peft))
+    folder = manifest_folder(str(names.peft))
     origin = None if folder is None else Origin.read(folder)
     if origin is None:
         return None
@@ -142,30 +133,6 @@ def _unless(fault: str, origin: Origin, warnings: list[str]) -> Origin | None:
             f"{origin.folder / MANIFEST} holds no hash of the weights, so it is believed as it is"
         )
     return origin
-
-
-def _folder(name: str, revision: str | None = None) -> Path | None:
-    """The folder in which the manifest of `name` may lie: itself, or the snapshot of a hub id."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    try:
-        found = resolve_pretrained(name)
-    except UsageError:
-        return None
-    if Path(found).is_dir():
-        return Path(found)
-    from transformers.utils import cached_file
-
-    try:
-        file = cached_file(
-            found, MANIFEST, revision=revision or "main",
-            _raise_exceptions_for_gated_repo=False, _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )  # fmt: skip
-    except (OSError, ValueError):
-        return None
-    return None if file is None else Path(file).parent
 
 
 def _base_sha256(model: Any, dtype: torch.dtype | None = None) -> str:
@@ -222,6 +189,3 @@ def _level(origin: Origin, sparsity: float | None, warnings: list[str]) -> float
         f"the manifest says sparsity {level:.4g}, and {sparsity:.4g} is measured, which is reported"
     )
     return sparsity
-
-
-TOLERANCE = 0.02  # between a level that was asked for and the zeros that are there: rows of few weights round

@@ -5,49 +5,72 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from difficulty.runs.checkpoint import NONE, UNKNOWN, method_of, then
 from difficulty.runs.identity import Method, Run
+from difficulty.runs.level import TOLERANCE
+from junkdna_harness.compress.before import tells_of_before
 from junkdna_harness.compress.report import CompressionReport
-from junkdna_harness.models.loaded import TOLERANCE, Loaded
-from junkdna_harness.origin import NONE, UNKNOWN, method_of, then
+from junkdna_harness.models.loaded import Loaded
 
 Block = dict[str, Any]
 
 
-def pruned_block(loaded: Loaded, report: CompressionReport) -> Block:
-    """The block of a model that was pruned, or left as it was, with `report` for what was done."""
+def pruned_block(loaded: Loaded, report: CompressionReport, method: str | None = None) -> Block:
+    """The block of a model that was pruned, or left as it was, with `report` for what was done and `method` for what was
+    asked for (None: a mask)."""
     block: Block = {**report.to_dict(), "model": loaded.model}
-    warnings = [*loaded.warnings, *report.warnings]
+    warnings = _warnings(loaded, report)
     asked, measured = report.requested_sparsity, report.sparsity_targeted
     if not loaded.changed:
         if asked is not None and asked > 0:
             _check_level(block, asked, measured, report.bits, warnings)
     elif report.weights_sha256 == loaded.sha256:
         block |= _as_loaded(loaded)
-        other = report.method not in (NONE, loaded.method.base) and asked != 0
+        other = method not in (None, NONE, loaded.method.base, loaded.manifest.get("method")) and asked != 0
         if other or (asked is not None and abs(asked - (loaded.level or 0)) > TOLERANCE):
-            what = report.method if asked is None else f"{report.method} at sparsity {asked:g}"
+            name = method or report.method
+            what = name if asked is None else f"{name} at sparsity {asked:g}"
             warnings.append(
                 f"{what} was asked for, and the model is {loaded.description} already: nothing was removed"
             )
-    elif report.method == NONE:  # only what is left was quantized
+    elif not _further(loaded, report):  # only what is left was quantized
         block |= _quantized_after(loaded, report.bits, report.quantizer, report.effective_bits)
     else:
         block |= _pruned_again(loaded, report)
         warnings.append(f"the model was {loaded.description} already, and was pruned further")
         _check_level(block, asked, measured, report.bits, warnings)
-    return {**block, "warnings": warnings}
+    return _whole(loaded, block, warnings)
+
+
+def _warnings(loaded: Loaded, report: CompressionReport) -> list[str]:
+    """Those of loading and of what was done here."""
+    here = (text for text in report.warnings if not (loaded.changed and tells_of_before(text)))
+    return [*loaded.warnings, *here]
+
+
+def _further(loaded: Loaded, report: CompressionReport) -> bool:
+    """True where weights that were compressed already were pruned again."""
+    now, then_ = (report.on_top_of, report.method), [loaded.manifest.get(n) for n in ("on_top_of", "method")]
+    return now[0] != then_[0] or now[1] not in (NONE, then_[1]) or report.bits == loaded.bits
+
+
+def _whole(loaded: Loaded, block: Block, warnings: list[str]) -> Block:
+    """The block, whose method names the whole of what was done where something had been done before."""
+    return {**block, "on_top_of": None if loaded.changed else block["on_top_of"], "warnings": warnings}
 
 
 def quantized_block(loaded: Loaded, report: CompressionReport) -> Block:
     """The block of a model that was quantized, or left as it was."""
     block: Block = {**report.to_dict(), "model": loaded.model}
-    warnings = [*loaded.warnings, *report.warnings]
+    warnings = _warnings(loaded, report)
     if not loaded.changed:
         return {**block, "warnings": warnings}
-    if report.method == NONE:
+    if report.weights_sha256 == loaded.sha256 or report.method == NONE:
         block |= _as_loaded(loaded)
     else:
-        block |= _quantized_after(loaded, report.bits, report.method, report.effective_bits)
+        block |= _quantized_after(
+            loaded, report.bits, report.quantizer or report.method, report.effective_bits
+        )
         warnings.append(f"the model was {loaded.description} already, before it was quantized")
         now, before = report.sparsity_targeted, loaded.sparsity
         if now is not None and before is not None and now < before - TOLERANCE:
@@ -55,7 +78,7 @@ def quantized_block(loaded: Loaded, report: CompressionReport) -> Block:
             warnings.append(
                 f"quantization filled zeros: {before:.4g} of the weights were zero, now {now:.4g}"
             )
-    return {**block, "warnings": warnings}
+    return _whole(loaded, block, warnings)
 
 
 def _as_loaded(loaded: Loaded) -> Block:
@@ -96,10 +119,10 @@ def _quantized_after(
 
 def _pruned_again(loaded: Loaded, report: CompressionReport) -> Block:
     before = Method(UNKNOWN) if loaded.method == Method(NONE) else loaded.method
-    block: Block = {
-        "method": str(then(before, method_of(report.to_dict()))),
-        "level": report.sparsity_targeted,
-    }
+    now = method_of({"method": report.method, "pattern": report.pattern})
+    # Rounding makes zeros of its own.
+    level = report.sparsity_targeted if report.bits is None else report.level
+    block: Block = {"method": str(then(before, now)), "level": level}
     if "recovery" in loaded.block:
         block["recovery"] = loaded.block["recovery"]
     return block

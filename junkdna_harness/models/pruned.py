@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from difficulty.runs.checkpoint import NONE
 from junkdna_harness.compress.pruning import prune
 from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, PruneSpec
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.models.outcome import pruned_block, say, tell
-from junkdna_harness.origin import NONE
 
 SAYING_HOW = ("method", "sparsity", "pattern", "mask", "scope")  # without any of these nothing was asked for
 
@@ -37,8 +37,8 @@ class PrunedLM(JunkDNALM):
         if leave or spec.method == NONE:  # zeros are counted where its manifest says that they were made
             places = {"targets": loaded.targets, "exclude": loaded.exclude}
             spec = PruneSpec.from_strings({**own, **places, "method": NONE})
-        report = prune(self.model, spec, tokenizer=self.tokenizer)
-        self.junkdna = pruned_block(loaded, report)
+        report = prune(self.model, spec, tokenizer=self.tokenizer, manifest=loaded.manifest)
+        self.junkdna = pruned_block(loaded, report, spec.method if spec.mask is None else None)
         self.fill({**own, "pretrained": pretrained}, leave)
         say(self.NAME, self.junkdna)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from difficulty.runs.checkpoint import NONE
 from junkdna_harness.compress.checks import quantization_method
 from junkdna_harness.compress.loaded import describe_loaded, loading_config
 from junkdna_harness.compress.pruning import measure
@@ -12,7 +13,6 @@ from junkdna_harness.compress.quantizing import quantize
 from junkdna_harness.compress.spec import QUANT_ARGUMENTS, SIMULATED, QuantSpec
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.models.outcome import quantized_block, say, tell
-from junkdna_harness.origin import NONE
 
 SAYING_HOW = ("method", "bits", "group_size", "symmetric")  # without any of these nothing was asked for
 
@@ -45,9 +45,9 @@ class QuantizedLM(JunkDNALM):
             what = loaded.description if loaded.bits is not None else "quantized"
             tell(self.NAME, f"{self.model_name} is {what} already, so nothing more is rounded")
         if spec.method in SIMULATED:
-            report = quantize(self.model, spec, tokenizer=self.tokenizer)
+            report = quantize(self.model, spec, tokenizer=self.tokenizer, manifest=loaded.manifest)
         elif loaded.changed and loaded.sparsity is not None and spec.method == NONE:
-            report = measure(self.model, loaded.targets, loaded.exclude)
+            report = measure(self.model, loaded.targets, loaded.exclude, manifest=loaded.manifest)
         else:
             report = describe_loaded(self.model, spec)
         self.junkdna = quantized_block(loaded, report)

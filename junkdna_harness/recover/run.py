@@ -13,9 +13,10 @@ from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE_FREEZING, SPARSE_TRANSFER
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.hashing import weights_sha256
+from junkdna_harness.compress.manifest import manifest_folder
+from junkdna_harness.compress.origin import Origin
 from junkdna_harness.compress.pruning import prune
 from junkdna_harness.compress.spec import PruneSpec
-from junkdna_harness.origin import Origin
 from junkdna_harness.recover.adapters import add_adapter
 from junkdna_harness.recover.alone import alone, is_first_process
 from junkdna_harness.recover.data import GRADED, load_data
@@ -85,7 +86,8 @@ def recover_here(
     data = load_data(spec.data, spec.fraction, spec.seed, spec.include_path, seen)
     _say_what_is_unseen(spec, len(data), seen)
     model, tokenizer = load(source, name)
-    start = begin(model, tokenizer, spec, prune_spec, believed_manifest(source, model))
+    manifest = believed_manifest(name, model)
+    start = begin(model, tokenizer, spec, prune_spec, manifest)
     examples = data.examples[:seen]
     rows = tokenize(examples, tokenizer, longest(model, spec.max_length))
     lr = spec.lr or default_lr(spec, source)
@@ -101,9 +103,9 @@ def recover_here(
             "data": data.source, "data_sha256": data.sha256, "examples": len(data), "rows": len(rows), "lr": lr,
             "source": name,
         }  # fmt: skip
-        manifest = save(trained, tokenizer, output, spec, start, training, facts, force)
+        written = save(trained, tokenizer, output, spec, start, training, facts, bool(manifest), force)
         remove_checkpoints(folder)
-        return Recovered(output, manifest, training)
+        return Recovered(output, written, training)
     return Recovered(output, {}, training)
 
 
@@ -210,7 +212,8 @@ def _refuse_occupied(output: Path, force: bool) -> None:
 
 def believed_manifest(source: str, model: Any) -> Mapping[str, Any]:
     """The manifest of the checkpoint that is trained; empty, with a note, where its weights are not those it describes."""
-    origin = Origin.read(source) if Path(source).is_dir() else None
+    folder = manifest_folder(source)
+    origin = None if folder is None else Origin.read(folder)
     if origin is None:
         return {}
     if fault := origin.fault(weights_sha256(model)):
@@ -294,7 +297,9 @@ def _dense_block(model: Any, manifest: Mapping[str, Any]) -> dict[str, Any]:
 def _pruned_block(
     model: Any, tokenizer: Any, prune_spec: PruneSpec | None, manifest: Mapping[str, Any]
 ) -> dict[str, Any]:
-    report = prune(model, prune_spec or PruneSpec(method="none"), tokenizer=tokenizer).to_dict()
+    report = prune(
+        model, prune_spec or PruneSpec(method="none"), tokenizer=tokenizer, manifest=manifest
+    ).to_dict()
     if prune_spec is None and manifest:
         return {**report, **manifest, "weights_sha256": report["weights_sha256"]}
     return {**report, "method": report["method"] if prune_spec is not None else "pruned"}

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.files import atomic_dir, write_atomic
+from difficulty.runs.checkpoint import CLEARLY_SPARSE, MANIFEST, NONE, UNKNOWN, method_of
 from difficulty.runs.identity import DENSE, Method
-from junkdna_harness.compress.checkpoint import _describe as describe_tensors
-from junkdna_harness.compress.checkpoint import forget_packing
+from junkdna_harness.compress.checkpoint import describe_tensors, forget_packing
 from junkdna_harness.compress.hashing import weights_sha256
+from junkdna_harness.compress.manifest import origin
 from junkdna_harness.compress.pruning import measure
-from junkdna_harness.origin import MANIFEST, NONE, SPARSE, UNKNOWN, method_of, root_of
 from junkdna_harness.recover.adapters import merge_adapter
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.recover.training import Training
@@ -28,13 +27,17 @@ LOG = "train_log.jsonl"
 
 def save(
     trained: Any, tokenizer: Any, output: Path, spec: RecoverSpec, start: Start, training: Training,
-    facts: Mapping[str, Any], force: bool = False,
+    facts: Mapping[str, Any], believed: bool, force: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """The manifest, after writing it with the model (adapters merged, unless kept), tokenizer and log to `output`."""
+    """The manifest, after writing it with the model (adapters merged, unless kept), tokenizer and log to `output`.
+
+    `believed`: the source's manifest is of its weights.
+    """
     keep = spec.adapter is not None and (spec.merge == "keep" or start.stored_codes)
     model = trained if spec.adapter is None or keep else merge_adapter(trained)
     if not start.stored_codes:
         forget_packing(model)
+    came_from = origin({"model": facts["source"]}, believed)  # before the folder is written
     with atomic_dir(output, force=force) as folder:
         if training.state is None:
             model.save_pretrained(folder)
@@ -42,7 +45,7 @@ def save(
             model.save_pretrained(folder, state_dict=dict(training.state))
         tokenizer.save_pretrained(folder)
         manifest = make_manifest(model, spec, start, training, facts, keep)
-        manifest |= {"source": {"model": facts["source"]}, "tensors": describe_tensors(folder)}
+        manifest |= {"source": {"model": facts["source"]}, **came_from, "tensors": describe_tensors(folder)}
         write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         write_atomic(folder / LOG, "".join(json.dumps(row) + "\n" for row in training.log))
     return manifest
@@ -54,7 +57,7 @@ def make_manifest(
     """The `junkdna` block of the model before recovery, brought up to date, with what was done under `recovery`."""
     block = dict(start.block)
     before = block.get("weights_sha256")
-    block["method"] = str(method_before(block).then(spec.recovery))
+    block |= {"method": str(method_before(block).then(spec.recovery)), "on_top_of": None}
     if not keep and training.state is None:
         now = measure(model).to_dict()
         for name in (
@@ -90,8 +93,6 @@ def make_manifest(
         **block,
         "kind": block.get("kind") or "pruned",
         "model": facts["source"],
-        "base_model": root_of(facts["source"]),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "warnings": warnings,
         "recovery": recovery,
     }
@@ -102,4 +103,4 @@ def method_before(block: Mapping[str, Any]) -> Method:
     method = method_of(block)
     if method != Method(NONE):
         return method
-    return Method(UNKNOWN if (block.get("sparsity_targeted") or 0) >= SPARSE else DENSE)
+    return Method(UNKNOWN if (block.get("sparsity_targeted") or 0) >= CLEARLY_SPARSE else DENSE)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import MANIFEST, read_manifest
 from junkdna_harness.compress.hashing import tensor_sha256
-from junkdna_harness.origin import MANIFEST, read_manifest
 from junkdna_harness.study.plan import Job
 from junkdna_harness.sweep.plan import PlannedRun
 from junkdna_harness.sweep.states import Dense

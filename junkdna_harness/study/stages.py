@@ -10,10 +10,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import MANIFEST
 from difficulty.runs.identity import DENSE_TRANSFER
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.spec import PruneSpec
-from junkdna_harness.origin import MANIFEST
 from junkdna_harness.recover.alone import alone
 from junkdna_harness.study.checkpoints import check_same_start, finished_manifest
 from junkdna_harness.study.plan import Job, StudyPlan

@@ -16,6 +16,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import MANIFEST, base_model, read_manifest
 from junkdna_harness.commands.inspect import inspect
 from junkdna_harness.commands.prune import prune as prune_command
 from junkdna_harness.commands.quantize import quantize as quantize_command
@@ -30,7 +31,6 @@ from junkdna_harness.compress import (
     sparsifier,
     weights_sha256,
 )
-from junkdna_harness.compress.manifest import MANIFEST, base_model, read_manifest
 from junkdna_harness.compress.masks import save_mask
 from junkdna_harness.compress.pattern import pattern_in
 from junkdna_harness.compress.report import CompressionReport
@@ -314,7 +314,8 @@ def test_a_recovered_checkpoint_stays_a_recovered_one(recovered: str, zeros: flo
         "sparsity_by_module": shares,
         "recovery": {},
     }
-    assert measure(model, manifest=manifest).method == "none"  # who asks reads the recovery off the manifest
+    as_it_is = measure(model, manifest=manifest)
+    assert (as_it_is.method, as_it_is.level) == (recovered, level)
     report = quantize(model, QuantSpec(bits=8), manifest=manifest)
     assert (report.kind, report.method, report.level, report.bits) == ("pruned", recovered, level, 8)
 

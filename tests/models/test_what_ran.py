@@ -103,11 +103,12 @@ def test_more_is_removed_where_it_is_asked_for_and_both_methods_are_named(dense:
     assert "pruned further" in block["warnings"][0]
 
 
-def test_a_random_mask_over_zeros_is_not_the_level_that_was_asked_for(sparse: Path) -> None:
+def test_a_random_mask_over_zeros_is_not_the_level_that_was_asked_for(dense: Path, sparse: Path) -> None:
+    """Zeros go first, so nothing more is removed."""
     block, _ = call(PrunedLM, pretrained=sparse, sparsity=0.3, method="random")
-    assert block["method"] == "magnitude+random"
-    assert block["level"] == block["sparsity_targeted"] > 0.7
-    assert any("sparsity 0.3 was asked for" in warning for warning in block["warnings"])
+    assert facts(block) == (str(dense), "magnitude", 0.7, None)
+    (warning,) = block["warnings"]
+    assert "random at sparsity 0.3 was asked for" in warning and "nothing was removed" in warning
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -148,9 +149,14 @@ def test_n_of_m_keeps_its_pattern(dense: Path, tmp_path: Path) -> None:
 
 def test_the_chain_of_checkpoints_is_followed_to_its_root(dense: Path, sparse: Path, tmp_path: Path) -> None:
     copy = compressed(sparse, tmp_path / "copy", PruneSpec(method="none"))
-    manifest = json.loads((copy / "junkdna.json").read_text())
     again = compressed(copy, tmp_path / "again", PruneSpec(sparsity=0.8))
     assert call(PrunedLM, pretrained=again)[0]["model"] == str(dense)
+    for folder in (copy, again):  # as they were before a manifest named its root
+        manifest = json.loads((folder / "junkdna.json").read_text())
+        del manifest["base_model"]
+        (folder / "junkdna.json").write_text(json.dumps(manifest))
+    assert call(PrunedLM, pretrained=again)[0]["model"] == str(dense)
+    manifest = json.loads((copy / "junkdna.json").read_text())
     for root, told in [("org/model", "org/model"), ("embedded", "embedded"), ("/gone/away", "/gone/away")]:
         (copy / "junkdna.json").write_text(json.dumps({**manifest, "source": {"pretrained": root}}))
         assert call(PrunedLM, pretrained=again)[0]["model"] == told
@@ -203,15 +209,19 @@ def test_quantizing_a_sparse_checkpoint_is_pruning_with_bits(dense: Path, sparse
     )
 
 
-def test_a_quantized_checkpoint_is_evaluated_as_it_is_by_both(dense: Path, tmp_path: Path) -> None:
+def test_a_quantized_checkpoint_is_evaluated_as_it_is_by_both(
+    dense: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = compressed(dense, tmp_path / "q", QuantSpec(bits=3))
     for kind in (QuantizedLM, PrunedLM):
         block, printed = call(kind, pretrained=folder)
         assert facts(block) == (str(dense), "rtn", None, 3)
         assert printed["method"] == "none" and "bits" not in printed
         assert block["effective_bits"] < 4.5
-    block, _ = call(QuantizedLM, pretrained=folder, bits=2)
-    assert facts(block) == (str(dense), "rtn+rtn", None, 2)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):  # as junkdna quantize
+        call(QuantizedLM, pretrained=folder, bits=2)
+    assert "is quantized already (rtn, 3 bits, by its junkdna.json)" in capsys.readouterr().err
     block, _ = call(PrunedLM, pretrained=folder, sparsity=0.5)
     assert facts(block)[:3] == (str(dense), "rtn+magnitude", 0.5)
 

@@ -18,13 +18,13 @@ from transformers import AutoModelForCausalLM
 
 from difficulty.errors import UsageError
 from difficulty.runs import identity
+from difficulty.runs.checkpoint import method_of
 from difficulty.runs.identity import ADAPTERS, ARMS, Method, Recovery
 from junkdna_harness import recover as room
 from junkdna_harness.compress import PruneSpec, QuantSpec, prune, quantize
 from junkdna_harness.compress.checkpoint import save_checkpoint
 from junkdna_harness.models.pruned import PrunedLM
 from junkdna_harness.models.quantized import QuantizedLM
-from junkdna_harness.origin import method_of
 from junkdna_harness.recover import RecoverSpec, spec
 from junkdna_harness.recover.run import recover
 from junkdna_harness.tiny.tokenizer import build_tokenizer
