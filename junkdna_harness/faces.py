@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from difficulty.errors import UsageError
-from junkdna_harness.sweep.engines.local import LocalEngine
-from junkdna_harness.sweep.engines.ray import RayEngine
-from junkdna_harness.sweep.machine import Machine, parse_devices
+from junkdna_harness.sweep.choose import engine_and_machine
 from junkdna_harness.sweep.plan import build_plan
 from junkdna_harness.sweep.run import run_sweep
 
@@ -43,19 +40,12 @@ def sweep(
     Raises:
         UsageError: an option that cannot be used, or a folder that belongs to another sweep.
     """
-    plan = build_plan(tasks=tasks, **grid)
-    devices = parse_devices(device)
-    machine = Machine(
-        device=devices[0] if devices else None,
-        batch_size=batch_size,
-        max_batch_size=max_batch_size,
-        prefix_cache=prefix_cache,
-    )
-    if engine == "ray":
-        return run_sweep(plan, output, machine, RayEngine(workers), extend, listener)
-    if engine != "local":
-        raise UsageError(f"engine {engine!r} is unknown. Choose local or ray.")
-    return run_sweep(plan, output, machine, LocalEngine(workers, devices), extend, listener)
+    options = {
+        "engine": engine, "workers": workers, "device": device, "batch_size": batch_size,
+        "max_batch_size": max_batch_size, "prefix_cache": prefix_cache,
+    }  # fmt: skip
+    chosen, machine = engine_and_machine(options)
+    return run_sweep(build_plan(tasks=tasks, **grid), output, machine, chosen, extend, listener)
 
 
 def check(

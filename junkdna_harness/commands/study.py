@@ -8,8 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from junkdna_harness.commands.sweep import engine_and_machine
-
 
 def study(
     pretrained: Annotated[
@@ -120,5 +118,7 @@ def study(
 
 
 def _engine(name: str, workers: int | None, device: str | None, batch_size: str | None) -> tuple[Any, Any]:
+    from junkdna_harness.sweep.choose import engine_and_machine
+
     options = {"engine": name, "workers": workers, "device": device, "batch_size": batch_size}
     return engine_and_machine({key: value for key, value in options.items() if value is not None})

@@ -108,28 +108,29 @@ def sweep(
 
 def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
     """The plan file's options, with those of the command line in front."""
+    from junkdna_harness.sweep.choose import MACHINE_OPTIONS
     from junkdna_harness.sweep.options import read_plan_file
 
     if len(words) > 1:
         raise UsageError(f"{' '.join(words)!r} is more than one plan. Name one YAML file.")
     if not words:
         return given
+    known = (*PLAN_OPTIONS, *MACHINE_OPTIONS, "output")
     options = read_plan_file(Path(words[0]))
     for name in options:
-        if name not in OPTIONS:
-            raise UsageError(f"{words[0]!r} has the unknown option {name!r}.{did_you_mean(name, OPTIONS)}")
+        if name not in known:
+            raise UsageError(f"{words[0]!r} has the unknown option {name!r}.{did_you_mean(name, known)}")
     return {**options, **given}
 
 
-MACHINE_OPTIONS = ("batch_size", "max_batch_size", "device", "engine", "workers", "prefix_cache")
 PLAN_OPTIONS = (
     "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "tasks", "limit", "num_fewshot",
     "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path", "one_shot",
 )  # fmt: skip
-OPTIONS = (*PLAN_OPTIONS, *MACHINE_OPTIONS, "output")
 
 
 def _sweep(options: dict[str, Any], extend: bool, dry_run: bool) -> int:
+    from junkdna_harness.sweep.choose import engine_and_machine
     from junkdna_harness.sweep.display import Display, print_plan, print_summary
     from junkdna_harness.sweep.plan import build_plan
     from junkdna_harness.sweep.run import run_sweep
@@ -148,29 +149,3 @@ def _sweep(options: dict[str, Any], extend: bool, dry_run: bool) -> int:
         outcome = run_sweep(plan, output, machine, engine, extend, display.hear)
     print_summary(outcome)
     return outcome.exit_code
-
-
-def engine_and_machine(options: dict[str, Any]) -> tuple[Any, Any]:
-    """The engine and the machine that options name (`MACHINE_OPTIONS`; others are left alone).
-
-    Raises:
-        UsageError: an unknown engine or device.
-    """
-    from junkdna_harness.sweep.engines.local import LocalEngine
-    from junkdna_harness.sweep.machine import Machine, parse_devices
-
-    devices = parse_devices(options.get("device"))
-    machine = Machine(
-        device=devices[0] if devices else None,
-        batch_size=options.get("batch_size"),
-        max_batch_size=options.get("max_batch_size"),
-        prefix_cache=bool(options.get("prefix_cache", True)),
-    )
-    name = str(options.get("engine", "local"))
-    if name == "local":
-        return LocalEngine(options.get("workers"), devices), machine
-    if name == "ray":
-        from junkdna_harness.sweep.engines.ray import RayEngine
-
-        return RayEngine(options.get("workers")), machine
-    raise UsageError(f"engine {name!r} is unknown. Choose local or ray.")

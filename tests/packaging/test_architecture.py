@@ -32,7 +32,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("junkdna_harness.arguments", "junkdna_harness.harness"),
     ("junkdna_harness.compress",),
-    ("junkdna_harness.origin",),
     ("junkdna_harness.models",),
     ("junkdna_harness.tiers", "junkdna_harness.gate", "junkdna_harness.report"),
     ("junkdna_harness.recover",),
@@ -236,8 +235,9 @@ def test_an_import_is_put_off_only_where_it_saves_loading_something_heavy(module
     assert not needless, f"{module} puts off for nothing {'; '.join(needless)}"
 
 
-def test_every_module_has_a_room() -> None:
-    assert all(layer(name) for name in modules())
+def test_every_module_has_a_room_and_every_room_is_there() -> None:
+    rooms = {layer(name)[1] for name in modules()}
+    assert rooms == {room for row in LAYERS for room in row}
 
 
 def test_the_documents_draw_the_rooms_as_they_are() -> None:
