@@ -26,7 +26,13 @@ ADAPTER_CONFIG = "adapter_config.json"
 NONE = "none"  # the method that changes nothing
 UNKNOWN = "pruned"  # somebody pruned it, we do not know how
 CLEARLY_SPARSE = 0.01  # trained weights hold a few exact zeros; a hundredth of them has been pruned
-PACKAGED = ("embedded", "smollm2-135m")  # names of models that come in a package, never of folders
+EMBEDDED = "embedded"
+PACKAGED = (EMBEDDED, "smollm2-135m")  # names of models that come in a package, never of folders
+_EMBEDDED_FOLDER = (
+    "junkdna_harness",
+    "tiny",
+    "model",
+)  # how its path ends, wherever the package is installed
 _MODEL_FILES = (MANIFEST, "config.json", ADAPTER_CONFIG, "*.gguf", "*.safetensors")
 
 
@@ -280,10 +286,17 @@ def as_path(name: str) -> Path:
 
 
 def plain_name(name: str) -> str:
-    """A model's name without what does not tell models apart: `./` before it, slashes after it."""
+    """A model's name without what does not tell models apart: `./` before it, slashes after it. The embedded model has its
+    name by its folder too.
+
+    >>> plain_name("./models/llama/")
+    'models/llama'
+    """
     short = name.rstrip("/\\") if len(name) > 1 else name
     while short.startswith(("./", ".\\")):
         short = short[2:]
+    if tuple(re.split(r"[/\\]", short)[-3:]) == _EMBEDDED_FOLDER:
+        return EMBEDDED
     return short or name
 
 

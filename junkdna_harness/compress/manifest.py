@@ -13,17 +13,18 @@ from typing import Any
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import (
     ADAPTER_CONFIG,
+    EMBEDDED,
     MANIFEST,
     as_path,
     base_model,
     folder_of,
+    plain_name,
     read_manifest,
     read_object,
     snapshot,
     source_of,
 )
 from junkdna_harness.arguments import resolve_pretrained
-from junkdna_harness.tiny import EMBEDDED, model_path
 
 _BEFORE = ("kind", "method", "on_top_of", "pattern", "level", "bits", "quantizer", "weights_sha256")
 
@@ -40,9 +41,9 @@ def origin(source: Mapping[str, Any], believed: bool = True) -> dict[str, Any]:
     name = source_of({"source": source})
     folder = None if name is None or not believed else manifest_folder(name, source.get("revision"))
     before = {} if folder is None else read_manifest(folder)
-    root = name if folder is None else base_model(folder) if before else name
+    root = base_model(folder) if before and folder is not None else name
     return {
-        "base_model": None if root is None else EMBEDDED if is_embedded(root) else root,
+        "base_model": None if root is None else plain_name(root),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "before": {key: before.get(key) for key in _BEFORE} if before else None,
     }
@@ -99,12 +100,7 @@ def base_of_adapter(folder: str | Path) -> str | None:
         raise UsageError(
             f"{str(folder)!r} is an adapter that does not say of which model. Give pretrained=MODEL,peft={folder}."
         )
-    if is_embedded(str(name)):
+    if plain_name(str(name)) == EMBEDDED:
         return EMBEDDED
     near = folder_of(str(name), path)
     return str(name) if near is None else str(near)
-
-
-def is_embedded(name: str) -> bool:
-    """True for the embedded model, by its name or by its folder."""
-    return name == EMBEDDED or (Path(name).is_dir() and Path(name).resolve() == model_path().resolve())

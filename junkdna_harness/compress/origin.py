@@ -20,8 +20,6 @@ from difficulty.runs.checkpoint import (
 )
 from difficulty.runs.identity import DENSE, Method
 from junkdna_harness.compress.checkpoint import inspect_checkpoint
-from junkdna_harness.compress.manifest import is_embedded
-from junkdna_harness.tiny import EMBEDDED
 
 
 @dataclass(frozen=True)
@@ -52,9 +50,7 @@ class Origin:
         level, bits = share(manifest, "level", where), number(manifest, "bits", where)
         if level is None and manifest.get("kind") == "pruned":
             level = share(manifest, "sparsity_targeted", where) or 0.0
-        root = base_model(folder)
-        model = EMBEDDED if is_embedded(root) else root
-        return cls(Path(folder), manifest, model, method_of(manifest, where), level, bits)
+        return cls(Path(folder), manifest, base_model(folder), method_of(manifest, where), level, bits)
 
     @property
     def changed(self) -> bool:
