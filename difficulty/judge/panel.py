@@ -12,7 +12,7 @@ from difficulty.runs.clusters import share_clusters
 from difficulty.runs.direction import declared, direction, scale
 from difficulty.runs.identity import Method
 from difficulty.runs.metrics import choose_one, several
-from difficulty.runs.same import different_prompts, require_same
+from difficulty.runs.same import different_prompts, require_same, unknown_prompts
 from difficulty.runs.table import DENSE, IDENTITY, MARGIN, OPTION_LOGLIK, SCALE, some
 from difficulty.stats.divergence import option_kl
 from difficulty.stats.result import Floats, Ints
@@ -58,6 +58,7 @@ def build_panel(
     dense = _dense_runs(table, model, baseline)
     table = share_clusters(_one_axis(table))
     asked = require_same([different_prompts(table)], allow_different_prompts)
+    asked += tuple(unknown_prompts(table))
     judged, left_out = _accuracies(table[table["metric"] != MARGIN], dense[0], metric)
     runs = _runs(table, dense)
     items = _items(judged)

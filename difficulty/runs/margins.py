@@ -77,7 +77,7 @@ def gold_options(
 
 def _as_index(target: object, options: Sequence[str]) -> list[int] | None:
     value = target
-    if isinstance(target, str) and target.isdecimal() and target.isascii():
+    if isinstance(target, str) and target.isdecimal() and target.isascii() and len(target) < 10:
         value = int(target)
     elif isinstance(target, str):
         try:

@@ -44,6 +44,29 @@ def different_prompts(table: pd.DataFrame, other: pd.DataFrame | None = None) ->
     )
 
 
+def unknown_prompts(table: pd.DataFrame, other: pd.DataFrame | None = None) -> list[str]:
+    """A note where logs hold items of several runs without their prompts, so that nothing can be said of them; else nothing.
+
+    A table without any column `prompt_hash` was not made from logs, and nothing is said.
+    """
+    parts = [part for part in (table, other) if part is not None]
+    if not any("prompt_hash" in part for part in parts) or (other is None and table["run"].nunique() < 2):
+        return []
+    without: set[str] = set()
+    for part in parts:
+        empty = (
+            part["prompt_hash"].fillna("") == ""
+            if "prompt_hash" in part
+            else pd.Series(True, index=part.index)
+        )
+        without |= {str(task) for task in part.loc[empty, "task"].unique()}
+    if not without:
+        return []
+    return [
+        f"whether all runs were asked the same is not known: some logs hold no prompts of {some(sorted(without), 3)}."
+    ]
+
+
 def different_versions(versions: Mapping[str, Mapping[str, object]]) -> str | None:
     """A sentence where the runs (name -> task -> version) hold two versions of a task; None where none does."""
     seen: dict[str, dict[str, str]] = {}

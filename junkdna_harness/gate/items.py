@@ -191,7 +191,7 @@ def _said(task: str, rows: pd.DataFrame) -> bool | None:
 
 
 def _prompts(rows: pd.DataFrame) -> tuple[str, ...] | None:
-    if "prompt_hash" not in rows or not (rows["prompt_hash"].fillna("") != "").any():
+    if "prompt_hash" not in rows or rows["prompt_hash"].isna().all():
         return None
     return tuple(str(prompt) for prompt in rows["prompt_hash"].fillna(""))
 

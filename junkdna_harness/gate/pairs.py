@@ -127,6 +127,20 @@ def same_prompts(pairs: list[Paired]) -> str | None:
     )
 
 
+def unknown_prompts(pairs: list[Paired]) -> list[str]:
+    """A note on the tasks of which one run knows its prompts and the other does not, or logs hold none."""
+    without = []
+    for pair in pairs:
+        known = [task.prompts for task in (pair.old, pair.new) if task.prompts is not None]
+        if known and (len(known) < 2 or any("" in prompts for prompts in known)):
+            without.append(pair.old.task)
+    if not without:
+        return []
+    return [
+        f"whether both runs were asked the same is not known: one of them holds no prompts of {some(without, 3)}"
+    ]
+
+
 def _positions(new: TaskItems, old: TaskItems) -> tuple[list[int], list[int]]:
     """Where the items that both have stand in `old` and in `new`, in the order of `old`."""
     if new.item_ids == old.item_ids and old.id_length is None:

@@ -29,7 +29,14 @@ from difficulty.stats.clusters import linked_codes
 from difficulty.stats.mean import Scale
 from difficulty.stats.paired_loss import PairedLoss, paired_loss
 from junkdna_harness.gate.items import RunItems, TaskItems
-from junkdna_harness.gate.pairs import Paired, missing_tasks, pair_items, same_prompts, same_versions
+from junkdna_harness.gate.pairs import (
+    Paired,
+    missing_tasks,
+    pair_items,
+    same_prompts,
+    same_versions,
+    unknown_prompts,
+)
 
 Scope = Literal["overall", "across", "family", "tier"]
 By = Literal["overall", "family", "tier"]
@@ -152,7 +159,7 @@ def check(
             pairs.append(pair)
             missing += gone
             notes += note
-    allowed += require_same([same_prompts(pairs)], allow_different_prompts)
+    allowed += (*require_same([same_prompts(pairs)], allow_different_prompts), *unknown_prompts(pairs))
     comparisons = decide(_compare_all(pairs, limits), limits.alpha)
     verdict: Verdict = "inconclusive"
     if missing or any(comparison.verdict == "fail" for comparison in comparisons):

@@ -15,7 +15,7 @@ import numpy as np
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.series import FULL_BITS, nominal_bits
 from difficulty.runs.identity import Method
-from difficulty.runs.same import different_prompts, require_same
+from difficulty.runs.same import different_prompts, require_same, unknown_prompts
 from difficulty.runs.table import DENSE
 from difficulty.stats import holm
 from difficulty.stats.paired_loss import paired_loss
@@ -88,6 +88,7 @@ def leaderboard(
     found = comparable(items, metric)
     rows, kind, notes = found.rows, found.kind, list(found.notes)
     notes += require_same([different_prompts(rows)], allow_different_prompts)
+    notes += unknown_prompts(rows)
     require_same_items(rows)
     metric_names = sorted({str(m) for m in rows["metric"].unique()})
     columns = tuple(dict.fromkeys(label for _, label in sorted(_labels(rows, by))))

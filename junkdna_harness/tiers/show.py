@@ -32,6 +32,8 @@ def plan_text(plan: TierPlan) -> str:
             f"\n'made by' is the mean {plan.runs.metric} of the runs that made the tiers, 'kept back' of those that did "
             f"not: judge with {judges}. The gap between the two columns is regression to the mean."
         )
+    if plan.runs and plan.assignment.harder == "high":
+        text += f"\nHigh {plan.runs.metric} is taken for harder."
     if None in plan.chance.values():
         text += f"\nThe chance level is unknown: {UNKNOWN_CHANCE}. Read no score of these tiers as above or at chance."
     if plan.not_averaged:
