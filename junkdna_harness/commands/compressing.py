@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from difficulty.errors import UsageError
-from junkdna_harness.compress.manifest import manifest_of
 from junkdna_harness.compress.schema import help_of
 
 if TYPE_CHECKING:
@@ -99,6 +98,7 @@ def compress(
     from junkdna_harness.compress.checkpoint import save_checkpoint
     from junkdna_harness.compress.estimate import describe_cost
     from junkdna_harness.compress.loading import load
+    from junkdna_harness.compress.manifest import manifest_of
 
     typer.echo(f"{source.name}: {describe_cost(source, spec)}", err=True)
     if dry_run:

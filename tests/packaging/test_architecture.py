@@ -153,12 +153,19 @@ def worth_putting_off(name: str, module: str) -> bool:
     return bool((loaded(name) - loaded(module)) & HEAVY)
 
 
+def test_the_start_of_the_command_loads_its_verbs_and_the_words_of_compression_alone() -> None:
+    rooms = {layer(name)[1] for name in loaded("junkdna_harness.cli") if name in modules()}
+    words = {"difficulty", "difficulty.errors", "junkdna_harness.compress"}
+    assert rooms == words | {"junkdna_harness", "junkdna_harness.cli", "junkdna_harness.commands"}
+    assert not loaded("junkdna_harness.cli") & HEAVY
+
+
 def named(module: str) -> Iterator[tuple[str, int]]:
     """(module of ours, line) for each that stands in a string, alone or as "module:function"."""
     for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             name = node.value.partition(":")[0]
-            if name in modules() and (name, node.value) != (module, module):
+            if name in modules() and "." in name and name != module:
                 yield name, node.lineno
 
 
