@@ -12,6 +12,7 @@ from typing import Any
 from difficulty.runs.checkpoint import (
     MANIFEST,
     find_folders,
+    folder_of,
     know,
     of_block,
     packed_format,
@@ -19,6 +20,7 @@ from difficulty.runs.checkpoint import (
     read_manifest,
     run_of,
     snapshot,
+    source_of,
 )
 from difficulty.runs.identity import DENSE, GUESS, Method, Run
 from difficulty.runs.label import Label
@@ -92,6 +94,11 @@ def _unlabelled(results: Mapping[str, Any], log: Path) -> Evaluated:
         if written := _written_after(known.manifest, results):
             note = f"{str(folder / MANIFEST)!r} was written after this evaluation ({written}), so it may be of another model"
             return _guess(name, *notes, note)
+        if key in _ADAPTERS:
+            other, note = _other_base(folder, known.manifest, arguments, log)
+            notes = (*notes, *([note] if note else []))
+            if other:
+                return _guess(name, *notes)
         if folder in places:
             notes = (*notes, *_younger(folder, known.manifest, results))
         how, run = f"{known.how} ({key}={folder})", run_of(known, name)
@@ -114,6 +121,29 @@ def _told_or_guess(arguments: Mapping[str, Any], name: str, notes: Sequence[str]
 
 def _guess(name: str, *notes: str) -> Evaluated:
     return Evaluated(Run(name, Method(DENSE), known_by=GUESS), {}, "nothing", notes)
+
+
+def _other_base(
+    adapter: Path, manifest: Mapping[str, Any], arguments: Mapping[str, Any], log: Path
+) -> tuple[bool, str]:
+    """Whether an adapter was evaluated on another model than it was trained on, as far as can be told; and a note."""
+    given = next((str(arguments[key]) for key in _MODELS if arguments.get(key)), None)
+    trained = source_of(manifest)
+    if given is None or trained is None or plain_name(given) == plain_name(trained):
+        return False, ""
+    here = next(iter(find_folders(given, log)), None) or snapshot(given, arguments.get("revision"))
+    there = folder_of(trained, adapter)
+    if here is not None and there is not None:
+        if here.resolve() == there.resolve() or _print_of(here) == _print_of(there):
+            return False, ""
+        return (
+            True,
+            f"the adapter {str(adapter)!r} was trained on {trained!r}, and evaluated on {given!r}, which is another model",
+        )
+    return (
+        False,
+        f"the adapter {str(adapter)!r} was trained on {trained!r}; whether {given!r} is the same cannot be seen from here",
+    )
 
 
 def _choose(

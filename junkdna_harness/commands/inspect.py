@@ -58,6 +58,7 @@ def _facts(manifest: dict[str, Any]) -> list[str]:
         *([f"base model       {base}"] if base else []),
         *([f"created          {created}"] if created else []),
         f"method           {manifest.get('method')}, seed {manifest.get('seed')}",
+        *([f"on top of        {manifest['on_top_of']}"] if manifest.get("on_top_of") else []),
         f"pattern          {manifest.get('pattern')}, scope {manifest.get('scope')}",
         *([f"level            {manifest['level']:g}"] if manifest.get("level") is not None else []),
         *([f"bits             {bits:g}{by}, group size {manifest.get('group_size')}"] if bits else []),

@@ -23,6 +23,7 @@ TASK = "difficulty_tiers_hops_t1"
 TRAIN = "--data data.jsonl --steps 2 --batch-size 4 --lr 0.001"
 # What makes each folder, and the name of what lies in it.
 STATES: dict[str, tuple[str, str]] = {
+    "p5": ("prune --sparsity 0.5", "magnitude 0.5"),
     "p7": ("prune --sparsity 0.7", "magnitude 0.7"),
     "nm": ("prune --pattern 2:4", "magnitude 2:4 0.5"),
     "r4": ("quantize --method rtn", "rtn 4 bits"),
@@ -142,12 +143,13 @@ def test_logs_of_hf_are_shown_and_fitted_as_what_they_are(folder: Path, lm_eval:
     """The dense model by its own folder is the model that the checkpoints come from."""
     dense = lm_eval("hf", "hf_only/dense", pretrained=str(model_path()))
     assert dense.names == ["embedded dense"] and not dense.guessed
-    for name in ("p7", "r4", "st"):
+    said = []
+    for name in ("p5", "p7", "r4", "st"):
         lm_eval("hf", f"hf_only/{name}", pretrained=name)
-    shown = junkdna("show hf_only")
-    junkdna("table hf_only -o table.csv")
+        said.append(junkdna(f"show hf_only/{name}"))
+        assert f"embedded {STATES[name][1]}\n" in said[-1]
+    said.append(junkdna("table hf_only -o table.csv"))
     table = (folder / "table.csv").read_text()
-    for name in ("p7", "r4", "st"):
-        method = STATES[name][1].split()[0]
-        assert method in shown and f"embedded,{method}," in table
-    assert "guess" not in shown
+    assert all(f"embedded,{STATES[name][1].split()[0]}," in table for name in ("p7", "r4", "st"))
+    said.append(junkdna("fit hf_only --claims P1"))
+    assert "magnitude" in said[-1] and "guess" not in "".join(said)

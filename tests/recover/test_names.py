@@ -208,3 +208,30 @@ def test_a_measured_copy_is_called_dense(
     base = "dense" if pruning is None else "magnitude"
     assert done.manifest["method"] == base + asked.suffix
     assert done.manifest["base_model"] == str(checkpoint)
+
+
+def test_a_recovery_says_what_came_before_it_and_takes_no_root_from_a_manifest_that_is_not_believed(
+    checkpoint: Path, lines: Path, tmp_path: Path
+) -> None:
+    base = sparse_base(checkpoint, tmp_path / "base")
+    told = json.loads((base / "junkdna.json").read_text())
+    done = recover(str(base), tmp_path / "one", RecoverSpec(data=str(lines), **QUICK))
+    before = done.manifest["before"]
+    assert (before["method"], before["level"]) == ("magnitude", 0.5)
+    assert before["weights_sha256"] == told["weights_sha256"]
+    assert done.manifest["base_model"] == str(checkpoint)
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"] += 1
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    done = recover(str(base), tmp_path / "two", RecoverSpec(data=str(lines), **QUICK))
+    assert (done.manifest["base_model"], done.manifest["before"]) == (str(base), None)
+
+
+def test_pruning_further_before_a_training_is_named_in_order(
+    checkpoint: Path, lines: Path, tmp_path: Path
+) -> None:
+    base = sparse_base(checkpoint, tmp_path / "base")
+    asked = RecoverSpec(data=str(lines), **QUICK)
+    done = recover(str(base), tmp_path / "out", asked, PruneSpec(method="random", sparsity=0.8))
+    assert method_of(done.manifest) == Method("magnitude+random", None, (asked.recovery,))
+    assert block_of(PrunedLM, tmp_path / "out")["method"] == "magnitude+random+sparse_transfer"

@@ -244,3 +244,48 @@ def test_a_path_that_was_written_on_windows_is_found_beside_the_log(tmp_path: Pa
 @pytest.mark.parametrize("name", ["x" * 5000, "~nobody-at-all/x", "a\0b", "x/" * 300])
 def test_a_name_that_can_be_no_path_is_a_guess_like_any_other(tmp_path: Path, name: str) -> None:
     assert len(evaluated(tmp_path / "log", name).guessed) == 1
+
+
+def test_an_adapter_on_another_model_than_it_was_trained_on_is_a_guess(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "base", PRUNED)
+    checkpoint(tmp_path / "other", model_type="gpt2")
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    manifest = {**PRUNED, "method": "magnitude+sparse_transfer_lora", "base_model": "root"}
+
+    def read(pretrained: str, trained: str) -> Any:
+        told = {**manifest, "source": {"model": trained}}
+        (tmp_path / "adapter" / "junkdna.json").write_text(json.dumps(told))
+        arguments = {"pretrained": pretrained, "peft": str(tmp_path / "adapter")}
+        return read_runs(
+            write_log(tmp_path / "log", {"t": [generated(0, acc=1.0)]}, model="m", model_args=arguments)
+        )
+
+    name = "root magnitude+sparse_transfer_lora 0.7"
+    for trained in ("base", str(tmp_path / "base"), "./base/"):
+        found = read(str(tmp_path / "base"), trained)
+        assert (found.names, found.warnings) == ([name], ())
+    found = read(str(tmp_path / "other"), "base")
+    assert found.guessed == ["m dense"] and "which is another model" in " ".join(found.warnings)
+    found = read("org/base", "base")
+    assert found.names == [name] and "cannot be seen from here" in " ".join(found.warnings)
+
+
+def test_a_hub_model_in_the_cache_is_known_by_its_snapshot_and_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "cache" / "models--org--sparse"
+    for commit, revision, level in (("a" * 40, "main", 0.5), ("b" * 40, "deep", 0.8)):
+        told = {**PRUNED, "level": level, "requested_sparsity": level, "sparsity_targeted": level}
+        checkpoint(home / "snapshots" / commit, {**told, "base_model": "org/dense"})
+        (home / "refs").mkdir(exist_ok=True)
+        (home / "refs" / revision).write_text(f"{commit}\n")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    for given, level in (({}, 0.5), ({"revision": "deep"}, 0.8), ({"revision": "b" * 40}, 0.8)):
+        arguments = {"pretrained": "org/sparse", **given}
+        log = write_log(
+            tmp_path / "log", {"t": [generated(0, acc=1.0)]}, model="m", model_args=arguments, date=MAY
+        )
+        assert read_runs(log).names == [f"org/dense magnitude {level}"]
+        assert not read_runs(log).warnings  # downloaded while it was evaluated, so it is younger
+    assert base_model("org/sparse") == "org/dense"
