@@ -22,7 +22,13 @@ from difficulty.judge.panel import Panel, build_panel
 from difficulty.judge.series import Series, conditions
 from difficulty.judge.verdicts import CLAIMS, Claim, Rules, not_tested
 from difficulty.runs.read import Runs
-from difficulty.runs.same import different_versions, require_same, versions_of
+from difficulty.runs.same import (
+    different_settings,
+    different_versions,
+    require_same,
+    tasks_without_prompts,
+    versions_of,
+)
 from difficulty.runs.table import DENSE, some, validate
 
 N_RESAMPLES = 2000
@@ -103,7 +109,10 @@ def fit(
             f"n-resamples={n_resamples} is too few for intervals. Use 100 or more, 2000 by default."
         )
     warnings: list[str] = []
+    settings = None
     if isinstance(table, Runs):
+        asked = {run: table.settings(run) for run in table.names}
+        settings = different_settings(asked, tasks_without_prompts(table.table))
         runs = table.runs if runs is None else runs
         warnings.extend(table.warnings)
         table = table.table
@@ -111,7 +120,7 @@ def fit(
     panel = build_panel(table, model, baseline, metric, allow_missing, allow_different_prompts)
     guesses = require_no_rivals(panel, runs)
     versions = {run: v for run, v in versions_of(runs).items() if run in set(panel.runs["run"])}
-    warnings.extend(require_same([different_versions(versions)], allow_different_prompts))
+    warnings.extend(require_same([different_versions(versions), settings], allow_different_prompts))
     known = _effective_bits(runs)
     context, judged = judge_panel(panel, rules, known, wanted, n_resamples, seed)
     warnings.extend(panel.warnings)

@@ -25,7 +25,6 @@ _SETTINGS = (
     "system_instruction_sha",
     "chat_template_sha",
     "fewshot_as_multiturn",
-    "limit",
 )  # they decide the prompts
 
 

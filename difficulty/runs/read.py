@@ -78,6 +78,16 @@ class Runs:
         found = {task: facts.version for (name, task), facts in self.tasks.items() if name == run}
         return {task: version for task, version in found.items() if version is not None}
 
+    def settings(self, run: str) -> dict[str, dict[str, object]]:
+        """Task -> what decided its prompts (shots, chat template, system prompt, turns), as far as logged."""
+        found: dict[str, dict[str, object]] = {}
+        for (name, task), facts in self.tasks.items():
+            if name == run:
+                shots = {} if facts.num_fewshot is None else {"num_fewshot": facts.num_fewshot}
+                others = {key: str(value) if value else None for key, value in facts.settings.items()}
+                found[task] = {**shots, **others}
+        return found
+
     @property
     def guessed(self) -> list[str]:
         """The runs that are taken for dense because nothing says what they are."""

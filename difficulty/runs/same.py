@@ -49,6 +49,16 @@ def unknown_prompts(table: pd.DataFrame, other: pd.DataFrame | None = None) -> l
 
     A table without any column `prompt_hash` was not made from logs, and nothing is said.
     """
+    without = tasks_without_prompts(table, other)
+    if not without:
+        return []
+    return [
+        f"whether all runs were asked the same is not known: some logs hold no prompts of {some(without, 3)}."
+    ]
+
+
+def tasks_without_prompts(table: pd.DataFrame, other: pd.DataFrame | None = None) -> list[str]:
+    """The tasks of several runs of which some log holds no prompts, as `unknown_prompts` names them."""
     parts = [part for part in (table, other) if part is not None]
     if not any("prompt_hash" in part for part in parts) or (other is None and table["run"].nunique() < 2):
         return []
@@ -60,11 +70,28 @@ def unknown_prompts(table: pd.DataFrame, other: pd.DataFrame | None = None) -> l
             else pd.Series(True, index=part.index)
         )
         without |= {str(task) for task in part.loc[empty, "task"].unique()}
-    if not without:
-        return []
-    return [
-        f"whether all runs were asked the same is not known: some logs hold no prompts of {some(sorted(without), 3)}."
-    ]
+    return sorted(without)
+
+
+def different_settings(
+    settings: Mapping[str, Mapping[str, Mapping[str, object]]], tasks: Iterable[str]
+) -> str | None:
+    """A sentence where the runs (name -> task -> setting -> value) evaluated one of `tasks` with other shots, chat template or
+    system prompt; None where none did. For tasks whose prompts were not logged: those say more.
+    """
+    for task in tasks:
+        seen: dict[str, dict[object, str]] = {}
+        for run, of_tasks in settings.items():
+            for name, value in of_tasks.get(task, {}).items():
+                seen.setdefault(name, {}).setdefault(value, run)
+        for name, found in seen.items():
+            if len(found) > 1:
+                listed = " and ".join(f"{name}={value} in {run!r}" for value, run in found.items())
+                return (
+                    f"task {task!r} was evaluated with {listed}. Evaluate all runs with the same --num_fewshot, system prompt and "
+                    f"chat template, or pass {ALLOW}."
+                )
+    return None
 
 
 def different_versions(versions: Mapping[str, Mapping[str, object]]) -> str | None:

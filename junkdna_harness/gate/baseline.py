@@ -50,7 +50,12 @@ def read_run(
     found = read_runs([path], labels=labels)
     name = found.one(run)
     items = run_items(found.table, name, metric, found.versions(name))
-    return replace(items, notes=(*found.warnings, *items.notes), guessed=name in found.guessed)
+    return replace(
+        items,
+        notes=(*found.warnings, *items.notes),
+        settings=found.settings(name),
+        guessed=name in found.guessed,
+    )
 
 
 def read_baseline(
@@ -110,7 +115,7 @@ def from_json(document: Mapping[str, Any], where: str, metric: str | None = None
     guessed = document.get(KNOWN_BY) == GUESS
     guess = f"nothing said what was done to {about['model']!r} when the baseline {where!r} was written: that it is dense is a guess."
     notes = (guess,) if guessed else ()
-    return RunItems(str(document.get("run", where)), about, tasks, left_out, notes, guessed)
+    return RunItems(str(document.get("run", where)), about, tasks, left_out, notes, guessed=guessed)
 
 
 def _tasks_to_json(tasks: Mapping[str, TaskItems]) -> dict[str, dict[str, Any]]:

@@ -63,6 +63,9 @@ class RunItems:
     tasks: Mapping[str, TaskItems]
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, Mapping[str, object]] = field(
+        default_factory=dict, repr=False
+    )  # task -> what decided its prompts
     guessed: bool = False  # nothing says what was done to its model
 
 

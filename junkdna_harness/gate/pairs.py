@@ -129,16 +129,22 @@ def same_prompts(pairs: list[Paired]) -> str | None:
 
 def unknown_prompts(pairs: list[Paired]) -> list[str]:
     """A note on the tasks of which one run knows its prompts and the other does not, or logs hold none."""
-    without = []
-    for pair in pairs:
-        known = [task.prompts for task in (pair.old, pair.new) if task.prompts is not None]
-        if known and (len(known) < 2 or any("" in prompts for prompts in known)):
-            without.append(pair.old.task)
+    without = tasks_without_prompts(pairs)
     if not without:
         return []
     return [
         f"whether both runs were asked the same is not known: one of them holds no prompts of {some(without, 3)}"
     ]
+
+
+def tasks_without_prompts(pairs: list[Paired]) -> list[str]:
+    """The tasks that `unknown_prompts` names."""
+    without = []
+    for pair in pairs:
+        known = [task.prompts for task in (pair.old, pair.new) if task.prompts is not None]
+        if known and (len(known) < 2 or any("" in prompts for prompts in known)):
+            without.append(pair.old.task)
+    return without
 
 
 def _positions(new: TaskItems, old: TaskItems) -> tuple[list[int], list[int]]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.direction import direction, same_metric
-from difficulty.runs.same import require_same
+from difficulty.runs.same import different_settings, require_same
 from difficulty.stats import holm
 from difficulty.stats.clusters import linked_codes
 from difficulty.stats.mean import Scale
@@ -35,6 +35,7 @@ from junkdna_harness.gate.pairs import (
     pair_items,
     same_prompts,
     same_versions,
+    tasks_without_prompts,
     unknown_prompts,
 )
 
@@ -159,7 +160,11 @@ def check(
             pairs.append(pair)
             missing += gone
             notes += note
-    allowed += (*require_same([same_prompts(pairs)], allow_different_prompts), *unknown_prompts(pairs))
+    settings = different_settings(
+        {"the new run": new.settings, "the baseline": baseline.settings}, tasks_without_prompts(pairs)
+    )
+    allowed += require_same([same_prompts(pairs), settings], allow_different_prompts)
+    allowed += tuple(unknown_prompts(pairs))
     comparisons = decide(_compare_all(pairs, limits), limits.alpha)
     verdict: Verdict = "inconclusive"
     if missing or any(comparison.verdict == "fail" for comparison in comparisons):

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from difficulty.errors import UsageError
 from difficulty.judge.fit import fit
 from difficulty.runs.read import Runs, read_runs
-from difficulty.runs.same import different_versions, require_same, versions_of
+from difficulty.runs.same import (
+    different_settings,
+    different_versions,
+    require_same,
+    tasks_without_prompts,
+    versions_of,
+)
 from difficulty.runs.table import DENSE
 from junkdna_harness.report.curves import measure
 from junkdna_harness.report.documents import Documents, asked, documents
@@ -70,7 +76,10 @@ def build(
     """
     read = read_runs(list(paths), labels=labels, keep=asked if with_documents else None)
     allow = allow_different_prompts
-    noted = require_same([different_versions(versions_of(read.runs))], allow)
+    settings = different_settings(
+        {run: read.settings(run) for run in read.names}, tasks_without_prompts(read.table)
+    )
+    noted = require_same([different_versions(versions_of(read.runs)), settings], allow)
     bits = {
         str(r): float(b)
         for r, b in zip(read.runs["run"], read.runs["effective_bits"], strict=True)

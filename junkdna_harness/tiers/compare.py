@@ -17,7 +17,14 @@ from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.direction import scale
 from difficulty.runs.metrics import are_log_likelihoods, choose, scale_of
 from difficulty.runs.read import read_runs
-from difficulty.runs.same import different_prompts, different_versions, require_same, unknown_prompts
+from difficulty.runs.same import (
+    different_prompts,
+    different_settings,
+    different_versions,
+    require_same,
+    tasks_without_prompts,
+    unknown_prompts,
+)
 from difficulty.runs.table import SCALE, WEIGHT, some
 from difficulty.stats.clusters import linked_codes
 from difficulty.stats.flips import Flips, flips
@@ -138,7 +145,12 @@ def compare_runs(
     tables = [table[table["task"].isin(chosen)] for table in tables]
     versions = {f"{letter}": r.versions(s.run) for letter, r, s in zip("AB", read, sides, strict=True)}
     shared = {side: {t: v for t, v in found.items() if t in chosen} for side, found in versions.items()}
-    problems = (different_versions(shared), different_prompts(*tables))
+    settings = {letter: r.settings(s.run) for letter, r, s in zip("AB", read, sides, strict=True)}
+    problems = (
+        different_versions(shared),
+        different_prompts(*tables),
+        different_settings(settings, tasks_without_prompts(*tables)),
+    )
     notes += (*require_same(problems, allow_different_prompts), *unknown_prompts(*tables))
     pairs = _paired(tables, sides, metric, notes)
     rows: list[Row] = []

@@ -164,6 +164,27 @@ def test_prompts_that_were_not_logged_are_named(tmp_path: Path) -> None:
     assert "asked the same" not in run("compare", tmp_path / "a", tmp_path / "a")[1]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"shots": 5},
+        {"chat_template_sha": "ab"},
+        {"system_instruction_sha": "ab"},
+        {"fewshot_as_multiturn": True},
+    ],
+)
+def test_settings_tell_prompts_apart_that_were_not_logged(tmp_path: Path, more: dict[str, Any]) -> None:
+    bare = [{k: v for k, v in row.items() if k not in ("prompt_hash", "arguments")} for row in items(300)]
+    write_log(tmp_path / "a", {"t": bare})
+    write_log(tmp_path / "same", {"t": bare}, limit=300)
+    write_log(tmp_path / "b", {"t": bare}, **more)
+    for name, (code, said) in everywhere(tmp_path / "a", tmp_path / "b").items():
+        if name != "fit":  # which looks at the tiers first
+            assert code == 2 and "was evaluated with" in said and "--allow-different-prompts" in said, name
+    assert run("compare", tmp_path / "a", tmp_path / "same")[0] == 0
+    assert run("check", tmp_path / "b", "--against", tmp_path / "a", "--allow-different-prompts")[0] == 0
+
+
 def test_fewer_items_are_never_compared_silently(tmp_path: Path) -> None:
     write_log(tmp_path / "a", {"t": items(60)})
     write_log(tmp_path / "b", {"t": items(40)}, limit=40)
