@@ -229,8 +229,9 @@ def _of_another_folder(folder: Path, stem: str, manifest: dict[str, Any]) -> str
     if not isinstance(made_of, dict):
         return None  # an older version did not say
     record = _load(folder / Path(str(made_of.get("record"))).name)
-    here = {} if isinstance(record, str) else record.get("fingerprint")
-    for what in ("weights_sha256", "items", "calibrations") if isinstance(here, dict) else ():
+    found = None if isinstance(record, str) else record.get("fingerprint")
+    here: dict[str, Any] = found if isinstance(found, dict) else {}
+    for what in ("weights_sha256", "items", "calibrations"):
         if _differs(here.get(what), made_of.get(what)):
             return f"it is of another sweep: its {what} are not those of this folder"
     plan = _load(folder / PLAN)

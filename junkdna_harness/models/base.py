@@ -14,7 +14,12 @@ from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import TaskRefused, end_lm_eval_with_a_sentence, exit_on_usage_error
 from junkdna_harness.models.answer_cache import KeyedHook
-from junkdna_harness.models.finite import RefuseNaN, refuse_unfinite_answers, refuse_unfinite_model
+from junkdna_harness.models.finite import (
+    RefuseNaN,
+    refuse_impossible_answers,
+    refuse_unfinite_answers,
+    refuse_unfinite_model,
+)
 from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.scoring import PrefixScoring
 from junkdna_harness.origin import NONE, base_of_adapter
@@ -143,6 +148,16 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
             UsageError: one is not.
         """
         refuse_unfinite_answers([value for value, _ in answers])
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """(log-likelihood of the continuation, whether it is the greedy one) per request.
+
+        Raises:
+            UsageError: one is no number, or all are minus infinity.
+        """
+        answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        refuse_impossible_answers([value for value, _ in answers])
+        return answers
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """The texts that follow the contexts.

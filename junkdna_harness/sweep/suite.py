@@ -170,6 +170,10 @@ def _keep(kind: str, instances: list[Any], answers: list[Any]) -> None:
         values = [answer[0] if isinstance(answer, tuple) else answer for answer in answers]
         if wrong := sum(math.isnan(value) for value in values):
             raise FloatingPointError(f"{wrong} of {len(values)} log-likelihoods are not a number")
+        if kind == "loglikelihood" and values and all(value == -math.inf for value in values):
+            raise FloatingPointError(
+                f"all {len(values)} log-likelihoods are minus infinity: the logits overflow"
+            )
     for answer, instance in zip(answers, instances, strict=True):
         instance.resps.append(answer)
 

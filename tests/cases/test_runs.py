@@ -17,6 +17,7 @@ from difficulty import read_runs
 from difficulty.errors import UsageError
 from difficulty.runs.store import check_run
 from junkdna_harness.compress import PruneSpec, QuantSpec
+from junkdna_harness.models.pruned import PrunedLM
 from junkdna_harness.sweep import Store, build_plan, run_sweep
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.export import export
@@ -124,6 +125,47 @@ def test_a_sweep_names_weights_that_are_no_numbers(
     broken = saved(model, tmp_path / "broken")
     with pytest.raises(UsageError, match=rf"broken' has (NaN|infinite) values in {name}"):
         sweep(tmp_path / "s", model_args=f"pretrained={broken}")
+
+
+ASKED = {
+    "loglikelihood": ("some words", " here"),
+    "generate_until": ("some words", {"until": ["."], "max_gen_toks": 3}),
+}
+
+
+@pytest.mark.parametrize("kind", ASKED)
+@pytest.mark.parametrize("prefix_cache", [True, False])
+@pytest.mark.parametrize("value", [float("inf"), -float("inf")])
+def test_logits_that_overflow_are_refused(dense: Path, kind: str, prefix_cache: bool, value: float) -> None:
+    """As half precision gives them: above every number, or below every number for all tokens but one nobody asks for."""
+    from lm_eval.api.instance import Instance
+
+    lm = PrunedLM(pretrained=str(dense), method="none", device="cpu", prefix_cache=prefix_cache)
+    forward = lm.model.lm_head.forward
+
+    def overflowing(hidden: torch.Tensor) -> torch.Tensor:
+        logits = forward(hidden)
+        if value > 0:
+            logits[..., 5] = value
+        else:
+            logits[..., int(kind == "loglikelihood") :] = value
+        return logits
+
+    lm.model.lm_head.forward = overflowing
+    with pytest.raises(UsageError, match="not a number|not numbers|minus infinity"):
+        getattr(lm, kind)([Instance(kind, {}, ASKED[kind], 0, ("t", 0, 1))], disable_tqdm=True)
+
+
+def test_a_sweep_records_logits_that_overflow(
+    dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from junkdna_harness.sweep.session import SweepLM
+
+    monkeypatch.setattr(SweepLM, "score", lambda self, passes, requests, **_: [(-float("inf"), False)] * 24)
+    monkeypatch.setattr("junkdna_harness.sweep.suite.tokenize", lambda lm, instances: [(None, [], [])] * 24)
+    monkeypatch.setattr(SweepLM, "plan_scoring", lambda self, tokens: [])
+    outcome = sweep(tmp_path / "s", model_args=f"pretrained={dense}")
+    assert len(outcome.failed) == 2 and all("minus infinity" in why for why in outcome.failed.values())
 
 
 def test_an_adapter_is_folded_in_and_its_weights_are_part_of_what_the_folder_holds(
