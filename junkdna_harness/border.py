@@ -13,6 +13,10 @@ from difficulty.errors import UsageError
 LM_EVAL = ("lm_eval.__main__", "lm_eval", "lm-eval")  # by `python -m`, and by the names of its command
 
 
+class TaskRefused(UsageError):
+    """A task that this model cannot be asked. Other tasks can, so a sweep goes on without it."""
+
+
 @contextmanager
 def exit_on_usage_error() -> Iterator[None]:
     """One line on stderr and exit code 2 for a `UsageError`."""

@@ -18,7 +18,7 @@ from difficulty.runs.label import Label, parse_labels
 from difficulty.runs.lm_eval_log import find_results, is_results, read_log
 from difficulty.runs.part import Part, TaskFacts, run_of_cells
 from difficulty.runs.rows import Keep
-from difficulty.runs.sweep_folder import find_sweeps, read_sweep
+from difficulty.runs.sweep_folder import find_sweeps, read_sweep, unscored
 from difficulty.runs.table import IDENTITY, KNOWN_BY, read_table, some, validate
 
 RUN_COLUMNS = (
@@ -156,6 +156,7 @@ def _read_path(
     if not sweeps and not results:
         raise UsageError(_nothing_in(path))
     parts = [part for sweep in sweeps for part in read_sweep(sweep, keep)]
+    warnings += [sentence for sweep in sweeps for sentence in unscored(sweep)]
     for file in results:
         parts += _logged(file, labels, keep, warnings)
     return parts

@@ -53,6 +53,20 @@ def read_sweep(folder: Path, keep: Keep | None) -> list[Part]:
     return parts
 
 
+def unscored(folder: Path) -> list[str]:
+    """A sentence per task that could not be evaluated in finished runs of a sweep: it is missing there from every mean."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for stem in _finished(folder):
+        manifest = read_manifest(folder, stem)
+        for task, why in (manifest.get("failed_tasks") or {}).items():
+            found.setdefault((task, why), []).append(manifest["run"])
+    return [
+        f"task {task!r} has no score in {len(runs)} run{'s' * (len(runs) > 1)} of {str(folder)!r} "
+        f"({runs[0]}{', ...' * (len(runs) > 1)}): {why}"
+        for (task, why), runs in found.items()
+    ]
+
+
 def _finished(folder: Path) -> list[str]:
     """The runs with a manifest, which is written last, in the order of the plan."""
     found = finished_runs(folder)

@@ -13,11 +13,16 @@ from transformers import LogitsProcessorList
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.checkpoint import NONE
 from junkdna_harness.arguments import resolve_pretrained, restore_names
-from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
+from junkdna_harness.border import TaskRefused, end_lm_eval_with_a_sentence, exit_on_usage_error
 from junkdna_harness.compress.manifest import base_of_adapter
 from junkdna_harness.harness.answer_cache import KeyedHook
 from junkdna_harness.models.answer_cache import fingerprint
-from junkdna_harness.models.finite import RefuseNaN, refuse_unfinite_answers, refuse_unfinite_model
+from junkdna_harness.models.finite import (
+    RefuseNaN,
+    refuse_impossible_answers,
+    refuse_unfinite_answers,
+    refuse_unfinite_model,
+)
 from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.scoring import PrefixScoring
 from junkdna_harness.tiny import EMBEDDED
@@ -45,6 +50,10 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
     """
 
     NAME: ClassVar[str]
+    # What to do about a task that cannot be asked, where it ends the evaluation of all.
+    INSTEAD: ClassVar[str] = (
+        "Leave it out; give --gen_kwargs max_gen_toks=N; or run junkdna sweep, which scores the other tasks."
+    )
 
     def __init__(
         self,
@@ -142,6 +151,34 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         """
         refuse_unfinite_answers([value for value, _ in answers])
 
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """(log-likelihood of the continuation, whether it is the greedy one) per request.
+
+        Raises:
+            UsageError: one is no number, or all are minus infinity.
+        """
+        answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        refuse_impossible_answers([value for value, _ in answers])
+        return answers
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """The texts that follow the contexts.
+
+        Raises:
+            TaskRefused: a task wants as many tokens as the model takes in all, so that nothing is left for the question.
+        """
+        try:
+            texts: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
+        except AssertionError as error:
+            if "max tokens to generate" not in str(error):
+                raise
+            tasks = ", ".join(repr(name) for name in dict.fromkeys(_too_long(requests, self.max_length)))
+            raise TaskRefused(
+                f"task {tasks} cannot be asked: {self.model_name!r} takes {self.max_length} tokens in all, and its answers may be "
+                f"as long. {self.INSTEAD}".rstrip()
+            ) from error
+        return texts
+
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
         given = options.get("logits_processor") or []
         options["logits_processor"] = LogitsProcessorList([*given, RefuseNaN()])
@@ -169,6 +206,13 @@ def _names(pretrained: Any, arguments: dict[str, Any]) -> tuple[Names, Any]:
         arguments["delta"] = resolve_pretrained(delta)
     plain = not arguments.get("gguf_file") and delta is None and not arguments.get("subfolder")
     return Names(name, peft, delta, plain, arguments.get("revision")), resolve_pretrained(name)
+
+
+def _too_long(requests: Sequence[Any], limit: int) -> Iterator[str]:
+    """The tasks of the requests that leave no token for the context; those of all where it cannot be told."""
+    wanted = [(request.task_name, request.args[1].get("max_gen_toks")) for request in requests]
+    found = [str(name) for name, tokens in wanted if tokens is not None and int(tokens) >= limit]
+    yield from found or [str(name) for name, _ in wanted]
 
 
 def parse_bool(name: str, value: object) -> bool:

@@ -56,16 +56,28 @@ def refuse_unfinite_answers(values: Sequence[float]) -> None:
         )
 
 
+def refuse_impossible_answers(values: Sequence[float]) -> None:
+    """Refuse a call's log-likelihoods if all are minus infinity: one may be a token that the model forbids, all are overflow.
+
+    Raises:
+        UsageError: all of them are.
+    """
+    if values and all(value == -math.inf for value in values):
+        raise UsageError(
+            f"all {len(values)} log-likelihoods are minus infinity, so no answer is better than another: the logits overflow. {ADVICE}"
+        )
+
+
 class RefuseNaN(LogitsProcessor):  # type: ignore[misc]
-    """Ends a generation at the first logits that are not numbers; the largest of them would be token 0."""
+    """Ends a generation at the first logits of which none is the largest; where they are NaN that would be token 0."""
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """`scores`, shape (rows, vocabulary), as they are.
 
         Raises:
-            UsageError: one is NaN.
+            UsageError: one is NaN or infinite, or all are minus infinity.
         """
-        if bool(torch.isnan(scores).any()):
+        if not bool(torch.isfinite(scores.amax(dim=-1)).all()):  # the largest of a row with a NaN is NaN
             raise UsageError(
                 f"the model's logits are not numbers after {input_ids.shape[1]} tokens, so it cannot generate. {ADVICE}"
             )

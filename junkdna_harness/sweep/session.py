@@ -36,6 +36,7 @@ class SweepLM(JunkDNALM):
     """The model of a sweep: loaded dense, changed from outside."""
 
     NAME = "junkdna-sweep"
+    INSTEAD = ""
 
     @classmethod
     def own_arguments(cls) -> frozenset[str]:

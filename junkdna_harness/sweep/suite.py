@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.border import TaskRefused
 from junkdna_harness.harness import results
 from junkdna_harness.harness.patches import templates_compiled_once
 from junkdna_harness.harness.requests import Document, Sample, build_documents, seed_all, tokenize
@@ -161,7 +162,7 @@ def _named(name: str, failed: dict[str, str], what: str) -> Iterator[None]:
 
 def _concerns_the_run(error: Exception) -> bool:
     """True for what is no task's fault: a model that answers with NaN, and what only the user can put right."""
-    return isinstance(error, (FloatingPointError, UsageError))
+    return isinstance(error, (FloatingPointError, UsageError)) and not isinstance(error, TaskRefused)
 
 
 def _keep(kind: str, instances: list[Any], answers: list[Any]) -> None:
@@ -169,6 +170,10 @@ def _keep(kind: str, instances: list[Any], answers: list[Any]) -> None:
         values = [answer[0] if isinstance(answer, tuple) else answer for answer in answers]
         if wrong := sum(math.isnan(value) for value in values):
             raise FloatingPointError(f"{wrong} of {len(values)} log-likelihoods are not a number")
+        if kind == "loglikelihood" and values and all(value == -math.inf for value in values):
+            raise FloatingPointError(
+                f"all {len(values)} log-likelihoods are minus infinity: the logits overflow"
+            )
     for answer, instance in zip(answers, instances, strict=True):
         instance.resps.append(answer)
 

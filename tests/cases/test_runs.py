@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -16,10 +17,12 @@ from difficulty import read_runs
 from difficulty.errors import UsageError
 from difficulty.runs.store import check_run
 from junkdna_harness.compress import PruneSpec, QuantSpec
+from junkdna_harness.models.pruned import PrunedLM
 from junkdna_harness.sweep import Store, build_plan, run_sweep
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.export import export
 from junkdna_harness.sweep.run import SweepOutcome
+from tests.commands import lm_eval
 from tests.models.test_what_ran import compressed
 from tests.models_factory import make_tokenizer, save_tiny
 
@@ -56,6 +59,28 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(swept: Path, tmp_path: Path) -> Path:
     shutil.copytree(swept, tmp_path / "s")
     return tmp_path / "s"
+
+
+TOO_LONG = """
+task: too_long
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: "{data}"}}}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{question}}}}"
+doc_to_target: answer
+generation_kwargs: {{max_gen_toks: 500, until: ["."]}}
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
+metadata: {{version: 1}}
+"""
+
+
+def too_long(folder: Path) -> Path:
+    """A folder with a task whose answers may be longer than what the tiny model takes in all."""
+    folder.mkdir()
+    (folder / "data.jsonl").write_text('{"question": "one", "answer": "two"}\n' * 3)
+    (folder / "too_long.yaml").write_text(TOO_LONG.format(data=folder / "data.jsonl"))
+    return folder
 
 
 def edit(folder: Path, **values: Any) -> None:
@@ -100,6 +125,47 @@ def test_a_sweep_names_weights_that_are_no_numbers(
     broken = saved(model, tmp_path / "broken")
     with pytest.raises(UsageError, match=rf"broken' has (NaN|infinite) values in {name}"):
         sweep(tmp_path / "s", model_args=f"pretrained={broken}")
+
+
+ASKED = {
+    "loglikelihood": ("some words", " here"),
+    "generate_until": ("some words", {"until": ["."], "max_gen_toks": 3}),
+}
+
+
+@pytest.mark.parametrize("kind", ASKED)
+@pytest.mark.parametrize("prefix_cache", [True, False])
+@pytest.mark.parametrize("value", [float("inf"), -float("inf")])
+def test_logits_that_overflow_are_refused(dense: Path, kind: str, prefix_cache: bool, value: float) -> None:
+    """As half precision gives them: above every number, or below every number for all tokens but one nobody asks for."""
+    from lm_eval.api.instance import Instance
+
+    lm = PrunedLM(pretrained=str(dense), method="none", device="cpu", prefix_cache=prefix_cache)
+    forward = lm.model.lm_head.forward
+
+    def overflowing(hidden: torch.Tensor) -> torch.Tensor:
+        logits = forward(hidden)
+        if value > 0:
+            logits[..., 5] = value
+        else:
+            logits[..., int(kind == "loglikelihood") :] = value
+        return logits
+
+    lm.model.lm_head.forward = overflowing
+    with pytest.raises(UsageError, match="not a number|not numbers|minus infinity"):
+        getattr(lm, kind)([Instance(kind, {}, ASKED[kind], 0, ("t", 0, 1))], disable_tqdm=True)
+
+
+def test_a_sweep_records_logits_that_overflow(
+    dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from junkdna_harness.sweep.session import SweepLM
+
+    monkeypatch.setattr(SweepLM, "score", lambda self, passes, requests, **_: [(-float("inf"), False)] * 24)
+    monkeypatch.setattr("junkdna_harness.sweep.suite.tokenize", lambda lm, instances: [(None, [], [])] * 24)
+    monkeypatch.setattr(SweepLM, "plan_scoring", lambda self, tokens: [])
+    outcome = sweep(tmp_path / "s", model_args=f"pretrained={dense}")
+    assert len(outcome.failed) == 2 and all("minus infinity" in why for why in outcome.failed.values())
 
 
 def test_an_adapter_is_folded_in_and_its_weights_are_part_of_what_the_folder_holds(
@@ -226,3 +292,69 @@ def test_each_of_two_models_is_read_with_its_own_prompts(dense: Path, tmp_path: 
         prompts.setdefault(run, set()).update(word for word in ("first", "second") if word in told)
     expected = {"a": {"first"}, "b": {"second"}}
     assert prompts == {run: expected[Path(run.split()[0]).name] for run in runs.names}
+
+
+def test_a_task_that_cannot_be_asked_costs_no_other_and_is_named_by_every_reader(
+    dense: Path, tmp_path: Path
+) -> None:
+    tasks = too_long(tmp_path / "tasks")
+    given = {"model_args": f"pretrained={dense}", "include_path": str(tasks), "tasks": f"too_long,{TASK}"}
+    outcome = sweep(tmp_path / "s", **given)
+    why = (
+        f"task 'too_long' cannot be asked: '{dense}' takes 128 tokens in all, and its answers may be as long."
+    )
+    assert len(outcome.finished) == 2 and outcome.exit_code == 1
+    assert [list(failed.values()) for failed in outcome.failed_tasks.values()] == [
+        [f"the model cannot answer it: {why}"]
+    ] * 2
+    runs = read_runs(tmp_path / "s")
+    assert set(runs.table["task"]) == {TASK}
+    assert [w for w in runs.warnings if w.startswith("task 'too_long' has no score in 2 runs") and why in w]
+
+
+@pytest.mark.slow
+def test_lm_eval_names_a_task_that_cannot_be_asked(dense: Path, tmp_path: Path) -> None:
+    tasks = too_long(tmp_path / "tasks")
+    model = f"pretrained={dense},sparsity=0.3"
+    done = lm_eval("--model_args", model, "--include_path", str(tasks), "--tasks", "too_long", cwd=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "junkdna: task 'too_long' cannot be asked: " in done.stderr.splitlines()[-1]
+    assert "run junkdna sweep" in done.stderr
+
+
+class Killed(BaseException):
+    """As nothing catches it, files are left as a kill leaves them."""
+
+
+def test_killed_at_any_write_and_resumed_equals_uninterrupted(
+    swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan, what the runs share, and three files per run: each time before it is written, with half of it beside."""
+    from junkdna_harness.sweep import store as module
+
+    whole, write = Store(swept).samples(), module.write_atomic
+
+    def kill_at(last: int) -> None:
+        writes = 0
+
+        def killing(path: Path, content: str | bytes) -> None:
+            nonlocal writes
+            writes += 1
+            if writes == last:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                (path.parent / f".{path.name}.x.partial").write_text("half")
+                raise Killed
+            write(path, content)
+
+        monkeypatch.setattr(module, "write_atomic", killing)
+
+    for last in range(1, 11):
+        folder = tmp_path / str(last)
+        kill_at(last)
+        with pytest.raises(Killed):
+            sweep(folder)
+        monkeypatch.setattr(module, "write_atomic", write)
+        sweep(folder)
+        pd.testing.assert_frame_equal(Store(folder).samples(), whole)
+        assert not list(folder.glob("**/*.partial"))
+        assert not sweep(folder).finished
