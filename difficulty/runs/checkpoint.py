@@ -19,7 +19,6 @@ from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE, Method, Run
 from difficulty.runs.level import TOLERANCE, level_of
 from difficulty.runs.values import as_number
-from difficulty.runs.weights import share_of_zeros, unlike
 
 MANIFEST = "junkdna.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -230,6 +229,8 @@ def know(folder: Path) -> Known | None:
     Raises:
         UsageError: its manifest or configuration is damaged.
     """
+    from difficulty.runs.weights import share_of_zeros, unlike
+
     doubt: tuple[str, ...] = ()
     if manifest := read_manifest(folder):
         method, level, bits, notes = of_block(manifest, str(folder / MANIFEST))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from difficulty.stats.mean import Scale
+if TYPE_CHECKING:
+    from difficulty.stats.mean import Scale
 
 _ROLLING: Mapping[str, Scale] = {
     "word_perplexity": "perplexity",
