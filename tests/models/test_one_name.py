@@ -27,7 +27,6 @@ STATES: dict[str, tuple[str, str]] = {
     "p7": ("prune --sparsity 0.7", "magnitude 0.7"),
     "nm": ("prune --pattern 2:4", "magnitude 2:4 0.5"),
     "r4": ("quantize --method rtn", "rtn 4 bits"),
-    "copy": ("prune p7 --method none", "magnitude 0.7"),
     "p79": ("prune p7 --sparsity 0.9", "magnitude+magnitude 0.9"),
     "p7w8": ("prune p7 --method wanda --sparsity 0.8 --nsamples 4", "magnitude+wanda 0.8"),
     "p7q": ("quantize p7 --method rtn", "magnitude 0.7 4 bits"),
@@ -44,7 +43,6 @@ STATES: dict[str, tuple[str, str]] = {
     "stq": ("quantize st", "magnitude+sparse_transfer 0.5 4 bits"),
     "stcopy": ("prune st --method none", "magnitude+sparse_transfer 0.5"),
     "stp8": ("prune st --sparsity 0.8", "magnitude+sparse_transfer+magnitude 0.8"),
-    "stp89": ("prune stp8 --sparsity 0.9", "magnitude+sparse_transfer+magnitude+magnitude 0.9"),
     "stp8t": (f"recover stp8 {TRAIN}", "magnitude+sparse_transfer+magnitude+sparse_transfer 0.8"),
 }  # fmt: skip
 

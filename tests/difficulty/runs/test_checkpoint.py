@@ -281,8 +281,8 @@ def test_a_hub_model_in_the_cache_is_known_by_its_snapshot_and_revision(
         (home / "refs").mkdir(exist_ok=True)
         (home / "refs" / revision).write_text(f"{commit}\n")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    for more, level in (({}, 0.5), ({"revision": "deep"}, 0.8), ({"revision": "b" * 40}, 0.8)):
-        arguments = {"pretrained": "org/sparse", **more}
+    for options, level in (({}, 0.5), ({"revision": "deep"}, 0.8), ({"revision": "b" * 40}, 0.8)):
+        arguments = {"pretrained": "org/sparse", **options}
         log = write_log(
             tmp_path / "log", {"t": [generated(0, acc=1.0)]}, model="m", model_args=arguments, date=MAY
         )
