@@ -90,6 +90,8 @@ def _add_metrics(
         if isinstance(values, str):
             found.notes.append(f"{metric} of {{tasks}} is not read: {values}.")
             continue
+        if len(having) < len(samples):
+            found.notes.append(f"{metric} of {{tasks}} was logged for {len(having)} of {len(samples)} items.")
         if values.draws > 1:
             found.notes.append(
                 f"{metric} of {{tasks}} has several draws per item; an item's score is their mean."

@@ -26,6 +26,7 @@ from difficulty.runs.direction import scale
 from difficulty.runs.identity import GUESS
 from difficulty.runs.lm_eval_log import is_results
 from difficulty.runs.read import read_runs
+from difficulty.runs.samples import parsed
 from difficulty.runs.table import KNOWN_BY, SCALES, some
 from junkdna_harness.gate.items import RunItems, TaskItems, run_items
 
@@ -99,8 +100,9 @@ def from_json(document: Mapping[str, Any], where: str, metric: str | None = None
         )
     try:
         tasks = {name: _task_from_json(name, entry, schema) for name, entry in document["tasks"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"baseline {where!r} is damaged ({error}). Write it again.") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        what = f"no {error.args[0]!r}" if isinstance(error, KeyError) else error
+        raise UsageError(f"baseline {where!r} is damaged ({what}). Write it again.") from error
     if not tasks:
         raise UsageError(f"baseline {where!r} holds no tasks. Write it from a run that has items.")
     left_out = {
@@ -220,8 +222,8 @@ def _id_length(task: TaskItems) -> int:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        document = parsed(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # not UTF-8 and not JSON are ValueErrors
         raise UsageError(f"baseline {str(path)!r} cannot be read ({error}). Write it again.") from error
     if not isinstance(document, dict):
         raise UsageError(

@@ -74,15 +74,26 @@ class Comparison:
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return {
-            "schema": 1,
-            "run_a": asdict(self.run_a),
-            "run_b": asdict(self.run_b),
-            "by": self.by,
-            "rows": [asdict(row) for row in self.rows],
-            "notes": list(self.notes),
-        }
+        """As JSON can hold it: numbers that are not finite (no interval, a perplexity beyond all numbers) are null."""
+        whole: dict[str, Any] = _finite(
+            {
+                "schema": 1,
+                "run_a": asdict(self.run_a),
+                "run_b": asdict(self.run_b),
+                "by": self.by,
+                "rows": [asdict(row) for row in self.rows],
+                "notes": list(self.notes),
+            }
+        )
+        return whole
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 @dataclass(frozen=True)
@@ -368,7 +379,7 @@ def comparison_text(found: Comparison) -> str:
         p = row.flips.p if row.flips else d.p
         body.append(
             [row.task if row.tier is None else "", row.metric if row.tier is None else "", span, str(d.n_items),
-             f"{row.first:.4f}", f"{row.second:.4f}", f"{d.estimate:+.4f}", interval, *flipped,
+             f"{row.first:.4f}", f"{row.second:.4f}", f"{d.estimate:+.4f}" if np.isfinite(d.estimate) else "-", interval, *flipped,
              p_text(p, 4) or "-"]
         )  # fmt: skip
     lines.append(columns(header, body))

@@ -322,6 +322,31 @@ def test_lists_are_draws_of_an_item_or_refused_with_the_reason(tmp_path: Path) -
         assert code == 2 and "it is no number per item" in said
 
 
+def test_a_metric_that_some_items_lack_is_named(tmp_path: Path) -> None:
+    rows = items(40)
+    for row in rows[:5]:
+        row["metrics"] = []
+    write_log(tmp_path / "a", {"t": items(40)})
+    write_log(tmp_path / "b", {"t": rows})
+    code, said = run("show", tmp_path / "b")
+    assert code == 0 and "exact_match of task t was logged for 35 of 40 items" in said
+    assert run("check", tmp_path / "b", "--against", tmp_path / "a")[0] == 1
+    assert run("compare", tmp_path / "a", tmp_path / "b")[0] == 2
+
+
+def test_numbers_beyond_all_numbers_are_no_json_numbers(tmp_path: Path) -> None:
+    rows = [generated(i, word_perplexity=[-1e6, 10]) for i in range(30)]
+    write_log(tmp_path, {"wikitext": rows}, "loglikelihood_rolling")
+    code, said = run("compare", tmp_path, tmp_path, "--json", tmp_path / "out.json")
+    assert code == 0 and "nan" not in said
+
+    def no_constant(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    row = json.loads((tmp_path / "out.json").read_text(), parse_constant=no_constant)["rows"][0]
+    assert row["first"] is None and row["difference"]["estimate"] is None
+
+
 # Files
 
 
@@ -638,3 +663,19 @@ def test_a_log_with_anything_wrong_in_it_is_read_or_refused_in_one_sentence(tmp_
         if seed % 15 == 0:
             run("show", tmp_path)
     assert 150 < read < 300
+
+
+def test_a_baseline_file_with_anything_wrong_in_it_is_read_or_refused_in_one_sentence(tmp_path: Path) -> None:
+    from junkdna_harness.gate import check, read_baseline, read_run
+
+    log = {"wiki": [generated(i, word_perplexity=[-20.0 - i, 7 + i]) for i in range(6)], "t": items(6)}
+    write_log(tmp_path / "a", log, higher={"word_perplexity": False})
+    path = tmp_path / "base.json"
+    run("check", tmp_path / "a", "--write-baseline", path)
+    whole, new = path.read_text(), read_run(tmp_path / "a")
+    for seed in range(300):
+        path.write_text(json.dumps(broken(json.loads(whole), random.Random(seed))))
+        try:
+            check(new, read_baseline(path))
+        except UsageError as error:
+            assert "\n" not in str(error), seed
