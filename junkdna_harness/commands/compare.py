@@ -71,11 +71,12 @@ def compare(
     import json
 
     from difficulty.files import write_atomic
-    from junkdna_harness.tiers.compare import Split, compare_runs, comparison_text
+    from junkdna_harness.tiers.compare import Split, compare_folders
+    from junkdna_harness.tiers.comparison import comparison_text
 
     use_working_directory()
     words = [value.strip() for value in order.split(",")] if order is not None else None
-    found = compare_runs(
+    found = compare_folders(
         run_a,
         run_b,
         Split(by, bins, min_items, parse_cuts(cuts), words),

@@ -20,7 +20,7 @@ from difficulty.runs.read import read_runs
 from difficulty.runs.table import MARGIN
 from difficulty.stats.paired_loss import paired_loss
 from junkdna_harness.cli import app
-from junkdna_harness.tiers.compare import compare_runs
+from junkdna_harness.tiers.compare import compare_folders
 from junkdna_harness.tiers.scores import dense_scores
 from tests.commands import junkdna
 from tests.difficulty.runs.logged import chosen, digest, generated, results_of, samples_of, write_log
@@ -201,7 +201,7 @@ def test_rolling_perplexities_are_ratios_in_every_command(tmp_path: Path) -> Non
     a, b = rolling(tmp_path / "a", 1.0), rolling(tmp_path / "b", 1.5)
     units = sum(50 + i % 3 for i in range(40))
     was, now = (math.exp(sum(100 * f + i % 7 for i in range(40)) / units) for f in (1.0, 1.5))
-    found = compare_runs(a, b).rows[0]
+    found = compare_folders(a, b).rows[0]
     assert (found.first, found.second) == pytest.approx((was, now))
     assert found.difference.estimate == pytest.approx(now - was)
     weights = np.array([50 + i % 3 for i in range(40)], dtype=float)
@@ -222,7 +222,7 @@ def test_rolling_perplexities_are_ratios_in_every_command(tmp_path: Path) -> Non
             assert run("table", side, "-o", table)[0] == 0
         assert f"{was:.4f} {now:.4f}" in run("check", tables[1], "--against", tables[0])[1]
         assert f"{was:.4f} {now:.4f}" in run("compare", *tables)[1]
-    bits = compare_runs(a, b, metric="bits_per_byte").rows[0]
+    bits = compare_folders(a, b, metric="bits_per_byte").rows[0]
     total = sum(250 + i % 3 for i in range(40)) * math.log(2)
     assert bits.second == pytest.approx(sum(150 + i % 7 for i in range(40)) / total)
 
@@ -240,7 +240,7 @@ def test_lambadas_log_likelihoods_are_a_perplexity(tmp_path: Path) -> None:
         write_log(tmp_path / name, {"lambada": rows}, "loglikelihood", higher={"perplexity": False})
     assert run("check", tmp_path / "b", "--against", tmp_path / "a")[0] == 1
     assert run("check", tmp_path / "a", "--against", tmp_path / "b")[0] == 0
-    found = compare_runs(tmp_path / "a", tmp_path / "b").rows[0]
+    found = compare_folders(tmp_path / "a", tmp_path / "b").rows[0]
     assert (found.first, found.second) == pytest.approx((math.exp(3.1), math.exp(10.1)))
 
 
@@ -473,7 +473,7 @@ def test_clusters_that_one_run_knows_count_in_every_command(tmp_path: Path) -> N
     outcomes = []
     for n, (a, b) in enumerate([(True, True), (True, False), (False, True)]):
         dense, pruned = log(f"a{n}", right, a), log(f"b{n}", wrong, b)
-        assert compare_runs(dense, pruned).rows[0].difference.n_clusters == 40
+        assert compare_folders(dense, pruned).rows[0].difference.n_clusters == 40
         found = everywhere(dense, pruned)
         assert "another tier, family or cluster" not in found["fit"][1]
         cells = [found["compare"][1], found["check"][1], found["report"][1]]
@@ -583,7 +583,7 @@ def test_scores_of_documents_know_which_end_is_harder(
 def test_two_thousand_tasks_are_compared_in_seconds(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_log(tmp_path / name, {f"t {i}": items(3, prompt=f"{i}_") for i in range(2000)})
-    found = compare_runs(tmp_path / "a", tmp_path / "b")
+    found = compare_folders(tmp_path / "a", tmp_path / "b")
     assert len(found.rows) == 2000 and len(found.notes) == 2
 
 

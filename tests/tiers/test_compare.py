@@ -14,7 +14,8 @@ from difficulty.cut.items import item_of_sample
 from difficulty.errors import UsageError
 from difficulty.runs.read import read_runs
 from junkdna_harness.tiers.build import plan_tiers
-from junkdna_harness.tiers.compare import Split, compare_runs, comparison_text
+from junkdna_harness.tiers.compare import Split, compare_folders
+from junkdna_harness.tiers.comparison import comparison_text
 from junkdna_harness.tiers.items import item_of_doc
 from junkdna_harness.tiers.scores import read_log
 from junkdna_harness.tiers.source import load_source
@@ -27,7 +28,7 @@ def samples(folder: Path, task: str) -> list[dict]:
 
 def test_a_run_compared_with_itself_shows_nothing(small_task, tmp_path, log_run):
     run = str(log_run(tmp_path / "r", ["own_obqa"], small_task))
-    found = compare_runs(run, run, Split("answer_length"))
+    found = compare_folders(run, run, Split("answer_length"))
     assert found.rows[0].difference.n_items == 200
     assert sum(row.difference.n_items for row in found.rows[1:]) == 200 and len(found.rows) == 5
     for row in found.rows:
@@ -38,7 +39,7 @@ def test_a_run_compared_with_itself_shows_nothing(small_task, tmp_path, log_run)
 
 def test_differences_and_flips_against_their_definitions(small_task, tmp_path, log_run):
     one, two = (log_run(tmp_path / name, ["own_obqa"], small_task, name) for name in ("one", "two"))
-    found = compare_runs(str(one), str(two), Split("answer_length", 3))
+    found = compare_folders(str(one), str(two), Split("answer_length", 3))
     a = {s["doc_hash"]: s["acc"] for s in samples(one, "own_obqa")}
     b = {s["doc_hash"]: s["acc"] for s in samples(two, "own_obqa")}
     length = {
@@ -76,24 +77,24 @@ def test_the_command_prints_and_writes_json(small_task, tmp_path, log_run):
 
 def test_small_samples_get_fewer_tiers_with_a_note(small_task, tmp_path, log_run):
     run = str(log_run(tmp_path / "r", ["own_obqa"], small_task, limit=70))
-    found = compare_runs(run, run, Split("context_length"))
+    found = compare_folders(run, run, Split("context_length"))
     assert len(found.rows) == 3 and any("split into 2 tiers" in note for note in found.notes)
     with pytest.raises(UsageError, match="works is 2"):
-        compare_runs(run, run, Split("context_length", 4))
+        compare_folders(run, run, Split("context_length", 4))
 
 
 def test_runs_on_other_items_are_refused_with_the_count(small_task, tmp_path, log_run):
     whole = str(log_run(tmp_path / "whole", ["own_obqa"], small_task))
     part = str(log_run(tmp_path / "part", ["own_obqa"], small_task, limit=60))
     with pytest.raises(UsageError, match=r"140 of 200 items of 'own_obqa' in .*whole' are not in"):
-        compare_runs(whole, part)
+        compare_folders(whole, part)
     other = str(_other_task(small_task, tmp_path, log_run))
     with pytest.raises(UsageError, match="no task in common"):
-        compare_runs(whole, other)
+        compare_folders(whole, other)
     with pytest.raises(UsageError, match="Did you mean 'own_obqa'"):
-        compare_runs(whole, whole, tasks=["own_obqq"])
+        compare_folders(whole, whole, tasks=["own_obqq"])
     with pytest.raises(UsageError, match=r"no task has a metric 'acc_norm'. There is: acc"):
-        compare_runs(whole, whole, metric="acc_norm")
+        compare_folders(whole, whole, metric="acc_norm")
 
 
 def _other_task(small_task: Path, tmp_path: Path, log_run) -> Path:

@@ -1,0 +1,107 @@
+"""What `junkdna compare` found, as an object, as JSON and as the table that is printed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from difficulty.cut.tiers import Tier
+from difficulty.stats.flips import Flips
+from difficulty.stats.result import Estimate
+from difficulty.text import interval_text, p_text
+from junkdna_harness.presentation.console import columns
+from junkdna_harness.tiers.show import number
+
+
+@dataclass(frozen=True)
+class Named:
+    """One of the two runs: where it was read, and its id."""
+
+    folder: str
+    run: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tier, or all items, of one task.
+
+    tier: number and score range, None for all. first, second: the metric in the two runs, perplexities and bits in their own
+    units. difference: second - first over the same items, with its 95 % interval. flips: right -> wrong and back, None where
+    the metric is not right or wrong.
+    """
+
+    task: str
+    metric: str
+    tier: Tier | None
+    first: float
+    second: float
+    difference: Estimate
+    flips: Flips | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that `junkdna compare` prints."""
+
+    run_a: Named
+    run_b: Named
+    by: str | None
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it: numbers that are not finite (no interval, a perplexity beyond all numbers) are null."""
+        whole: dict[str, Any] = _finite(
+            {
+                "schema": 1,
+                "run_a": asdict(self.run_a),
+                "run_b": asdict(self.run_b),
+                "by": self.by,
+                "rows": [asdict(row) for row in self.rows],
+                "notes": list(self.notes),
+            }
+        )
+        return whole
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def comparison_text(found: Comparison) -> str:
+    """The table that is printed."""
+    lines = [
+        f"A  {found.run_a.run}  ({found.run_a.folder})",
+        f"B  {found.run_b.run}  ({found.run_b.folder})",
+        "",
+    ]
+    header = ["task", "metric", found.by or "", "items", "A", "B", "B - A", "95 % interval", "lost", "gained", "p"]  # fmt: skip
+    body = []
+    for row in found.rows:
+        d = row.difference
+        if row.tier is None:
+            span = "all"
+        else:
+            low, high = number(row.tier.low), number(row.tier.high)
+            span = low if low == high else f"{low} to {high}"
+        interval = interval_text(d.ci_low, d.ci_high, "+.4f") or "-"
+        flipped = [str(row.flips.lost), str(row.flips.gained)] if row.flips else ["-", "-"]
+        p = row.flips.p if row.flips else d.p
+        body.append(
+            [row.task if row.tier is None else "", row.metric if row.tier is None else "", span, str(d.n_items),
+             f"{row.first:.4f}", f"{row.second:.4f}", f"{d.estimate:+.4f}" if np.isfinite(d.estimate) else "-", interval, *flipped,
+             p_text(p, 4) or "-"]
+        )  # fmt: skip
+    lines.append(columns(header, body))
+    lines.append(
+        "\nB - A: mean paired difference over the same items, clustered t interval. lost, gained: right in A and wrong in "
+        "B, and back;\np: exact McNemar test, for metrics that are not right or wrong the t test. Not corrected for the "
+        "number of rows."
+    )
+    return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
