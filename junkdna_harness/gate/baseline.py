@@ -25,7 +25,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.direction import scale
 from difficulty.runs.identity import GUESS
 from difficulty.runs.lm_eval_log import is_results
-from difficulty.runs.read import read_runs
+from difficulty.runs.read import Runs, read_runs
 from difficulty.runs.samples import parsed
 from difficulty.runs.table import KNOWN_BY, SCALES, some
 from junkdna_harness.gate.items import RunItems, TaskItems, run_items
@@ -41,14 +41,14 @@ __all__ = ["RunItems", "TaskItems", "from_json", "read_baseline", "read_run", "t
 
 
 def read_run(
-    path: str | Path, run: str | None = None, metric: str | None = None, labels: Sequence[str] = ()
+    path: Runs | str | Path, run: str | None = None, metric: str | None = None, labels: Sequence[str] = ()
 ) -> RunItems:
-    """The run in an lm-eval output folder, a sweep store or a tidy table (parquet, CSV).
+    """One of the runs that were read, or the run in an lm-eval output folder, a sweep's folder or a tidy table.
 
     Raises:
         UsageError: there is nothing to read, or several runs and none named.
     """
-    found = read_runs([path], labels=labels)
+    found = path if isinstance(path, Runs) else read_runs([path], labels=labels)
     name = found.one(run)
     items = run_items(found.table, name, metric, found.versions(name))
     return replace(

@@ -55,7 +55,7 @@ class Report:
 
 
 def build(
-    paths: Sequence[str | Path],
+    runs: Runs | Sequence[str | Path],
     by: Sequence[str] = DEFAULT_BY,
     metric: str | None = None,
     sort: Sequence[str] = (),
@@ -67,14 +67,18 @@ def build(
     labels: Sequence[str] = (),
     allow_different_prompts: bool = False,
 ) -> Report:
-    """The report of the runs under `paths`. `rules` select runs and tasks, `sort` orders the rows of the tables.
+    """The report of runs that were read (with `keep=asked`, to show documents), or that lie under some paths.
 
-    `seed` is that of the resamples behind verdicts and bands.
+    `rules` select runs and tasks, `sort` orders the rows of the tables. `labels` is for paths. `seed` is that of the resamples behind verdicts and bands.
 
     Raises:
         UsageError: nothing to read, no dense run, mixed items, prompts or task versions, an unknown column or rule.
     """
-    read = read_runs(list(paths), labels=labels, keep=asked if with_documents else None)
+    if isinstance(runs, Runs):
+        read, sources = runs, tuple(dict.fromkeys(runs.sources.values()))
+    else:
+        read = read_runs(list(runs), labels=labels, keep=asked if with_documents else None)
+        sources = tuple(str(path) for path in runs)
     allow = allow_different_prompts
     settings = different_settings(
         {run: read.settings(run) for run in read.names}, tasks_without_prompts(read.table)
@@ -98,12 +102,11 @@ def build(
     pictures = tuple(_plots(items, bits, metric, seed, allow, fits, warnings)) if with_plots else ()
     shown_documents = documents(items, read) if with_documents else Documents({}, {})
     shown = set(items["run"].unique())
-    runs = read.runs[read.runs["run"].isin(shown)].reset_index(drop=True)
+    listed = read.runs[read.runs["run"].isin(shown)].reset_index(drop=True)
     manifests = {run: block for run, block in read.manifests.items() if run in shown and block}
-    sources = tuple(str(path) for path in paths)
     return Report(
         items,
-        runs,
+        listed,
         boards,
         fits,
         pictures,

@@ -161,3 +161,17 @@ def test_the_seed_of_a_report_reaches_its_bands(
     monkeypatch.setattr("junkdna_harness.report.build.measure", lambda *a: seen.append(a[4]) or measure(*a))
     build([tmp_path / "t.parquet"], with_fit=False, with_documents=False, seed=7)
     assert seen == [7]
+
+
+def test_a_report_and_the_gate_take_what_was_read(tmp_path: Path) -> None:
+    """One object for a log: whoever read it need not read it again."""
+    from difficulty.runs.read import read_runs
+    from junkdna_harness.gate import read_run
+    from junkdna_harness.report.build import build
+    from tests.difficulty.runs.logged import chosen, write_log
+
+    write_log(tmp_path, {"t": [chosen(i, [-1.0, -2.0], 0) for i in range(8)]}, "multiple_choice")
+    read = read_runs(tmp_path)
+    options = {"with_fit": False, "with_plots": False, "with_documents": False}
+    assert build(read, **options).boards == build([tmp_path], **options).boards
+    assert read_run(read).tasks["t"].item_ids == read_run(tmp_path).tasks["t"].item_ids
