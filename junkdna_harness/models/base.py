@@ -175,7 +175,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
             tasks = ", ".join(repr(name) for name in dict.fromkeys(_too_long(requests, self.max_length)))
             raise TaskRefused(
                 f"task {tasks} cannot be asked: {self.model_name!r} takes {self.max_length} tokens in all, and its answers may be "
-                f"as long. {self.INSTEAD}".rstrip()
+                f"as long (max_gen_toks). {self.INSTEAD}".rstrip()
             ) from error
         return texts
 

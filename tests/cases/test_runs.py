@@ -300,9 +300,7 @@ def test_a_task_that_cannot_be_asked_costs_no_other_and_is_named_by_every_reader
     tasks = too_long(tmp_path / "tasks")
     given = {"model_args": f"pretrained={dense}", "include_path": str(tasks), "tasks": f"too_long,{TASK}"}
     outcome = sweep(tmp_path / "s", **given)
-    why = (
-        f"task 'too_long' cannot be asked: '{dense}' takes 128 tokens in all, and its answers may be as long."
-    )
+    why = f"task 'too_long' cannot be asked: '{dense}' takes 128 tokens in all, and its answers may be as long (max_gen_toks)."
     assert len(outcome.finished) == 2 and outcome.exit_code == 1
     assert [list(failed.values()) for failed in outcome.failed_tasks.values()] == [
         [f"the model cannot answer it: {why}"]
