@@ -80,8 +80,10 @@ class Plan:
     settings: Settings
 
     def model_name(self, cell: PlannedRun) -> str:
-        """The model as the tidy table names it."""
-        return str(self.models[cell.model].get("pretrained", EMBEDDED))
+        """The model as the tidy table names it; with an adapter it is another model than without, as for `lm_eval`."""
+        given = self.models[cell.model]
+        parts = [given.get("pretrained", EMBEDDED), *(given.get(name) for name in ("peft", "delta"))]
+        return "+".join(str(part) for part in parts if part)
 
     def run(self, cell: PlannedRun) -> Run:
         """Which run it is, in this table and any other."""

@@ -207,3 +207,11 @@ def test_plan_files_that_are_none_are_refused(tmp_path):
     (tmp_path / "broken.yaml").write_text("a: [")
     with pytest.raises(UsageError, match="not YAML"):
         read_plan_file(tmp_path / "broken.yaml")
+
+
+def test_a_model_with_an_adapter_is_another_model() -> None:
+    plan = build_plan("t", "pretrained=org/m,peft=org/adapter", "magnitude", "0.5")
+    assert [plan.run_id(cell) for cell in plan.cells] == [
+        "org/m+org/adapter dense",
+        "org/m+org/adapter magnitude 0.5",
+    ]
