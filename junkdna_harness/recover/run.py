@@ -25,6 +25,7 @@ from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsi
 from junkdna_harness.recover.save import save
 from junkdna_harness.recover.schedule import longest, tokenize
 from junkdna_harness.recover.spec import ADAPTER_LR, EMBEDDED_LR, PAPER_LR, RecoverSpec
+from junkdna_harness.recover.start import Start
 from junkdna_harness.recover.training import MOST_HELD_OUT, Training, remove_checkpoints, train
 from junkdna_harness.tiny import EMBEDDED, knows_the_suite
 
@@ -36,16 +37,6 @@ class Recovered:
     output: Path
     manifest: Mapping[str, Any]
     training: Training
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where an arm begins: the model as it is now, the mask, what is known of the compression, what must be held."""
-
-    masks: Masks
-    block: Mapping[str, Any]
-    hold: HoldWeights
-    stored_codes: bool = False
 
 
 def recover(

@@ -20,7 +20,7 @@ from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.recover.training import Training
 
 if TYPE_CHECKING:
-    from junkdna_harness.recover.run import Start
+    from junkdna_harness.recover.start import Start
 
 LOG = "train_log.jsonl"
 

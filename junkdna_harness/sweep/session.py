@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.sweep import fingerprint
 from junkdna_harness.sweep.command import lm_eval_command
+from junkdna_harness.sweep.evaluated import Evaluated
 from junkdna_harness.sweep.fingerprint import Fingerprint
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Plan, PlannedRun
@@ -47,15 +47,6 @@ class SweepLM(JunkDNALM):
         """The wrappers' scoring, in inference mode: nothing is trained here, and a tenth of the time is saved."""
         with torch.inference_mode():
             return super().score(*args, **kwargs)
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A run, ready to be written: two parquet files and the manifest."""
-
-    samples: bytes
-    responses: bytes
-    manifest: Mapping[str, Any]
 
 
 class Session:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from junkdna_harness.sweep.resume import compare
 if TYPE_CHECKING:
     import pandas as pd
 
-    from junkdna_harness.sweep.session import Evaluated
+    from junkdna_harness.sweep.evaluated import Evaluated
 
 
 @dataclass(frozen=True)
@@ -293,13 +292,6 @@ class Store:
 
     def _identity(self, model: int) -> Path:
         return layout.identity_path(self.folder, model)
-
-
-def parquet_bytes(frame: pd.DataFrame) -> bytes:
-    """`frame` as a parquet file; the same frame gives the same bytes."""
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False, compression="zstd")
-    return buffer.getvalue()
 
 
 def _sha256(content: bytes) -> str:

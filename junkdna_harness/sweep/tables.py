@@ -9,8 +9,8 @@ from difficulty.runs.samples import item_ids
 from difficulty.runs.table import COLUMNS, OPTION_LOGLIK
 from junkdna_harness.harness import results
 from junkdna_harness.harness.results import json_text
+from junkdna_harness.sweep.evaluated import parquet_bytes
 from junkdna_harness.sweep.plan import Plan, PlannedRun
-from junkdna_harness.sweep.store import parquet_bytes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,7 @@ from junkdna_harness.harness.requests import document_hash
 from junkdna_harness.tiers.items import content_key, item_of_doc
 
 if TYPE_CHECKING:
-    from junkdna_harness.tiers.task import TierSpec
+    from junkdna_harness.tiers.spec import TierSpec
 
 
 @dataclass(frozen=True)

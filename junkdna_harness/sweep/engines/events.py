@@ -10,7 +10,8 @@ from junkdna_harness.sweep.fingerprint import Fingerprint
 from junkdna_harness.sweep.plan import PlannedRun
 
 if TYPE_CHECKING:
-    from junkdna_harness.sweep.session import Evaluated, Session
+    from junkdna_harness.sweep.evaluated import Evaluated
+    from junkdna_harness.sweep.session import Session
 
 
 @dataclass(frozen=True)
