@@ -39,7 +39,7 @@ _MODEL_FILES = (MANIFEST, "config.json", ADAPTER_CONFIG, "*.gguf", "*.safetensor
 class Known:
     """What a folder says: method, level (None: not pruned), bits (None: not quantized), the model it was made from.
 
-    `manifest` is our own where there is one; `how` is a phrase for the reader; `notes` are warnings.
+    `manifest` is our own where there is one; `notes` are warnings.
     """
 
     method: Method
@@ -47,7 +47,6 @@ class Known:
     bits: float | None
     model: str | None
     manifest: Mapping[str, Any]
-    how: str
     notes: tuple[str, ...] = ()
 
 
@@ -237,7 +236,7 @@ def know(folder: Path) -> Known | None:
         listed = manifest.get("tensors")
         fault = unlike(folder, listed) if isinstance(listed, Mapping) else ""
         if not fault:
-            return Known(method, level, bits, _root(manifest, folder), manifest, f"its {MANIFEST}", notes)
+            return Known(method, level, bits, _root(manifest, folder), manifest, notes)
         if not _is_file(folder / "config.json"):
             return None  # an adapter that nothing else tells of
         doubt = (f"{str(folder / MANIFEST)!r} is not believed: {fault}",)
@@ -246,14 +245,14 @@ def know(folder: Path) -> Known | None:
     packed = read_object(folder / "config.json").get("quantization_config")
     if isinstance(packed, Mapping):
         name, width = packed_format(packed)
-        return Known(Method(name), None, width, None, {}, "quantization_config in its config.json", doubt)
+        return Known(Method(name), None, width, None, {}, doubt)
     sparse = share_of_zeros(folder)
     if sparse is None:
         return None
     if sparse >= CLEARLY_SPARSE:
         note = f"{sparse:.1%} of the weights looked at in {folder.name!r} are zero; by what method is written nowhere"
-        return Known(Method(NONE), sparse, None, None, {}, "zeros in its weights", (*doubt, note))
-    return Known(Method(DENSE), 0.0, None, None, {}, "its weights, which hold no zeros", doubt)
+        return Known(Method(NONE), sparse, None, None, {}, (*doubt, note))
+    return Known(Method(DENSE), 0.0, None, None, {}, doubt)
 
 
 def _root(manifest: Mapping[str, Any], folder: Path) -> str | None:

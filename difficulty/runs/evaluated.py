@@ -45,11 +45,10 @@ _BITS: Mapping[str, float] = {"gptq": 4.0, "awq": 4.0, "bitsandbytes": 4.0, "fp8
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The run, its `junkdna` block or manifest (empty where there is none), how it is known, and warnings."""
+    """The run, its `junkdna` block or manifest (empty where there is none), and warnings."""
 
     run: Run
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    how: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -64,7 +63,7 @@ def evaluated(results: Mapping[str, Any], log: Path, label: Label | None = None)
     found = _unlabelled(results, log)
     if label is None:
         return found
-    return replace(found, run=label.run(found.run.model), how="its label")
+    return replace(found, run=label.run(found.run.model))
 
 
 def _unlabelled(results: Mapping[str, Any], log: Path) -> Evaluated:
@@ -77,7 +76,7 @@ def _unlabelled(results: Mapping[str, Any], log: Path) -> Evaluated:
         method, level, bits, notes = of_block(block, str(log))
         model = str(block.get("model") or name)
         run = Run(plain_name(model), method, level, bits, _replicate(block), "block")
-        return Evaluated(run, block, "what the model wrapper measured", notes)
+        return Evaluated(run, block, notes)
     missing: list[str] = []
     for key, value in _named(arguments, name):
         places = find_folders(value, log)
@@ -101,26 +100,25 @@ def _unlabelled(results: Mapping[str, Any], log: Path) -> Evaluated:
                 return _guess(name, *notes)
         if folder in places:
             notes = (*notes, *_younger(folder, known.manifest, results))
-        how, run = f"{known.how} ({key}={folder})", run_of(known, name)
-        for also, method_name, width in _told(arguments):
+        run = run_of(known, name)
+        for method_name, width in _told(arguments):
             if run.bits is None:
                 base = Method(method_name) if run.is_dense else run.method
                 run = replace(run, method=base, level=None if run.is_dense else run.level, bits=width)
-                how += f" and {also}"
-        return Evaluated(run, known.manifest, how, (*known.notes, *notes))
+        return Evaluated(run, known.manifest, (*known.notes, *notes))
     return _told_or_guess(arguments, name, missing)
 
 
 def _told_or_guess(arguments: Mapping[str, Any], name: str, notes: Sequence[str]) -> Evaluated:
     """What the evaluator was told to do while loading, for want of anything to be read; else a guess."""
-    for how, method_name, width in _told(arguments):
+    for method_name, width in _told(arguments):
         run = Run(name, Method(method_name), None, width, known_by="arguments")
-        return Evaluated(run, {}, how, tuple(notes))
+        return Evaluated(run, {}, tuple(notes))
     return _guess(name, *notes)
 
 
 def _guess(name: str, *notes: str) -> Evaluated:
-    return Evaluated(Run(name, Method(DENSE), known_by=GUESS), {}, "nothing", notes)
+    return Evaluated(Run(name, Method(DENSE), known_by=GUESS), {}, notes)
 
 
 def _other_base(
@@ -216,21 +214,21 @@ def _is_path(name: str) -> bool:
     return name.startswith((".", "~", "/")) or "\\" in name
 
 
-def _told(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None]]:
-    """What the arguments of the evaluator say of a quantization done while loading: (how known, method, bits)."""
+def _told(arguments: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """What the arguments of the evaluator say of a quantization done while loading: (method, bits)."""
     for key, (method, bits) in _LOADING.items():
         if str(arguments.get(key)).lower() in ("true", "1"):
-            yield f"{key}={arguments[key]}", method, bits
+            yield method, bits
     packed = arguments.get("quantization_config")
     if isinstance(packed, Mapping):
-        yield ("quantization_config=", *packed_format(packed))
+        yield packed_format(packed)
     for key, value in arguments.items():
         method = _METHODS.get(key, str(value))
         if key in _NAMING and str(value).lower() not in ("", "none", "false", "auto", "safetensors"):
-            yield f"{key}={value}", method, _BITS.get(method, 8.0 if "8" in method else None)
+            yield method, _BITS.get(method, 8.0 if "8" in method else None)
     if file := arguments.get("gguf_file"):
         match = _GGUF_BITS.search(str(file).removesuffix(".gguf"))
-        yield f"gguf_file={file}", "gguf", float(match[1]) if match else None
+        yield "gguf", float(match[1]) if match else None
 
 
 def _written_after(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> str:

@@ -81,9 +81,7 @@ def read_log(path: Path, labels: Mapping[Path, Label], keep: Keep | None) -> tup
     table = pd.DataFrame(rows).assign(**cells_of(who.run))
     table = table[[*COLUMNS, *(c for c in table if c not in COLUMNS)]]
     kept = {task: found.kept for task, found in tasks.items()}
-    return Part(
-        str(path), who.run, table, facts, _facts(results, who), dict(who.manifest), kept, who.how
-    ), notes
+    return Part(str(path), who.run, table, facts, _facts(results, who), dict(who.manifest), kept), notes
 
 
 def _load_results(path: Path) -> dict[str, Any]:

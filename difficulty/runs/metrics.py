@@ -20,9 +20,11 @@ from difficulty.runs.direction import NO_SCORE, declared, direction, same_metric
 from difficulty.runs.table import HIGHER_IS_BETTER, MARGIN, SCALE, WEIGHT, some
 from difficulty.stats.mean import Scale
 
-SHARES = ("acc", "exact_match", "acc_norm", "em", "f1", "contains", "mcc")  # of right answers
-# Perplexities, which are no shares, last.
-PREFERRED = (*SHARES, "word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity")
+# Shares of right answers first; perplexities, which are no shares, last.
+PREFERRED = (
+    "acc", "exact_match", "acc_norm", "em", "f1", "contains", "mcc",
+    "word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -135,14 +137,6 @@ def are_log_likelihoods(rows: pd.DataFrame) -> bool:
     weighted = WEIGHT in rows and bool(rows[WEIGHT].notna().any())
     named = scale(str(rows["metric"].iloc[0]), True) == "perplexity"
     return named and not weighted and scale_of(rows) == "mean" and bool((rows["value"] <= 0).any())
-
-
-def unbounded(rows: pd.DataFrame) -> list[str]:
-    """Tasks whose chosen metric is no share in [0, 1], so that it cannot be averaged with shares."""
-    inside = rows["value"].between(0, 1)
-    if SCALE in rows:
-        inside &= rows[SCALE] == "mean"
-    return sorted(str(task) for task in rows.loc[~inside, "task"].unique())
 
 
 def _present(table: pd.DataFrame) -> dict[str, dict[str, list[str]]]:

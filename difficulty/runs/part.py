@@ -28,7 +28,7 @@ class Part:
     """The rows of one run from one source.
 
     `facts`: effective_bits, sparsity_all, weights_sha256, lm_eval_version where known. `kept`: task -> item id -> what the
-    reader was asked to keep. `how`: how the run is known, in words.
+    reader was asked to keep.
     """
 
     source: str
@@ -38,7 +38,6 @@ class Part:
     facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
     kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
-    how: str = ""
 
     def named(self, run: Run) -> Part:
         """The same rows as those of `run`."""

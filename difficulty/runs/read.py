@@ -172,7 +172,7 @@ def _read_file(
             f"{str(path)!r} holds the samples of one task. Name its folder, or the results_*.json beside it."
         )
     return [
-        Part(str(path), run_of_cells(rows.iloc[0], known_by=_said_by(rows)), rows, how="the table")
+        Part(str(path), run_of_cells(rows.iloc[0], known_by=_said_by(rows)), rows)
         for _, rows in read_table(path).groupby("run", sort=False)
     ]
 

@@ -31,11 +31,6 @@ AGAIN = "Start the same sweep again: it evaluates this run again."
 _NOT_PLANNED = "it is no run of this folder's plan"
 
 
-def is_store(folder: str | Path) -> bool:
-    """True for a folder in which a sweep was started."""
-    return (Path(folder) / PLAN).is_file() or (Path(folder) / RUNS).is_dir()
-
-
 def manifest_path(folder: str | Path, stem: str) -> Path:
     """Where the manifest of a run lies."""
     return Path(folder) / RUNS / f"{stem}.json"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from difficulty.runs.part import Part, TaskFacts, run_of_cells
 from difficulty.runs.rows import Keep
 from difficulty.runs.store import (
     PLAN,
+    RESPONSES,
     SAMPLES,
     finished_runs,
     planned_runs,
@@ -24,6 +26,8 @@ from difficulty.runs.store import (
     table_path,
 )
 from difficulty.runs.table import HIGHER_IS_BETTER, read_table
+
+_Asked = dict[tuple[str, int], tuple[str, dict[str, Any]]]
 
 
 def find_sweeps(folder: Path) -> list[Path]:
@@ -40,12 +44,19 @@ def read_sweep(folder: Path, keep: Keep | None) -> list[Part]:
     """
     require_shared(folder)
     tasks = [read_object(path) for path in sorted(folder.glob("tasks*.json"))]
+    asked: dict[tuple[Path, ...], _Asked] = {}  # the items of a model are those of all its runs
     parts = []
     for stem in _finished(folder):
         require_whole(folder, stem)
         manifest = read_manifest(folder, stem)
         table = _with_directions(read_table(table_path(folder, SAMPLES, stem)), tasks)
-        parts.append(_part(folder, table, stem, manifest, tasks, keep))
+        part = _part(folder, table, manifest, tasks)
+        if keep is not None:
+            items = tuple(_items(folder, manifest))
+            if items not in asked:
+                asked[items] = _read_items(items)
+            part = replace(part, kept=_kept(folder, stem, asked[items], keep))
+        parts.append(part)
     if not parts:
         raise UsageError(
             f"the sweep in {str(folder)!r} has no finished run yet. Run it again: it goes on where it stopped."
@@ -74,29 +85,16 @@ def _finished(folder: Path) -> list[str]:
     return sorted(found, key=lambda stem: (planned.get(stem, len(planned)), stem))
 
 
-def _part(
-    folder: Path,
-    rows: pd.DataFrame,
-    stem: str,
-    manifest: Mapping[str, Any],
-    tasks: list[dict[str, Any]],
-    keep: Keep | None,
-) -> Part:
+def _part(folder: Path, rows: pd.DataFrame, manifest: Mapping[str, Any], tasks: list[dict[str, Any]]) -> Part:
     block = manifest.get("manifest")
     facts = {
         name: manifest.get(name)
         for name in ("effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version")
     }
-    kept: dict[str, dict[str, Any]] = {}
-    if keep is not None and stem:
-        for task, item, sample in _samples(folder, stem, _items(folder, manifest)):
-            kept.setdefault(task, {})[item] = keep(sample)
     run = run_of_cells(rows.iloc[0], known_by="store")
     known = {str(task): _task_facts(str(task), manifest, tasks, folder) for task in rows["task"].unique()}
     source = f"{folder} ({run})"
-    return Part(
-        source, run, rows, known, facts, dict(block) if isinstance(block, Mapping) else {}, kept, "the sweep"
-    )
+    return Part(source, run, rows, known, facts, dict(block) if isinstance(block, Mapping) else {})
 
 
 def _task_facts(
@@ -134,22 +132,28 @@ def _items(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
     return [own] if record.startswith("identity") and own.is_file() else sorted(folder.glob("items*.parquet"))
 
 
-def _samples(folder: Path, stem: str, items: list[Path]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(task, item, sample as lm-eval would have logged it) of one run, from the sweep's items and responses."""
-    path = folder / "responses" / f"{stem}.parquet"
-    if not path.is_file():
-        return
-    known = {}
+def _read_items(items: Sequence[Path]) -> _Asked:
+    """(task, document number) -> item id, and what of a sample does not depend on the run."""
+    columns = ["task", "item_id", "doc_id", "target", "arguments", "doc"]
+    found: _Asked = {}
     for file in items:
-        columns = ["task", "item_id", "doc_id", "target", "arguments", "doc"]
         for row in pd.read_parquet(file, columns=columns).itertuples(index=False):
-            known[row.task, int(row.doc_id)] = row
+            fixed = {"doc": json.loads(row.doc), "target": row.target, "arguments": json.loads(row.arguments)}
+            found[row.task, int(row.doc_id)] = (row.item_id, fixed)
+    return found
+
+
+def _kept(folder: Path, stem: str, asked: _Asked, keep: Keep) -> dict[str, dict[str, Any]]:
+    """Task -> item -> what `keep` takes of each sample of a run, put together as lm-eval would have logged it."""
+    path = table_path(folder, RESPONSES, stem)
+    kept: dict[str, dict[str, Any]] = {}
+    if not path.is_file():
+        return kept
     responses = pd.read_parquet(path, columns=["task", "doc_id", "filtered_resps"])
     for answer in responses.drop_duplicates(["task", "doc_id"]).itertuples(index=False):
-        row = known.get((answer.task, int(answer.doc_id)))
-        if row is not None:
-            sample = {
-                "doc": json.loads(row.doc), "doc_id": int(answer.doc_id), "target": row.target,
-                "arguments": json.loads(row.arguments), "filtered_resps": json.loads(answer.filtered_resps),
-            }  # fmt: skip
-            yield answer.task, row.item_id, sample
+        doc_id = int(answer.doc_id)
+        if (answer.task, doc_id) in asked:
+            item, fixed = asked[answer.task, doc_id]
+            sample = {**fixed, "doc_id": doc_id, "filtered_resps": json.loads(answer.filtered_resps)}
+            kept.setdefault(answer.task, {})[item] = keep(sample)
+    return kept

@@ -114,7 +114,7 @@ def _with_defaults(table: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def _no_gaps(table: pd.DataFrame, name: str, source: str) -> None:
-    empty = (table[name].isna() | (table[name].astype(object) == "")).to_numpy()
+    empty = (table[name].isna() | (table[name] == "")).to_numpy()
     if empty.any():
         more = f", and in {int(empty.sum()) - 1} more" if empty.sum() > 1 else ""
         raise UsageError(

@@ -134,10 +134,7 @@ def read_count(name: str, given: object) -> int:
     Raises:
         UsageError: something else.
     """
-    number = _whole(given)
-    if number is None or number < 1:
-        raise UsageError(f"{name}={given} is no whole number of at least 1.")
-    return number
+    return _at_least(1, name, given)
 
 
 def read_seed(name: str, given: object) -> int:
@@ -146,10 +143,7 @@ def read_seed(name: str, given: object) -> int:
     Raises:
         UsageError: something else.
     """
-    number = _whole(given)
-    if number is None or number < 0:
-        raise UsageError(f"{name}={given} is no whole number of at least 0.")
-    return number
+    return _at_least(0, name, given)
 
 
 def read_bits(name: str, given: object) -> int:
@@ -205,6 +199,13 @@ def _one_of(name: str, given: object, allowed: tuple[str, ...]) -> str:
             f"{name}={given!r} is unknown. Choose one of {', '.join(allowed)}.{did_you_mean(str(given), allowed)}"
         )
     return str(given)
+
+
+def _at_least(lowest: int, name: str, given: object) -> int:
+    number = _whole(given)
+    if number is None or number < lowest:
+        raise UsageError(f"{name}={given} is no whole number of at least {lowest}.")
+    return number
 
 
 def _whole(given: object) -> int | None:

@@ -13,7 +13,6 @@ from difficulty.errors import UsageError
 from difficulty.runs.store import (
     check_run,
     finished_runs,
-    is_store,
     planned_runs,
     read_manifest,
     require_whole,
@@ -45,7 +44,7 @@ def write(folder: Path, stem: str = "magnitude_0.5", hashed: bool = True, **chan
 @pytest.mark.parametrize("hashed", [True, False])
 def test_a_whole_run_has_no_problem(tmp_path, hashed):
     folder = write(tmp_path, hashed=hashed)
-    assert is_store(folder) and finished_runs(folder) == ["magnitude_0.5"]
+    assert finished_runs(folder) == ["magnitude_0.5"]
     assert check_run(folder, "magnitude_0.5") is None
     require_whole(folder, "magnitude_0.5")
     assert read_manifest(folder, "magnitude_0.5")["level"] == 0.5
@@ -108,4 +107,4 @@ def test_the_plan_says_which_runs_there_are(tmp_path):
 
 def test_a_run_that_was_never_there(tmp_path):
     assert check_run(write(tmp_path), "wanda_0.5") == "its manifest is missing"
-    assert not is_store(tmp_path / "no")
+    assert not finished_runs(tmp_path / "no")
