@@ -24,6 +24,7 @@ from difficulty.stats.mean import MeanInterval, Scale, clustered_error, mean_int
 from difficulty.stats.multiple import holm
 from difficulty.stats.paired import paired_difference
 from difficulty.stats.paired_loss import PairedLoss, paired_loss
+from difficulty.stats.random_effects import RandomEffects, random_effects
 from difficulty.stats.result import Estimate
 from difficulty.stats.scales import above_chance, latent_from_accuracy, retention
 from difficulty.stats.score import Score, score
@@ -34,6 +35,7 @@ __all__ = [
     "Flips",
     "MeanInterval",
     "PairedLoss",
+    "RandomEffects",
     "Scale",
     "Score",
     "Trend",
@@ -56,6 +58,7 @@ __all__ = [
     "page",
     "paired_difference",
     "paired_loss",
+    "random_effects",
     "resample_counts",
     "retention",
     "score",
