@@ -8,51 +8,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.identity import DENSE, Method, Run
+from difficulty.runs.identity import DENSE, Run
 from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED
-from junkdna_harness.sweep.draws import spec_of, with_replicates
+from junkdna_harness.sweep.draws import with_replicates
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
 from junkdna_harness.sweep.options import joined, parse_model_args, parse_seed
+from junkdna_harness.sweep.planned import Kind, PlannedRun, spec_of
 from junkdna_harness.tiny import EMBEDDED
+
+__all__ = ["LONGEST_STEM", "SCHEMA", "Plan", "PlannedRun", "Settings", "build_plan", "check_cell"]
 
 SCHEMA = 1
 LONGEST_STEM = 120  # of a file's name; systems end at 255 bytes, and temporary names are longer
 
-Kind = Literal["dense", "prune", "quantize", "checkpoint"]
 # Set by the grid, so they cannot be in --model_args too.
 GRID_ARGUMENTS = ("method", "sparsity", "pattern", "bits", "mask", "mask_seed", "quantizer")
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One planned run: `arguments` are what `--model_args` of lm_eval takes beside the model's own.
-
-    `method` is the name of what is done to the weights; for a checkpoint, that of all that was done, as tables have it.
-    """
-
-    model: int
-    kind: Kind
-    method: str
-    level: float | None
-    bits: int | None = None
-    pattern: str | None = None
-    replicate: int = 0
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def identity(self) -> Method:
-        """The method with its N:M pattern and its trainings."""
-        if self.kind == "checkpoint":
-            return Method.parse(self.method)
-        return Method(self.method, self.pattern)
-
-    @property
-    def table_method(self) -> str:
-        """The method as the tidy table names it: N:M patterns go with it."""
-        return str(self.identity)
 
 
 @dataclass(frozen=True)
