@@ -17,6 +17,7 @@ from difficulty.runs.identity import DENSE, GUESS, KnownBy, Method, Run
 from difficulty.runs.label import Label, parse_labels
 from difficulty.runs.lm_eval_log import find_results, is_results, read_log
 from difficulty.runs.part import Part, TaskFacts, run_of_cells
+from difficulty.runs.replicates import draw_of, numbered, same_weights
 from difficulty.runs.rows import Keep
 from difficulty.runs.sweep_folder import find_sweeps, read_sweep, unscored
 from difficulty.runs.table import IDENTITY, KNOWN_BY, MATCHED, read_table, some, validate
@@ -110,7 +111,7 @@ def read_runs(
     """All runs under `paths`: lm-eval folders or results files, sweep folders, tidy tables, in any mix.
 
     Level 0 of a pruning method is the dense run; equal dense runs are kept once. Runs that differ only in their seed
-    become replicates. `labels` say which run a log is of (`parse_labels`); `keep` is called with a sample of each item
+    (of mask, calibration or training) become replicates. `labels` say which run a log is of (`parse_labels`); `keep` is called with a sample of each item
     and its result is kept (for stores: with a sample put together from their files).
 
     Raises:
@@ -125,8 +126,9 @@ def read_runs(
     for path in map(Path, listed):
         parts.extend(_read_path(path, named, keep, warnings))
     _all_used(named, listed, parts)
-    parts = _numbered(_merged([_as_dense(part) for part in parts], warnings))
+    parts = numbered(_merged([_as_dense(part) for part in parts], warnings))
     warnings[:0] = [_guess(part) for part in parts if part.run.known_by == GUESS]
+    warnings += same_weights(parts)
     _compare_versions(parts, warnings)
     rows = validate(pd.concat([part.rows for part in parts], ignore_index=True), "the given runs")
     table = share_clusters(rows.drop(columns=[KNOWN_BY, MATCHED], errors="ignore"))
@@ -246,10 +248,8 @@ def _merged(parts: Iterable[Part], warnings: list[str]) -> list[Part]:
     kept: dict[Run, list[Part]] = {}
     for part in parts:
         group = kept.setdefault(part.run, [])
-        seed = part.manifest.get("seed")
-        at = next(
-            (i for i, p in enumerate(group) if part.run.is_dense or p.manifest.get("seed") == seed), None
-        )
+        draw = draw_of(part.manifest)
+        at = next((i for i, p in enumerate(group) if part.run.is_dense or draw_of(p.manifest) == draw), None)
         if at is None:
             group.append(part)
         else:
@@ -303,21 +303,6 @@ def _equal_scores(first: pd.DataFrame, second: pd.DataFrame, tasks: Sequence[str
     a = first[first["task"].isin(tasks)].set_index(key)["value"].sort_index()
     b = second[second["task"].isin(tasks)].set_index(key)["value"].sort_index()
     return a.index.equals(b.index) and bool(np.allclose(a, b, rtol=_SAME, atol=_SAME))
-
-
-def _numbered(parts: Sequence[Part]) -> list[Part]:
-    """Runs that differ in their seed alone are replicates of one draw, numbered by seed. Every row gets its run's name."""
-    groups: dict[Run, list[Part]] = {}
-    for part in parts:
-        groups.setdefault(part.run, []).append(part)
-    numbers: dict[int, int] = {}
-    for group in groups.values():
-        if len(group) > 1:
-            ranked = sorted(group, key=lambda p: str(p.manifest.get("seed")).zfill(12))
-            numbers |= {id(part): number for number, part in enumerate(ranked)}
-    return [
-        part.named(replace(part.run, replicate=numbers.get(id(part), part.run.replicate))) for part in parts
-    ]
 
 
 def _guess(part: Part) -> str:

@@ -8,52 +8,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.identity import DENSE, Method, Run
-from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED, PruneSpec, QuantSpec
+from difficulty.runs.identity import DENSE, Run
+from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED
+from junkdna_harness.sweep.draws import with_replicates
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
 from junkdna_harness.sweep.options import joined, parse_model_args, parse_seed
+from junkdna_harness.sweep.planned import Kind, PlannedRun, spec_of
 from junkdna_harness.tiny import EMBEDDED
 
-SCHEMA = 1
-REPLICATED = "random"  # the one method whose result is a draw
+__all__ = ["LONGEST_STEM", "SCHEMA", "Plan", "PlannedRun", "Settings", "build_plan", "check_cell"]
 
+SCHEMA = 1
 LONGEST_STEM = 120  # of a file's name; systems end at 255 bytes, and temporary names are longer
 
-Kind = Literal["dense", "prune", "quantize", "checkpoint"]
 # Set by the grid, so they cannot be in --model_args too.
 GRID_ARGUMENTS = ("method", "sparsity", "pattern", "bits", "mask", "mask_seed", "quantizer")
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One planned run: `arguments` are what `--model_args` of lm_eval takes beside the model's own.
-
-    `method` is the name of what is done to the weights; for a checkpoint, that of all that was done, as tables have it.
-    """
-
-    model: int
-    kind: Kind
-    method: str
-    level: float | None
-    bits: int | None = None
-    pattern: str | None = None
-    replicate: int = 0
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def identity(self) -> Method:
-        """The method with its N:M pattern and its trainings."""
-        if self.kind == "checkpoint":
-            return Method.parse(self.method)
-        return Method(self.method, self.pattern)
-
-    @property
-    def table_method(self) -> str:
-        """The method as the tidy table names it: N:M patterns go with it."""
-        return str(self.identity)
 
 
 @dataclass(frozen=True)
@@ -73,11 +45,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Plan:
-    """Models (arguments for `hf`), cells, and settings. The dense cell of each model comes first."""
+    """Models (arguments for `hf`), cells, and settings. The dense cell of each model comes first.
+
+    `notes` are sentences on what was asked for and has no effect; they are told, and not stored.
+    """
 
     models: tuple[Mapping[str, Any], ...]
     cells: tuple[PlannedRun, ...]
     settings: Settings
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def model_name(self, cell: PlannedRun) -> str:
         """The model as the tidy table names it; with an adapter it is another model than without, as for `lm_eval`."""
@@ -190,6 +166,8 @@ def build_plan(
 ) -> Plan:
     """The plan of a grid: every method at every sparsity and pattern, every quantizer at its bits, and the dense model.
 
+    `replicates` draws of whatever is drawn by lot: random masks, samples of calibration text.
+
     Raises:
         UsageError: an empty or overlapping grid, or a value that a method does not take.
     """
@@ -203,9 +181,7 @@ def build_plan(
     for i in range(len(models)):
         cells.append(PlannedRun(i, "dense", DENSE, 0.0))
         for name in names:
-            draws = replicates if name == REPLICATED else 1
-            for draw in range(draws):
-                cells += _prune_cells(i, name, levels, shapes, draw, common)
+            cells += _prune_cells(i, name, levels, shapes, common)
         for name, bits in quantizers:
             cells.append(
                 PlannedRun(
@@ -219,7 +195,8 @@ def build_plan(
             )
     for cell in cells:
         check_cell(cell)
-    plan = Plan(models, tuple(cells), _settings(tasks, settings))
+    drawn, notes = with_replicates(cells, replicates)
+    plan = Plan(models, tuple(drawn), _settings(tasks, settings), notes)
     plan.check()
     return plan
 
@@ -229,15 +206,11 @@ def _prune_cells(
     name: str,
     levels: Sequence[float],
     shapes: Sequence[str],
-    draw: int,
     common: Mapping[str, Any],
 ) -> list[PlannedRun]:
     arguments = {**_fitting(common, "prune"), "method": name}
-    if draw:
-        arguments["mask_seed"] = int(common.get("seed", 0)) + draw
-        arguments.pop("seed", None)
     cells = [
-        PlannedRun(model, "prune", name, level, replicate=draw, arguments={**arguments, "sparsity": level})
+        PlannedRun(model, "prune", name, level, arguments={**arguments, "sparsity": level})
         for level in levels
         if level > 0  # level 0 of every method is the dense model
     ]
@@ -245,7 +218,9 @@ def _prune_cells(
         kept, group = map(int, shape.split(":"))
         given = {k: v for k, v in arguments.items() if k != "scope"}
         cells.append(
-            PlannedRun(model, "prune", name, 1 - kept / group, None, shape, draw, {**given, "pattern": shape})
+            PlannedRun(
+                model, "prune", name, 1 - kept / group, None, shape, arguments={**given, "pattern": shape}
+            )
         )
     return cells
 
@@ -263,15 +238,12 @@ def check_cell(cell: PlannedRun) -> None:
     Raises:
         UsageError: with compression's own sentence.
     """
-    if cell.kind == "prune":
-        PruneSpec.from_strings(cell.arguments)
-    elif cell.kind == "quantize":
-        if cell.method not in SIMULATED:
-            raise UsageError(
-                f"quantizer {cell.method!r} is not one that a loaded model can be changed with ({', '.join(SIMULATED)}). "
-                f"Run lm_eval --model junkdna-quantized --model_args method={cell.method} for it."
-            )
-        QuantSpec.from_strings(cell.arguments)
+    if cell.kind == "quantize" and cell.method not in SIMULATED:
+        raise UsageError(
+            f"quantizer {cell.method!r} is not one that a loaded model can be changed with ({', '.join(SIMULATED)}). "
+            f"Run lm_eval --model junkdna-quantized --model_args method={cell.method} for it."
+        )
+    spec_of(cell)
 
 
 def _check_grid(
@@ -293,10 +265,6 @@ def _check_grid(
         )
     if replicates < 1:
         raise UsageError(f"replicates {replicates} is less than 1.")
-    if replicates > 1 and REPLICATED not in names:
-        raise UsageError(
-            f"replicates {replicates} has no effect: only method 'random' is drawn by lot, and it is not in --methods."
-        )
 
 
 def _models(given: Any) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:
