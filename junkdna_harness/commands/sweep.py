@@ -34,7 +34,9 @@ def sweep(
     ] = None,
     patterns: Annotated[str | None, typer.Option(help="N:M patterns, N kept of M, e.g. 7:8,4:8,2:4.")] = None,
     quantize: Annotated[str | None, typer.Option(help="Quantizers with bits, e.g. rtn:8,4,3,2.")] = None,
-    replicates: Annotated[int | None, typer.Option(help="Draws of method 'random'.")] = None,
+    replicates: Annotated[
+        int | None, typer.Option(help="Draws of what is drawn by lot: random masks, calibration samples.")
+    ] = None,
     one_shot: Annotated[
         bool, typer.Option("--one-shot", help="Gather calibration statistics once, on the dense model.")
     ] = False,

@@ -128,8 +128,8 @@ def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
     out.print(
         f"{len(plan.cells)} runs, {left} to do, tasks {', '.join(plan.settings.tasks)}", highlight=False
     )
-    for line in estimate(plan, left):
-        out.print(line, highlight=False)
+    for line in (*estimate(plan, left), *plan.notes):
+        out.print(escape(line), highlight=False)
 
 
 def estimate(plan: Plan, runs: int) -> list[str]:

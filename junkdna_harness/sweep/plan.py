@@ -12,14 +12,13 @@ from typing import Any, Literal
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.identity import DENSE, Method, Run
-from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED, PruneSpec, QuantSpec
+from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED
+from junkdna_harness.sweep.draws import spec_of, with_replicates
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
 from junkdna_harness.sweep.options import joined, parse_model_args, parse_seed
 from junkdna_harness.tiny import EMBEDDED
 
 SCHEMA = 1
-REPLICATED = "random"  # the one method whose result is a draw
-
 LONGEST_STEM = 120  # of a file's name; systems end at 255 bytes, and temporary names are longer
 
 Kind = Literal["dense", "prune", "quantize", "checkpoint"]
@@ -73,11 +72,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Plan:
-    """Models (arguments for `hf`), cells, and settings. The dense cell of each model comes first."""
+    """Models (arguments for `hf`), cells, and settings. The dense cell of each model comes first.
+
+    `notes` are sentences on what was asked for and has no effect; they are told, and not stored.
+    """
 
     models: tuple[Mapping[str, Any], ...]
     cells: tuple[PlannedRun, ...]
     settings: Settings
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def model_name(self, cell: PlannedRun) -> str:
         """The model as the tidy table names it; with an adapter it is another model than without, as for `lm_eval`."""
@@ -190,6 +193,8 @@ def build_plan(
 ) -> Plan:
     """The plan of a grid: every method at every sparsity and pattern, every quantizer at its bits, and the dense model.
 
+    `replicates` draws of whatever is drawn by lot: random masks, samples of calibration text.
+
     Raises:
         UsageError: an empty or overlapping grid, or a value that a method does not take.
     """
@@ -203,9 +208,7 @@ def build_plan(
     for i in range(len(models)):
         cells.append(PlannedRun(i, "dense", DENSE, 0.0))
         for name in names:
-            draws = replicates if name == REPLICATED else 1
-            for draw in range(draws):
-                cells += _prune_cells(i, name, levels, shapes, draw, common)
+            cells += _prune_cells(i, name, levels, shapes, common)
         for name, bits in quantizers:
             cells.append(
                 PlannedRun(
@@ -219,7 +222,8 @@ def build_plan(
             )
     for cell in cells:
         check_cell(cell)
-    plan = Plan(models, tuple(cells), _settings(tasks, settings))
+    drawn, notes = with_replicates(cells, replicates)
+    plan = Plan(models, tuple(drawn), _settings(tasks, settings), notes)
     plan.check()
     return plan
 
@@ -229,15 +233,11 @@ def _prune_cells(
     name: str,
     levels: Sequence[float],
     shapes: Sequence[str],
-    draw: int,
     common: Mapping[str, Any],
 ) -> list[PlannedRun]:
     arguments = {**_fitting(common, "prune"), "method": name}
-    if draw:
-        arguments["mask_seed"] = int(common.get("seed", 0)) + draw
-        arguments.pop("seed", None)
     cells = [
-        PlannedRun(model, "prune", name, level, replicate=draw, arguments={**arguments, "sparsity": level})
+        PlannedRun(model, "prune", name, level, arguments={**arguments, "sparsity": level})
         for level in levels
         if level > 0  # level 0 of every method is the dense model
     ]
@@ -245,7 +245,9 @@ def _prune_cells(
         kept, group = map(int, shape.split(":"))
         given = {k: v for k, v in arguments.items() if k != "scope"}
         cells.append(
-            PlannedRun(model, "prune", name, 1 - kept / group, None, shape, draw, {**given, "pattern": shape})
+            PlannedRun(
+                model, "prune", name, 1 - kept / group, None, shape, arguments={**given, "pattern": shape}
+            )
         )
     return cells
 
@@ -263,15 +265,12 @@ def check_cell(cell: PlannedRun) -> None:
     Raises:
         UsageError: with compression's own sentence.
     """
-    if cell.kind == "prune":
-        PruneSpec.from_strings(cell.arguments)
-    elif cell.kind == "quantize":
-        if cell.method not in SIMULATED:
-            raise UsageError(
-                f"quantizer {cell.method!r} is not one that a loaded model can be changed with ({', '.join(SIMULATED)}). "
-                f"Run lm_eval --model junkdna-quantized --model_args method={cell.method} for it."
-            )
-        QuantSpec.from_strings(cell.arguments)
+    if cell.kind == "quantize" and cell.method not in SIMULATED:
+        raise UsageError(
+            f"quantizer {cell.method!r} is not one that a loaded model can be changed with ({', '.join(SIMULATED)}). "
+            f"Run lm_eval --model junkdna-quantized --model_args method={cell.method} for it."
+        )
+    spec_of(cell)
 
 
 def _check_grid(
@@ -293,10 +292,6 @@ def _check_grid(
         )
     if replicates < 1:
         raise UsageError(f"replicates {replicates} is less than 1.")
-    if replicates > 1 and REPLICATED not in names:
-        raise UsageError(
-            f"replicates {replicates} has no effect: only method 'random' is drawn by lot, and it is not in --methods."
-        )
 
 
 def _models(given: Any) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:

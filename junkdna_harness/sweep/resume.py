@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from junkdna_harness.sweep.draws import spec_of
 from junkdna_harness.sweep.plan import Plan, PlannedRun, Settings
 
 # Arguments of a model that say where and how fast it runs: no score depends on them.
@@ -105,11 +105,8 @@ def _common(cells: Iterable[PlannedRun]) -> dict[str, list[Any]]:
 
 def _asked(cell: PlannedRun) -> dict[str, Any]:
     """A run's arguments as compression reads them, so that '32' is 32 and a default is what it stands for."""
-    if cell.kind == "prune":
-        return asdict(PruneSpec.from_strings(cell.arguments))
-    if cell.kind == "quantize":
-        return asdict(QuantSpec.from_strings(cell.arguments))
-    return dict(cell.arguments)
+    spec = spec_of(cell)
+    return dict(cell.arguments) if spec is None else asdict(spec)
 
 
 def _other(what: str, old: object, new: object) -> str:

@@ -27,7 +27,7 @@ class SweepOutcome:
     """What a sweep did: cells run now, cells that were there already, failures by run id, and where time went.
 
     `failed_tasks`: run id -> task -> why it has no score in a run that is otherwise there. `notes`: sentences on what was
-    repaired, or differs from when the folder was begun.
+    repaired, differs from when the folder was begun, or was asked for without effect.
     """
 
     folder: Path
@@ -70,6 +70,8 @@ def run_sweep(
         plan = store.adopt(plan, extend)
         outcome = SweepOutcome(store.folder, plan)
         sweep = _Sweep(store, plan, outcome, listener, dict(like or {}))
+        for text in plan.notes:
+            sweep.note(text)
         waiting = sweep.look(outdated)
         if waiting:
             check_tasks(plan)
@@ -184,6 +186,8 @@ class _Sweep:
             self.listener(event)
 
     def _take(self, event: Loaded) -> None:
+        for note in event.notes:
+            self.note(note)
         known = self.known.get(event.model)
         if known is not None:
             name = str(self.plan.models[event.model]["pretrained"])

@@ -17,6 +17,7 @@ from difficulty.runs.store import SCHEMA, identity_path
 from junkdna_harness.compress.checks import refuse_quantized
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.pruning import measure
+from junkdna_harness.compress.samples import check_samples
 from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.sweep import fingerprint
@@ -55,7 +56,8 @@ class Session:
     `known` is the fingerprint of the runs that the folder holds already. `folder` is the sweep's, None where nothing is stored.
 
     Raises:
-        UsageError: the model or its tasks cannot be loaded, or they are not those of the runs that are `known`.
+        UsageError: the model or its tasks cannot be loaded, they are not those of the runs that are `known`, or two draws of
+            the plan are one sample of calibration text.
     """
 
     def __init__(
@@ -75,8 +77,11 @@ class Session:
         block = _measure(self.lm.model)
         self.items, self.tasks = items_table(self.suite), task_facts(self.suite)
         cells = [cell for cell in plan.cells if cell.model == model]
+        drawn = fingerprint.draw_calibrations(self.lm, cells)
+        note = check_samples(drawn)  # a sweep has one calibration source
+        self.notes = () if note is None else (note,)
         self.fingerprint = fingerprint.take(
-            self.lm, arguments, self.suite, self.items, self.tasks, block["weights_sha256"], cells
+            self.lm, arguments, self.suite, self.items, self.tasks, block["weights_sha256"], drawn
         )
         self.seconds_building = time.perf_counter() - started - self.seconds_loading
         name = str(arguments["pretrained"])

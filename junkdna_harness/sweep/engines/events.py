@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Loaded:
     """A model and its tasks are loaded; told by each process that loads one, before its first run is stored.
 
-    `items` is parquet, `tasks` lm-eval's facts, `seconds` by what took them, `requests` those of one run.
+    `items` is parquet, `tasks` lm-eval's facts, `seconds` by what took them, `requests` those of one run; `notes` are sentences
+    on what was seen while it was loaded.
     """
 
     model: int
@@ -27,6 +28,7 @@ class Loaded:
     fingerprint: Fingerprint
     seconds: Mapping[str, float]
     requests: int
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, session: Session) -> Loaded:
@@ -39,6 +41,7 @@ class Loaded:
             session.fingerprint,
             seconds,
             session.suite.n_requests,
+            session.notes,
         )
 
 
