@@ -76,8 +76,7 @@ class Session:
         self.suite: Suite = build_suite(self.lm, manager, names, plan.settings)
         block = _measure(self.lm.model)
         self.items, self.tasks = items_table(self.suite), task_facts(self.suite)
-        cells = [cell for cell in plan.cells if cell.model == model]
-        drawn = fingerprint.draw_calibrations(self.lm, cells)
+        drawn = fingerprint.draw_calibrations(self.lm, plan.of_model(model))
         note = check_samples(drawn)  # a sweep has one calibration source
         self.notes = () if note is None else (note,)
         self.fingerprint = fingerprint.take(

@@ -58,7 +58,7 @@ class Compressed:
 
     def __init__(self, dense: Dense) -> None:
         self.dense, self.model, self.tokenizer = dense, dense.lm.model, dense.lm.tokenizer
-        cells = (cell for cell in dense.plan.cells if cell.model == dense.model and cell.kind != "dense")
+        cells = (cell for cell in dense.plan.of_model(dense.model) if cell.kind != "dense")
         first = next(cells, None)  # targets are the same for all: plans hold one set of compression arguments
         places = _places(first.arguments if first else {})
         self.pristine = Pristine(self.model, *places, folder=dense.folder)
