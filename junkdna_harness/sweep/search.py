@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 FIRST = 0.1  # sparsity, where nothing is known: most controls break down near it
 HIGHEST = 0.99
-MOST_TRIED = 8  # evaluations for one target
+MOST_TRIED = 10  # evaluations for one target
 SPAN = 64.0  # where the lower end is the dense model, a cut goes down by no more than this factor
 EDGE = 0.1  # of a bracket, that a cut keeps away from its ends
 REACHED = 0.05  # of the loss that is sought
@@ -113,7 +113,7 @@ def next_levels(
 
 
 def _cut(below: Point, above: Point | None, target: Target, begun: bool) -> float:
-    """Where to cut a bracket: at the middle, or, every second time, where the line between its ends meets the target."""
+    """Where to cut a bracket: where the line between its ends meets the target, and every third time at the middle."""
     if above is None:
         if not begun:
             return FIRST
@@ -123,7 +123,7 @@ def _cut(below: Point, above: Point | None, target: Target, begun: bool) -> floa
     least = max(low, high / SPAN)  # sparsities of different orders of magnitude are halved by their ratio
     middle = math.sqrt(least * high)
     line = middle
-    if target.tried % 2 and math.isfinite(above.loss):
+    if target.tried % 3 and math.isfinite(above.loss):
         if low > 0 and below.loss > 0:  # a power law between two points: losses too are of different orders
             share = math.log(target.loss / below.loss) / math.log(above.loss / below.loss)
             line = low * (high / low) ** share
