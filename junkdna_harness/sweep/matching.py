@@ -6,6 +6,7 @@ sparsity such methods share no range of loss, so nothing could be said about *wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from junkdna_harness.sweep.losses import Losses
 from junkdna_harness.sweep.plan import Later, Plan, PlannedRun
 from junkdna_harness.sweep.search import MOST_TRIED, REACHED, Point, State, Target, falls, known, next_levels
 from junkdna_harness.sweep.store import Store
+
+MOST_FAILED = 3  # runs of a control, after which it is given up where none of them could be evaluated
 
 
 class Matching:
@@ -35,13 +38,15 @@ class Matching:
             if model not in read:
                 read[model] = Losses(store.folder, plan.file_name(dense))
             self.losses = read[model]
-            self.dense = Point(0.0, 0.0, self._removed(dense))
+            self.dense = Point(0.0, 0.0)
 
     def next_cells(self) -> list[PlannedRun]:
         """The runs of the next round, every draw of each level; none where every search has ended."""
         found: list[PlannedRun] = []
         for control in self.later.controls if self.ready else ():
             points, targets = self.points(control), self.targets(control)
+            if _fails(points):
+                continue
             taken = {cell.level for cell in self._runs(control)}
             by_target = {id(target): level for level, target in targets.items()}
             for level, sought in next_levels(points, targets.values(), self.dense).items():
@@ -66,9 +71,9 @@ class Matching:
         measured, found = self._measured(control), []
         for level, cells in _by_level(self._runs(control)).items():
             if level in measured:
-                found.append(Point(level, measured[level], self._removed(cells[0])))
+                found.append(Point(level, measured[level], self._sizes(cells[0])))
             elif not all(map(self._is_there, cells)):
-                found.append(Point(level, float("inf")))
+                found.append(Point(level, math.inf))
         return found
 
     def matches(self) -> list[dict[str, Any]]:
@@ -92,7 +97,7 @@ class Matching:
             "loss": None if near is None else near.loss,
             "runs": [self.plan.run_id(cell) for cell in cells],
             "reached": state.reached,
-            "why_not": None if state.reached else state.ended or "the runs there lack a task",
+            "why_not": None if state.reached else state.ended or _why_not(self.points(control)),
             "below": _point(state.below),
             "above": None if state.above is None else _point(state.above),
             "tolerance": target.tolerance,
@@ -160,10 +165,9 @@ class Matching:
     def _is_there(self, cell: PlannedRun) -> bool:
         return manifest_path(self.store.folder, self.plan.file_name(cell)).is_file()
 
-    def _removed(self, cell: PlannedRun) -> int | None:
-        block = read_manifest(self.store.folder, self.plan.file_name(cell)).get("manifest") or {}
-        share, size = block.get("sparsity_targeted"), block.get("weights_targeted")
-        return None if share is None or size is None else round(share * size)
+    def _sizes(self, cell: PlannedRun) -> tuple[int, ...]:
+        manifest = read_manifest(self.store.folder, self.plan.file_name(cell))
+        return tuple(int(size) for size in manifest.get("group_sizes") or ())
 
 
 def most_runs(plan: Plan, later: Later) -> int:
@@ -189,6 +193,15 @@ def told(matches: Iterable[Mapping[str, Any]]) -> Sequence[tuple[str, ...]]:
     ]  # fmt: skip
 
 
+def _fails(points: Sequence[Point]) -> bool:
+    """True where nothing speaks for another sparsity: the method fails, whatever it removes."""
+    return len(points) >= MOST_FAILED and all(math.isinf(point.loss) for point in points)
+
+
+def _why_not(points: Sequence[Point]) -> str:
+    return "its runs failed" if _fails(points) else "a run there lacks a task"
+
+
 def _is_for(cell: PlannedRun, primary: str, level: float) -> bool:
     sought = (cell.added or {}).get("for", ())
     return any(one["method"] == primary and one["level"] == level for one in sought)
@@ -204,7 +217,7 @@ def _by_level(cells: Iterable[PlannedRun]) -> dict[float, list[PlannedRun]]:
 
 def _point(point: Point) -> dict[str, Any]:
     """For JSON, which knows no infinity: a run that failed has no loss."""
-    return {"level": point.level, "loss": None if point.loss == float("inf") else point.loss}
+    return {"level": point.level, "loss": None if math.isinf(point.loss) else point.loss}
 
 
 def _not_reached(match: Mapping[str, Any]) -> str:

@@ -37,7 +37,8 @@ def refine(store: Store, plan: Plan, model: int, later: Later) -> Refinement:
         templates = [c for c in later.templates if c.model == model and c.method == method]
         if method in later.controls:
             continue  # their levels are sought by loss
-        for level in levels:
+        known = [c.level or 0.0 for c in plan.cells if c.model == model and c.method == method]
+        for level in _widest_first(levels, known):
             new = [one.at(_named(level), {"why": why, "round": number}) for one in templates]
             new = [cell for cell in new if plan.run_id(cell) not in there]
             if not 0 < level < 1 or not new or left < 1:
@@ -50,15 +51,19 @@ def refine(store: Store, plan: Plan, model: int, later: Later) -> Refinement:
 
 def _levels_asked(store: Store, model: str, claim: str) -> Mapping[str, Sequence[float]]:
     """Method -> levels, by the judge, from the runs that are there."""
-    from difficulty.judge.refine import levels_to_add
-
     from difficulty.judge.fit import fit
+    from difficulty.judge.refine import levels_to_add
     from difficulty.runs.read import read_runs
 
     found: Mapping[str, Sequence[float]] = levels_to_add(
         fit(read_runs(store.folder), model=model, claims=(claim,))
     )
     return found
+
+
+def _widest_first(levels: Sequence[float], known: Sequence[float]) -> list[float]:
+    """The levels farthest from those that are there first, should the limit not allow for all."""
+    return sorted(levels, key=lambda level: (-min(abs(level - other) for other in (0.0, *known)), level))
 
 
 def _named(level: float) -> float:

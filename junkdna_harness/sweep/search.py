@@ -9,12 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+from junkdna_harness.compress.notation import Sparsity
 
 FIRST = 0.1  # sparsity, where nothing is known: most controls break down near it
 HIGHEST = 0.99
 MOST_TRIED = 10  # evaluations for one target
 SPAN = 64.0  # where the lower end is the dense model, a cut goes down by no more than this factor
 EDGE = 0.1  # of a bracket, that a cut keeps away from its ends
+MOST_MARKS = 100  # weights of a group, up to which the sparsities between two points are counted one by one
 REACHED = 0.05  # of the loss that is sought
 
 
@@ -22,12 +27,13 @@ REACHED = 0.05  # of the loss that is sought
 class Point:
     """A sparsity that was evaluated, and the loss there; infinite where the run failed: the model was broken.
 
-    `removed` is how many weights are zero; None where that is not known.
+    `sizes` are those of the groups (tensors, rows) of which each loses that share, rounded to whole weights: they decide which
+    sparsities there are. Empty where they are not known.
     """
 
     level: float
     loss: float
-    removed: int | None = None
+    sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,11 +89,21 @@ def _ended(nearest: Point | None, below: Point, above: Point | None, target: Tar
 
 
 def _next_to_each_other(below: Point, above: Point) -> bool:
-    """True where no sparsity lies between: the two differ in one weight, or in the last digit that names a run."""
-    counts = below.removed, above.removed
-    if counts[0] is not None and counts[1] is not None and abs(counts[1] - counts[0]) <= 1:
-        return True
-    return above.level - below.level <= 1e-9
+    """True where no model lies between: one more weight in groups of one size, or the last digit that names a run."""
+    marks = _marks(below, above)
+    return above.level - below.level <= 1e-9 or (marks is not None and len(marks) <= 1)
+
+
+def _marks(below: Point, above: Point) -> list[Fraction] | None:
+    """The sparsities between two points at which a group loses one more weight; None where they are many or not known."""
+    sizes = above.sizes or below.sizes
+    found: set[Fraction] = set()
+    for size in sizes:
+        first, last = (Sparsity(point.level).removed(size) for point in (below, above))
+        if last - first > MOST_MARKS:
+            return None
+        found |= {Fraction(2 * k + 1, 2 * size) for k in range(first, last)}
+    return sorted(found) if sizes else None
 
 
 def next_levels(
@@ -130,7 +146,17 @@ def _cut(below: Point, above: Point | None, target: Target, begun: bool) -> floa
         else:
             line = low + (high - low) * (target.loss - below.loss) / (above.loss - below.loss)
     kept = min(max(line, least + EDGE * (high - least) if low else least), high - EDGE * (high - low))
-    return _short(kept, low, high)
+    return _other_model(kept, below, above)
+
+
+def _other_model(level: float, below: Point, above: Point) -> float:
+    """The level, or the nearest one at which the model is neither that of the one end nor that of the other."""
+    marks = _marks(below, above)
+    if marks is None or len(marks) < 2:
+        return _short(level, below.level, above.level)
+    between = [(float(a), float(b)) for a, b in pairwise(marks)]
+    low, high = min(between, key=lambda ends: abs(sum(ends) / 2 - level))
+    return _short(level if low < level < high else (low + high) / 2, low, high)
 
 
 def _short(level: float, low: float, high: float) -> float:
