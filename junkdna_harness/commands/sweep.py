@@ -37,6 +37,16 @@ def sweep(
     replicates: Annotated[
         int | None, typer.Option(help="Draws of what is drawn by lot: random masks, calibration samples.")
     ] = None,
+    match_loss: Annotated[
+        bool,
+        typer.Option("--match-loss", help="Seek each other method's levels with the loss of magnitude's."),
+    ] = False,
+    refine: Annotated[
+        str | None, typer.Option(help="P3: add levels where the claim cannot resolve a critical level.")
+    ] = None,
+    refine_levels: Annotated[
+        int | None, typer.Option("--refine-levels", help="Most levels that --refine adds for each model: 12.")
+    ] = None,
     one_shot: Annotated[
         bool, typer.Option("--one-shot", help="Gather calibration statistics once, on the dense model.")
     ] = False,
@@ -98,7 +108,8 @@ def sweep(
         "model_args": model_args, "methods": methods, "sparsity": sparsity, "patterns": patterns,
         "quantize": quantize, "replicates": replicates, "tasks": tasks, "output": output, "limit": limit,
         "num_fewshot": num_fewshot, "seed": seed, "apply_chat_template": apply_chat_template or None,
-        "system_instruction": system_instruction, "one_shot": one_shot or None, "include_path": include_path, "batch_size": batch_size,
+        "system_instruction": system_instruction, "one_shot": one_shot or None, "include_path": include_path,
+        "match_loss": match_loss or None, "refine": refine, "refine_levels": refine_levels, "batch_size": batch_size,
         "max_batch_size": max_batch_size, "device": device, "engine": engine, "workers": workers,
         "prefix_cache": False if no_prefix_cache else None,
     }  # fmt: skip
@@ -128,6 +139,7 @@ def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
 PLAN_OPTIONS = (
     "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "tasks", "limit", "num_fewshot",
     "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path", "one_shot",
+    "match_loss", "refine", "refine_levels",
 )  # fmt: skip
 
 

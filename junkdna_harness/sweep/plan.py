@@ -15,6 +15,7 @@ from difficulty.runs.identity import DENSE, Run
 from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED
 from junkdna_harness.sweep.draws import with_replicates
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
+from junkdna_harness.sweep.later import MOST_LEVELS, Later, later_rounds
 from junkdna_harness.sweep.options import joined, parse_model_args, parse_seed
 from junkdna_harness.sweep.planned import Kind, PlannedRun, spec_of
 from junkdna_harness.tiny import EMBEDDED
@@ -47,13 +48,21 @@ class Settings:
 class Plan:
     """Models (arguments for `hf`), cells, and settings. The dense cell of each model comes first.
 
-    `notes` are sentences on what was asked for and has no effect; they are told, and not stored.
+    `matches`: what was found of levels with equal loss, see `sweep.matching`. `notes` are sentences on what was asked for and
+    has no effect, `later` what more is to be added; these two are of one start, and not stored.
     """
 
     models: tuple[Mapping[str, Any], ...]
     cells: tuple[PlannedRun, ...]
     settings: Settings
+    matches: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
+    later: Later | None = field(default=None, compare=False)
+
+    def of_model(self, model: int) -> list[PlannedRun]:
+        """The cells of a model, and what kinds of cells later rounds may add."""
+        templates = self.later.templates if self.later is not None else ()
+        return [cell for cell in (*self.cells, *templates) if cell.model == model]
 
     def model_name(self, cell: PlannedRun) -> str:
         """The model as the tidy table names it; with an adapter it is another model than without, as for `lm_eval`."""
@@ -128,8 +137,9 @@ class Plan:
                 "tasks": list(self.settings.tasks),
                 "seed": list(self.settings.seed),
             },
-            "cells": [{**asdict(cell), "arguments": dict(cell.arguments)} for cell in self.cells],
+            "cells": [cell.to_dict() for cell in self.cells],
             "runs": {self.file_name(cell): self.run_id(cell) for cell in self.cells},
+            **({"matches": [dict(match) for match in self.matches]} if self.matches else {}),
         }
 
     @classmethod
@@ -144,7 +154,8 @@ class Plan:
         settings = dict(values["settings"])
         settings.update(tasks=tuple(settings["tasks"]), seed=tuple(settings["seed"]))
         cells = tuple(PlannedRun(**_current(cell)) for cell in values["cells"])
-        return cls(tuple(values["models"]), cells, Settings(**settings))
+        matches = tuple(dict(match) for match in values.get("matches", ()))
+        return cls(tuple(values["models"]), cells, Settings(**settings), matches)
 
 
 def _current(cell: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -162,11 +173,16 @@ def build_plan(
     patterns: str | Sequence[str] | None = None,
     quantize: str | Sequence[str] | None = None,
     replicates: int = 1,
+    match_loss: bool = False,
+    refine: str | None = None,
+    refine_levels: int = MOST_LEVELS,
     **settings: Any,
 ) -> Plan:
     """The plan of a grid: every method at every sparsity and pattern, every quantizer at its bits, and the dense model.
 
-    `replicates` draws of whatever is drawn by lot: random masks, samples of calibration text.
+    `replicates` draws of whatever is drawn by lot: random masks, samples of calibration text. With `match_loss` only the
+    primary method is at the given sparsities: those of the others are sought later (`sweep.matching`). `refine` names the claim
+    that may ask for more levels, at most `refine_levels` for each model.
 
     Raises:
         UsageError: an empty or overlapping grid, or a value that a method does not take.
@@ -196,7 +212,16 @@ def build_plan(
     for cell in cells:
         check_cell(cell)
     drawn, notes = with_replicates(cells, replicates)
-    plan = Plan(models, tuple(drawn), _settings(tasks, settings), notes)
+    later = None
+    if match_loss or refine is not None:
+        later = later_rounds(names, levels, drawn, match_loss, refine, refine_levels)
+        sought = later.controls
+        drawn = [
+            cell
+            for cell in drawn
+            if cell.pattern is not None or cell.method not in sought or cell.kind != "prune"
+        ]
+    plan = Plan(models, tuple(drawn), _settings(tasks, settings), notes=notes, later=later)
     plan.check()
     return plan
 

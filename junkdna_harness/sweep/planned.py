@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from difficulty.runs.identity import Method
@@ -17,6 +17,7 @@ class PlannedRun:
     """One planned run: `arguments` are what `--model_args` of lm_eval takes beside the model's own.
 
     `method` is the name of what is done to the weights; for a checkpoint, that of all that was done, as tables have it.
+    `added` says why a later round added the run to the plan (`why`, `round`, and for whom); None for those of the grid.
     """
 
     model: int
@@ -27,6 +28,16 @@ class PlannedRun:
     pattern: str | None = None
     replicate: int = 0
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    added: Mapping[str, Any] | None = field(default=None, compare=False)
+
+    def at(self, level: float, added: Mapping[str, Any]) -> PlannedRun:
+        """The same method, model and draw at another sparsity, added for the reason given."""
+        return replace(self, level=level, arguments={**self.arguments, "sparsity": level}, added=added)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; `added` only where there is something to say."""
+        values = {**asdict(self), "arguments": dict(self.arguments)}
+        return values if self.added is not None else {k: v for k, v in values.items() if k != "added"}
 
     @property
     def identity(self) -> Method:

@@ -38,8 +38,10 @@ def compare(old: Plan, new: Plan, extend: bool) -> Plan:
         _same_run(name, there[name], asked[name])
     for model in range(len(new.models)):
         _same_compression(*([c for c in plan.cells if c.model == model] for plan in (old, new)))
-    missing, added = [n for n in there if n not in asked], [n for n in asked if n not in there]
-    if missing and not (extend and added):
+    # What later rounds added is no part of the grid that is asked for.
+    missing = [n for n in there if n not in asked and there[n].added is None]
+    added = [n for n in asked if n not in there]
+    if missing and not (extend and (added or new.later is not None)):
         raise UsageError(
             f"this folder's plan has {len(missing)} more runs ({missing[0]!r}, ...). "
             "Give the same grid, or another folder."
@@ -49,7 +51,7 @@ def compare(old: Plan, new: Plan, extend: bool) -> Plan:
             f"this folder's plan lacks {len(added)} of these runs ({added[0]!r}, ...). "
             "Add --extend to run them too, or give another folder."
         )
-    plan = replace(new, cells=old.cells + tuple(asked[name] for name in added))
+    plan = replace(new, cells=old.cells + tuple(asked[name] for name in added), matches=old.matches)
     plan.check()
     return plan
 

@@ -11,11 +11,23 @@ from typing import Any
 from difficulty.errors import UsageError
 from difficulty.runs.store import read_manifest
 from junkdna_harness.harness.tasks import find_tasks
-from junkdna_harness.sweep.engines import Engine, Event, Failed, Finished, Loaded, Noted, Started, Tell, Work
+from junkdna_harness.sweep.engines import (
+    Engine,
+    Event,
+    Extended,
+    Failed,
+    Finished,
+    Loaded,
+    Noted,
+    Started,
+    Tell,
+    Work,
+)
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.fingerprint import Fingerprint, glance
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Plan, PlannedRun
+from junkdna_harness.sweep.rounds import Rounds
 from junkdna_harness.sweep.store import Store
 
 # Why a finished run must be evaluated again, from the run and its manifest; None where it stands.
@@ -73,6 +85,8 @@ def run_sweep(
         for text in plan.notes:
             sweep.note(text)
         waiting = sweep.look(outdated)
+        for model in sorted(set(range(len(plan.models))) - {cell.model for cell in waiting}):
+            waiting += sweep.more(model)  # of a sweep that was stopped between two rounds
         if waiting:
             check_tasks(plan)
             sweep.carry_out(waiting, machine or Machine(), engine or LocalEngine())
@@ -98,6 +112,10 @@ class _Sweep:
     listener: Tell | None
     known: dict[int, Fingerprint]
     begun: set[int] = field(default_factory=set)
+    asked: list[PlannedRun] = field(default_factory=list)  # of the engine, in all rounds
+
+    def __post_init__(self) -> None:
+        self.rounds = Rounds(self.store)
 
     def look(self, outdated: Outdated | None) -> list[PlannedRun]:
         """The cells that are to be run, after telling what is damaged or differs."""
@@ -152,13 +170,29 @@ class _Sweep:
     def carry_out(self, cells: list[PlannedRun], machine: Machine, engine: Engine) -> None:
         """Run `cells`, and record what becomes of them."""
         started = time.perf_counter()
-        work = Work(self.plan, cells, machine, self.store.folder, self.known.copy())
+        more = self.more if self.plan.later is not None else None
+        work = Work(self.plan, cells, machine, self.store.folder, self.known.copy(), more)
+        self.asked += [cell for cell in cells if cell not in self.asked]
         engine.run(work, self.hear)
         self.outcome.seconds["wall"] = time.perf_counter() - started
         heard = {self.plan.run_id(cell) for cell in self.outcome.finished} | self.outcome.failed.keys()
-        for cell in cells:
+        for cell in self.asked:
             if (run := self.plan.run_id(cell)) not in heard:
                 self.outcome.failed[run] = "it was never run"
+
+    def more(self, model: int) -> list[PlannedRun]:
+        """The next round of a model, which is in the folder's plan before any of it is run; empty where it is done."""
+        step = self.rounds.next(self.plan, model)
+        for sentence in step.sentences:
+            self.note(sentence)
+        if step.plan != self.plan:
+            self.store.write_plan(step.plan)
+            self.plan = self.outcome.plan = step.plan
+        cells = list(step.cells)
+        if cells and self.listener:
+            self.listener(Extended(step.plan, step.cells, step.why))
+        self.asked += cells
+        return cells
 
     def hear(self, event: Event) -> None:
         """Store what an event brings, then pass it on.

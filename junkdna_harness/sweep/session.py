@@ -26,7 +26,7 @@ from junkdna_harness.sweep.evaluated import Evaluated
 from junkdna_harness.sweep.fingerprint import Fingerprint
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Plan, PlannedRun
-from junkdna_harness.sweep.states import Dense, OpenState, open_state
+from junkdna_harness.sweep.states import Dense, OpenState, group_sizes, open_state
 from junkdna_harness.sweep.suite import Suite, build_suite
 from junkdna_harness.sweep.tables import items_table, responses_table, samples_table, task_facts
 
@@ -76,8 +76,7 @@ class Session:
         self.suite: Suite = build_suite(self.lm, manager, names, plan.settings)
         block = _measure(self.lm.model)
         self.items, self.tasks = items_table(self.suite), task_facts(self.suite)
-        cells = [cell for cell in plan.cells if cell.model == model]
-        drawn = fingerprint.draw_calibrations(self.lm, cells)
+        drawn = fingerprint.draw_calibrations(self.lm, plan.of_model(model))
         note = check_samples(drawn)  # a sweep has one calibration source
         self.notes = () if note is None else (note,)
         self.fingerprint = fingerprint.take(
@@ -113,9 +112,10 @@ class Session:
             "score": scored - compressed,
             "table": time.perf_counter() - scored,
         }
+        sizes = {} if cell.kind != "prune" else {"group_sizes": group_sizes(self.lm.model, cell.arguments)}
         described = {**block, "model": self.plan.model_name(cell), "replicate": cell.replicate}
         manifest = self._manifest(cell, described, scores.results, seconds)
-        return Evaluated(samples, responses, {**manifest, "failed_tasks": failed})
+        return Evaluated(samples, responses, {**manifest, **sizes, "failed_tasks": failed})
 
     def _manifest(
         self, cell: PlannedRun, block: dict[str, Any], results: dict[str, Any], seconds: dict[str, float]

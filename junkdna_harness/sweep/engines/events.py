@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from junkdna_harness.sweep.fingerprint import Fingerprint
-from junkdna_harness.sweep.plan import PlannedRun
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 
 if TYPE_CHECKING:
     from junkdna_harness.sweep.evaluated import Evaluated
@@ -82,5 +82,14 @@ class Noted:
     text: str
 
 
-Event = Loaded | Started | Progress | Finished | Failed | Noted
+@dataclass(frozen=True)
+class Extended:
+    """The plan has grown by `cells`, which are run next; `why` is a sentence. Told by the sweep itself."""
+
+    plan: Plan
+    cells: tuple[PlannedRun, ...]
+    why: str
+
+
+Event = Loaded | Started | Progress | Finished | Failed | Noted | Extended
 Tell = Callable[[Event], None]
