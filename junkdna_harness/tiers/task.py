@@ -64,14 +64,11 @@ class TieredTask:
         splits = local_splits(folder, spec.local) if folder else {}
         if splits:
             merged.update(_splits_on_disk(merged, splits))
-        members = {
-            "_spec": spec,
-            "_files": splits,
-            "_home": Path(str(metadata.get("config_source", ""))).parent,
-        }
+        home = Path(str(metadata.get("config_source", ""))).parent
+        members = {"_spec": spec, "_files": splits, "_home": home}
         kind = type(f"Tiered{parent.__name__}", (_Tier, parent), members)
         task = kind(config=merged) if takes_config(parent) else kind()
-        makers = _makers(spec, members["_home"], metadata)
+        makers = _makers(spec, home, metadata)
         made_from = {TIERS_FROM: makers} if makers else {}
         task.config.metadata = {**_as_mapping(task.config.metadata), **metadata, **made_from}
         _warn_of_own_answers(task, makers, str(metadata.get("pretrained", "")))
