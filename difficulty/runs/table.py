@@ -14,6 +14,7 @@ from difficulty.errors import UsageError, did_you_mean
 from difficulty.files import write_atomic
 from difficulty.runs.identity import DENSE as DENSE
 from difficulty.runs.identity import Method, Run
+from difficulty.runs.provenance import TIERS_FROM, makers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,6 +105,8 @@ def _with_defaults(table: pd.DataFrame, source: str) -> pd.DataFrame:
         table[WEIGHT] = _numbers(table, WEIGHT, source, np.nan)
     if SCALE in table:
         table[SCALE] = table[SCALE].fillna("mean").replace({"": "mean"}).astype(str)
+    if TIERS_FROM in table:
+        table[TIERS_FROM] = _makers(table[TIERS_FROM], source)
     if "cluster_id" in table:
         given = table["cluster_id"]
         table["cluster_id"] = _text(given).where(given.notna(), table["item_id"])
@@ -160,6 +163,14 @@ def _truths(table: pd.DataFrame, name: str, source: str) -> pd.Series[Any]:
     if wrong := [v for v in found if v is not None and not isinstance(v, bool)]:
         raise UsageError(f"{source} has {name}={wrong[0]!r}. Write true or false there.")
     return pd.Series(found, index=column.index, dtype="boolean")
+
+
+def _makers(column: pd.Series[Any], source: str) -> pd.Series[Any]:
+    """The text of each cell, kept once: it is the same in all rows of a tier."""
+    kept = column.astype(object).where(column.notna(), "").astype("category")
+    for text in kept.cat.categories:
+        makers(text, source)
+    return kept
 
 
 def _text(column: pd.Series[Any]) -> pd.Series[str]:
@@ -241,7 +252,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         elif path.name.endswith((".csv", ".csv.gz")):
             raw = pd.read_csv(
                 path,
-                dtype=dict.fromkeys((*TEXT, *ALIASES, "prompt_hash"), str),
+                dtype=dict.fromkeys((*TEXT, *ALIASES, "prompt_hash", TIERS_FROM), str),
                 keep_default_na=False,
                 na_values=[""],
             )

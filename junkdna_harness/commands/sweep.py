@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from difficulty.errors import UsageError, did_you_mean
 
+if TYPE_CHECKING:
+    from junkdna_harness.sweep.plan import Plan
+
 PANEL_MACHINE = "Machine (changes no score)"
 PANEL_TASKS = "Evaluation, as in lm_eval"
+PANEL_PREREG = "Before looking"
 
 
 def sweep(
@@ -95,6 +100,20 @@ def sweep(
     extend: Annotated[
         bool, typer.Option("--extend", help="Add runs to the plan of an existing folder.")
     ] = False,
+    preregister: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the plan and the verdicts' rules to this file before anything is evaluated; fit --prereg reads it.",
+            rich_help_panel=PANEL_PREREG,
+        ),
+    ] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An option of fit to register in place of its default, e.g. delta-tier=0.2 or claims=P2 (may be repeated).",
+            rich_help_panel=PANEL_PREREG,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and what it will cost, and stop.")
     ] = False,
@@ -114,7 +133,11 @@ def sweep(
         "prefix_cache": False if no_prefix_cache else None,
     }  # fmt: skip
     options = _options(words or [], {name: value for name, value in given.items() if value is not None})
-    code = _sweep(options, extend=extend, dry_run=dry_run)
+    if rule and preregister is None:
+        raise UsageError(
+            "--rule is written into a preregistration. Add --preregister FILE, or give the option to fit."
+        )
+    code = _sweep(options, extend=extend, dry_run=dry_run, preregister=preregister, rule=rule or [])
     if code:
         raise typer.Exit(code)
 
@@ -143,7 +166,9 @@ PLAN_OPTIONS = (
 )  # fmt: skip
 
 
-def _sweep(options: dict[str, Any], extend: bool, dry_run: bool) -> int:
+def _sweep(
+    options: dict[str, Any], extend: bool, dry_run: bool, preregister: Path | None, rule: list[str]
+) -> int:
     from junkdna_harness.sweep.choose import engine_and_machine
     from junkdna_harness.sweep.display import Display, print_plan, print_summary
     from junkdna_harness.sweep.plan import build_plan
@@ -155,11 +180,31 @@ def _sweep(options: dict[str, Any], extend: bool, dry_run: bool) -> int:
     output = options.get("output")
     if dry_run:
         print_plan(plan, None if output is None else Path(output), extend)
+        if preregister is not None:
+            print(f"nothing is registered in {preregister} by a dry run")
         return 0
     if output is None:
         raise UsageError("no folder was given. Add --output runs/NAME.")
+    begin = None if preregister is None else _registration(plan, preregister, Path(output), rule)
     engine, machine = engine_and_machine(options)
     with Display(plan) as display:
-        outcome = run_sweep(plan, output, machine, engine, extend, display.hear)
+        outcome = run_sweep(plan, output, machine, engine, extend, display.hear, begin=begin)
     print_summary(outcome)
     return outcome.exit_code
+
+
+def _registration(plan: Plan, path: Path, folder: Path, rule: list[str]) -> Callable[[], None]:
+    """What writes the plan to `path`, after looking whether it may be written there."""
+    from junkdna_harness.sweep.preregister import check, content_of, parse_verdicts, register
+
+    content = content_of(plan, parse_verdicts(rule))
+    check(path, content, folder)
+
+    def begin() -> None:
+        registered = register(path, content)
+        typer.echo(
+            f"registered {registered.registered} in {path} (sha256 {registered.sha256[:12]}...): fit --prereg {path}",
+            err=True,
+        )
+
+    return begin
