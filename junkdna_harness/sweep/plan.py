@@ -42,6 +42,9 @@ class PlannedRun:
     pattern: str | None = None
     replicate: int = 0
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    noise_floor: bool = (
+        False  # the dense model once more, evaluated otherwise (`junkdna_harness.sweep.second_pass`)
+    )
 
     @property
     def identity(self) -> Method:
@@ -88,7 +91,8 @@ class Plan:
     def run(self, cell: PlannedRun) -> Run:
         """Which run it is, in this table and any other."""
         level, bits = cell.level, cell.bits
-        return Run(self.model_name(cell), cell.identity, level, bits, cell.replicate, known_by="store")
+        name = self.model_name(cell)
+        return Run(name, cell.identity, level, bits, cell.replicate, "store", cell.noise_floor)
 
     def run_id(self, cell: PlannedRun) -> str:
         """The run as the tidy table names it, e.g. 'embedded magnitude 0.5'."""
@@ -152,7 +156,7 @@ class Plan:
                 "tasks": list(self.settings.tasks),
                 "seed": list(self.settings.seed),
             },
-            "cells": [{**asdict(cell), "arguments": dict(cell.arguments)} for cell in self.cells],
+            "cells": [_cell_dict(cell) for cell in self.cells],
             "runs": {self.file_name(cell): self.run_id(cell) for cell in self.cells},
         }
 
@@ -171,6 +175,14 @@ class Plan:
         return cls(tuple(values["models"]), cells, Settings(**settings))
 
 
+def _cell_dict(cell: PlannedRun) -> dict[str, Any]:
+    """A cell as plain values; what older versions do not know is written only where it is used."""
+    values = {**asdict(cell), "arguments": dict(cell.arguments)}
+    if not cell.noise_floor:
+        del values["noise_floor"]
+    return values
+
+
 def _current(cell: Mapping[str, Any]) -> Mapping[str, Any]:
     """A cell as it is written today; older versions called checkpoints prunings."""
     if cell["kind"] == "prune" and "pretrained" in cell["arguments"]:
@@ -186,9 +198,12 @@ def build_plan(
     patterns: str | Sequence[str] | None = None,
     quantize: str | Sequence[str] | None = None,
     replicates: int = 1,
+    noise_floor: bool = False,
     **settings: Any,
 ) -> Plan:
     """The plan of a grid: every method at every sparsity and pattern, every quantizer at its bits, and the dense model.
+
+    `noise_floor`: the dense model is evaluated once more in other batches, which shows how far scores move by themselves.
 
     Raises:
         UsageError: an empty or overlapping grid, or a value that a method does not take.
@@ -202,6 +217,8 @@ def build_plan(
     cells: list[PlannedRun] = []
     for i in range(len(models)):
         cells.append(PlannedRun(i, "dense", DENSE, 0.0))
+        if _truth("noise_floor", noise_floor):
+            cells.append(PlannedRun(i, "dense", DENSE, 0.0, noise_floor=True))
         for name in names:
             draws = replicates if name == REPLICATED else 1
             for draw in range(draws):
@@ -222,6 +239,12 @@ def build_plan(
     plan = Plan(models, tuple(cells), _settings(tasks, settings))
     plan.check()
     return plan
+
+
+def _truth(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{name}: {value!r} is neither true nor false. Write {name}: true or leave it out.")
+    return value
 
 
 def _prune_cells(
