@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from difficulty.errors import UsageError
 from difficulty.runs import store as layout
 from junkdna_harness.sweep.plan import Plan
@@ -51,10 +53,21 @@ class SecondPass:
         answers: list[Any] = [None] * len(requests)
         for start in range(0, len(order), size):
             part = order[start : start + size]
-            found = getattr(self._lm, kind)([requests[i] for i in part], disable_tqdm=disable_tqdm)
+            found = self._answers(kind, [requests[i] for i in part], disable_tqdm)
             for i, answer in zip(part, found, strict=True):
                 answers[i] = answer
         return answers
+
+    def _answers(self, kind: str, requests: list[Any], disable_tqdm: bool) -> list[Any]:
+        """The model's own answers, in smaller batches where memory runs out: plain passes keep more logits than shared prefixes."""
+        while True:
+            try:
+                return list(getattr(self._lm, kind)(requests, disable_tqdm=disable_tqdm))
+            except torch.OutOfMemoryError:
+                if self._lm.batch_size_per_gpu < 2:
+                    raise
+                self._lm.batch_size_per_gpu //= 2
+            torch.cuda.empty_cache()
 
 
 @contextmanager
