@@ -64,7 +64,7 @@ def with_noise_mark(text: str, within: bool | None) -> str:
 
 
 def noise_legend(marked: bool, identical: bool = False, what: str = "") -> str:
-    """What the mark means, where one is printed; that there is nothing to mark, where the evaluations are identical; else nothing.
+    """What the mark means, where one is printed; that there is nothing to mark, where all scores are the same; else nothing.
 
     `what` names the difference that is meant, where the table shows none.
 
@@ -74,7 +74,7 @@ def noise_legend(marked: bool, identical: bool = False, what: str = "") -> str:
     ''
     """
     if identical:
-        return "noise floor 0: two evaluations of the dense weights are identical, so nothing is marked"
+        return "noise floor 0: two evaluations of the same dense weights gave the same scores, so nothing is marked"
     if not marked:
         return ""
     meant = f"{what} " if what else ""

@@ -42,12 +42,11 @@ def floor_from_json(task: str, entry: Mapping[str, Any], scale: Scale) -> Floor:
     Raises:
         ValueError: a number is missing, or is not finite.
     """
-    names = ("largest", "weight", "value", "moved", "spread")
-    sums = {name: float(entry[name]) for name in names}
-    counts = {name: int(entry[name]) for name in ("n_items", "changed")}
-    if not all(map(math.isfinite, sums.values())) or not 0 <= counts["changed"] <= counts["n_items"]:
+    sums = [float(entry[name]) for name in ("largest", "weight", "value", "moved", "spread")]
+    n_items, changed = int(entry["n_items"]), int(entry["changed"])
+    if not all(map(math.isfinite, sums)) or not 0 <= changed <= n_items:
         raise ValueError(f"task {task}: a noise floor that is none")
-    return Floor(**counts, **sums, scale=scale)
+    return Floor(n_items, changed, *sums, scale=scale)
 
 
 def noise_notes(comparisons: Iterable[_Compared]) -> list[str]:
