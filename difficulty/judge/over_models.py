@@ -111,7 +111,8 @@ def _one_hash(facts: pd.DataFrame, first: str, second: str) -> bool:
     if "weights_sha256" not in facts:
         return False
     known = [
-        {v for v in facts.loc[facts["model"].astype(str) == name, "weights_sha256"] if isinstance(v, str)} for name in (first, second)
+        {v for v in facts.loc[facts["model"].astype(str) == name, "weights_sha256"] if isinstance(v, str)}
+        for name in (first, second)
     ]
     return bool(known[0] & known[1])
 
@@ -122,7 +123,9 @@ def _one_behaviour(table: pd.DataFrame, first: str, second: str) -> bool:
     with_margins = dense[dense["metric"] == MARGIN]
     rows = with_margins if len(with_margins) else dense
     wide = [
-        rows[rows["model"].astype(str) == name].drop_duplicates(["task", "item_id", "metric"]).set_index(["task", "item_id", "metric"])["value"]
+        rows[rows["model"].astype(str) == name]
+        .drop_duplicates(["task", "item_id", "metric"])
+        .set_index(["task", "item_id", "metric"])["value"]
         for name in (first, second)
     ]
     common = wide[0].index.intersection(wide[1].index)
@@ -134,7 +137,11 @@ def _one_behaviour(table: pd.DataFrame, first: str, second: str) -> bool:
 def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
     """The verdict on a claim over models, by the effects that their headlines stand on."""
     headlines = {name: result.headline().get(claim) for name, result in results.items()}
-    usable = {name: c for name, c in headlines.items() if c is not None and c.details.get("scales") and c.estimate is not None}
+    usable = {
+        name: c
+        for name, c in headlines.items()
+        if c is not None and c.details.get("scales") and c.estimate is not None
+    }
     method = next((c.method for c in usable.values()), "")
     if not usable:
         reasons = "; ".join(f"{name}: {c.reason}" for name, c in headlines.items() if c is not None)
@@ -146,7 +153,9 @@ def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
     by_model = {name: c.verdict for name, c in usable.items()}
     words = ", ".join(f"{name} {verdict}" for name, verdict in by_model.items())
     n = len(usable)
-    about = f"models like these ({n})" if n >= ENOUGH_FAMILIES else f"these {n} models" if n > 1 else "one model"
+    about = (
+        f"models like these ({n})" if n >= ENOUGH_FAMILIES else f"these {n} models" if n > 1 else "one model"
+    )
     remark = f"By model: {words}." + (f" Not judged: {some(left_out)}." if left_out else "")
     unresolved = ""
     if claim in ("P1", "P3"):
@@ -165,7 +174,7 @@ def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
 
 def _observed(claim: Claim, scale: str) -> dict[str, Any]:
     """A model's own effect on a scale: that of families like these where there is one."""
-    found = claim.details["scales"][scale]
+    found: dict[str, dict[str, Any]] = claim.details["scales"][scale]
     return found.get("like") or found["these"]
 
 

@@ -55,6 +55,13 @@ def sweep(
     one_shot: Annotated[
         bool, typer.Option("--one-shot", help="Gather calibration statistics once, on the dense model.")
     ] = False,
+    noise_floor: Annotated[
+        bool,
+        typer.Option(
+            "--noise-floor",
+            help="Evaluate the dense model once more in other batches; tables mark differences that are no larger.",
+        ),
+    ] = False,
     tasks: Annotated[
         str | None, typer.Option(help="Tasks or groups, comma-separated.", rich_help_panel=PANEL_TASKS)
     ] = None,
@@ -125,7 +132,7 @@ def sweep(
     """
     given = {
         "model_args": model_args, "methods": methods, "sparsity": sparsity, "patterns": patterns,
-        "quantize": quantize, "replicates": replicates, "tasks": tasks, "output": output, "limit": limit,
+        "quantize": quantize, "replicates": replicates, "noise_floor": noise_floor or None, "tasks": tasks, "output": output, "limit": limit,
         "num_fewshot": num_fewshot, "seed": seed, "apply_chat_template": apply_chat_template or None,
         "system_instruction": system_instruction, "one_shot": one_shot or None, "include_path": include_path,
         "match_loss": match_loss or None, "refine": refine, "refine_levels": refine_levels, "batch_size": batch_size,
@@ -160,8 +167,8 @@ def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
 
 
 PLAN_OPTIONS = (
-    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "tasks", "limit", "num_fewshot",
-    "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path", "one_shot",
+    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "noise_floor", "tasks", "limit",
+    "num_fewshot", "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path", "one_shot",
     "match_loss", "refine", "refine_levels",
 )  # fmt: skip
 

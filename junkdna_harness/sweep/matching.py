@@ -12,8 +12,9 @@ from typing import Any
 
 from difficulty.runs.halves import RULE
 from difficulty.runs.store import MATCH_LOSS, manifest_path, read_manifest
+from junkdna_harness.sweep.later import Later
 from junkdna_harness.sweep.losses import Losses
-from junkdna_harness.sweep.plan import Later, Plan, PlannedRun
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.search import MOST_TRIED, REACHED, Point, State, Target, falls, known, next_levels
 from junkdna_harness.sweep.store import Store
 

@@ -73,7 +73,8 @@ class Plan:
     def run(self, cell: PlannedRun) -> Run:
         """Which run it is, in this table and any other."""
         level, bits = cell.level, cell.bits
-        return Run(self.model_name(cell), cell.identity, level, bits, cell.replicate, known_by="store")
+        name = self.model_name(cell)
+        return Run(name, cell.identity, level, bits, cell.replicate, "store", cell.noise_floor)
 
     def run_id(self, cell: PlannedRun) -> str:
         """The run as the tidy table names it, e.g. 'embedded magnitude 0.5'."""
@@ -176,6 +177,7 @@ def build_plan(
     match_loss: bool = False,
     refine: str | None = None,
     refine_levels: int = MOST_LEVELS,
+    noise_floor: bool = False,
     **settings: Any,
 ) -> Plan:
     """The plan of a grid: every method at every sparsity and pattern, every quantizer at its bits, and the dense model.
@@ -183,6 +185,7 @@ def build_plan(
     `replicates` draws of whatever is drawn by lot: random masks, samples of calibration text. With `match_loss` only the
     primary method is at the given sparsities: those of the others are sought later (`sweep.matching`). `refine` names the claim
     that may ask for more levels, at most `refine_levels` for each model.
+    `noise_floor`: the dense model is evaluated once more in other batches, which shows how far scores move by themselves.
 
     Raises:
         UsageError: an empty or overlapping grid, or a value that a method does not take.
@@ -196,6 +199,8 @@ def build_plan(
     cells: list[PlannedRun] = []
     for i in range(len(models)):
         cells.append(PlannedRun(i, "dense", DENSE, 0.0))
+        if _truth("noise_floor", noise_floor):
+            cells.append(PlannedRun(i, "dense", DENSE, 0.0, noise_floor=True))
         for name in names:
             cells += _prune_cells(i, name, levels, shapes, common)
         for name, bits in quantizers:
@@ -224,6 +229,12 @@ def build_plan(
     plan = Plan(models, tuple(drawn), _settings(tasks, settings), notes=notes, later=later)
     plan.check()
     return plan
+
+
+def _truth(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{name}: {value!r} is neither true nor false. Write {name}: true or leave it out.")
+    return value
 
 
 def _prune_cells(

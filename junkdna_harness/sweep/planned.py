@@ -28,6 +28,9 @@ class PlannedRun:
     pattern: str | None = None
     replicate: int = 0
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    noise_floor: bool = (
+        False  # the dense model once more, evaluated otherwise (`junkdna_harness.sweep.second_pass`)
+    )
     added: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def at(self, level: float, added: Mapping[str, Any]) -> PlannedRun:
@@ -35,9 +38,13 @@ class PlannedRun:
         return replace(self, level=level, arguments={**self.arguments, "sparsity": level}, added=added)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; `added` only where there is something to say."""
+        """Plain values; what older versions do not know is written only where it is used."""
         values = {**asdict(self), "arguments": dict(self.arguments)}
-        return values if self.added is not None else {k: v for k, v in values.items() if k != "added"}
+        if self.added is None:
+            del values["added"]
+        if not self.noise_floor:
+            del values["noise_floor"]
+        return values
 
     @property
     def identity(self) -> Method:

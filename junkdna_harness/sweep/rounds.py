@@ -85,8 +85,8 @@ def outlook(plan: Plan) -> tuple[int, list[str]]:
     if later.controls:
         runs = most_matched(plan, later)
         more = MOST_TRIED * later.most_levels if later.refine is not None else 0
-        draws = [c for c in later.templates if c.method in later.controls]
-        most += runs + more * len(draws)
+        drawn = [c for c in later.templates if c.method in later.controls]
+        most += runs + more * len(drawn)
         said.append(
             f"then, for each level of {later.primary}, the sparsities of {', '.join(later.controls)} with the same loss on the "
             f"calibration half: at most {MOST_TRIED} evaluations for each, shared where they can be"
