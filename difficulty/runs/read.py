@@ -19,11 +19,11 @@ from difficulty.runs.lm_eval_log import find_results, is_results, read_log
 from difficulty.runs.part import Part, TaskFacts, run_of_cells
 from difficulty.runs.rows import Keep
 from difficulty.runs.sweep_folder import find_sweeps, read_sweep, unscored
-from difficulty.runs.table import IDENTITY, KNOWN_BY, read_table, some, validate
+from difficulty.runs.table import IDENTITY, KNOWN_BY, MATCHED, read_table, some, validate
 
 RUN_COLUMNS = (
     "run", *IDENTITY, "effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version", "task_versions", "manifest",
-    "known_by",
+    "known_by", MATCHED,
 )  # fmt: skip
 _SAME = 1e-6  # two dense runs count as one when no score differs by more than this
 
@@ -33,7 +33,7 @@ class Runs:
     """Evaluations as one tidy table, and what else is known of them.
 
     `table`: the tidy rows of all runs. `runs`: one row per run with the columns `RUN_COLUMNS` (`task_versions` and
-    `manifest` are JSON text). `manifests`: run id -> its `junkdna` block or manifest, empty where there was none.
+    `manifest` are JSON text; `matched` is true where the level was chosen by loss on the calibration half of the items). `manifests`: run id -> its `junkdna` block or manifest, empty where there was none.
     `warnings`: sentences for the user. `tasks`: (run id, task) -> how it was evaluated. `kept`: (run id, task) -> item id -> what the caller asked to keep.
     `sources`: run id -> where it was read.
     """
@@ -94,11 +94,11 @@ class Runs:
         return [str(run) for run in self.runs.loc[self.runs["known_by"] == GUESS, "run"]]
 
     def tidy(self) -> pd.DataFrame:
-        """The table to write: where a run is a guess, with the column `known_by`, so that it is one still when read again."""
-        if not self.guessed:
-            return self.table
-        known = dict(zip(self.runs["run"], self.runs["known_by"], strict=True))
-        return self.table.assign(**{KNOWN_BY: self.table["run"].map(known)})
+        """The table to write: where a run is a guess or matched by loss, with a column that says so, for when it is read again."""
+        told = [KNOWN_BY] if self.guessed else []
+        told += [MATCHED] if MATCHED in self.runs and self.runs[MATCHED].any() else []
+        by_run = {name: dict(zip(self.runs["run"], self.runs[name], strict=True)) for name in told}
+        return self.table.assign(**{name: self.table["run"].map(said) for name, said in by_run.items()})
 
     def _where(self) -> str:
         return some(list(dict.fromkeys(self.sources.values())), 2)
@@ -129,7 +129,7 @@ def read_runs(
     warnings[:0] = [_guess(part) for part in parts if part.run.known_by == GUESS]
     _compare_versions(parts, warnings)
     rows = validate(pd.concat([part.rows for part in parts], ignore_index=True), "the given runs")
-    table = share_clusters(rows.drop(columns=KNOWN_BY, errors="ignore"))
+    table = share_clusters(rows.drop(columns=[KNOWN_BY, MATCHED], errors="ignore"))
     by_id = {str(part.run): part for part in parts}
     return Runs(
         table,
@@ -172,7 +172,12 @@ def _read_file(
             f"{str(path)!r} holds the samples of one task. Name its folder, or the results_*.json beside it."
         )
     return [
-        Part(str(path), run_of_cells(rows.iloc[0], known_by=_said_by(rows)), rows)
+        Part(
+            str(path),
+            run_of_cells(rows.iloc[0], known_by=_said_by(rows)),
+            rows,
+            facts={MATCHED: _matched(rows)},
+        )
         for _, rows in read_table(path).groupby("run", sort=False)
     ]
 
@@ -181,6 +186,11 @@ def _said_by(rows: pd.DataFrame) -> KnownBy:
     """How a table knows its run: what was a guess when it was written is one still."""
     guessed = KNOWN_BY in rows and bool((rows[KNOWN_BY] == GUESS).any())
     return GUESS if guessed else "table"
+
+
+def _matched(rows: pd.DataFrame) -> bool | None:
+    """Whether a table says that the run's level was chosen by loss; None where it does not."""
+    return True if MATCHED in rows and bool(rows[MATCHED].any()) else None
 
 
 def _logged(path: Path, labels: Mapping[Path, Label], keep: Keep | None, warnings: list[str]) -> list[Part]:
@@ -327,6 +337,7 @@ def _run_row(part: Part) -> dict[str, Any]:
         "task_versions": json.dumps(versions, sort_keys=True),
         "manifest": json.dumps(part.manifest, sort_keys=True, default=str),
         "known_by": part.run.known_by,
+        MATCHED: bool(part.facts.get(MATCHED)),
     }
 
 

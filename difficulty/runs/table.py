@@ -33,6 +33,8 @@ MARGIN = "margin"
 HIGHER_IS_BETTER, SCALE, WEIGHT = "higher_is_better", "scale", "weight"
 # Optional column: how the run is known (`difficulty.runs.identity.KnownBy`), so that a guess stays one in a written table.
 KNOWN_BY = "known_by"
+# Optional column: true where the run's level was chosen by its loss on one half of the items (`difficulty.runs.halves`).
+MATCHED = "matched"
 OPTION_LOGLIK = (
     "option_loglik"  # optional column: natural log-likelihoods of an item's options, a list of floats
 )
@@ -95,7 +97,9 @@ def _with_defaults(table: pd.DataFrame, source: str) -> pd.DataFrame:
     )
     table["axis"] = _text(table["axis"]) if "axis" in table else ""
     if HIGHER_IS_BETTER in table:
-        table[HIGHER_IS_BETTER] = _truths(table[HIGHER_IS_BETTER], source)
+        table[HIGHER_IS_BETTER] = _truths(table, HIGHER_IS_BETTER, source)
+    if MATCHED in table:
+        table[MATCHED] = _truths(table, MATCHED, source).fillna(False).astype(bool)
     if WEIGHT in table:
         table[WEIGHT] = _numbers(table, WEIGHT, source, np.nan)
     if SCALE in table:
@@ -145,15 +149,16 @@ def _whole(numbers: pd.Series[float], name: str, source: str) -> pd.Series[int]:
     return numbers.astype(np.int64)
 
 
-def _truths(column: pd.Series[Any], source: str) -> pd.Series[Any]:
+def _truths(table: pd.DataFrame, name: str, source: str) -> pd.Series[Any]:
     """True, false or missing, from truth values, 0 and 1, or their text."""
+    column = table[name]
     if str(column.dtype) in ("bool", "boolean"):
         return column.astype("boolean")
     known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
     given = column.astype(object).where(column.notna(), None)
     found = [None if v is None or v == "" else known.get(str(v).lower(), v) for v in given]
     if wrong := [v for v in found if v is not None and not isinstance(v, bool)]:
-        raise UsageError(f"{source} has {HIGHER_IS_BETTER}={wrong[0]!r}. Write true or false there.")
+        raise UsageError(f"{source} has {name}={wrong[0]!r}. Write true or false there.")
     return pd.Series(found, index=column.index, dtype="boolean")
 
 

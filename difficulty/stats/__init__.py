@@ -12,7 +12,6 @@ from difficulty.stats.bootstrap import (
     expanded_level,
     interval,
     p_value,
-    replicate_weights,
     resample_counts,
     summarise,
     weighted_means,
@@ -25,6 +24,7 @@ from difficulty.stats.mean import MeanInterval, Scale, clustered_error, mean_int
 from difficulty.stats.multiple import holm
 from difficulty.stats.paired import paired_difference
 from difficulty.stats.paired_loss import PairedLoss, paired_loss
+from difficulty.stats.random_effects import RandomEffects, random_effects
 from difficulty.stats.result import Estimate
 from difficulty.stats.scales import above_chance, latent_from_accuracy, retention
 from difficulty.stats.score import Score, score
@@ -35,6 +35,7 @@ __all__ = [
     "Flips",
     "MeanInterval",
     "PairedLoss",
+    "RandomEffects",
     "Scale",
     "Score",
     "Trend",
@@ -57,7 +58,7 @@ __all__ = [
     "page",
     "paired_difference",
     "paired_loss",
-    "replicate_weights",
+    "random_effects",
     "resample_counts",
     "retention",
     "score",

@@ -27,7 +27,7 @@ def sweep(
         ),
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Pruning methods, e.g. magnitude,wanda,sparsegpt.")
+        str | None, typer.Option(help="Pruning methods, e.g. magnitude,largest,wanda,sparsegpt,random.")
     ] = None,
     sparsity: Annotated[
         str | None, typer.Option(help="Fractions removed: 0.3,0.5 or first:last:step.")

@@ -22,7 +22,13 @@ if TYPE_CHECKING:  # names are checked without torch
     from junkdna_harness.compress.statistics import Statistic
 
 ENTRY_POINTS = "junkdna_harness.sparsifiers"
-BUILT_IN = ("magnitude", "random", "sparsegpt", "wanda")  # modules of this package that register themselves
+BUILT_IN = (
+    "largest",
+    "magnitude",
+    "random",
+    "sparsegpt",
+    "wanda",
+)  # modules of this package that register themselves
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class PruneSpec:
     """What to remove and how; `bits` asks to quantize what is left.
 
     `sparsity` (a fraction) or `pattern` ('2:4' keeps 2 of every 4), 0.5 where neither is given. `scope` None is the
-    method's own: layer for magnitude, random and sparsegpt, row for wanda. `seqlen` None is the calibration's default.
+    method's own: layer for magnitude, largest, random and sparsegpt, row for wanda. `seqlen` None is the calibration's default.
     `mask` names a mask file, which replaces the method.
 
     Raises:
@@ -79,7 +79,7 @@ class PruneSpec:
     """
 
     method: str = argument(
-        "magnitude", _text, "magnitude, random, wanda, sparsegpt, none (measure), or module:name of your own."
+        "magnitude", _text, "magnitude, largest, random, wanda, sparsegpt, none (measure), or module:name."
     )
     sparsity: float | None = argument(
         None,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from difficulty.errors import UsageError
-from difficulty.runs.checkpoint import CLEARLY_SPARSE
+from difficulty.runs.checkpoint import CLEARLY_SPARSE, NONE
 from difficulty.runs.identity import DENSE
 from difficulty.runs.store import SCHEMA, identity_path
 from junkdna_harness.compress.checks import refuse_quantized
@@ -167,7 +167,8 @@ def refuse_changed(lm: SweepLM) -> None:
     """
     loaded = lm.look()
     refuse_quantized(lm.model)
-    if loaded.bits is not None or (loaded.level is not None and loaded.level >= CLEARLY_SPARSE):
+    level, named = loaded.level or 0.0, loaded.method.base not in (DENSE, NONE)
+    if loaded.bits is not None or level >= CLEARLY_SPARSE or (named and level > 0):
         raise UsageError(
             f"{lm.model_name!r} is {loaded.description} already, and a sweep would call it dense. Sweep the model that it was made "
             "from; or evaluate it as it is: lm_eval --model junkdna-pruned."

@@ -63,7 +63,7 @@ def test_recovered_runs_are_named_as_the_statistics_expect() -> None:
     assert grid.settings == sweep_plan(plan).settings
 
 
-BASES = ["magnitude", "wanda", "sparsegpt", "random"]
+BASES = ["magnitude", "largest", "wanda", "sparsegpt", "random"]
 LEVELS = st.lists(st.integers(1, 9).map(lambda i: i / 10), unique=True, min_size=1, max_size=3)
 SHARES = st.lists(
     st.one_of(st.just(1.0), st.integers(1, 99).map(lambda i: i / 100)), unique=True, min_size=1, max_size=3
@@ -84,7 +84,7 @@ def test_every_training_is_read_back_from_its_name_and_has_a_folder_and_a_file_o
 ):
     plan = StudyPlan(
         pretrained="org/model", arms=("dense_transfer", *arms), recovery_method=base, recovery_levels=tuple(levels),
-        fractions=tuple(shares), seeds=tuple(seeds), calibration="text.txt",
+        methods=tuple(BASES), fractions=tuple(shares), seeds=tuple(seeds), calibration="text.txt",
     )  # fmt: skip
     grid, jobs = recovered_plan(plan), plan.jobs()
     for cell, job in zip(grid.cells, jobs, strict=True):
