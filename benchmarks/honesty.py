@@ -18,7 +18,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -33,7 +33,7 @@ import numpy as np  # noqa: E402
 from honesty_means import clustered_lines, tail_lines  # noqa: E402
 from honesty_worlds import WANTED, Case, Want, cases  # noqa: E402
 
-import difficulty.judge.fit as judging  # noqa: E402
+import difficulty.judge.judgement as judging  # noqa: E402
 from difficulty.errors import UsageError  # noqa: E402
 from difficulty.judge.panel import Panel  # noqa: E402
 from difficulty.judge.verdicts import CLAIMS, Claim, Rules  # noqa: E402
@@ -43,8 +43,9 @@ from difficulty.simulate.world import World  # noqa: E402
 RESAMPLES = 400
 CHUNK = 10  # draws judged by a process before it reports
 _THIS = re.compile(r"this (mask|training|calibration)")
+UNITS = ("T", "S", "A")  # the scales that the truth is given in
 VERDICTS = ("supported", "refuted", "inconclusive")
-Draw = dict[str, Any]  # seed, naive, and by claim: verdict, estimate, ci_low, ci_high, these, says
+Draw = dict[str, Any]  # seed, naive, and by claim: see `_record`
 
 
 def judge(world: World, claims: Iterable[str], seed: int) -> Draw:
@@ -55,23 +56,29 @@ def judge(world: World, claims: Iterable[str], seed: int) -> Draw:
     if not known:
         return found
     try:
-        judged = judging.judge_panel(panel, Rules(), {}, known, RESAMPLES, seed, cross_checks=False)[1]
+        judged = judging.judge_panel(
+            panel, Rules(), {}, known, RESAMPLES, seed, cross_checks=False, tables=False
+        )[1]
     except UsageError as error:
         return found | {name: {"verdict": "inconclusive", "says": str(error)} for name in known}
     return found | {c.claim: _record(c) for c in judged if c.scope.headline}
 
 
 def _record(claim: Claim) -> dict[str, Any]:
-    these = claim.details.get("these")
+    """What is kept of a claim; `scales`: the interval on each scale, in families like these and in these."""
+    scales = {}
+    for name, forms in claim.details.get("scales", {}).items():
+        each = {
+            form: [forms[form]["ci_low"], forms[form]["ci_high"]]
+            for form in ("like", "these")
+            if form in forms
+        }
+        scales[name] = each
     return {
         "verdict": claim.verdict if claim.verdict in VERDICTS else "inconclusive",
         "estimate": claim.estimate,
-        "ci_low": claim.ci_low,
-        "ci_high": claim.ci_high,
-        "says": claim.reason,
-        "these": {k: these[k] for k in ("verdict", "estimate", "ci_low", "ci_high") if k in these}
-        if isinstance(these, Mapping)
-        else None,
+        "says": f"{claim.about}: {claim.reason}",
+        "scales": scales,
     }
 
 
@@ -114,9 +121,11 @@ class Job:
         return found
 
     def add(self, draws: list[Draw]) -> None:
-        """Write down some draws."""
+        """Write down some draws, on lines of their own also where the last one was cut short."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
+        cut = self.file.exists() and not self.file.read_bytes().endswith(b"\n")
         with self.file.open("a", encoding="utf-8") as file:
+            file.write("\n" * cut)
             file.writelines(json.dumps(draw) + "\n" for draw in draws)
 
 
@@ -176,7 +185,7 @@ class Row:
     runs: int
     shares: dict[str, float]
     estimate: float
-    covered: float | None
+    covered: dict[str, float]
     naive: str
     mark: str
 
@@ -187,7 +196,7 @@ def rows_of(case: Case, draws: list[Draw]) -> list[Row]:
     for want in case.wants:
         found = [draw[want.claim] for draw in draws if want.claim in draw]
         if not found:
-            rows.append(Row(case.section, case.name, want, 0, {}, math.nan, None, "", "no such claim"))
+            rows.append(Row(case.section, case.name, want, 0, {}, math.nan, {}, "", "no such claim"))
             continue
         shares = {v: sum(f["verdict"] == v for f in found) / len(found) for v in VERDICTS}
         known = [f["estimate"] for f in found if f.get("estimate") is not None]
@@ -200,42 +209,41 @@ def rows_of(case: Case, draws: list[Draw]) -> list[Row]:
     return rows
 
 
-def _covered(case: Case, want: Want, draws: list[Draw]) -> float | None:
-    """Share of intervals that hold the truth, of those that are there."""
-    hits = []
+def _covered(case: Case, want: Want, draws: list[Draw]) -> dict[str, float]:
+    """Scale -> share of intervals that hold the truth, of those that are there."""
+    hits: dict[str, list[bool]] = {}
     for draw in draws:
-        claim = draw.get(want.claim)
-        if claim is not None and want.truth == "these families":
-            claim = claim.get("these") or claim
-        if claim is None or claim.get("ci_low") is None or claim.get("ci_high") is None:
-            continue
-        hits.append(claim["ci_low"] <= want.true_value(case.world, draw["seed"]) <= claim["ci_high"])
-    return float(np.mean(hits)) if hits else None
+        truth = want.true_value(case.world, draw["seed"])
+        for name, forms in draw.get(want.claim, {}).get("scales", {}).items():
+            form = "these" if want.truth == "these families" else "like" if "like" in forms else "these"
+            low, high = forms[form]
+            hits.setdefault(name, []).append(low <= truth <= high)
+    return {name: float(np.mean(found)) for name, found in hits.items() if name in UNITS}
 
 
-def _says(want: Want, found: list[dict[str, Any]]) -> float | None:
+def _says(want: Want, found: list[dict[str, Any]]) -> dict[str, float]:
     if want.kind != "this draw":
-        return None
-    return float(np.mean([_THIS.search(f["says"]) is not None for f in found]))
+        return {}
+    return {"says": float(np.mean([_THIS.search(f["says"]) is not None for f in found]))}
 
 
-def _mark(want: Want, shares: dict[str, float], covered: float | None, runs: int) -> str:
+def _mark(want: Want, shares: dict[str, float], covered: dict[str, float], runs: int) -> str:
     """Whether it is as wanted, within two standard errors of the simulation."""
 
     def noise(share: float) -> float:
         return 2 * math.sqrt(share * (1 - share) / runs)
 
     if want.kind == "coverage":
-        if covered is None:
+        if not covered:
             return "no interval"
         low, high = 0.93 - noise(0.93), 0.97 + noise(0.97)
-        return "ok" if low <= covered <= high else "NOT MET"
+        return "ok" if all(low <= share <= high for share in covered.values()) else "NOT MET"
     met = {
         "no effect": shares["supported"] <= 0.05 + noise(0.05),
         "effect": shares["refuted"] <= 0.05 + noise(0.05),
         "refuted": shares["refuted"] >= 0.8 - noise(0.8),
         "inconclusive": shares["inconclusive"] >= 0.95 - noise(0.95),
-        "this draw": covered is not None and covered >= 0.95,
+        "this draw": covered.get("says", 0.0) >= 0.95,
         "shown": True,
     }[want.kind]
     return ("ok" if met else "NOT MET") if want.kind != "shown" else ""
@@ -260,7 +268,7 @@ def _line(row: Row, name: str) -> str:
     estimate = "" if math.isnan(row.estimate) else f"{row.estimate:.2f}"
     of = {"pooled": "", "these families": " (these)", "this replicate": " (this)"}[want.truth]
     truth = f"{want.value:.2f}{of}" if want.kind == "coverage" else ""
-    held = "" if row.covered is None else f"{row.covered:.3f}"
+    held = ", ".join(f"{name} {share:.3f}" for name, share in row.covered.items())
     wanted = WANTED[want.kind]
     return f"| {name} | {want.claim} | {shares} | {estimate} | {truth} | {held} | {row.naive} | {wanted} | {row.mark} |"
 
@@ -295,7 +303,7 @@ def report(arguments: argparse.Namespace) -> tuple[str, bool]:
     lines = [
         f"`python benchmarks/honesty.py --runs {arguments.runs}`\n",
         f"{arguments.runs} draws of each world, {RESAMPLES} resamples; 6 families x 4 tiers x 200 items and three levels unless the world",
-        "says otherwise. Shares of headline verdicts; mean estimate; share of 95 % intervals that hold the truth. Naive: share of draws",
+        "says otherwise. Shares of headline verdicts; mean estimate; share of 95 % intervals that hold the truth, by scale. Naive: share of draws",
         "in which a t test of the accuracy lost at the last level on the tier says that harder / easier tiers lose more. Marks allow for",
         "two standard errors of the simulation.",
         *table(rows),

@@ -150,7 +150,7 @@ def _noise() -> list[Case]:
     section = "Items and noise"
     true = BASE.with_arm(share=0.3)
     symbols = replace(BASE, symbols=(2, 3, 4, 5), easiness=3.0)
-    passages = replace(BASE, per_cluster=5, loss_sd=0.5)
+    passages = replace(BASE, per_cluster=5, cluster_sd=0.5)
     found = [
         ("cloglog items, equal loss", replace(BASE, shape="cloglog"), NULL),
         ("log-log items, equal loss", replace(BASE, shape="loglog"), NULL),
@@ -193,7 +193,7 @@ def _cuts() -> list[Case]:
 def _families() -> list[Case]:
     section = "Families"
     nine = replace(BASE, families=9, family_sd=0.25)
-    shared = replace(BASE, shared=2, loss_sd=0.3)
+    shared = replace(BASE, shared=2, cluster_sd=0.3)
     mean = (Want("P2", "effect"), Want("P2", "coverage", 0.3))
     own = Want("P2", "coverage", 0.3, "these families")
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -165,20 +166,19 @@ def _margin(world: World, seed: int, items: _Items, run: _Run) -> Floats:
     if run.dense:
         return items.easiness + world.noise * noise
     arm = world.arms[run.arm]
-    extra = world.noise_growth * _severity(arm, run.at)
-    return items.easiness - _loss(world, seed, items, arm, run) + (world.noise + extra) * noise
+    sd = math.sqrt(world.noise**2 - world.cluster_sd**2) + world.noise_growth * _severity(arm, run.at)
+    common = _stream(seed, "clusters").normal(size=int(items.cluster.max()) + 1)[items.cluster]
+    return items.easiness - _loss(world, seed, items, run) + sd * noise + world.cluster_sd * common
 
 
-def _loss(world: World, seed: int, items: _Items, arm: Arm, run: _Run) -> Floats:
+def _loss(world: World, seed: int, items: _Items, run: _Run) -> Floats:
+    arm = world.arms[run.arm]
     loss: Floats = arm.tier_losses(world.tiers)[run.at][items.tier]
     mean = float(arm.tier_losses(world.tiers)[run.at].mean())
     slope = family_slopes(world, seed)[items.family]
     slope = slope + replicate_slopes(world, seed, run.arm)[run.replicate]
     weight = arm.weights[run.at]
-    loss = loss + slope * weight * centred(world.tiers)[items.tier] + world.own * mean * items.z
-    if world.loss_sd:
-        drawn = _stream(seed, "loss").normal(size=int(items.cluster.max()) + 1)
-        loss = loss + world.loss_sd * weight * drawn[items.cluster]
+    loss += slope * weight * centred(world.tiers)[items.tier] + world.own * mean * items.z
     return loss
 
 
@@ -232,7 +232,7 @@ def _cut(world: World, seed: int, items: _Items, margin: Floats) -> Ints:
     if world.cut.fresh:
         g = _stream(seed, "fresh")
         run = _columns(world)[world.cut.run]
-        loss = 0.0 if run.dense else _loss(world, seed, items, world.arms[run.arm], run)
+        loss = 0.0 if run.dense else _loss(world, seed, items, run)
         by = items.easiness - loss + world.noise * _standard(g, world.noise_shape, len(by))
     by = by + world.cut.noise * _stream(seed, "cut").normal(size=len(by))
     tier = np.empty(len(by), dtype=np.int64)

@@ -121,7 +121,8 @@ class World:
     and loglog are Gumbel's of the minimum and of the maximum. `spreads`, `discriminations`: factors of the spread, and of
     all margins, by tier. `sharpen`: factor of the margins at an arm's highest level, 1 at dense and linear between. `noise_growth`:
     added to the noise's SD at the highest level. `own`: how the loss depends on the item's easiness within its tier, as a share of
-    the mean loss for each SD. `loss_sd`: SD of the loss over questions (clusters). `outliers`: share of each family's items, in the
+    the mean loss for each SD. `cluster_sd`: the part of the noise that the items of a cluster share,
+    in all compressed runs alike. `outliers`: share of each family's items, in the
     hardest tier, whose margins lie 200 lower in every compressed run. `clip`: largest absolute margin. `symbols`: answer symbols
     by tier, whose margins differ by SD 0.8; an answer is right where all are, and its margin is the mean over them.
     `family_sd`: SD over families of the slope on the tier. `shared`: so many families in turn ask the same questions.
@@ -144,7 +145,7 @@ class World:
     sharpen: float = 1.0
     noise_growth: float = 0.0
     own: float = 0.0
-    loss_sd: float = 0.0
+    cluster_sd: float = 0.0
     outliers: float = 0.0
     clip: float = math.inf
     symbols: tuple[int, ...] = ()
@@ -167,11 +168,15 @@ class World:
                 raise UsageError(
                     f"{name} has {len(given)} values for {self.tiers} tiers. Give one for each tier."
                 )
-        for name in ("spread", "noise", "loss_sd", "family_sd", "noise_growth"):
+        for name in ("spread", "noise", "cluster_sd", "family_sd", "noise_growth"):
             if getattr(self, name) < 0:
                 raise UsageError(
                     f"{name}={getattr(self, name)} of a simulated world is an SD and cannot be below 0."
                 )
+        if self.cluster_sd > self.noise:
+            raise UsageError(
+                f"cluster_sd={self.cluster_sd} is a part of the noise and cannot be above noise={self.noise:g}."
+            )
         if not self.arms or not 0 <= self.chance < 1:
             raise UsageError("a simulated world needs an arm, and a chance level from 0 to below 1.")
         if (

@@ -31,7 +31,7 @@ RICH = World(
     items=25,
     shared=2,
     per_cluster=4,
-    loss_sd=0.5,
+    cluster_sd=0.5,
     symbols=(1, 2, 3, 4),
     chance=0.25,
     cut=Cut(2, 0.5),
@@ -167,6 +167,17 @@ def test_families_that_share_questions_share_clusters_and_easiness() -> None:
     assert not np.allclose(margins[1], margins[2])
 
 
+def test_items_of_a_cluster_share_a_part_of_the_noise() -> None:
+    world = World(families=1, items=10_000, per_cluster=2, cluster_sd=0.5, step=0.0)
+    panel = simulate(world, 0)
+    change = panel.margin[:, 1:] - panel.margin[:, :1]
+    first, second = change[0::2], change[1::2]
+    assert (panel.items["cluster_id"][0::2].to_numpy() == panel.items["cluster_id"][1::2].to_numpy()).all()
+    # cov 0.25, of a variance of 2 x 0.36
+    assert np.corrcoef(first[:, 0], second[:, 0])[0, 1] == pytest.approx(0.25 / 0.72, abs=0.03)
+    assert change.std(axis=0) == pytest.approx(np.sqrt(0.72), rel=0.02)
+
+
 def test_tiers_cut_from_a_run_part_its_margins() -> None:
     for cut, column in ((Cut(), 0), (Cut(2), 2)):
         panel = simulate(replace(SMALL, cut=cut, step=0.0), 1)
@@ -221,6 +232,7 @@ def test_guessing_tiers_are_right_by_chance() -> None:
         (lambda: World(families=0), "families=0"),
         (lambda: World(spreads=(1.0,)), "1 values for 4 tiers"),
         (lambda: World(noise=-1.0), "cannot be below 0"),
+        (lambda: World(cluster_sd=0.7), "part of the noise"),
         (lambda: World(arms=()), "needs an arm"),
         (lambda: World(chance=1.0), "chance level"),
         (lambda: World(cut=Cut(9)), "run 9"),
