@@ -26,7 +26,9 @@ COLUMNS = (
     "margin_correlation", "isotonic", "isotonic_low", "isotonic_high", "lost", "gained", "flip_rate", "mcnemar_p", "kl",
     "replicate_sd", "at_floor", "takes_part",
 )  # fmt: skip
-_FEW_FLIPS = 10  # fewer items that changed, and the bootstrap's interval is too short: down to no width without any
+_FEW_FLIPS = (
+    10  # fewer items that changed, and the bootstrap's interval is too short: down to no width without any
+)
 
 
 def cell_rows(context: Context) -> list[dict[str, Any]]:
@@ -88,7 +90,9 @@ def _honest_score(context: Context, i: int, low: Floats, high: Floats) -> tuple[
     for k, condition in enumerate(context.draws.conditions):
         if low[k] < high[k] and len(condition.columns) > 1:
             continue
-        own = mean_interval(panel.score[cell.rows, condition.columns[0]], cell.clusters, confidence=context.rules.confidence)
+        own = mean_interval(
+            panel.score[cell.rows, condition.columns[0]], cell.clusters, confidence=context.rules.confidence
+        )
         low[k], high[k] = min(low[k], own.low), max(high[k], own.high)
     return low, high
 
@@ -145,10 +149,10 @@ def _margins(pair: Floats) -> tuple[float, float]:
     """SD of a run's margins over the dense SD, and their correlation (non-uniform differential functioning); NaN if unknown."""
     if len(pair) < 3 or np.isnan(pair).any():
         return float("nan"), float("nan")
-    spread = pair.std(axis=0, ddof=1)
-    if not (spread > 0).all():
+    first, second = (float(column.std(ddof=1)) for column in pair.T)
+    if not (first > 0 and second > 0):
         return float("nan"), float("nan")
-    return float(spread[1] / spread[0]), float(np.corrcoef(pair.T)[0, 1])
+    return second / first, float(np.corrcoef(pair.T)[0, 1])
 
 
 def _isotonic(context: Context, i: int) -> dict[int, tuple[float, float, float]]:
@@ -207,7 +211,9 @@ def _shown_safe_up_to(context: Context, at: tuple[int, ...], levels: tuple[float
     for n, k in enumerate(at):
         if not small[n]:
             break
-        found = paired_loss(dense, over_replicates(panel.score, cell.rows, draws.conditions[k]), cell.clusters)
+        found = paired_loss(
+            dense, over_replicates(panel.score, cell.rows, draws.conditions[k]), cell.clusters
+        )
         if found.p_below(rules.delta) >= rules.alpha:
             break
         safe = levels[n]

@@ -163,12 +163,30 @@ def draw(
         yield _family(panel, tuple(conditions), family)
 
 
+@dataclass(frozen=True)
+class ScoreDraws:
+    """Mean scores of all cells in the sample (index 0) and in each resample: `score` (1 + B, n_cells, n_conditions)."""
+
+    cells: tuple[Cell, ...]
+    conditions: tuple[Condition, ...]
+    score: Floats = field(repr=False)
+
+    @property
+    def families(self) -> list[str]:
+        return list(dict.fromkeys(cell.family for cell in self.cells))
+
+
 def draw_scores(
-    panel: Panel, cells: Sequence[tuple[Cell, Drawn]], conditions: Sequence[Condition]
-) -> Floats:
-    """Mean scores of some cells at each condition, (1 + B, n_cells, n_conditions), the mean over replicates."""
-    found = [_means(panel.score[cell.rows], drawn) for cell, drawn in cells]
-    return np.stack([_views(means, conditions, ())[0] for means in found], axis=1)
+    panel: Panel, conditions: Sequence[Condition], n_resamples: int, rng: np.random.Generator
+) -> ScoreDraws:
+    """The scores of all families at once, means over replicates: what plots draw."""
+    cells: list[Cell] = []
+    means: list[Floats] = []
+    for family in resampled_families(cells_of(panel), n_resamples, rng):
+        for cell, drawn in family:
+            cells.append(cell)
+            means.append(_views(_means(panel.score[cell.rows], drawn), conditions, ())[0])
+    return ScoreDraws(tuple(cells), tuple(conditions), np.stack(means, axis=1))
 
 
 def _means(values: Floats, drawn: Drawn) -> Floats:
@@ -227,7 +245,9 @@ def _margin_positions(panel: Panel, cells: list[tuple[Cell, Drawn]]) -> dict[str
 
 def replicate_ids(conditions: Sequence[Condition]) -> tuple[int, ...]:
     """The replicates of all conditions that were drawn more than once, sorted."""
-    return tuple(sorted({r for c in conditions if len(c.columns) > 1 and c.kind != "dense" for r in c.replicates}))
+    return tuple(
+        sorted({r for c in conditions if len(c.columns) > 1 and c.kind != "dense" for r in c.replicates})
+    )
 
 
 def _views(by_run: Floats, conditions: Sequence[Condition], ids: tuple[int, ...]) -> Floats:

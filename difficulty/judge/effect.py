@@ -83,8 +83,10 @@ def one_family(views: Floats, sample: Sample, confidence: float) -> Effect:
     if not len(own):
         found = summarise(views[0], sample.n_items, sample.fewest, confidence)
         return Effect(replace(found, n_clusters=sample.n_clusters, over=("items",)))
-    parts = crossed(own[:, 0], own, df=sample.fewest - 1, names=("items", sample.replicates))
-    return _combined(float(views[0, 0]), parts, sample, ("items", f"{len(own)} {sample.replicates}"), confidence)
+    parts = _crossed(own, sample)
+    return _combined(
+        float(views[0, 0]), parts, sample, ("items", f"{len(own)} {sample.replicates}"), confidence
+    )
 
 
 def several_families(families: Sequence[Floats], samples: Sequence[Sample], confidence: float) -> Effect:
@@ -105,10 +107,16 @@ def several_families(families: Sequence[Floats], samples: Sequence[Sample], conf
     between = Component("families", meta.standard_error**2, meta.df)
     if not len(own):
         like = Estimate(
-            meta.estimate, meta.ci_low, meta.ci_high, meta.p, sample.n_items, sample.n_clusters, ("items", *names)
+            meta.estimate,
+            meta.ci_low,
+            meta.ci_high,
+            meta.p,
+            sample.n_items,
+            sample.n_clusters,
+            ("items", *names),
         )
         return Effect(fixed.these, like, meta, _shares(meta, variances))
-    drawn = [c for c in crossed(own[:, 0], own, df=sample.fewest - 1, names=("items", sample.replicates)) if c.name != "items"]
+    drawn = [c for c in _crossed(own, sample) if c.name != "items"]
     over = ("items", f"{len(own)} {sample.replicates}", *names)
     found = _combined(meta.estimate, (between, *drawn), sample, over, confidence)
     return Effect(fixed.these, found.these, meta, found.variance)
@@ -120,6 +128,11 @@ def known_replicates(views: Floats) -> Floats:
     return own if len(own) > 1 and not np.allclose(own, own[0], rtol=0, atol=1e-12) else own[:0]
 
 
+def _crossed(own: Floats, sample: Sample) -> tuple[Component, ...]:
+    """The variance of a mean over replicates (K, 1 + B) in parts: items, replicates, less their interaction."""
+    return crossed(own[:, 0], own, max(sample.fewest, 2), "items", sample.replicates)
+
+
 def bootstrap_variance(draws: Floats, n_clusters: int) -> float:
     """The variance of an estimate by its draws (1 + B,), with the small-sample factor n / (n - 1)."""
     return float(draws[1:].var(ddof=1)) * n_clusters / max(n_clusters - 1, 1)
@@ -129,10 +142,8 @@ def _combined(
     estimate: float, parts: Sequence[Component], sample: Sample, over: tuple[str, ...], confidence: float
 ) -> Effect:
     found: Combined = combined(estimate, parts, confidence)
-    these = Estimate(
-        estimate, found.ci_low, found.ci_high, found.p, sample.n_items, sample.n_clusters, over
-    )
-    return Effect(these, variance=tuple(found.shares))
+    these = Estimate(estimate, found.ci_low, found.ci_high, found.p, sample.n_items, sample.n_clusters, over)
+    return Effect(these, variance=tuple(found.shares().items()))
 
 
 def _shares(meta: RandomEffects, variances: Floats) -> tuple[tuple[str, float], ...]:

@@ -250,9 +250,15 @@ def _unequal(judged: Judgement) -> list[str]:
         own = [judged.setting.conditions[k] for k in series.at]
         if len({c.replicates for c in own}) > 1:
             common = set(own[0].replicates).intersection(*(c.replicates for c in own))
-            counts = ", ".join(f"{level:g}: {len(c.columns)}" for level, c in zip(series.levels, own, strict=True))
+            counts = ", ".join(
+                f"{level:g}: {len(c.columns)}" for level, c in zip(series.levels, own, strict=True)
+            )
             found.append(
                 f"the levels of {series.method} have unequal numbers of replicates ({counts}): means are over all of them, and the "
-                + (f"spread between replicates is that of the {len(common)} which all levels have." if len(common) > 1 else "spread between replicates is unknown.")
+                + (
+                    f"spread between replicates is that of the {len(common)} which all levels have."
+                    if len(common) > 1
+                    else "spread between replicates is unknown."
+                )
             )
     return found

@@ -14,8 +14,8 @@ from difficulty.judge.claims import critical, interaction, memory, recovery, sma
 from difficulty.judge.claims.context import Context, Setting, excluded, make_context
 from difficulty.judge.claims.monotone import Curves
 from difficulty.judge.claims.parts import Part, Pooled, Question, verdicts
-from difficulty.judge.draws import draw
 from difficulty.judge.drawn import for_this
+from difficulty.judge.draws import draw
 from difficulty.judge.panel import Panel
 from difficulty.judge.series import Series, conditions
 from difficulty.judge.verdicts import CLAIMS, Claim, Rules, not_tested
@@ -65,7 +65,9 @@ def judge_panel(
     """
     setting = Setting(panel, tuple(conditions(panel.runs, effective_bits)), rules, cut_from or {})
     n_resamples = resolving(panel, setting, n_resamples)
-    asked = _Asked(setting, claims, n_resamples if cross_checks else 0, np.random.default_rng(seed + 1), tables)
+    asked = _Asked(
+        setting, claims, n_resamples if cross_checks else 0, np.random.default_rng(seed + 1), tables
+    )
     for draws in draw(panel, setting.conditions, n_resamples, np.random.default_rng(seed)):
         asked.family(make_context(setting, draws))
     if "P6" in claims:
@@ -91,9 +93,20 @@ class _Asked:
     """What families said so far, claim by claim."""
 
     def __init__(
-        self, setting: Setting, claims: tuple[str, ...], n_shuffles: int, rng: np.random.Generator, tables: bool
+        self,
+        setting: Setting,
+        claims: tuple[str, ...],
+        n_shuffles: int,
+        rng: np.random.Generator,
+        tables: bool,
     ) -> None:
-        self.setting, self.wanted, self.n_shuffles, self.rng, self.tables = setting, claims, n_shuffles, rng, tables
+        self.setting, self.wanted, self.n_shuffles, self.rng, self.tables = (
+            setting,
+            claims,
+            n_shuffles,
+            rng,
+            tables,
+        )
         self.parts: dict[str, list[Part]] = {name: [] for name in CLAIMS}
         self.curves = {s.method: Curves(setting, s, self.once(s)) for s in setting.series if len(s.at) > 1}
         self.ways = recovery.ways_of(setting)
@@ -147,12 +160,17 @@ class _Asked:
         judged: list[Claim] = []
         if "P1" in self.wanted:
             judged += [claim for curves in self.curves.values() for claim in curves.claims()]
-        judged += self._ordered("P2", interaction.UNIT, interaction.rule, self.setting.rules.delta_tier, interaction.pool)
-        judged += self._ordered("P3", critical.UNIT, critical.rule, self.setting.rules.delta_level, critical.pool)
+        judged += self._ordered(
+            "P2", interaction.UNIT, interaction.rule, self.setting.rules.delta_tier, interaction.pool
+        )
+        judged += self._ordered(
+            "P3", critical.UNIT, critical.rule, self.setting.rules.delta_level, critical.pool
+        )
         for name in (memory.LOSS, memory.MEMORY):
             if name in self.wanted:
                 judged += _of_primary(
-                    self.setting, memory.judge_memory(self.setting, name, self.parts[name], self._once(self.parts[name]))
+                    self.setting,
+                    memory.judge_memory(self.setting, name, self.parts[name], self._once(self.parts[name])),
                 )
         if "P5" in self.wanted:
             judged += recovery.judge_recovery(self.setting, self.parts["P5"], self._once(self.parts["P5"]))
@@ -161,19 +179,28 @@ class _Asked:
             judged += small_weights.judge_small_weights(self.setting, parts, self._once(parts), n_half)
         there = {claim.claim for claim in judged if claim.scope.headline}
         judged += [
-            not_tested(name, self.setting.primary, self._why_not()) for name in self.wanted if name not in there
+            not_tested(name, self.setting.primary, self._why_not())
+            for name in self.wanted
+            if name not in there
         ]
         return sorted(judged, key=lambda c: (c.claim, not c.scope.headline))
 
     def _ordered(
-        self, claim: str, unit: str, rule: Callable[[Rules], str], delta: float, pool: Callable[[Sequence[Part]], Pooled]
+        self,
+        claim: str,
+        unit: str,
+        rule: Callable[[Rules], str],
+        delta: float,
+        pool: Callable[[Sequence[Part]], Pooled],
     ) -> list[Claim]:
         parts = self.parts[claim]
         if claim not in self.wanted or not parts:
             return []
         rules = self.setting.rules
         none = interaction.NONE_USABLE if claim == "P2" else critical.NONE_USABLE
-        question = Question(claim, unit, rule(rules), delta, rules, self.setting.primary, self._once(parts), none)
+        question = Question(
+            claim, unit, rule(rules), delta, rules, self.setting.primary, self._once(parts), none
+        )
         found = verdicts(question, parts, pool)
         reason = "fewer than two tiers take part: the others are at chance or at the ceiling when dense, or there are none."
         methods = list(dict.fromkeys(part.method for part in parts))
@@ -204,9 +231,7 @@ def _of_primary(setting: Setting, claims: Sequence[Claim]) -> list[Claim]:
     return [c for c in claims if c.verdict != "not tested" or setting.primary in c.method]
 
 
-def _matched(
-    setting: Setting, n_resamples: int, seed: int
-) -> tuple[list[Part], int] | None:
+def _matched(setting: Setting, n_resamples: int, seed: int) -> tuple[list[Part], int] | None:
     """P6 on the items that did not choose the levels of the controls; None where no control's level was chosen by its loss."""
     runs = setting.panel.runs
     if "matched" not in runs or not runs["matched"].fillna(False).astype(bool).any():

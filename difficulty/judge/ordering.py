@@ -105,7 +105,13 @@ def order(draws: Draws, series: Series, takes_part: Bools, floor: Bools, rules: 
 
 
 def _moved(
-    draws: Draws, losses: Mapping[str, Floats], number: int, cells: tuple[int, ...], k: int, rules: Rules, n_levels: int
+    draws: Draws,
+    losses: Mapping[str, Floats],
+    number: int,
+    cells: tuple[int, ...],
+    k: int,
+    rules: Rules,
+    n_levels: int,
 ) -> bool:
     """Whether a mean loss is shown: on every scale that decides, or on the score."""
     confidence = 1 - rules.alpha / n_levels
@@ -125,7 +131,8 @@ def _averaged(draws: Draws, levels: Sequence[Level], slopes: Mapping[str, Floats
     for scale in draws.values:
         if scale not in found:
             each = [
-                tier_slope(draws, lost(draws, scale, levels[n].cells, levels[n].at), levels[n].cells) for n in usable
+                tier_slope(draws, lost(draws, scale, levels[n].cells, levels[n].at), levels[n].cells)
+                for n in usable
             ]
             found[scale] = np.mean(each, axis=0)
     return found

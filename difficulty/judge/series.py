@@ -63,7 +63,16 @@ def conditions(runs: pd.DataFrame, effective_bits: Mapping[str, float]) -> list[
             done.setdefault(key, run.method)
     numbers = [int(r) for r in runs["replicate"].fillna(0)] if "replicate" in runs else [0] * len(runs)
     found = [
-        Condition(DENSE, "dense", Method(DENSE), 0.0, np.nan, FULL_BITS, tuple(dense), tuple(numbers[c] for c in dense))
+        Condition(
+            DENSE,
+            "dense",
+            Method(DENSE),
+            0.0,
+            np.nan,
+            FULL_BITS,
+            tuple(dense),
+            tuple(numbers[c] for c in dense),
+        )
     ]
     for key, columns in grouped.items():
         kind, name, level, bits = key

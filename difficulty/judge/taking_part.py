@@ -79,9 +79,7 @@ def cut_by_run(panel: Panel, draws: Draws) -> str:
         columns = np.flatnonzero(separate)
         if not len(columns):
             return ""
-        separate[columns] = [
-            _above(values[easy.rows, k], values[hard.rows, k]) > _SEPARATED for k in columns
-        ]
+        separate[columns] = [_above(values[easy.rows, k], values[hard.rows, k]) > _SEPARATED for k in columns]
     found = np.flatnonzero(separate)
     return str(panel.runs["run"].iloc[found[0]]) if len(found) else ""
 

@@ -21,7 +21,7 @@ STATEMENTS = {
     "P4": "at equal mean loss quantization orders the tiers less than pruning does",
     "P4 memory": "at equal memory quantization orders the tiers less than pruning does",
     "P5": "after recovery the harder tiers stay further behind",
-    "P6": "it is the small weights: at equal mean loss magnitude orders the tiers more than random and largest-first pruning do",
+    "P6": "at equal mean loss pruning small weights orders the tiers more than pruning random or large ones",
 }
 CLAIMS = tuple(STATEMENTS)
 
@@ -176,14 +176,20 @@ def judge(evidence: Evidence, p_holm: float, rules: Rules, delta: float, rule: s
         if evidence.cannot_refute and not opposite:
             return claim_of(evidence, p_holm, "inconclusive", rule, evidence.cannot_refute)
         how = "the opposite holds" if opposite else f"an effect of {delta:g} is excluded"
-        seen = " What is left is above 0, but too small to matter by the rule." if len(above) == len(effects) else ""
+        seen = (
+            " What is left is above 0, but too small to matter by the rule."
+            if len(above) == len(effects)
+            else ""
+        )
         return claim_of(evidence, p_holm, "refuted", rule, f"{how} on every scale.{seen}")
     if len(above) < len(effects):
         return claim_of(evidence, p_holm, "inconclusive", rule, _disagreement(effects, above, below, delta))
     if evidence.against:
         return claim_of(evidence, p_holm, "inconclusive", rule, evidence.against)
     if not p_holm < rules.alpha:
-        return claim_of(evidence, p_holm, "inconclusive", rule, "it does not survive the correction for several tests.")
+        return claim_of(
+            evidence, p_holm, "inconclusive", rule, "it does not survive the correction for several tests."
+        )
     return claim_of(evidence, p_holm, "supported", rule, f"the effect is shown {where}.")
 
 

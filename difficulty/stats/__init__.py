@@ -16,6 +16,7 @@ from difficulty.stats.bootstrap import (
     summarise,
     weighted_means,
 )
+from difficulty.stats.components import Combined, Component, combined, crossed
 from difficulty.stats.divergence import option_kl
 from difficulty.stats.flips import Flips, flips
 from difficulty.stats.isotonic import crossing, isotonic
@@ -31,6 +32,8 @@ from difficulty.stats.score import Score, score
 from difficulty.stats.trend import Trend, jonckheere_terpstra, kendall_tau, page, shuffled_slope
 
 __all__ = [
+    "Combined",
+    "Component",
     "Estimate",
     "Flips",
     "MeanInterval",
@@ -42,6 +45,8 @@ __all__ = [
     "above_chance",
     "cluster_sums",
     "clustered_error",
+    "combined",
+    "crossed",
     "crossing",
     "expanded_level",
     "flips",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from difficulty.stats.result import Floats
 
@@ -127,6 +127,7 @@ def _combined(y: Floats, v: Floats) -> Any:
     Its iteration is loose as it comes (tau^2 is off by up to 1e-3), and where it is asked for more it sets tau^2 to 0 whenever
     rounding takes it past the solution. So what it found is checked, and found again by bracketing where it does not hold.
     """
+    from scipy import optimize
     from statsmodels.stats.meta_analysis import combine_effects
 
     def excess(tau2: float) -> float:

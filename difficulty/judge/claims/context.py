@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from difficulty.judge.draws import Cell, Draws
 from difficulty.judge.drawn import plural
+from difficulty.judge.draws import Cell, Draws
 from difficulty.judge.effect import Sample
 from difficulty.judge.ordering import Ordering, order
 from difficulty.judge.panel import Panel
@@ -146,6 +146,4 @@ def excluded(context: Context) -> list[str]:
 def _why_ceiling(context: Context, cell: Cell, score: float) -> str:
     if context.draws.margins:
         return "its dense margins are cut off at a number, so that its latent position is unknown."
-    return (
-        f"the dense score {score:.3f} is at the ceiling and no margins were logged, so that its latent position is unknown."
-    )
+    return f"the dense score {score:.3f} is at the ceiling and no margins were logged, so that its latent position is unknown."

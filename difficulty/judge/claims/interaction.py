@@ -48,9 +48,7 @@ def of_family(context: Context, series: Series, n_shuffles: int, rng: np.random.
         against = _against([level.slope[first] > 0 for level in ordering.usable], ordering.usable)
         if n_shuffles and not blocked:
             details |= _cross_checks(context, ordering, own, n_shuffles, rng)
-    beside = {
-        scale: values for scale, values in ordering.mean.items() if scale not in draws
-    }
+    beside = {scale: values for scale, values in ordering.mean.items() if scale not in draws}
     return Part(
         "P2", series.method, context.family, context.sample(own, series), context.clusters(own),
         draws, beside, blocked=blocked, against=against, details=details,
@@ -69,14 +67,18 @@ def pool(parts: Sequence[Part]) -> Pooled:
     above = [part.value > 0 for part in parts]
     few = sum(above) < 2 / 3 * len(above)
     words = f"The slope is above 0 in {sum(above)} of {len(above)} families"
-    opposite = [part.family for part in parts if np.quantile(next(iter(part.draws.values()))[0, 1:], 0.975) < 0]
+    opposite = [
+        part.family for part in parts if np.quantile(next(iter(part.draws.values()))[0, 1:], 0.975) < 0
+    ]
     ending = f", and the opposite is shown in {', '.join(opposite)}." if opposite else "."
     return Pooled(
         against=f"only {sum(above)} of {len(above)} families have a slope above 0." if few else "",
         remark=words + ending if len(parts) > 1 else "",
         details={
             "families_above_0": sum(above),
-            "levels_used": {p.family: [row["level"] for row in p.details["levels"] if row["usable"]] for p in parts},
+            "levels_used": {
+                p.family: [row["level"] for row in p.details["levels"] if row["usable"]] for p in parts
+            },
         },
     )
 
@@ -87,7 +89,12 @@ def _level(level: Level, context: Context) -> dict[str, Any]:
         row["why_not"] = level.why
     if level.slope:
         first = context.draws.scales[0]
-        row |= {"loss": level.loss[first], "slope": dict(level.slope), "low": level.bounds[0], "high": level.bounds[1]}
+        row |= {
+            "loss": level.loss[first],
+            "slope": dict(level.slope),
+            "low": level.bounds[0],
+            "high": level.bounds[1],
+        }
     return row
 
 
@@ -129,5 +136,3 @@ def _logistic(
         context.rules.confidence,
     )  # fmt: skip
     return None if found is None else {**as_dict(found), "unit": "log-odds per unit of level and tier"}
-
-

@@ -13,7 +13,7 @@ from difficulty.judge.claims.parts import Part, Pooled, Question, mean_estimate,
 from difficulty.judge.ordering import Ordering, interpolate
 from difficulty.judge.series import FULL_BITS, Series
 from difficulty.judge.verdicts import Claim, Rules, as_dict, not_tested
-from difficulty.stats.result import Floats
+from difficulty.stats.result import Floats, Ints
 
 LOSS, MEMORY = "P4", "P4 memory"
 UNIT = "log-odds a tier, pruning - quantization"
@@ -85,7 +85,7 @@ def _at_memory(context: Context, ours: Ordering, theirs: Ordering) -> Compared:
     """The difference at the quantizer's effective bits. Both must be above the floor, and pruning is not extrapolated."""
     conditions, scales = context.draws.conditions, context.draws.scales
     bits = np.array([FULL_BITS, *(conditions[k].effective_bits for k in ours.series.at)])
-    order = np.argsort(bits)
+    order = np.argsort(bits).astype(np.int64)
     covered = [FULL_BITS, *(bits[1:][n] for n in usable(ours))]
     here = [
         n
@@ -105,7 +105,7 @@ def _at_memory(context: Context, ours: Ordering, theirs: Ordering) -> Compared:
     return difference, own, {"effective_bits": [float(b) for b in at]}, ""
 
 
-def _slope_at(ordering: Ordering, scale: str, bits: Floats, order: Floats, wanted: float) -> Floats:
+def _slope_at(ordering: Ordering, scale: str, bits: Floats, order: Ints, wanted: float) -> Floats:
     """Pruning's slope at some effective bits, by interpolation between its levels; (1 + K, 1 + B)."""
     slopes = ordering.slopes[scale]
     flat = np.vstack([np.zeros((1, slopes[0].size)), np.nan_to_num(slopes.reshape(len(slopes), -1))])[order]
@@ -119,7 +119,13 @@ def judge_memory(
     """P4, or P4 memory, of every pruning method against every quantizer."""
     quantized = [s for s in setting.series if s.kind == "quantized"]
     if not quantized:
-        return [not_tested(claim, setting.primary, "there are no quantized runs. Add some, e.g. junkdna sweep --quantize rtn:8,4,3,2.")]
+        return [
+            not_tested(
+                claim,
+                setting.primary,
+                "there are no quantized runs. Add some, e.g. junkdna sweep --quantize rtn:8,4,3,2.",
+            )
+        ]
     if not parts:
         return [not_tested(claim, setting.primary, "no family has two tiers that may take part.")]
     rules = setting.rules

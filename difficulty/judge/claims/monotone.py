@@ -71,13 +71,17 @@ class Curves:
         cells = tuple(context.draws.cells[i] for i in context.scored_cells)
         values = context.draws.values[SCORE][:, :, list(context.scored_cells)]
         scores = values[..., at].mean(axis=2)
-        curve = Curve(self.series, context.family, cells, context.sample(context.scored_cells, self.series), scores)
+        curve = Curve(
+            self.series, context.family, cells, context.sample(context.scored_cells, self.series), scores
+        )
         self._sum = scores if self._sum is None else self._sum + scores
         self._losses.append(curve.loss)
         self._samples.append(curve.sample)
         self._cells.append(cells)
         effect = one_family(curve.loss, curve.sample, self.setting.rules.confidence)
-        self._judge(context.family, effect, scores, curve.sample.fewest, [cells], f"this family{self._once()}")
+        self._judge(
+            context.family, effect, scores, curve.sample.fewest, [cells], f"this family{self._once()}"
+        )
 
     def claims(self) -> list[Claim]:
         """P1 of the method: pooled first, then families."""
@@ -85,7 +89,13 @@ class Curves:
             return []
         n = len(self._losses)
         effect = several_families(self._losses, self._samples, self.setting.rules.confidence)
-        where = f"families like these ({n})" if effect.like else "this family" if n == 1 else f"these {n} families"
+        where = (
+            f"families like these ({n})"
+            if effect.like
+            else "this family"
+            if n == 1
+            else f"these {n} families"
+        )
         fewest = min(sample.fewest for sample in self._samples)
         self._judge(None, effect, self._sum / n, fewest, self._cells, where + self._once())
         p = [evidence.p for evidence in self._evidence]
@@ -97,14 +107,25 @@ class Curves:
         return f", {self.for_this}" if self.for_this else ""
 
     def _judge(
-        self, family: str | None, effect: Effect, scores: Floats, fewest: int, cells: Sequence[tuple[Cell, ...]], about: str
+        self,
+        family: str | None,
+        effect: Effect,
+        scores: Floats,
+        fewest: int,
+        cells: Sequence[tuple[Cell, ...]],
+        about: str,
     ) -> None:
         setting, series = self.setting, self.series
         steps = _Steps(setting, series, scores[0], fewest, cells)
         trend = _page_over_clusters(setting, series, [cell for own in cells for cell in own])
         effect = _with_trend(effect, trend)
         evidence = Evidence(
-            "P1", setting.scope(series.method, family), UNIT, {SCORE: effect}, about=about, details=steps.details(trend)
+            "P1",
+            setting.scope(series.method, family),
+            UNIT,
+            {SCORE: effect},
+            about=about,
+            details=steps.details(trend),
         )
         self._evidence.append(evidence)
         self._verdicts.append(lambda p, e=evidence, s=steps, t=trend: _verdict(e, s, t, p))  # type: ignore[misc]
@@ -157,7 +178,11 @@ class _Steps:
         rows = np.concatenate([cell.rows for own in self.cells for cell in own])
         clusters = np.concatenate([cell.clusters for own in self.cells for cell in own])
         weights = np.concatenate(
-            [np.full(c.n_items, 1 / (len(self.cells) * len(own) * c.n_items)) for own in self.cells for c in own]
+            [
+                np.full(c.n_items, 1 / (len(self.cells) * len(own) * c.n_items))
+                for own in self.cells
+                for c in own
+            ]
         )
         score, conditions = self.setting.panel.score, self.setting.conditions
         before, after = (over_replicates(score, rows, conditions[self.at[n]]) for n in (second, first))
@@ -198,7 +223,9 @@ def _verdict(evidence: Evidence, steps: _Steps, trend: Trend, p_holm: float) -> 
         reason = f"the score rises {steps.words(step)} by {steps.rises[0, step]:.3f}."
         return claim_of(evidence, p_holm, "refuted", words, reason)
     if steps.loss_shown_small(effect):
-        return claim_of(evidence, p_holm, "refuted", words, f"the whole loss is shown to be below {rules.delta:g}.")
+        return claim_of(
+            evidence, p_holm, "refuted", words, f"the whole loss is shown to be below {rules.delta:g}."
+        )
     if effect.low <= 0 or trend.z >= 0:
         return claim_of(evidence, p_holm, "inconclusive", words, "a loss is not shown.")
     open_step = steps.not_shown_small()
@@ -209,5 +236,13 @@ def _verdict(evidence: Evidence, steps: _Steps, trend: Trend, p_holm: float) -> 
         )
         return claim_of(evidence, p_holm, "inconclusive", words, reason)
     if not p_holm < rules.alpha:
-        return claim_of(evidence, p_holm, "inconclusive", words, "it does not survive the correction for several families.")
-    return claim_of(evidence, p_holm, "supported", words, "scores fall from level to level, and no step rises.")
+        return claim_of(
+            evidence,
+            p_holm,
+            "inconclusive",
+            words,
+            "it does not survive the correction for several families.",
+        )
+    return claim_of(
+        evidence, p_holm, "supported", words, "scores fall from level to level, and no step rises."
+    )

@@ -153,7 +153,9 @@ def _effects(parts: Sequence[Part], confidence: float, name: str) -> dict[str, E
     samples = _samples(parts)
     if len({tuple(own) for own in each}) == 1 or name != "draws":
         scales = [scale for scale in each[0] if all(scale in own for own in each)]
-        return {scale: several_families([own[scale] for own in each], samples, confidence) for scale in scales}
+        return {
+            scale: several_families([own[scale] for own in each], samples, confidence) for scale in scales
+        }
     found = {}
     for rank in zip(*each, strict=True):
         draws = [own[scale] for own, scale in zip(each, rank, strict=True)]

@@ -57,7 +57,8 @@ def ways_of(setting: Setting) -> list[Way]:
     conditions = setting.conditions
     ranked = sorted(ways, key=lambda name: _rank(conditions[ways[name][0]].done, name))
     return [
-        Way(name, tuple(ways[name]), control_of(conditions, conditions[ways[name][0]].done)) for name in ranked
+        Way(name, tuple(ways[name]), control_of(conditions, conditions[ways[name][0]].done))
+        for name in ranked
     ]
 
 
@@ -81,7 +82,11 @@ def of_family(context: Context, way: Way) -> Part | None:
     scales = [name for name in context.draws.values if name != "retention"]
     slopes = {
         scale: np.mean(
-            [tier_slope(context.draws, lost(context.draws, scale, cells, k, way.control.at), cells) for k, cells in levels], axis=0
+            [
+                tier_slope(context.draws, lost(context.draws, scale, cells, k, way.control.at), cells)
+                for k, cells in levels
+            ],
+            axis=0,
         )
         for scale in scales
         if levels
@@ -106,7 +111,9 @@ def of_family(context: Context, way: Way) -> Part | None:
 
 def _above_chance(context: Context, k: int, control: int) -> tuple[int, ...]:
     """The tiers that take part and are above chance both after recovery and in the control."""
-    return tuple(i for i in context.ordered_cells if not context.floor[i, k] and not context.floor[i, control])
+    return tuple(
+        i for i in context.ordered_cells if not context.floor[i, k] and not context.floor[i, control]
+    )
 
 
 def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, str]) -> list[Claim]:
@@ -121,7 +128,9 @@ def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, 
         )
         return [not_tested("P5", setting.primary, reason)]
     claims = [_without_control(setting, way) for way in ways if way.control is None]
-    judged = [way.method for way in ways if way.control is not None and any(p.method == way.method for p in parts)]
+    judged = [
+        way.method for way in ways if way.control is not None and any(p.method == way.method for p in parts)
+    ]
     claims += [
         not_tested("P5", way.method, "no family has two tiers that may take part.")
         for way in ways
@@ -137,7 +146,9 @@ def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, 
 def _without_control(setting: Setting, way: Way) -> Claim:
     wanted = control_method(setting.conditions[way.at[0]].done)
     return not_tested(
-        "P5", way.method, f"{way.method} has no dense model trained as long (method {wanted}, level 0) to compare with."
+        "P5",
+        way.method,
+        f"{way.method} has no dense model trained as long (method {wanted}, level 0) to compare with.",
     )
 
 

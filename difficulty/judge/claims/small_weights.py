@@ -14,7 +14,7 @@ from difficulty.judge.claims.context import Context, Setting
 from difficulty.judge.claims.equal_loss import loss_range, slopes_at_equal_loss, usable
 from difficulty.judge.claims.parts import Part, Pooled, Question, verdicts
 from difficulty.judge.series import PRIMARY, Series
-from difficulty.judge.verdicts import Claim, Rules, Scope, not_tested
+from difficulty.judge.verdicts import Claim, Rules, Scope, Verdict, not_tested
 
 UNIT = "log-odds a tier, magnitude - control"
 CONTROLS = ("random", "largest")
@@ -37,9 +37,7 @@ def of_family(context: Context) -> list[Part]:
     mine = context.ordering(ours) if ours else None
     if ours is None or mine is None:
         return []
-    return [
-        _part(context, ours, series) for series in context.setting.series if series.method in CONTROLS
-    ]
+    return [_part(context, ours, series) for series in context.setting.series if series.method in CONTROLS]
 
 
 def _part(context: Context, ours: Series, control: Series) -> Part:
@@ -50,7 +48,9 @@ def _part(context: Context, ours: Series, control: Series) -> Part:
     blocked = context.blocked
     if not used:
         ranges = f"{PRIMARY} {loss_range(mine, scales[0])}, {control.method} {loss_range(theirs, scales[0])}"
-        blocked = blocked or f"the two have no mean loss in common over the same tiers ({ranges} log-odds). {_HOW}"
+        blocked = (
+            blocked or f"the two have no mean loss in common over the same tiers ({ranges} log-odds). {_HOW}"
+        )
     details = {
         "levels": [mine.levels[n].severity for n in used],
         "losses": [mine.levels[n].loss[scales[0]] for n in used],
@@ -67,7 +67,8 @@ def _pool(parts: Sequence[Part]) -> Pooled:
     remark = f"The difference is above 0 in {above} of {len(parts)} families." if len(parts) > 1 else ""
     few = above < 2 / 3 * len(parts)
     return Pooled(
-        against=f"only {above} of {len(parts)} families have a difference above 0." if few else "", remark=remark
+        against=f"only {above} of {len(parts)} families have a difference above 0." if few else "",
+        remark=remark,
     )
 
 
@@ -103,7 +104,7 @@ def _both(claims: Sequence[Claim], missing: Sequence[str], n_half: int | None) -
     if n_half is not None:
         words += f" Judged on the {n_half:,} items that did not choose the matched levels."
     shown = refuted[0] if refuted else weakest
-    verdict = "refuted" if refuted else "supported" if supported else "inconclusive"
+    verdict: Verdict = "refuted" if refuted else "supported" if supported else "inconclusive"
     return replace(
         shown, scope=Scope(PRIMARY, headline=True), verdict=verdict, reason=words,
         details={**shown.details, "shown": shown.method, "controls": {c.method: c.verdict for c in pooled}, "missing": list(missing)},
