@@ -221,7 +221,7 @@ def _replicates() -> list[Case]:
 
 
 def _declines() -> list[Case]:
-    section = "P1: from level to level"
+    section = "P1: from level to level (scores alone, margins or not)"
     rise = 3 * Rules().delta_rise
     low = brentq(lambda loss: BASE.accuracy(loss) - BASE.accuracy(1.0) - rise, 0.0, 1.0)
     small = replace(BASE, families=2, items=100)
@@ -229,13 +229,13 @@ def _declines() -> list[Case]:
         families=1, tiers=2, easiness=5.5, step=0.0, arms=(Arm(levels=(0.3, 0.5), losses=(1.0, 3.32)),)
     )
     return [
-        Case(section, f"a rise of {rise:g} at one step", BASE.with_arm(losses=(1.0, low, 1.5)), (Want("P1", "no effect"),)),
-        Case(section, f"a rise of {rise:g} at one step, 2 families of 100 items a tier", small.with_arm(losses=(1.0, low, 1.5)), (Want("P1", "no effect"),)),
-        Case(section, "falls at every step", BASE, (Want("P1", "effect"),)),
-        Case(section, "falls once, then flat", BASE.with_arm(losses=(1.0, 1.0, 1.0)), (Want("P1", "effect"),)),
-        Case(section, "flat: nothing is lost", BASE.with_arm(losses=(0.0,) * 3), (Want("P1", "no effect"),)),
-        Case(section, "0.1 is lost, 16 items", replace(few, items=8), (Want("P1", "effect"),)),
-        Case(section, "0.1 is lost, 8 items", replace(few, items=4), (Want("P1", "effect"),)),
+        Case(section, f"a rise of {rise:g} at one step", BASE.with_arm(losses=(1.0, low, 1.5)), (Want("P1", "no effect"),), both=False),
+        Case(section, f"a rise of {rise:g} at one step, 2 families of 100 items a tier", small.with_arm(losses=(1.0, low, 1.5)), (Want("P1", "no effect"),), both=False),
+        Case(section, "falls at every step", BASE, (Want("P1", "effect"),), both=False),
+        Case(section, "falls once, then flat", BASE.with_arm(losses=(1.0, 1.0, 1.0)), (Want("P1", "effect"),), both=False),
+        Case(section, "flat: nothing is lost", BASE.with_arm(losses=(0.0,) * 3), (Want("P1", "no effect"),), both=False),
+        Case(section, "0.1 is lost, 16 items", replace(few, items=8), (Want("P1", "effect"),), both=False),
+        Case(section, "0.1 is lost, 8 items", replace(few, items=4), (Want("P1", "effect"),), both=False),
     ]  # fmt: skip
 
 

@@ -123,7 +123,7 @@ def test_intervals_of_clustered_items_cover_and_naive_ones_do_not(honesty: Modul
 
 
 def arguments(folder: Path, **changes: object) -> argparse.Namespace:
-    found = argparse.Namespace(runs=2, worlds="falls at every step", jobs=1, folder=folder, output=None)
+    found = argparse.Namespace(runs=2, worlds="t3 noise", jobs=1, folder=folder, output=None)
     for name, value in changes.items():
         setattr(found, name, value)
     return found
@@ -143,7 +143,7 @@ def test_a_run_that_was_cut_short_goes_on_where_it_was(honesty: ModuleType, tmp_
         assert lines[0] == first[file.name][0]
         assert {json.loads(line)["seed"] for line in (lines[0], *lines[2:])} == {0, 1, 2}
         assert json.loads(lines[2]) == json.loads(first[file.name][1])
-    assert "| falls at every step | P1 |" in text
+    assert "| t3 noise of SD 1.2, equal loss | P2 |" in text
 
 
 def test_words_that_no_world_holds_are_refused(honesty: ModuleType, tmp_path: Path) -> None:
