@@ -193,7 +193,7 @@ class Row:
 def rows_of(case: Case, draws: list[Draw]) -> list[Row]:
     """The lines of one case."""
     rows = []
-    for want in case.wants:
+    for want in case.marks:
         found = [draw[want.claim] for draw in draws if want.claim in draw]
         if not found:
             rows.append(Row(case.section, case.name, want, 0, {}, math.nan, {}, "", "no such claim"))
@@ -215,7 +215,7 @@ def _covered(case: Case, want: Want, draws: list[Draw]) -> dict[str, float]:
     for draw in draws:
         truth = want.true_value(case.world, draw["seed"])
         for name, forms in draw.get(want.claim, {}).get("scales", {}).items():
-            form = "these" if want.truth == "these families" else "like" if "like" in forms else "these"
+            form = "these" if want.these or "like" not in forms else "like"
             low, high = forms[form]
             hits.setdefault(name, []).append(low <= truth <= high)
     return {name: float(np.mean(found)) for name, found in hits.items() if name in UNITS}
@@ -266,7 +266,7 @@ def _line(row: Row, name: str) -> str:
     want = row.want
     shares = " | ".join(f"{row.shares[v]:.3f}" if row.shares else "" for v in VERDICTS)
     estimate = "" if math.isnan(row.estimate) else f"{row.estimate:.2f}"
-    of = {"pooled": "", "these families": " (these)", "this replicate": " (this)"}[want.truth]
+    of = " (these families)" * want.these + " (this draw)" * want.once
     truth = f"{want.value:.2f}{of}" if want.kind == "coverage" else ""
     held = ", ".join(f"{name} {share:.3f}" for name, share in row.covered.items())
     wanted = WANTED[want.kind]

@@ -18,7 +18,6 @@ from difficulty.simulate.world import Arm, Cut, World
 
 # What is wanted: of the share of verdicts, of the intervals, or of the words. "shown": nothing, the shares are printed.
 Kind = Literal["no effect", "effect", "refuted", "inconclusive", "coverage", "this draw", "shown"]
-Truth = Literal["pooled", "these families", "this replicate"]
 WANTED: dict[Kind, str] = {
     "no effect": "supported ≤ 5 %",
     "effect": "refuted ≤ 5 %",
@@ -34,22 +33,22 @@ WANTED: dict[Kind, str] = {
 class Want:
     """One mark: of the headline of `claim`, what is wanted.
 
-    Of coverage, `truth` is what the interval should hold: the value on average over all families and replicates, or that of this
-    draw's families or replicate. `value`: the truth on average.
+    Of coverage: `value` is the truth on average over all families and replicates; `these`: of the interval for these families,
+    which should hold the mean of their own slopes, and not that for families like these; `once`: the interval should hold
+    the truth of the one replicate that was drawn.
     """
 
     claim: str
     kind: Kind
     value: float = 0.0
-    truth: Truth = "pooled"
+    these: bool = False
+    once: bool = False
 
     def true_value(self, world: World, seed: int) -> float:
         """What the interval of one draw should hold."""
-        if self.truth == "these families":
-            return self.value + float(family_slopes(world, seed).mean())
-        if self.truth == "this replicate":
-            return self.value + float(replicate_slopes(world, seed).mean())
-        return self.value
+        families = float(family_slopes(world, seed).mean()) if self.these else 0.0
+        replicates = float(replicate_slopes(world, seed).mean()) if self.once else 0.0
+        return self.value + families + replicates
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,16 @@ class Case:
     def claims(self) -> tuple[str, ...]:
         """The claims that are judged."""
         return tuple(dict.fromkeys(want.claim for want in self.wants))
+
+    @property
+    def marks(self) -> tuple[Want, ...]:
+        """The wants, with coverage in these families beside that in families like these where all families are alike."""
+        found: list[Want] = []
+        for want in self.wants:
+            found.append(want)
+            if want.kind == "coverage" and not self.world.family_sd:
+                found.append(replace(want, these=True))
+        return tuple(found)
 
     def variants(self) -> tuple[Case, ...]:
         """With and without margins."""
@@ -195,7 +204,7 @@ def _families() -> list[Case]:
     nine = replace(BASE, families=9, family_sd=0.25)
     shared = replace(BASE, shared=2, cluster_sd=0.3)
     mean = (Want("P2", "effect"), Want("P2", "coverage", 0.3))
-    own = Want("P2", "coverage", 0.3, "these families")
+    own = Want("P2", "coverage", 0.3, these=True)
     return [
         Case(section, "nine, slopes N(0, .25)", nine, (NULL, Want("P2", "coverage"))),
         Case(section, "nine, slopes N(.3, .25)", nine.with_arm(share=0.3), (*mean, own)),
@@ -213,8 +222,8 @@ def _replicates() -> list[Case]:
         none: tuple[Want, ...] = (NULL, Want("P2", "coverage"))
         some: tuple[Want, ...] = (EFFECT, Want("P2", "coverage", 0.3))
         if k == 1:
-            none = (Want("P2", "this draw"), Want("P2", "coverage", 0.0, "this replicate"))
-            some = (Want("P2", "this draw"), Want("P2", "coverage", 0.3, "this replicate"))
+            none = (Want("P2", "this draw"), Want("P2", "coverage", once=True))
+            some = (Want("P2", "this draw"), Want("P2", "coverage", 0.3, once=True))
         found.append(Case(section, f"{name}, mean 0", replace(BASE, arms=(arm,)), none))
         found.append(Case(section, f"{name}, mean .3", replace(BASE, arms=(replace(arm, share=0.3),)), some))
     return found
