@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from difficulty.judge.scales import WITH_MARGINS, deciding
 from difficulty.judge.series import series_name
 from difficulty.runs.checkpoint import plain_name
 from difficulty.runs.identity import Method, Run
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from difficulty.judge.fit import FitResult
 
 KIND, SCHEMA = "junkdna-preregistration", 1
-SCALES = (
-    "T",
-    "S",
-    "A",
-)  # trimmed mean of the margins, standardized margins, accuracy: a verdict is their agreement
 _LINE = 160  # characters of a line of the file
 SAME_LEVEL = 0.005  # a level as asked for and as measured
 _PARTS = {
@@ -114,9 +110,12 @@ def facts_of(
     version: str,
     table: pd.DataFrame | None = None,
     plan: Mapping[str, Any] | None = None,
-    scales: Iterable[str] = SCALES,
+    scales: Iterable[str] | None = None,
 ) -> Facts:
-    """What `result` judged. `table`: the tidy rows it was judged from, for the tasks; `plan`: the `plan.json` of their sweep."""
+    """What `result` judged. `table`: the tidy rows it was judged from, for the tasks; `plan`: the `plan.json` of their sweep.
+
+    `scales`: those that the verdicts hung on; by default as the cells say.
+    """
     cells = result.cells
     conditions: dict[str, dict[_At, int]] = {}
     for row in cells[cells["kind"] != "dense"].itertuples():
@@ -130,6 +129,9 @@ def facts_of(
         for run, cell in zip(plan.get("runs", {}).values(), plan.get("cells", []), strict=False)
     }
     settings = result.settings
+    if scales is None:
+        first = sorted(cells["scale"].unique(), reverse=True)
+        scales = dict.fromkeys(name for scale in first for name in deciding(scale == WITH_MARGINS[0]))
     return Facts(
         result.model, conditions, families, tuple(settings.claims), asdict(result.rules), settings.n_resamples,
         settings.seed, settings.metric, tuple(scales), version,

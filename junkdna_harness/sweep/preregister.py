@@ -12,7 +12,8 @@ from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.judgement import N_RESAMPLES
-from difficulty.judge.prereg import KIND, SCALES, SCHEMA, Prereg, check_prereg, write_prereg
+from difficulty.judge.prereg import KIND, SCHEMA, Prereg, check_prereg, write_prereg
+from difficulty.judge.scales import WITH_MARGINS
 from difficulty.judge.verdicts import CLAIMS, Rules
 from difficulty.runs.store import finished_runs
 from junkdna_harness.harness.tasks import find_tasks, load_tasks
@@ -88,7 +89,7 @@ def content_of(plan: Plan, verdicts: Verdicts, by_rule: Iterable[str] = ()) -> d
         },
         "verdicts": {
             "claims": list(verdicts.claims),
-            "scales": list(SCALES),
+            "scales": list(WITH_MARGINS),
             "metric": verdicts.metric,
             "rules": asdict(verdicts.rules),
             "n_resamples": verdicts.n_resamples,
