@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from difficulty.judge.effect import ENOUGH_FAMILIES
 from difficulty.judge.fit import FitResult
+from difficulty.judge.scales import WITH_MARGINS, deciding, short
 from difficulty.judge.verdicts import STATEMENTS, Claim
 from difficulty.runs.table import safe_csv
 from difficulty.text import p_words
 
-SCHEMA = 1
+SCHEMA = 2
 _DIGITS = (
     10  # significant digits written: enough for any use, and the same on machines that round sums differently
 )
@@ -28,6 +30,7 @@ def to_json(result: FitResult) -> str:
         "model": result.model,
         "dense": result.dense,
         "primary_method": result.primary,
+        "hypothesis": asdict(result.hypothesis),
         "metrics": result.metrics,
         "n_rows": result.n_rows,
         "n_items": result.n_items,
@@ -72,7 +75,7 @@ def claims_table(result: FitResult) -> pd.DataFrame:
     for claim in result.claims:
         row = claim_dict(claim)
         del row["details"]
-        rows.append(row)
+        rows.append({**row, "over": ", ".join(claim.over)})
     return pd.DataFrame(rows)
 
 
@@ -96,17 +99,27 @@ def methods_paragraph(result: FitResult) -> str:
         f"{families} task {_plural(families, 'family', 'families')} and {tiers} difficulty {_plural(tiers, 'tier', 'tiers')} "
         f"({', '.join(result.metrics)}).",
         f"All differences are paired by item; intervals ({100 * rules.confidence:g} %) come from {settings.n_resamples:,} "
-        f"bootstrap resamples of {result.n_clusters:,} clusters within tiers (expanded percentile method; seed {settings.seed}), "
-        "and p-values are corrected over families by Holm's method.",
+        f"bootstrap resamples of {result.n_clusters:,} clusters within tiers (expanded percentile method; seed {settings.seed})"
+        + (
+            ", over families from Hartung and Knapp's random-effects interval"
+            if families >= ENOUGH_FAMILIES
+            else ""
+        )
+        + ", and p-values are corrected by Holm's method over families, and over methods for pooled estimates.",
         "Tiers whose dense score was not shown to lie above chance took no part"
         + (f" ({len(result.excluded)} left out)." if result.excluded else " (none was left out)."),
-        "A claim on the order of tiers was called supported only if the extra loss of harder tiers was shown both on accuracy "
-        "and on a latent scale, the log-odds margin of the right answer"
-        f" (accuracy through probit and logit where no margins were logged), and refuted if a slope of {rules.delta_tier:g} "
-        "log-odds a tier was excluded.",
+        "A claim on the order of tiers was called supported only if the effect was shown on every scale, and refuted only if an effect "
+        f"of {rules.delta_tier:g} log-odds a tier was excluded on every scale: {_scales(result)}.",
+        f"The hypothesis as a whole is {result.hypothesis.verdict}: {result.hypothesis.reason}",
     ]
     parts += [_outcome(claim) for claim in result.headline().values() if claim.verdict != "not tested"]
     return " ".join(parts)
+
+
+def _scales(result: FitResult) -> str:
+    margins = sorted({scale in WITH_MARGINS[:1] for scale in result.cells["scale"]}, reverse=True)
+    words = ["; ".join(short(scale) for scale in deciding(known)) for known in margins]
+    return " where margins were logged, elsewhere ".join(words) if len(words) > 1 else words[0]
 
 
 def _plural(n: int, one: str, many: str) -> str:
@@ -125,7 +138,8 @@ def _outcome(claim: Claim) -> str:
     name = f"{claim.claim} ({STATEMENTS[claim.claim]}; {claim.method}) is {claim.verdict}"
     if claim.estimate is None:
         return f"{name}: {claim.reason}"
+    about = f" in {claim.about}" if claim.about else ""
     return (
-        f"{name}: {claim.estimate:.3f} {claim.unit} [{claim.ci_low:.3f}, {claim.ci_high:.3f}], {p_words(claim.p)}, "
+        f"{name}{about}: {claim.estimate:.3f} {claim.unit} [{claim.ci_low:.3f}, {claim.ci_high:.3f}], {p_words(claim.p)}, "
         f"{claim.n_items:,} items in {claim.n_clusters:,} clusters."
     )

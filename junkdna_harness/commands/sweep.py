@@ -32,16 +32,35 @@ def sweep(
         ),
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Pruning methods, e.g. magnitude,wanda,sparsegpt.")
+        str | None, typer.Option(help="Pruning methods, e.g. magnitude,largest,wanda,sparsegpt,random.")
     ] = None,
     sparsity: Annotated[
         str | None, typer.Option(help="Fractions removed: 0.3,0.5 or first:last:step.")
     ] = None,
     patterns: Annotated[str | None, typer.Option(help="N:M patterns, N kept of M, e.g. 7:8,4:8,2:4.")] = None,
     quantize: Annotated[str | None, typer.Option(help="Quantizers with bits, e.g. rtn:8,4,3,2.")] = None,
-    replicates: Annotated[int | None, typer.Option(help="Draws of method 'random'.")] = None,
+    replicates: Annotated[
+        int | None, typer.Option(help="Draws of what is drawn by lot: random masks, calibration samples.")
+    ] = None,
+    match_loss: Annotated[
+        bool,
+        typer.Option("--match-loss", help="Seek each other method's levels with the loss of magnitude's."),
+    ] = False,
+    refine: Annotated[
+        str | None, typer.Option(help="P3: add levels where the claim cannot resolve a critical level.")
+    ] = None,
+    refine_levels: Annotated[
+        int | None, typer.Option("--refine-levels", help="Most levels that --refine adds for each model: 12.")
+    ] = None,
     one_shot: Annotated[
         bool, typer.Option("--one-shot", help="Gather calibration statistics once, on the dense model.")
+    ] = False,
+    noise_floor: Annotated[
+        bool,
+        typer.Option(
+            "--noise-floor",
+            help="Evaluate the dense model once more in other batches; tables mark differences that are no larger.",
+        ),
     ] = False,
     tasks: Annotated[
         str | None, typer.Option(help="Tasks or groups, comma-separated.", rich_help_panel=PANEL_TASKS)
@@ -113,9 +132,10 @@ def sweep(
     """
     given = {
         "model_args": model_args, "methods": methods, "sparsity": sparsity, "patterns": patterns,
-        "quantize": quantize, "replicates": replicates, "tasks": tasks, "output": output, "limit": limit,
+        "quantize": quantize, "replicates": replicates, "noise_floor": noise_floor or None, "tasks": tasks, "output": output, "limit": limit,
         "num_fewshot": num_fewshot, "seed": seed, "apply_chat_template": apply_chat_template or None,
-        "system_instruction": system_instruction, "one_shot": one_shot or None, "include_path": include_path, "batch_size": batch_size,
+        "system_instruction": system_instruction, "one_shot": one_shot or None, "include_path": include_path,
+        "match_loss": match_loss or None, "refine": refine, "refine_levels": refine_levels, "batch_size": batch_size,
         "max_batch_size": max_batch_size, "device": device, "engine": engine, "workers": workers,
         "prefix_cache": False if no_prefix_cache else None,
     }  # fmt: skip
@@ -147,8 +167,9 @@ def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
 
 
 PLAN_OPTIONS = (
-    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "tasks", "limit", "num_fewshot",
-    "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path", "one_shot",
+    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "noise_floor", "tasks", "limit",
+    "num_fewshot", "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path", "one_shot",
+    "match_loss", "refine", "refine_levels",
 )  # fmt: skip
 
 

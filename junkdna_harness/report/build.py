@@ -100,7 +100,8 @@ def build(
     _require_dense(items)
     order = {"sort": list(sort)} if sort else {}
     boards = tuple(
-        leaderboard(items, one, metric, bits, allow_different_prompts=allow, **order) for one in by
+        leaderboard(items, one, metric, bits, allow_different_prompts=allow, noise=read.noise, **order)
+        for one in by
     )
     warnings = [*read.warnings, *noted]
     fits = tuple(_fits(items, read, metric, seed, allow, warnings)) if with_fit else ()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.judge.fit import N_RESAMPLES
+from difficulty.judge.judgement import N_RESAMPLES
 from difficulty.judge.prereg import KIND, SCALES, SCHEMA, Prereg, check_prereg, write_prereg
 from difficulty.judge.verdicts import CLAIMS, Rules
 from difficulty.runs.store import finished_runs

@@ -113,10 +113,18 @@ class Store:
             new = [run for cell in plan.cells if (run := plan.run_id(cell)) not in there]
             log_added(self.folder, new, by_rule)  # before the plan: a run is told of only where it is planned
         if plan != old or not layout.planned_runs(self.folder):  # older versions wrote no list of runs
-            write_atomic(self.folder / layout.PLAN, _json(plan.to_dict()))
+            self.write_plan(plan)
         for partial in self.folder.glob("**/.*.partial"):
             partial.unlink(missing_ok=True)
         return plan
+
+    def write_plan(self, plan: Plan) -> None:
+        """Write the plan, which has grown.
+
+        Raises:
+            UsageError: the disk is full or the folder cannot be written; the plan is the old one then.
+        """
+        write_atomic(self.folder / layout.PLAN, _json(plan.to_dict()))
 
     def state(self, plan: Plan) -> State:
         """Which runs of the plan are whole, and which are damaged."""
