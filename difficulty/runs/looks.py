@@ -180,7 +180,8 @@ def _append(folder: Path, record: Mapping[str, Any]) -> str | None:
     line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
     path = folder / LOOKS
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        as_is = getattr(os, "O_BINARY", 0)  # Windows would write two characters for the end of a line
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | as_is, 0o666)
         try:
             size = os.fstat(descriptor).st_size
             if size:

@@ -128,15 +128,16 @@ def cut_from(table: pd.DataFrame, runs: pd.DataFrame | None = None) -> dict[str,
         .itertuples()
     }
     weights = _weights(runs)
+    judged: dict[str, dict[str, Run]] = {}
+    for family, name in table[["family", "run"]].drop_duplicates().itertuples(index=False):
+        judged.setdefault(str(family), {})[str(name)] = there[str(name)]
     found: dict[str, tuple[str, ...]] = {}
     for family, its in known.items():
-        own = table[table["family"] == family]
-        judged = set(own["run"].astype(str).unique())
         names = {
             name
             for maker in its
-            for name in _same_state(maker, {n: r for n, r in there.items() if n in judged}, weights)
-            if not maker.cross_fitted or _same_prompts(maker, own[own["run"] == name])
+            for name in _same_state(maker, judged[family], weights)
+            if not maker.cross_fitted or _same_prompts(maker, table, family, name)
         }
         if names:
             found[family] = tuple(name for name in there if name in names)
@@ -149,11 +150,12 @@ def _same_state(maker: Maker, there: Mapping[str, Run], weights: Mapping[str, st
     return same or [name for name, run in there.items() if _plain(run) == _plain(maker.run)]
 
 
-def _same_prompts(maker: Maker, rows: pd.DataFrame) -> bool:
+def _same_prompts(maker: Maker, table: pd.DataFrame, family: str, run: str) -> bool:
     """True where the run was asked what the maker was asked, on every item of which both are known."""
-    if not maker.prompts or "prompt_hash" not in rows:
+    if not maker.prompts or "prompt_hash" not in table:
         return False
-    rows = rows[rows["item_id"].isin(list(maker.prompts))]
+    rows = table[table["item_id"].isin(list(maker.prompts))]
+    rows = rows[(rows["family"] == family) & (rows["run"] == run)]
     asked = dict(zip(rows["item_id"].astype(str), rows["prompt_hash"].astype(str), strict=True))
     return bool(asked) and all(maker.prompts[item] == text for item, text in asked.items())
 

@@ -186,10 +186,11 @@ def _truths(table: pd.DataFrame, name: str, source: str) -> pd.Series[Any]:
 
 def _makers(column: pd.Series[Any], source: str) -> pd.Series[Any]:
     """The text of each cell, kept once: it is the same in all rows of a tier."""
-    kept = column.astype(object).where(column.notna(), "").astype("category")
-    for text in kept.cat.categories:
+    if not isinstance(column.dtype, pd.CategoricalDtype) or column.hasnans:
+        column = column.astype(object).where(column.notna(), "").astype("category")
+    for text in column.cat.categories:
         makers(text, source)
-    return kept
+    return column
 
 
 def _text(column: pd.Series[Any]) -> pd.Series[str]:

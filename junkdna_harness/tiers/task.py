@@ -38,6 +38,8 @@ from junkdna_harness.tiers.spec import TierSpec
 
 logger = logging.getLogger(__name__)
 
+# What a tier says of itself in its metadata; the whole task may say the same of itself, and mean other documents.
+OF_A_TIER = ("axis", "family", "tier", "n_tiers", "chance", "chance_unknown", TIERS_FROM)
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
@@ -65,7 +67,8 @@ class TieredTask:
         if splits:
             merged.update(_splits_on_disk(merged, splits))
         home = Path(str(metadata.get("config_source", ""))).parent
-        members = {"_spec": spec, "_files": splits, "_home": home}
+        own = {key: value for key, value in _as_mapping(whole.get("metadata")).items() if key in OF_A_TIER}
+        members = {"_spec": spec, "_files": splits, "_home": home, "_made_of": own}
         kind = type(f"Tiered{parent.__name__}", (_Tier, parent), members)
         task = kind(config=merged) if takes_config(parent) else kind()
         makers = _makers(spec, home, metadata)
@@ -84,11 +87,18 @@ class _Tier:
     _spec: TierSpec
     _files: Mapping[str, Path]
     _home: Path
+    _made_of: Mapping[str, Any]
     _drawn = 0
 
     def download(self, *args: Any, **kwargs: Any) -> None:
         if not self._files:
-            super().download(*args, **kwargs)  # type: ignore[misc]
+            config = self.config  # type: ignore[attr-defined]
+            tiers = config.metadata
+            config.metadata = {**_as_mapping(tiers), **self._made_of}  # some tasks make their documents of it
+            try:
+                super().download(*args, **kwargs)  # type: ignore[misc]
+            finally:
+                config.metadata = tiers
             return
         adapter = task_files.load_function(self._spec.rows) if self._spec.rows else None
         self.dataset = datasets.DatasetDict(

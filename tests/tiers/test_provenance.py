@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from difficulty.graded.splits import test_items
+from difficulty.graded import splits
 from difficulty.runs.provenance import TIERS_FROM, cut_from, makers_of
 from difficulty.runs.read import read_runs
 from difficulty.runs.table import read_table, write_table
@@ -146,7 +146,7 @@ def options_task(tmp_path) -> Path:
     folder.mkdir()
     rows = [
         {"prompt": i.prompt, "answer": i.answer, "choices": list(i.choices)}
-        for i in test_items("options", 3, 80)
+        for i in splits.test_items("options", 3, 80)
     ]
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "options.yaml").write_text(OPTIONS.replace("DATA", str(folder / "data.jsonl")))
@@ -157,6 +157,19 @@ def _swept(folder: Path, tasks: str, sparsity: str, **options) -> Path:
     plan = build_plan(tasks=tasks, methods="magnitude", sparsity=sparsity, **options)
     assert run_sweep(plan, folder, engine=HERE).exit_code == 0
     return folder
+
+
+def test_tiers_of_an_embedded_task_hold_its_own_documents(tmp_path, evaluate, monkeypatch):
+    """Its documents are made of the metadata `family` and `tier`, which a tier of it has anew."""
+    task = "difficulty_tiers_options_t3"
+    (tmp_path / "own_rule.py").write_text("def last(doc):\n    return ord(doc['answer'].strip()[-1])\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plan = plan_tiers(task, "own_rule:last", 2, min_items=20, name="halves")
+    assert sum(tier.n_items for tier in plan.assignment.tiers) == 250
+    write_tiers(plan, tmp_path / "tiers")
+    results = evaluate(["halves"], tmp_path / "tiers", limit=2)
+    assert results["configs"]["halves_t2"]["metadata"]["tier"] == 2
+    assert results["configs"]["halves_t2"]["metadata"]["family"] == task
 
 
 def test_a_pruned_run_of_the_embedded_model_that_made_the_tiers_is_known_in_a_sweeps_folder(
