@@ -49,3 +49,35 @@ def estimate_text(estimate: float | None, low: float | None, high: float | None,
     if low is None or high is None:
         return f"{estimate:{form}}"
     return f"{estimate:{form}} [{low:{form}}, {high:{form}}]"
+
+
+NOISE_MARK = "≈"  # beside a difference that is no larger than the noise floor (`difficulty.runs.noise`)
+
+
+def with_noise_mark(text: str, within: bool | None) -> str:
+    """`text`, marked where its difference is no larger than that of two evaluations of the same weights.
+
+    >>> with_noise_mark("+0.012", True), with_noise_mark("+0.012", None)
+    ('+0.012 ≈', '+0.012')
+    """
+    return f"{text} {NOISE_MARK}" if within and text else text
+
+
+def noise_legend(marked: bool, identical: bool = False, what: str = "") -> str:
+    """What the mark means, where one is printed; that there is nothing to mark, where all scores are the same; else nothing.
+
+    `what` names the difference that is meant, where the table shows none.
+
+    >>> noise_legend(True)
+    '≈ no larger than the difference between two evaluations of the same dense weights'
+    >>> noise_legend(False)
+    ''
+    """
+    if identical:
+        return "noise floor 0: two evaluations of the same dense weights gave the same scores, so nothing is marked"
+    if not marked:
+        return ""
+    meant = f"{what} " if what else ""
+    return (
+        f"{NOISE_MARK} {meant}no larger than the difference between two evaluations of the same dense weights"
+    )

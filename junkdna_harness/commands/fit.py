@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from junkdna_harness.commands.looking import departures_of, log, prereg_lines, read_prereg_of, with_prereg
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
 
 if TYPE_CHECKING:
@@ -54,6 +56,12 @@ def fit(
     ] = False,
     label: Annotated[list[str] | None, LABEL] = None,
     allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
+    prereg: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file of sweep --preregister: print where this fit departs from what it registers."
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write everything as JSON ('-' prints it).")
     ] = None,
@@ -75,11 +83,14 @@ def fit(
     from difficulty.judge.fit import fit as fit_table
     from difficulty.judge.fit_output import cells_csv, claims_csv, to_json
     from difficulty.judge.verdicts import Rules
+    from difficulty.runs.looks import added_after_look, folders_of
     from difficulty.runs.read import read_runs
 
     rules = Rules(alpha, delta, delta_rise, delta_tier, delta_latent, delta_level)
+    read = read_runs(runs, labels=label or [])
+    registered = read_prereg_of(prereg, read) if prereg else None
     result = fit_table(
-        read_runs(runs, labels=label or []),
+        read,
         rules=rules,
         model=model,
         baseline=baseline,
@@ -91,16 +102,34 @@ def fit(
         n_resamples=resamples,
         seed=seed,
     )
+    folders = folders_of(read.tasks.values())
+    options = {
+        "model": model, "baseline": baseline, "metric": metric, "families": family, "claims": result.settings.claims,
+        "resamples": resamples, "seed": seed, "allow_missing": allow_missing,
+        "allow_different_prompts": allow_different_prompts,
+    }  # fmt: skip
+    notes = log(folders, "fit", [result], options)
+    looked = [sentence for folder in folders for sentence in added_after_look(folder)]
+    result = replace(result, warnings=(*result.warnings, *looked))
+    found = departures_of(registered, [result], read, folders) if registered else []
     if csv_file:
         write_atomic(csv_file, claims_csv(result))
     if cells_file:
         write_atomic(cells_file, cells_csv(result))
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    text = to_json(result) if json_file else ""
+    if registered:
+        text = with_prereg(text, registered, found) if text else ""
     if json_file and str(json_file) == "-":
-        print(to_json(result), end="")
+        print(text, end="")
         return
     if json_file:
-        write_atomic(json_file, to_json(result))
+        write_atomic(json_file, text)
     show(result, every=every)
+    if registered:
+        for line in prereg_lines(registered, found):
+            typer.echo(line)
 
 
 def show(result: FitResult, console: Console | None = None, every: bool = False) -> None:

@@ -46,6 +46,11 @@ class Sparsifier:
         """True where the layer's inputs must be seen, so where calibration text is needed."""
         return self.needs is not None and self.needs.from_inputs
 
+    @property
+    def drawn(self) -> bool:
+        """True where another seed gives another result: a statistic has the seed, or is of a sample of calibration text."""
+        return self.needs is not None
+
 
 _REGISTRY: dict[str, Sparsifier] = {}
 

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from difficulty.errors import UsageError
 from difficulty.runs.table import some
-from difficulty.text import p_text
+from difficulty.text import p_text, with_noise_mark
 from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.rule import Comparison, Gate
 from junkdna_harness.presentation.escape import markdown_cell
@@ -68,14 +68,15 @@ def human(gate: Gate) -> str:
     names = [one.name for one in gate.comparisons] or [""]
     width = max(10, *(len(name) for name in names))
     sure = f"{100 * (1 - gate.limits.alpha):g} % bounds"
+    wide = max(8, *(len(_loss(one)) for one in gate.comparisons)) if gate.comparisons else 8
     lines.append(
-        f"{'':{width}}  {'metric':<12} {'items':>6} {'baseline':>8} {'new':>8} {'loss':>8}  {sure:<18} {'limit':>7}  {'p (Holm)':>8}  verdict"
+        f"{'':{width}}  {'metric':<12} {'items':>6} {'baseline':>8} {'new':>8} {'loss':>{wide}}  {sure:<18} {'limit':>7}  {'p (Holm)':>8}  verdict"
     )
     for one in gate.comparisons:
         low, high = one.loss.bounds(gate.limits.alpha)
         lines.append(
             f"{one.name:<{width}}  {one.metric[:12]:<12} {one.loss.n_items:>6} {_score(one.loss.before):>8} "
-            f"{_score(one.loss.after):>8} {_signed(one.loss.loss):>8}  {_interval(low, high):<18} "
+            f"{_score(one.loss.after):>8} {_loss(one):>{wide}}  {_interval(low, high):<18} "
             f"{one.limit:>7.4g}  {p_text(one.p_holm, 4):>8}  {one.verdict}"
         )
     lines += [f"missing: {item}" for item in gate.missing] + [f"note: {note}" for note in gate.notes]
@@ -126,6 +127,8 @@ def _as_dict(one: Comparison, alpha: float) -> dict[str, Any]:
         "p_below": one.p_below,
         "verdict": one.verdict,
         "items_to_decide": one.items_to_decide(alpha) if one.verdict == "inconclusive" else None,
+        "noise_floor": None if one.noise is None else _finite(one.noise.size),
+        "within_noise": one.within_noise,
     }
 
 
@@ -176,7 +179,7 @@ def markdown(gate: Gate) -> str:
             low, high = one.loss.bounds(gate.limits.alpha)
             text += (
                 f"| {markdown_cell(one.name)} | {one.loss.n_items} | {_score(one.loss.before)} | {_score(one.loss.after)} "
-                f"| {_signed(one.loss.loss)} | {_interval(low, high)} | {one.limit:.4g} "
+                f"| {_loss(one)} | {_interval(low, high)} | {one.limit:.4g} "
                 f"| {_MARK[one.verdict]} {one.verdict} |\n"
             )
         return text
@@ -231,9 +234,13 @@ def _sentence_of(one: Comparison, alpha: float) -> str:
     low, high = one.loss.bounds(alpha)
     text = (
         f"{one.name}: {one.metric} {_score(one.loss.before)} -> {_score(one.loss.after)} on {one.loss.n_items} items, "
-        f"loss {_signed(one.loss.loss)} ({_interval(low, high)}), limit {one.limit:.4g}"
+        f"loss {_loss(one)} ({_interval(low, high)}), limit {one.limit:.4g}"
     )
     return text + (f"; {needed([one], alpha)}" if one.verdict == "inconclusive" else "")
+
+
+def _loss(one: Comparison) -> str:
+    return with_noise_mark(_signed(one.loss.loss), one.within_noise)
 
 
 def _finite(value: float) -> float | None:

@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.direction import direction, same_metric
+from difficulty.runs.noise import Floor, pool
 from difficulty.runs.same import different_settings, require_same
 from difficulty.stats import holm
 from difficulty.stats.clusters import linked_codes
 from difficulty.stats.mean import Scale
 from difficulty.stats.paired_loss import PairedLoss, paired_loss
 from junkdna_harness.gate.items import RunItems, TaskItems
+from junkdna_harness.gate.noise import noise_notes
 from junkdna_harness.gate.pairs import (
     Paired,
     missing_tasks,
@@ -101,6 +103,12 @@ class Comparison:
     p_below: float
     p_holm: float = 1.0
     verdict: Verdict = "inconclusive"
+    noise: Floor | None = None  # of its items, where it is known
+
+    @property
+    def within_noise(self) -> bool | None:
+        """Whether the loss is no larger than what two evaluations of the same dense weights differ by; None: unknown."""
+        return None if self.noise is None else self.noise.within(self.loss.loss)
 
     @property
     def name(self) -> str:
@@ -175,7 +183,7 @@ def check(
         verdict,
         tuple(comparisons),
         tuple(missing),
-        tuple(dict.fromkeys((*new.notes, *baseline.notes, *notes, *allowed))),
+        tuple(dict.fromkeys((*new.notes, *baseline.notes, *notes, *allowed, *noise_notes(comparisons)))),
         limits,
         new,
         baseline,
@@ -292,4 +300,7 @@ def _compare(key: Key, pairs: list[Paired], clusters: NDArray[np.intp], limits: 
             f"the {metric} of the baseline is beyond all numbers in {scope}, so that no limit can be set. Choose another baseline."
         )
     limit = limits.of(loss.before)
-    return Comparison(scope, family, tier, metric, loss, limit, loss.p_exceeds(limit), loss.p_below(limit))
+    compared = Comparison(
+        scope, family, tier, metric, loss, limit, loss.p_exceeds(limit), loss.p_below(limit)
+    )
+    return replace(compared, noise=pool(pair.noise for pair in pairs))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from difficulty.stats.score import Score
+from difficulty.text import NOISE_MARK
 from junkdna_harness.presentation.escape import csv_cell, latex, markdown_cell
 from junkdna_harness.report.leaderboard import OVERALL, Leaderboard, Row
 
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is printed in one cell: the mean, the ± and the share kept, each as text; empty where unknown."""
+    """What is printed in one cell: the mean, the ± and the share kept, each as text; empty where unknown.
+
+    `near`: the difference from dense is within the noise floor; None where that is not known.
+    """
 
     mean: str = ""
     half: str = ""
     kept: str = ""
     bold: bool = False
+    near: bool | None = None
 
 
 def cell(board: Leaderboard, number: int, column: str) -> Cell:
@@ -37,6 +42,7 @@ def cell(board: Leaderboard, number: int, column: str) -> Cell:
         number_text(found.half_width, board.percent),
         kept_text(found),
         (number, column) in board.best,
+        board.near(number, column),
     )
 
 
@@ -68,6 +74,7 @@ def caption(board: Leaderboard) -> str:
         f"{unit} by {board.by} on {board.n_items:,} items, mean ± half of the 95 % interval; "
         "in brackets the share of the dense score that is left, in %. "
         "Bold: best at its level, and significantly better than each other one there (paired, Holm, 5 %)."
+        + (f" {board.legend}." if board.legend else "")
     )
 
 
@@ -85,13 +92,20 @@ def markdown(board: Leaderboard) -> str:
     return "\n".join(lines) + f"\n\n{markdown_cell(caption(board))}\n{notes}\n"
 
 
+def markdown_page(boards: Sequence[Leaderboard], remarks: Sequence[str] = ()) -> str:
+    """The tables one below the other, after what a reader must know of their runs."""
+    above = "".join(f"Note: {markdown_cell(sentence)}\n\n" for sentence in remarks)
+    return above + "\n".join(f"### By {board.by}\n\n{markdown(board)}" for board in boards)
+
+
 def _compose(c: Cell, bold: str, plus_minus: str = " ± ", escape: Callable[[str], str] = str) -> str:
     if not c.mean:
         return ""
     text = escape(c.mean) + plus_minus + escape(c.half)
     if c.bold:
         text = bold.format(text)
-    return text + (f" ({c.kept})" if c.kept else "")
+    text += f" ({c.kept})" if c.kept else ""
+    return f"{text} {escape(NOISE_MARK)}" if c.near else text
 
 
 def latex_table(board: Leaderboard) -> str:
@@ -115,7 +129,7 @@ def latex_table(board: Leaderboard) -> str:
 
 
 def csv_table(boards: list[Leaderboard]) -> str:
-    """One line per row and column: `by, model, method, level, bits_per_weight, column, score, half_width, kept, best, n_items`."""
+    """One line per row and column: `by, model, method, level, bits_per_weight, column, score, half_width, kept, best, n_items, within_noise`."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
@@ -132,6 +146,7 @@ def csv_table(boards: list[Leaderboard]) -> str:
             "kept",
             "best",
             "n_items",
+            "within_noise",
         ]
     )
     for board in boards:
@@ -145,7 +160,8 @@ def csv_table(boards: list[Leaderboard]) -> str:
                         csv_cell(text)
                         for text in (board.by, model, method, size, effective, column, board.metric)
                     ]
-                    writer.writerow([*heads, c.mean, c.half, c.kept, int(c.bold), n])
+                    near = "" if c.near is None else int(c.near)
+                    writer.writerow([*heads, c.mean, c.half, c.kept, int(c.bold), n, near])
     return buffer.getvalue()
 
 

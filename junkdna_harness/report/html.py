@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.judge.fit_output import methods_paragraph
 from difficulty.judge.verdicts import STATEMENTS
-from difficulty.text import interval_text, p_text, p_words
+from difficulty.text import NOISE_MARK, interval_text, p_text, p_words
 from junkdna_harness.presentation.escape import script_json
 from junkdna_harness.report import formats
 from junkdna_harness.report.build import Report
@@ -52,6 +52,7 @@ def render(report: Report) -> str:
         script_hash=base64.b64encode(hashlib.sha256(js.encode()).digest()).decode(),
         warnings=report.warnings,
         verdicts=[_verdicts(fit) for fit in report.fits],
+        looked=report.looked,
         boards=[_board(board) for board in report.boards],
         plots=[_plot(plot) for plot in report.plots],
         explorer=found
@@ -127,9 +128,17 @@ def _board(board: Leaderboard) -> dict[str, Any]:
             shown = formats.cell(board, i, column)
             exact = repr(float(row.scores[column].mean)) if column in row.scores else ""
             cells.append(
-                _cell(
-                    shown.mean, exact, "number best" if shown.bold else "number", None, shown.half, shown.kept
-                )
+                {
+                    **_cell(
+                        shown.mean,
+                        exact,
+                        "number best" if shown.bold else "number",
+                        None,
+                        shown.half,
+                        shown.kept,
+                    ),
+                    "mark": NOISE_MARK if shown.near else "",
+                }
             )
         rows.append(cells)
     filters = [
@@ -163,6 +172,7 @@ def _cell(
         "filter": choose,
         "half": half,
         "kept": kept,
+        "mark": "",
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from difficulty.cut.axes import Item, Rule, parse_rule
 from difficulty.cut.items import item_of_sample
 from difficulty.cut.tiers import MIN_ITEMS, Tier, TierAssignment, assign_tiers, largest_bins
 from difficulty.errors import UsageError
+from difficulty.runs.noise import NoiseFloor
 from difficulty.runs.read import read_runs
 from difficulty.stats.flips import flips
 from difficulty.stats.paired import paired_difference
@@ -77,13 +78,15 @@ def compare_runs(
     split = split or Split()
     rule = parse_rule(split.by) if split.by else None
     pairs, notes = pair_up((first, second), tasks, metric, allow_different_prompts)
+    noise = _noise_of(first) or _noise_of(second)
     rows: list[Row] = []
     for pair in pairs:
-        rows.append(_row(pair, None, np.arange(len(pair.items))))
+        every = np.arange(len(pair.items))
+        rows.append(_marked(_row(pair, None, every), pair, every, noise))
         if rule is None:
             continue
         try:
-            rows += _by_tier(pair, first, rule, split, notes)
+            rows += _by_tier(pair, first, rule, split, notes, noise)
         except UsageError as error:
             if len(pairs) == 1 or tasks:
                 raise
@@ -94,14 +97,30 @@ def compare_runs(
     return Comparison(named[0], named[1], split.by, tuple(rows), tuple(dict.fromkeys(notes)))
 
 
-def _by_tier(pair: Pair, side: Side, rule: Rule, split: Split, notes: list[str]) -> list[Row]:
+def _noise_of(side: Side) -> NoiseFloor | None:
+    """The noise floor of the side's model, where a second evaluation of its dense weights was read with it."""
+    return side.read.noise.get(str(side.read.rows(side.run)["model"].iloc[0])) if side.read.noise else None
+
+
+def _marked(row: Row, pair: Pair, at: np.ndarray, noise: NoiseFloor | None) -> Row:
+    """The row with the noise floor of its items, where that is known."""
+    floor = None if noise is None else noise.among(pair.task, pair.metric, [pair.items[i] for i in at])
+    if floor is None:
+        return row
+    return replace(row, noise_floor=floor.size, within_noise=floor.within(row.difference.estimate))
+
+
+def _by_tier(
+    pair: Pair, side: Side, rule: Rule, split: Split, notes: list[str], noise: NoiseFloor | None
+) -> list[Row]:
     kept: Mapping[str, Item] = side.read.kept.get((side.run, pair.task), {})
     scores = {item: rule.score(_item(kept, item, side)) for item in pair.items}
     assignment = _assign(scores, split, notes, pair.task)
     place = {item: i for i, item in enumerate(pair.items)}
+    at = [np.array([place[item] for item in assignment.items(tier.number)]) for tier in assignment.tiers]
     return [
-        _row(pair, tier, np.array([place[item] for item in assignment.items(tier.number)]))
-        for tier in assignment.tiers
+        _marked(_row(pair, tier, places), pair, places, noise)
+        for tier, places in zip(assignment.tiers, at, strict=True)
     ]
 
 

@@ -27,11 +27,13 @@ from typing import Any
 import datasets
 
 from difficulty.errors import UsageError
+from difficulty.runs.provenance import TIERS_FROM
+from difficulty.runs.provenance import makers as makers_in
 from junkdna_harness.harness.requests import document_hash
 from junkdna_harness.harness.versions import fewshot_split, takes_config, task_class
 from junkdna_harness.tiers import config as task_files
 from junkdna_harness.tiers.local import data_dir, local_splits, read_rows
-from junkdna_harness.tiers.select import Choice, choose, source_models
+from junkdna_harness.tiers.select import Choice, choose, source_runs
 from junkdna_harness.tiers.spec import TierSpec
 
 logger = logging.getLogger(__name__)
@@ -62,15 +64,14 @@ class TieredTask:
         splits = local_splits(folder, spec.local) if folder else {}
         if splits:
             merged.update(_splits_on_disk(merged, splits))
-        members = {
-            "_spec": spec,
-            "_files": splits,
-            "_home": Path(str(metadata.get("config_source", ""))).parent,
-        }
+        home = Path(str(metadata.get("config_source", ""))).parent
+        members = {"_spec": spec, "_files": splits, "_home": home}
         kind = type(f"Tiered{parent.__name__}", (_Tier, parent), members)
         task = kind(config=merged) if takes_config(parent) else kind()
-        task.config.metadata = {**_as_mapping(task.config.metadata), **metadata}
-        _warn_of_own_answers(task, str(metadata.get("pretrained", "")))
+        makers = _makers(spec, home, metadata)
+        made_from = {TIERS_FROM: makers} if makers else {}
+        task.config.metadata = {**_as_mapping(task.config.metadata), **metadata, **made_from}
+        _warn_of_own_answers(task, makers, str(metadata.get("pretrained", "")))
         return task
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -167,13 +168,16 @@ class _Tier:
         return {document_hash(doc): row for row, doc in enumerate(self.whole_docs)}
 
 
-def _warn_of_own_answers(task: Any, pretrained: str) -> None:
-    """A warning when the evaluated model is the one whose answers made the tiers; the items stay what they are."""
-    spec, home = task._spec, task._home
-    makers = source_models(
+def _makers(spec: TierSpec, home: Path, metadata: Mapping[str, Any]) -> list[Any]:
+    """The runs whose scores made the tiers: as the task says, else as the assignment or the scores do."""
+    return list(metadata.get(TIERS_FROM) or ()) or source_runs(
         home / spec.assignment if spec.assignment else None, home / spec.scores if spec.scores else None
     )
-    for maker in makers:
+
+
+def _warn_of_own_answers(task: Any, makers: list[Any], pretrained: str) -> None:
+    """A warning when the evaluated model is the one whose answers made the tiers; the items stay what they are."""
+    for maker in dict.fromkeys(one.run.model for one in makers_in(makers, f"task {task.config.task!r}")):
         if pretrained and maker.lower().replace("__", "/").strip("/") in pretrained.lower():
             logger.warning(
                 f"{task.config.task}: these tiers were made from the answers of {maker}, which is evaluated now: expect "

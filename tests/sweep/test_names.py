@@ -52,7 +52,7 @@ def test_every_planned_run_is_read_back_from_its_name_and_has_a_file_of_its_own(
         sparsities = [0.5]
     plan = build_plan(
         "t", [f"pretrained={name}" for name in names], methods, sparsities or None, patterns or None, quantizers or None,
-        replicates if "random" in methods else 1,
+        replicates,
     )  # fmt: skip
     for cell in plan.cells:
         assert Run.parse(plan.run_id(cell)) == plan.run(cell)
