@@ -20,7 +20,7 @@ from difficulty.runs.noise import NoiseFloor, noise_floors, take_apart
 from difficulty.runs.part import Part, TaskFacts, run_of_cells
 from difficulty.runs.rows import Keep
 from difficulty.runs.sweep_folder import find_sweeps, read_sweep, unscored
-from difficulty.runs.table import IDENTITY, KNOWN_BY, read_table, some, validate
+from difficulty.runs.table import IDENTITY, KNOWN_BY, NOISE_FLOOR, read_table, some, validate
 
 RUN_COLUMNS = (
     "run", *IDENTITY, "effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version", "task_versions", "manifest",
