@@ -1,7 +1,7 @@
 """Statistics of what compression costs, one module per family of tests. Arrays in, small frozen results out.
 
 >>> import numpy as np
->>> from difficulty.stats import flips, paired_difference
+>>> from difficulty.stats import flips, paired_interval
 >>> dense, pruned = np.array([1.0, 1, 1, 0, 1]), np.array([1.0, 0, 1, 1, 0])
 >>> flips(dense, pruned).lost
 2
@@ -23,11 +23,12 @@ from difficulty.stats.isotonic import crossing, isotonic
 from difficulty.stats.logistic import interaction
 from difficulty.stats.mean import MeanInterval, Scale, clustered_error, mean_interval, wilson
 from difficulty.stats.multiple import holm
-from difficulty.stats.paired import paired_difference
-from difficulty.stats.paired_loss import PairedLoss, paired_loss
+from difficulty.stats.paired import paired_interval
+from difficulty.stats.paired_loss import UNBOUNDED_ITEMS, PairedLoss, paired_loss
 from difficulty.stats.result import Estimate
 from difficulty.stats.scales import above_chance, latent_from_accuracy, retention
 from difficulty.stats.score import Score, score
+from difficulty.stats.studentized import t_draws
 from difficulty.stats.trend import Trend, jonckheere_terpstra, kendall_tau, page, shuffled_slope
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Scale",
     "Score",
     "Trend",
+    "UNBOUNDED_ITEMS",
     "above_chance",
     "cluster_sums",
     "clustered_error",
@@ -55,7 +57,7 @@ __all__ = [
     "option_kl",
     "p_value",
     "page",
-    "paired_difference",
+    "paired_interval",
     "paired_loss",
     "replicate_weights",
     "resample_counts",
@@ -63,6 +65,7 @@ __all__ = [
     "score",
     "shuffled_slope",
     "summarise",
+    "t_draws",
     "weighted_means",
     "wilson",
 ]
