@@ -23,7 +23,7 @@ from difficulty.judge.claims.context import Context
 from difficulty.judge.fit import judge_panel
 from difficulty.judge.panel import Panel
 from difficulty.judge.verdicts import POOLED, Claim, Rules
-from difficulty.stats import clustered_error, paired_difference
+from difficulty.stats import clustered_error, paired_interval
 
 LEVELS = np.round(np.arange(0.1, 1.0, 0.1), 1)
 FAMILIES, TIERS, ITEMS = 6, 4, 200
@@ -271,7 +271,7 @@ def coverage(n_clusters: int, runs: int, size: int = 5) -> Coverage:
         before = g.normal(1, 1, n_clusters * size)
         shared = np.repeat(g.normal(0, np.sqrt(0.5), n_clusters), size)
         after = before - 0.3 - shared - g.normal(0, np.sqrt(0.5), n_clusters * size)
-        items, grouped = paired_difference(before, after), paired_difference(before, after, codes)
+        items, grouped = paired_interval(before, after), paired_interval(before, after, codes)
         sums = cluster_sums((before - after)[:, None], codes, n_clusters)
         sizes = np.full(n_clusters, float(size))
         draws = weighted_means(resample_counts(n_clusters, RESAMPLES, g), sums, sizes)[:, 0]

@@ -24,7 +24,7 @@ def paired_interval(
 
     The loss is before - after, and after - before where lower is better (`lower_is_better`, and always on the scales
     "perplexity" and "bits"). The bounds are those of `paired_loss`, each at half of 1 - `confidence`: Tango's for right-or-wrong
-    items, else t, widened by the bound of a rare change and, where the metric is unbounded, by the studentized bootstrap. They
+    items, else t, widened by the studentized bootstrap and, between 0 and 1, by the bound of a rare change. They
     are not symmetric, are the same with the two runs exchanged, and have a width where no item changed, except for an
     unbounded metric of `UNBOUNDED_ITEMS` or more items that are all equal; with fewer such items they are infinite.
 

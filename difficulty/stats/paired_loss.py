@@ -7,10 +7,10 @@ the nuisance parameter (`tango.py`), for two reasons. Equal runs have b = c = 0,
 variance of the differences would have no width: here the upper bound is that of the rule of three. And the
 normal tail is several times too thin at the small levels that a correction for many tiers asks for.
 
-Scores between 0 and 1: a t interval of the cluster-robust mean difference, and where few items changed the
-Clopper-Pearson bound of the share that did. Unbounded metrics (perplexity, bits, BLEU up to 100): the wider one of that t
-interval and of the studentized bootstrap (`studentized.py`), as few items can carry the whole loss; the gate asks for
-`UNBOUNDED_ITEMS` of them. Perplexity is exp of a weighted mean of nats, so the paired difference D of those means is the log of the ratio of the two perplexities: a loss of L on
+Other metrics: the wider one of a t interval of the cluster-robust (weighted) mean difference and of the studentized
+bootstrap (`studentized.py`), as few items can carry much of the loss. Scores between 0 and 1 of which few changed have the
+Clopper-Pearson bound of the share that did. Unbounded metrics (perplexity, bits, BLEU up to 100) have no such bound: the gate
+asks for `UNBOUNDED_ITEMS` of them. Perplexity is exp of a weighted mean of nats, so the paired difference D of those means is the log of the ratio of the two perplexities: a loss of L on
 a baseline of P is D = log(1 + L / P), with P taken as it was observed.
 
 Items of one passage or template are not independent: counts are divided by the design effect, rounded
@@ -79,7 +79,7 @@ class PairedLoss:
     rose: int
     moved_clusters: int
     jitter: float
-    # Each cluster's sum of (weighted) losses, and of weights: what is resampled where the metric is unbounded.
+    # Each cluster's sum of (weighted) losses, and of weights: what is resampled.
     sums: Floats = field(repr=False, compare=False)
     sizes: Floats = field(repr=False, compare=False)
 
@@ -204,7 +204,7 @@ class PairedLoss:
         return max(1, math.floor(n), math.ceil(b) + math.floor(c)), math.ceil(b), math.floor(c)
 
     def _t_tail(self, distance: float, above: bool) -> float:
-        """P(a loss so far above, or below, one that lies `distance` further up): by t, and by resampling where unbounded."""
+        """P(a loss so far above, or below, one that lies `distance` further up): by t, and by resampling."""
         if self.n_clusters < 2 or (self.standard_error == 0 and self.too_few):
             return 1.0
         if self.standard_error == 0:
@@ -220,7 +220,7 @@ class PairedLoss:
     @cached_property
     def _draws(self) -> Floats:
         """Sorted t statistics of resampled clusters; none where t alone is used."""
-        if self.bounded or self.n_clusters < _ENOUGH_TO_RESAMPLE or not self.standard_error > 0:
+        if self._few_moved or self.n_clusters < _ENOUGH_TO_RESAMPLE or not self.standard_error > 0:
             return np.empty(0)
         return t_draws(self.sums, self.sizes)
 

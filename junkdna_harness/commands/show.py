@@ -74,17 +74,21 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    from difficulty.runs.direction import bounded
     from difficulty.runs.metrics import higher_is_better, scale_of, weights_of
     from difficulty.runs.table import MARGIN
     from difficulty.stats import above_chance, mean_interval
-    from difficulty.text import interval_text
+    from difficulty.text import estimate_text
 
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("family", "axis", "tier", "metric"):
         table.add_column(column)
-    for column in ("items", "score", "95 %", "chance", "above chance", "margin"):
+    for column in ("items", "score [95 %]", "chance", "above chance", "margin"):
         table.add_column(column, justify="right")
     margins = rows[rows["metric"] == MARGIN].groupby(["family", "tier"])["value"].mean()
+    # A metric that leaves [0, 1] in one tier is bounded in none.
+    inside = judged["value"].between(0, 1).groupby(judged["metric"]).all()
+    limits = {str(name): bounded(str(name)) if within else False for name, within in inside.items()}
     for (family, tier, metric), part in judged.groupby(["family", "tier", "metric"], sort=True):
         scale = scale_of(part)
         found = mean_interval(
@@ -92,6 +96,7 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
             part["cluster_id"].to_numpy(dtype=str),
             weights_of(part),
             scale,
+            bounded=limits[str(metric)],
         )
         chance = float(part["chance"].mean())
         share = scale == "mean" and bool(part["value"].between(0, 1).all())
@@ -100,7 +105,7 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
         margin = margins.get((family, tier))
         table.add_row(
             escape(str(family)), escape(str(part["axis"].iloc[0])), str(tier), escape(str(metric)), f"{len(part):,}",
-            f"{found.mean:.4f}", interval_text(found.low, found.high),
+            escape(estimate_text(found.mean, found.low, found.high, ".4f")),
             f"{chance:.3f}" if share else "", above, "" if margin is None else f"{margin:+.2f}",
         )  # fmt: skip
     return table
