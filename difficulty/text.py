@@ -33,7 +33,14 @@ def interval_text(low: float | None, high: float | None, form: str = ".4f") -> s
     >>> interval_text(0.1, 0.25, "+.3f"), interval_text(0.1, float("inf"))
     ('[+0.100, +0.250]', '[0.1000, inf]')
     """
-    if low is None or high is None or math.isnan(low) or math.isnan(high) or math.isinf(low) and math.isinf(high):
+    if (
+        low is None
+        or high is None
+        or math.isnan(low)
+        or math.isnan(high)
+        or math.isinf(low)
+        and math.isinf(high)
+    ):
         return ""
     return f"[{low:{form}}, {high:{form}}]"
 

@@ -135,6 +135,7 @@ class PairedLoss:
             self, lost=self.gained, gained=self.lost, fell=self.rose, rose=self.fell, loss=-self.loss, shift=-self.shift,
             sums=-self.sums,
         )  # fmt: skip
+        turned.__dict__["_draws"] = -self._draws[::-1]  # the same resamples
         p = self.p_exceeds(0.0)
         if self.scale != "perplexity":
             low, high = (-turned.bounds(alpha)[1], high) if self.binary else (low, -turned.bounds(alpha)[0])
@@ -149,7 +150,9 @@ class PairedLoss:
         (Fleiss, Levin & Paik 2003, section 3.2). Without a single change: the items at which none again decides.
         """
         gap = abs(self._shift_of(limit) - self.shift)
-        least = math.ceil(UNBOUNDED_ITEMS * self.n_items / self.n_clusters) if self.too_few else self.n_items + 1
+        least = (
+            math.ceil(UNBOUNDED_ITEMS * self.n_items / self.n_clusters) if self.too_few else self.n_items + 1
+        )
         if gap == 0 or not math.isfinite(gap):
             return None
         if self.bounded and self.moved == 0 and limit > self.jitter:

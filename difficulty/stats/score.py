@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from difficulty.stats.clusters import Clusters
 from difficulty.stats.mean import Scale, mean_interval
-from difficulty.stats.paired import paired_interval
+from difficulty.stats.paired_loss import paired_loss
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Score:
 
     `retention` is score / dense score; `corrected` the same with the chance level taken off both; each is
     None where there is no dense run or its score is not clearly above chance (then nothing can be seen to
-    fall). `p_loss` is the two-sided p-value of the paired difference to dense.
+    fall). `loss` is the paired difference to dense, above 0 where it is worse.
     """
 
     mean: float
@@ -30,7 +30,7 @@ class Score:
     retention: float | None = None
     corrected: float | None = None
     loss: float | None = None
-    p_loss: float | None = None
+
 
 def score(
     values: ArrayLike,
@@ -52,11 +52,11 @@ def score(
     if dense is None:
         return Score(*plain)
     reference = mean_interval(dense, clusters, weights, scale, bounded=bounded)
-    loss = paired_interval(dense, x, clusters, weights, scale, lower_is_better, bounded=bounded)
+    loss = paired_loss(dense, x, clusters, lower_is_better, weights, scale, bounded).loss
     retention = corrected = None
     if lower_is_better:
         retention = reference.mean / own.mean if own.mean > 0 else None
     elif reference.low > chance:
         retention = own.mean / reference.mean
         corrected = (own.mean - chance) / (reference.mean - chance)
-    return Score(*plain, retention, corrected, loss.estimate, loss.p)
+    return Score(*plain, retention, corrected, loss)

@@ -73,7 +73,7 @@ def caption(board: Leaderboard) -> str:
     """What the table shows, in a sentence or two."""
     unit = f"{board.metric} in %" if board.percent else board.metric
     return (
-        f"{unit} by {board.by} on {board.n_items:,} items, mean [95 % interval]; "
+        f"{unit} by {board.by} on {board.n_items:,} items, mean and 95 % interval; "
         "in brackets the share of the dense score that is left, in %. "
         "Bold: best at its level, and significantly better than each other one there (paired, Holm, 5 %)."
     )
@@ -174,6 +174,9 @@ def terminal(board: Leaderboard) -> Table:
     models = [row.model for row in board.rows]
     for i, row in enumerate(board.rows):
         # The blank within an interval must not break.
-        cells = [_compose(cell(board, i, c), "[bold]{}[/bold]", lambda text: escape(text.replace(", ", ",\u00a0"))) for c in columns]
+        cells = [
+            _compose(cell(board, i, c), "[bold]{}[/bold]", lambda text: escape(text.replace(", ", ",\u00a0")))
+            for c in columns
+        ]
         table.add_row(*map(escape, row_heads(row)), *cells, end_section=models[i : i + 2] != [row.model] * 2)
     return table

@@ -128,7 +128,12 @@ def _board(board: Leaderboard) -> dict[str, Any]:
             exact = repr(float(row.scores[column].mean)) if column in row.scores else ""
             cells.append(
                 _cell(
-                    shown.mean, exact, "number best" if shown.bold else "number", None, shown.interval, shown.kept
+                    shown.mean,
+                    exact,
+                    "number best" if shown.bold else "number",
+                    None,
+                    shown.interval,
+                    shown.kept,
                 )
             )
         rows.append(cells)
