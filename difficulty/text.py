@@ -38,8 +38,7 @@ def interval_text(low: float | None, high: float | None, form: str = ".4f") -> s
         or high is None
         or math.isnan(low)
         or math.isnan(high)
-        or math.isinf(low)
-        and math.isinf(high)
+        or (math.isinf(low) and math.isinf(high))
     ):
         return ""
     return f"[{low:{form}}, {high:{form}}]"

@@ -32,6 +32,7 @@ from difficulty.stats.studentized import t_draws
 from difficulty.stats.trend import Trend, jonckheere_terpstra, kendall_tau, page, shuffled_slope
 
 __all__ = [
+    "UNBOUNDED_ITEMS",
     "Estimate",
     "Flips",
     "MeanInterval",
@@ -39,7 +40,6 @@ __all__ = [
     "Scale",
     "Score",
     "Trend",
-    "UNBOUNDED_ITEMS",
     "above_chance",
     "cluster_sums",
     "clustered_error",
