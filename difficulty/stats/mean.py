@@ -66,8 +66,8 @@ def mean_interval(
         worst = _worst_effect(codes, g)
         rarer = len(np.unique(codes[x == float(mean < 0.5)]))
         effect = worst if rarer < FEW_CLUSTERS else min(max(error**2 / plain, 1.0), worst)
-        low, high = wilson(np.array(mean * n / effect), np.array(n / effect), confidence)
-        return MeanInterval(mean, float(low), float(high), n, g)
+        ends = wilson(np.array(mean * n / effect), np.array(n / effect), confidence)
+        return MeanInterval(mean, float(ends[0]), float(ends[1]), n, g)
     half = math.inf if g < 2 else float(special.stdtrit(g - 1, (1 + confidence) / 2)) * error
     low, high = mean - half, mean + half
     if unit:
