@@ -44,6 +44,14 @@ def test_the_points_are_the_plain_means_over_families(table: pd.DataFrame, measu
     assert ((curve.low <= curve.fit + 1e-12) & (curve.fit <= curve.high + 1e-12)).all()
 
 
+def test_a_band_has_a_width_where_all_answers_are_right(table: pd.DataFrame) -> None:
+    right = table.copy()
+    right.loc[right["metric"] == "acc", "value"] = 1.0
+    found = measure(right, {}, "$m_1$ <x>")
+    curve = score_curve(found, found.of_kind("pruned")[0], found.cells(tier=3), "tier 3")
+    assert (curve.seen == 1).all() and (curve.low < 0.97).all()
+
+
 def test_all_plots_are_made_with_titles_that_count_the_items(table: pd.DataFrame, measured: Measured) -> None:
     made = drawing.plots(measured, fit(table, n_resamples=100))
     assert [plot.name for plot in made] == [
