@@ -2,86 +2,137 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from difficulty.judge.claims.context import Context
 from difficulty.judge.claims.critical import critical_levels
 from difficulty.judge.draws import over_replicates
-from difficulty.judge.series import Series
+from difficulty.judge.scales import SCORE
 from difficulty.stats.bootstrap import interval
 from difficulty.stats.flips import flips
 from difficulty.stats.isotonic import isotonic
+from difficulty.stats.mean import mean_interval
+from difficulty.stats.paired_loss import PairedLoss, paired_loss
+from difficulty.stats.result import Bools, Floats
 from difficulty.stats.scales import above_chance, retention
 
 COLUMNS = (
     "family", "axis", "tier", "method", "kind", "level", "bits", "effective_bits", "n_items", "n_clusters", "n_replicates",
     "chance", "score", "score_low", "score_high", "loss", "loss_low", "loss_high", "above_chance", "retention",
-    "retention_low", "retention_high", "latent", "latent_loss", "latent_loss_low", "latent_loss_high", "isotonic",
-    "isotonic_low", "isotonic_high", "lost", "gained", "flip_rate", "mcnemar_p", "kl", "replicate_sd", "at_floor",
-    "takes_part",
+    "retention_low", "retention_high", "scale", "latent", "latent_loss", "latent_loss_low", "latent_loss_high", "sd_ratio",
+    "margin_correlation", "isotonic", "isotonic_low", "isotonic_high", "lost", "gained", "flip_rate", "mcnemar_p", "kl",
+    "replicate_sd", "at_floor", "takes_part",
 )  # fmt: skip
+_FEW_FLIPS = (
+    10  # fewer items that changed, and the bootstrap's interval is too short: down to no width without any
+)
 
 
-def cell_table(context: Context) -> pd.DataFrame:
-    """A table with the columns `COLUMNS`, the dense model first in each tier.
+def cell_rows(context: Context) -> list[dict[str, Any]]:
+    """The rows of one family, with the keys `COLUMNS`, the dense model first in each tier.
 
-    `loss` is paired against dense on the same items and clusters; `latent` is in log-odds; `isotonic` is the falling fit
-    over the method's levels with its bootstrap band; `lost`, `gained`, `mcnemar_p` count flips of the first replicate;
-    `kl` (nats) is the mean over items where option log-likelihoods were logged. Intervals cover 1 - alpha.
+    `loss` is paired against dense on the same items and clusters; `latent` is in log-odds, on the family's first scale
+    (`scale`); `sd_ratio` and `margin_correlation` compare a run's margins with the dense ones within the tier; `isotonic` is
+    the falling fit over the method's levels with its bootstrap band; `lost`, `gained`, `mcnemar_p` count flips of the first
+    replicate; `kl` (nats) is the mean over items where option log-likelihoods were logged. Intervals cover 1 - alpha, and do
+    not collapse where no answer changed (Wilson; Tango; Clopper-Pearson).
     """
-    fits = _isotonic_bands(context)
     rows: list[dict[str, Any]] = []
     for i in range(len(context.draws.cells)):
-        rows.extend(_cell_rows(context, i, fits))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        rows.extend(_cell_rows(context, i))
+    return rows
 
 
-def _cell_rows(
-    context: Context, i: int, fits: dict[tuple[int, int], tuple[float, float, float]]
-) -> list[dict[str, Any]]:
+def _cell_rows(context: Context, i: int) -> list[dict[str, Any]]:
     draws, confidence = context.draws, context.rules.confidence
-    cell = draws.cells[i]
-    n = cell.n_clusters
-    score, latent = draws.score[:, i], draws.latent[0, :, i]
+    cell, scale = draws.cells[i], draws.scales[0]
+    n, conditions = cell.n_clusters, draws.conditions
+    score, latent = draws.score[:, i], draws.values[scale][0, :, i]
     loss, latent_loss = score[:, :1] - score, latent[:, :1] - latent
     kept = retention(score, score[:, :1], np.array(cell.chance))
     kept = np.where(np.isnan(kept), kept[0], kept)
+    loss_low, loss_high = _honest_loss(context, i, *interval(loss, n, confidence))
+    kept_low, kept_high = interval(kept, n, confidence)
+    above = score[0, 0] - cell.chance
+    if above > 0:
+        kept_low = np.minimum(kept_low, 1 - loss_high / above)
+        kept_high = np.maximum(kept_high, 1 - loss_low / above)
     bands = {
-        "score": (score, interval(score, n, confidence)),
-        "loss": (loss, interval(loss, n, confidence)),
-        "retention": (kept, interval(kept, n, confidence)),
+        "score": (score, _honest_score(context, i, *interval(score, n, confidence))),
+        "loss": (loss, (loss_low, loss_high)),
+        "retention": (kept, (kept_low, kept_high)),
         "latent_loss": (latent_loss, interval(latent_loss, n, confidence)),
     }
-    corrected = above_chance(score[0], np.array(cell.chance))
+    corrected, fits = above_chance(score[0], np.array(cell.chance)), _isotonic(context, i)
     rows = []
-    for k, condition in enumerate(draws.conditions):
+    for k, condition in enumerate(conditions):
         row: dict[str, Any] = {
             "family": cell.family, "axis": cell.axis, "tier": cell.tier, "method": condition.method, "kind": condition.kind,
             "level": condition.level, "bits": condition.bits, "effective_bits": condition.effective_bits,
             "n_items": cell.n_items, "n_clusters": n, "n_replicates": len(condition.columns), "chance": cell.chance,
-            "above_chance": float(corrected[k]), "latent": float(latent[0, k]), "at_floor": bool(context.floor[i, k]),
-            "takes_part": bool(context.takes_part[i]),
+            "above_chance": float(corrected[k]), "scale": scale, "latent": float(latent[0, k]),
+            "at_floor": bool(context.floor[i, k]), "takes_part": bool(context.takes_part[i]),
         }  # fmt: skip
         for name, (values, (low, high)) in bands.items():
             row |= {name: float(values[0, k]), f"{name}_low": float(low[k]), f"{name}_high": float(high[k])}
-        fit = fits.get((i, k), (np.nan, np.nan, np.nan))
-        row |= dict(zip(("isotonic", "isotonic_low", "isotonic_high"), fit, strict=True))
+        row |= dict(zip(("isotonic", "isotonic_low", "isotonic_high"), fits[k], strict=True))
         row |= _items(context, i, k)
-        rows.append(row)
+        rows.append({name: row[name] for name in COLUMNS})
     return rows
 
 
+def _honest_score(context: Context, i: int, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """Bounds of the scores that do not collapse at 0 or 1: the wider of the bootstrap's and `mean_interval`'s."""
+    cell, panel = context.draws.cells[i], context.setting.panel
+    for k, condition in enumerate(context.draws.conditions):
+        if low[k] < high[k] and len(condition.columns) > 1:
+            continue
+        own = mean_interval(
+            panel.score[cell.rows, condition.columns[0]], cell.clusters, confidence=context.rules.confidence
+        )
+        low[k], high[k] = min(low[k], own.low), max(high[k], own.high)
+    return low, high
+
+
+def _honest_loss(context: Context, i: int, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """Bounds of the losses that do not collapse where few answers changed: the wider of the bootstrap's and `PairedLoss`'s."""
+    cell, panel, alpha = context.draws.cells[i], context.setting.panel, context.rules.alpha
+    dense = over_replicates(panel.score, cell.rows, context.draws.conditions[0])
+    for k, condition in enumerate(context.draws.conditions[1:], start=1):
+        found = paired_loss(dense, over_replicates(panel.score, cell.rows, condition), cell.clusters)
+        if found.moved < _FEW_FLIPS:
+            exact = _bounds(found, alpha / 2)
+            low[k], high[k] = min(low[k], exact[0]), max(high[k], exact[1])
+    return low, high
+
+
+def _bounds(loss: PairedLoss, alpha: float) -> tuple[float, float]:
+    """`PairedLoss.bounds`, looked up where the same counts were seen before: many cells have no flip, or one."""
+    if loss.binary and loss.design_effect == 1:
+        return _counted_bounds(loss.n_items, loss.lost, loss.gained, alpha)
+    return loss.bounds(alpha)
+
+
+@lru_cache(maxsize=4096)
+def _counted_bounds(n: int, lost: int, gained: int, alpha: float) -> tuple[float, float]:
+    before = np.array([1.0] * lost + [0.0] * gained + [1.0] * (n - lost - gained))
+    after = np.array([0.0] * lost + [1.0] * gained + [1.0] * (n - lost - gained))
+    return paired_loss(before, after).bounds(alpha)
+
+
 def _items(context: Context, i: int, k: int) -> dict[str, Any]:
-    """Flips, divergence and the spread of replicates of one cell at one condition."""
-    panel, cell, condition = context.panel, context.draws.cells[i], context.draws.conditions[k]
+    """Flips, divergence, the spread of margins and of replicates of one cell at one condition."""
+    panel, cell, condition = context.setting.panel, context.draws.cells[i], context.draws.conditions[k]
+    dense = context.draws.conditions[0]
     scores = panel.score[cell.rows]
-    flipped = flips(scores[:, context.draws.conditions[0].columns[0]], scores[:, condition.columns[0]])
+    flipped = flips(scores[:, dense.columns[0]], scores[:, condition.columns[0]])
     each = scores[:, list(condition.columns)].mean(axis=0)
     divergence = over_replicates(panel.kl, cell.rows, condition)
     known = divergence[~np.isnan(divergence)]
+    ratio, correlation = _margins(panel.margin[cell.rows][:, [dense.columns[0], condition.columns[0]]])
     return {
         "lost": flipped.lost,
         "gained": flipped.gained,
@@ -89,50 +140,81 @@ def _items(context: Context, i: int, k: int) -> dict[str, Any]:
         "mcnemar_p": flipped.p,
         "kl": float(known.mean()) if len(known) else np.nan,
         "replicate_sd": float(each.std(ddof=1)) if len(each) > 1 else np.nan,
+        "sd_ratio": ratio,
+        "margin_correlation": correlation,
     }
 
 
-def _isotonic_bands(context: Context) -> dict[tuple[int, int], tuple[float, float, float]]:
-    """(cell, condition) -> falling isotonic fit of the score over the method's levels, and its band."""
-    found = {}
-    for series in context.series:
-        for (i, k), values in _bands_of(context, series):
-            found[i, k] = values
+def _margins(pair: Floats) -> tuple[float, float]:
+    """SD of a run's margins over the dense SD, and their correlation (non-uniform differential functioning); NaN if unknown."""
+    if len(pair) < 3 or np.isnan(pair).any():
+        return float("nan"), float("nan")
+    first, second = (float(column.std(ddof=1)) for column in pair.T)
+    if not (first > 0 and second > 0):
+        return float("nan"), float("nan")
+    return second / first, float(np.asarray(np.corrcoef(pair.T))[0, 1])
+
+
+def _isotonic(context: Context, i: int) -> dict[int, tuple[float, float, float]]:
+    """Condition -> falling isotonic fit of one cell's score over its method's levels, and its band; NaN where there is none."""
+    draws = context.draws
+    found = dict.fromkeys(range(len(draws.conditions)), (float("nan"),) * 3)
+    for series in context.setting.series:
+        fit = isotonic(draws.score[:, i][:, [0, *series.at]], increasing=False)
+        low, high = interval(fit, draws.cells[i].n_clusters, context.rules.confidence)
+        for place, k in enumerate(series.at, start=1):
+            found[k] = (float(fit[0, place]), float(low[place]), float(high[place]))
     return found
 
 
-def _bands_of(context: Context, series: Series) -> list[tuple[tuple[int, int], tuple[float, float, float]]]:
-    draws = context.draws
-    fit = isotonic(draws.score[:, :, [0, *series.at]], increasing=False)
-    rows = []
-    for i, cell in enumerate(draws.cells):
-        low, high = interval(fit[:, i], cell.n_clusters, context.rules.confidence)
-        for place, k in enumerate(series.at, start=1):
-            rows.append(((i, k), (float(fit[0, i, place]), float(low[place]), float(high[place]))))
-    return rows
+def critical_rows(context: Context) -> list[dict[str, Any]]:
+    """Critical level of every tier that takes part, by method: on the score, latent, and the highest level shown to be safe.
 
-
-def critical_table(context: Context) -> pd.DataFrame:
-    """Critical level of every tier that takes part, by method: on the score, latent, and the highest level shown to be safe."""
-    rows = []
-    for series in context.series:
-        cells = tuple(i for i in range(len(context.draws.cells)) if context.takes_part[i])
-        if not cells:
-            continue
-        found = critical_levels(context, series, cells)
+    `bracket_low`, `bracket_high`: the levels between which the latent mark is passed.
+    """
+    cells = context.scored_cells
+    if not cells:
+        return []
+    draws, rows = context.draws, []
+    scale, confidence = draws.scales[0], context.rules.confidence
+    for series in context.setting.series:
+        found = critical_levels(context, series)
         for n, i in enumerate(cells):
-            cell = context.draws.cells[i]
-            low, high = interval(found.observed[:, n], cell.n_clusters, context.rules.confidence)
-            latent = interval(found.latent[0, :, n], cell.n_clusters, context.rules.confidence)
+            cell = draws.cells[i]
+            observed, latent = found.levels[SCORE][0, :, n], found.levels[scale][0, :, n]
+            low, high = interval(observed, cell.n_clusters, confidence)
+            latent_low, latent_high = interval(latent, cell.n_clusters, confidence)
             unknown = bool(context.ceiling[i])
+            bracket = found.brackets[scale][n] or (np.nan, np.nan)
             rows.append(
                 {
                     "family": cell.family, "axis": cell.axis, "tier": cell.tier, "method": series.method,
-                    "critical": float(found.observed[0, n]), "critical_low": float(low), "critical_high": float(high),
-                    "critical_latent": np.nan if unknown else float(found.latent[0, 0, n]),
-                    "critical_latent_low": np.nan if unknown else float(latent[0]),
-                    "critical_latent_high": np.nan if unknown else float(latent[1]),
-                    "censored": found.censored[n], "shown_safe_up_to": found.by_interval[n],
+                    "critical": float(observed[0]), "critical_low": float(low), "critical_high": float(high),
+                    "critical_latent": np.nan if unknown else float(latent[0]),
+                    "critical_latent_low": np.nan if unknown else float(latent_low),
+                    "critical_latent_high": np.nan if unknown else float(latent_high),
+                    "bracket_low": bracket[0], "bracket_high": bracket[1],
+                    "censored": found.censored[scale][n], "shown_safe_up_to": _shown_safe_up_to(context, series.at, series.levels, i),
                 }
             )  # fmt: skip
-    return pd.DataFrame(rows)
+    return rows
+
+
+def _shown_safe_up_to(context: Context, at: tuple[int, ...], levels: tuple[float, ...], i: int) -> float:
+    """The highest level up to which the loss is shown to be below delta, one-sided at alpha, by bootstrap and exact bounds."""
+    draws, rules, panel = context.draws, context.rules, context.setting.panel
+    cell, safe = draws.cells[i], 0.0
+    score = draws.score[:, i]
+    high = interval(score[:, :1] - score[:, list(at)], cell.n_clusters, 1 - 2 * rules.alpha)[1]
+    dense = over_replicates(panel.score, cell.rows, draws.conditions[0])
+    small: Bools = high < rules.delta
+    for n, k in enumerate(at):
+        if not small[n]:
+            break
+        found = paired_loss(
+            dense, over_replicates(panel.score, cell.rows, draws.conditions[k]), cell.clusters
+        )
+        if found.p_below(rules.delta) >= rules.alpha:
+            break
+        safe = levels[n]
+    return float(safe)

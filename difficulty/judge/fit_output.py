@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from difficulty.judge.effect import ENOUGH_FAMILIES
 from difficulty.judge.fit import FitResult
+from difficulty.judge.over_models import ModelsResult
+from difficulty.judge.scales import WITH_MARGINS, deciding, short
 from difficulty.judge.verdicts import STATEMENTS, Claim
 from difficulty.runs.table import safe_csv
 from difficulty.text import p_words
 
-SCHEMA = 1
+SCHEMA = 2
 _DIGITS = (
     10  # significant digits written: enough for any use, and the same on machines that round sums differently
 )
@@ -23,11 +27,32 @@ _DIGITS = (
 
 def to_json(result: FitResult) -> str:
     """The fit as JSON text, the same bytes for the same table, options and seed; docs/statistics.md has the schema."""
+    return _json(_document(result))
+
+
+def models_to_json(found: ModelsResult) -> str:
+    """The verdicts over models (`hypothesis`, `claims`) and each model's fit (`models`: what `to_json` writes) as JSON text."""
     document = {
+        "schema": SCHEMA,
+        "hypothesis": asdict(found.hypothesis),
+        "claims": [claim_dict(claim) for claim in found.over],
+        "sizes": dict(found.sizes),
+        "models": [_document(result) for result in found.results.values()],
+    }
+    return _json(document)
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    return json.dumps(_plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _document(result: FitResult) -> dict[str, Any]:
+    return {
         "schema": SCHEMA,
         "model": result.model,
         "dense": result.dense,
         "primary_method": result.primary,
+        "hypothesis": asdict(result.hypothesis),
         "metrics": result.metrics,
         "n_rows": result.n_rows,
         "n_items": result.n_items,
@@ -41,7 +66,6 @@ def to_json(result: FitResult) -> str:
         "critical": result.critical.to_dict("records"),
         "cells": result.cells.to_dict("records"),
     }
-    return json.dumps(_plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def claim_dict(claim: Claim) -> dict[str, Any]:
@@ -66,24 +90,29 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def claims_table(result: FitResult) -> pd.DataFrame:
-    """One row per claim, family and method, without the nested details."""
+def claims_table(*results: FitResult) -> pd.DataFrame:
+    """One row per claim, family and method, without the nested details; with a column `model` where there are several."""
     rows = []
-    for claim in result.claims:
-        row = claim_dict(claim)
-        del row["details"]
-        rows.append(row)
+    for result in results:
+        for claim in result.claims:
+            row = claim_dict(claim)
+            del row["details"]
+            named = {"model": result.model} if len(results) > 1 else {}
+            rows.append({**named, **row, "over": ", ".join(claim.over)})
     return pd.DataFrame(rows)
 
 
-def claims_csv(result: FitResult) -> str:
+def claims_csv(*results: FitResult) -> str:
     """`claims_table` as CSV text; text that a spreadsheet would take for a formula gets a leading apostrophe."""
-    return safe_csv(claims_table(result))
+    return safe_csv(claims_table(*results))
 
 
-def cells_csv(result: FitResult) -> str:
-    """The cells as CSV text."""
-    return safe_csv(result.cells)
+def cells_csv(*results: FitResult) -> str:
+    """The cells as CSV text, with a column `model` where there are several."""
+    if len(results) == 1:
+        return safe_csv(results[0].cells)
+    named = [result.cells.assign(model=result.model) for result in results]
+    return safe_csv(pd.concat(named, ignore_index=True))
 
 
 def methods_paragraph(result: FitResult) -> str:
@@ -95,18 +124,28 @@ def methods_paragraph(result: FitResult) -> str:
         f"We compared {_runs(cells)} of {result.model} with the dense model on the same {result.n_items:,} items in "
         f"{families} task {_plural(families, 'family', 'families')} and {tiers} difficulty {_plural(tiers, 'tier', 'tiers')} "
         f"({', '.join(result.metrics)}).",
-        f"All differences are paired by item; intervals ({100 * rules.confidence:g} %) come from {settings.n_resamples:,} "
-        f"bootstrap resamples of {result.n_clusters:,} clusters within tiers (expanded percentile method; seed {settings.seed}), "
-        "and p-values are corrected over families by Holm's method.",
+        f"All differences are paired by item; intervals ({100 * rules.confidence:g} %) come from {settings.n_drawn:,} "
+        f"bootstrap resamples of {result.n_clusters:,} clusters within tiers (expanded percentile method; seed {settings.seed})"
+        + (
+            ", over families from Hartung and Knapp's random-effects interval"
+            if families >= ENOUGH_FAMILIES
+            else ""
+        )
+        + ", and p-values are corrected by Holm's method over families, and over methods for pooled estimates.",
         "Tiers whose dense score was not shown to lie above chance took no part"
         + (f" ({len(result.excluded)} left out)." if result.excluded else " (none was left out)."),
-        "A claim on the order of tiers was called supported only if the extra loss of harder tiers was shown both on accuracy "
-        "and on a latent scale, the log-odds margin of the right answer"
-        f" (accuracy through probit and logit where no margins were logged), and refuted if a slope of {rules.delta_tier:g} "
-        "log-odds a tier was excluded.",
+        "A claim on the order of tiers was called supported only if the effect was shown on every scale, and refuted only if an effect "
+        f"of {rules.delta_tier:g} log-odds a tier was excluded on every scale: {_scales(result)}.",
+        f"The hypothesis as a whole is {result.hypothesis.verdict}: {result.hypothesis.reason}",
     ]
     parts += [_outcome(claim) for claim in result.headline().values() if claim.verdict != "not tested"]
     return " ".join(parts)
+
+
+def _scales(result: FitResult) -> str:
+    margins = sorted({scale in WITH_MARGINS[:1] for scale in result.cells["scale"]}, reverse=True)
+    words = ["; ".join(short(scale) for scale in deciding(known)) for known in margins]
+    return " where margins were logged, elsewhere ".join(words) if len(words) > 1 else words[0]
 
 
 def _plural(n: int, one: str, many: str) -> str:
@@ -125,7 +164,8 @@ def _outcome(claim: Claim) -> str:
     name = f"{claim.claim} ({STATEMENTS[claim.claim]}; {claim.method}) is {claim.verdict}"
     if claim.estimate is None:
         return f"{name}: {claim.reason}"
+    about = f" in {claim.about}" if claim.about else ""
     return (
-        f"{name}: {claim.estimate:.3f} {claim.unit} [{claim.ci_low:.3f}, {claim.ci_high:.3f}], {p_words(claim.p)}, "
+        f"{name}{about}: {claim.estimate:.3f} {claim.unit} [{claim.ci_low:.3f}, {claim.ci_high:.3f}], {p_words(claim.p)}, "
         f"{claim.n_items:,} items in {claim.n_clusters:,} clusters."
     )

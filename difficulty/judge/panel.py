@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,11 @@ class Panel:
     n_rows: int
     warnings: tuple[str, ...] = ()
 
+    def of_items(self, keep: Ints) -> Panel:
+        """The panel of some of its items."""
+        items = self.items.iloc[keep].reset_index(drop=True)
+        return replace(self, items=items, score=self.score[keep], margin=self.margin[keep], kl=self.kl[keep])
+
 
 def build_panel(
     table: pd.DataFrame,
@@ -47,8 +52,11 @@ def build_panel(
     metric: str | None = None,
     allow_missing: bool = False,
     allow_different_prompts: bool = False,
+    margins: bool = True,
 ) -> Panel:
     """A `Panel` of a validated tidy table. A task that has no accuracy is left out, with a warning that names it.
+
+    `margins`: use them where they were logged; False judges by accuracy alone.
 
     Raises:
         UsageError: several models and none chosen, no dense run, other metrics in other runs, items that are not in
@@ -56,7 +64,7 @@ def build_panel(
     """
     table, model = _one_model(table, model, baseline)
     dense = _dense_runs(table, model, baseline)
-    table = share_clusters(_one_axis(table))
+    table = share_clusters(one_axis(table))
     asked = require_same([different_prompts(table)], allow_different_prompts)
     asked += tuple(unknown_prompts(table))
     judged, left_out = _accuracies(table[table["metric"] != MARGIN], dense[0], metric)
@@ -65,9 +73,11 @@ def build_panel(
     score = _matrix(judged, items, runs)
     keep, warnings = _common_items(score, items, runs, allow_missing)
     _consistent(judged, items)
-    margins = table[table["metric"] == MARGIN]
-    margin = _matrix(margins, items, runs)
-    kl = _kl(margins, items, runs)
+    logged = table[table["metric"] == MARGIN]
+    margin = _matrix(logged, items, runs) if margins else np.full(score.shape, np.nan)
+    kl = _kl(logged, items, runs)
+    keep, said = _whole_margins(margin, items, runs, keep, allow_missing)
+    warnings += said
     items = items.iloc[keep].reset_index(drop=True)
     metrics = tuple(sorted(judged["metric"].unique()))
     return Panel(
@@ -125,7 +135,7 @@ def _plain(table: pd.DataFrame) -> pd.Series[bool]:
     return table["bits"].isna() & ~table["method"].map(trained).astype(bool)
 
 
-def _one_axis(table: pd.DataFrame) -> pd.DataFrame:
+def one_axis(table: pd.DataFrame) -> pd.DataFrame:
     """A family that is cut along several axes is one family an axis."""
     axes = table.groupby("family")["axis"].nunique()
     several = set(axes[axes > 1].index)
@@ -243,7 +253,8 @@ def _facts(judged: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float, bo
 
 
 def _runs(table: pd.DataFrame, dense: list[str]) -> pd.DataFrame:
-    runs = table[["run", *IDENTITY]].drop_duplicates("run")
+    columns = ["run", *IDENTITY, *(["matched"] if "matched" in table else [])]
+    runs = table[columns].drop_duplicates("run")
     runs = runs.assign(dense=runs["run"].isin(dense))
     order = ["dense", "method", "level", "bits", "replicate", "run"]
     return runs.sort_values(order, ascending=[False, True, True, False, True, True]).reset_index(drop=True)
@@ -303,6 +314,40 @@ def _common_items(
         )
     return keep, (
         f"{dropped} of {len(items)} items are not in every run and are left out: {_named(items[absent.any(axis=1)])}.",
+    )
+
+
+def _whole_margins(
+    margin: Floats, items: pd.DataFrame, runs: pd.DataFrame, keep: Ints, allow_missing: bool
+) -> tuple[Ints, tuple[str, ...]]:
+    """The items to keep, so that each family has margins for all of its items and runs or for none, and what was left out.
+
+    Raises:
+        UsageError: a family has margins for some and not for others: its scale would be another without a word.
+    """
+    absent = np.isnan(margin[keep])
+    family = items["family"].to_numpy()[keep]
+    drop = np.zeros(len(keep), dtype=bool)
+    for name in np.unique(family):
+        own = family == name
+        lacking = absent[own]
+        if not lacking.any() or lacking.all():
+            continue
+        without = lacking.any(axis=1)
+        if not allow_missing or without.all():
+            column = int(np.argmax(lacking.sum(axis=0)))
+            gone = int(lacking[:, column].sum())
+            raise UsageError(
+                f"run {runs['run'][column]!r} lacks the margin of {gone} of {int(own.sum())} items of family {name!r}, which others "
+                f"have: {_named(items.iloc[keep[own][lacking[:, column]]])}. Evaluate them with log-likelihoods logged, pass "
+                "--allow-missing to leave these items out, or --no-margins to judge by accuracy alone."
+            )
+        drop[np.flatnonzero(own)[without]] = True
+    if not drop.any():
+        return keep, ()
+    left = items.iloc[keep[drop]]
+    return keep[~drop], (
+        f"{len(left)} of {len(items)} items have no margin in some run and are left out: {_named(left)}.",
     )
 
 

@@ -30,6 +30,7 @@ class Condition:
     bits: float  # nominal; NaN for pruned
     effective_bits: float
     columns: tuple[int, ...]
+    replicates: tuple[int, ...]  # the replicate number of each column
 
     @property
     def severity(self) -> float:
@@ -60,13 +61,26 @@ def conditions(runs: pd.DataFrame, effective_bits: Mapping[str, float]) -> list[
             key = (run.kind, series_name(run), _key(row.level), _key(row.bits))
             grouped.setdefault(key, []).append(column)
             done.setdefault(key, run.method)
-    found = [Condition(DENSE, "dense", Method(DENSE), 0.0, np.nan, FULL_BITS, tuple(dense))]
+    numbers = [int(r) for r in runs["replicate"].fillna(0)] if "replicate" in runs else [0] * len(runs)
+    found = [
+        Condition(
+            DENSE,
+            "dense",
+            Method(DENSE),
+            0.0,
+            np.nan,
+            FULL_BITS,
+            tuple(dense),
+            tuple(numbers[c] for c in dense),
+        )
+    ]
     for key, columns in grouped.items():
         kind, name, level, bits = key
         known = [effective_bits[r] for r in runs["run"].iloc[columns] if r in effective_bits]
         counted = float(np.mean(known)) if known else nominal_bits(kind, level, bits)
         value, width = (np.nan if x < 0 else x for x in (level, bits))
-        found.append(Condition(name, kind, done[key], value, width, counted, tuple(columns)))
+        drawn = tuple(numbers[c] for c in columns)
+        found.append(Condition(name, kind, done[key], value, width, counted, tuple(columns), drawn))
     return found
 
 

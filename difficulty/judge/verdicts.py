@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from difficulty.errors import UsageError
+from difficulty.judge.effect import Effect
+from difficulty.judge.scales import short
 from difficulty.stats.result import Estimate
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not tested"]
-EvidenceScale = Literal["latent", "score"]
 POOLED = "pooled"
 
 STATEMENTS = {
     "P1": "scores fall monotonically as sparsity grows",
     "P2": "at matched sparsity the drop grows with the tier",
     "P3": "the critical sparsity falls with the tier",
-    "P4": "at equal memory quantization orders the tiers less than pruning does",
+    "P4": "at equal mean loss quantization orders the tiers less than pruning does",
+    "P4 memory": "at equal memory quantization orders the tiers less than pruning does",
     "P5": "after recovery the harder tiers stay further behind",
+    "P6": "at equal mean loss pruning small weights orders the tiers more than pruning random or large ones",
 }
 CLAIMS = tuple(STATEMENTS)
 
@@ -27,9 +30,9 @@ CLAIMS = tuple(STATEMENTS)
 class Rules:
     """What counts as a difference. Fixed before looking; each is an option of `fit`.
 
-    `alpha`: error rate, intervals cover 1 - alpha. `delta`: loss of accuracy that matters (P1; P3 observed).
+    `alpha`: error rate, intervals cover 1 - alpha. `delta`: loss of accuracy that matters (P1; observed critical levels).
     `delta_rise`: rise between neighbouring levels that breaks monotony (P1). `delta_tier`: extra latent loss a tier, in
-    log-odds, that matters (P2, P4, P5). `delta_latent`: latent loss, in log-odds, that marks the critical sparsity (P3).
+    log-odds, that matters (P2, P4, P5, P6). `delta_latent`: latent loss, in log-odds, that marks the critical sparsity (P3).
     `delta_level`: change of critical sparsity a tier that matters (P3). `floor`: how far above chance a score must be
     shown to lie, as a share of the way to 1.
     """
@@ -83,9 +86,10 @@ class Scope:
 class Claim:
     """One claim about one family (or all pooled) under one method: its `scope`.
 
-    `estimate` with `unit`, interval and two-sided `p`; `p_holm`: p corrected over the families of this claim and method
-    (equal to `p` for pooled rows). `rule`: the rule in words with its numbers. `reason`: what decided, in one sentence.
-    `details`: further numbers (JSON types only).
+    `estimate` with `unit`, interval and two-sided `p`; `p_holm`: p corrected over the families of this claim and method, or
+    for pooled rows over the methods of this claim. `about`: what the verdict holds for, e.g. "families like these (9), for
+    this mask"; `over`: what was drawn again for the interval. `rule`: the rule in words with its numbers. `reason`: what
+    decided, in one sentence. `details`: further numbers (JSON types only).
     """
 
     claim: str
@@ -101,6 +105,8 @@ class Claim:
     n_clusters: int
     rule: str
     reason: str
+    about: str = ""
+    over: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -118,96 +124,113 @@ class Claim:
 class Evidence:
     """What a verdict is made from, before the p-values of all families are corrected together.
 
-    `latent`: the effect in log-odds; `score`: the same on the score's own scale; a claim has one or both. `decides` names
-    the one that is the claim's estimate, in `unit`. `blocked`: why the evidence must not be used. `against`: a sentence if
-    something contradicts the claim although the numbers support it. `remark`: what a reader must know beside the verdict.
+    `effects`: the effect on each scale that decides, the first being the claim's estimate, in `unit`. `blocked`: why the
+    evidence must not be used. `against`: a sentence if something contradicts the claim although the numbers support it.
+    `cannot_refute`: why a small effect is not shown to be small. `unresolved`: why the estimate, though shown, decides nothing.
+    `remark`: what a reader must know beside the verdict.
     """
 
     claim: str
     scope: Scope
     unit: str
-    latent: Estimate | None = None
-    score: Estimate | None = None
-    decides: EvidenceScale = "latent"
+    effects: Mapping[str, Effect] = field(default_factory=dict)
     blocked: str = ""
     against: str = ""
+    cannot_refute: str = ""
+    unresolved: str = ""
     remark: str = ""
+    about: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def main(self) -> Estimate | None:
-        """The estimate that decides."""
-        return self.latent if self.decides == "latent" else self.score
+        """The estimate that is printed: that of the first scale."""
+        return next((effect.deciding for effect in self.effects.values()), None)
 
     @property
     def p(self) -> float:
-        """Both scales must show it, so the larger p counts (intersection-union test, Berger 1982)."""
-        found = [e.p for e in (self.latent, self.score) if e is not None]
+        """Every scale must show it, so the largest p counts (intersection-union test, Berger 1982)."""
+        found = [effect.p for effect in self.effects.values()]
         return max(found) if found else float("nan")
 
 
-def judge(evidence: Evidence, p_holm: float, rules: Rules, delta: float, score_unit: str, rule: str) -> Claim:
+def judge(evidence: Evidence, p_holm: float, rules: Rules, delta: float, rule: str) -> Claim:
     """The verdict on a claim "the effect is above 0", with `delta` the smallest effect that matters.
 
-    supported: p_holm < alpha, both intervals above 0, the latent one not wholly below delta, nothing against.
-    refuted: the latent interval lies wholly below delta: the opposite, or equivalence.
+    supported: on every scale the interval lies above 0, p_holm < alpha, nothing against. refuted: on every scale the interval
+    lies wholly below delta: the opposite, or equivalence. Otherwise inconclusive, and where the scales contradict each other
+    the reason says so with the estimate on each.
     """
-    latent, observed = evidence.latent, evidence.score
-    if evidence.blocked or latent is None:
+    effects = evidence.effects
+    if evidence.blocked or not effects:
         return claim_of(
             evidence, None, "inconclusive", rule, evidence.blocked or "there is nothing to judge it by."
         )
-    details = dict(evidence.details)
-    if observed is not None:
-        details["observed"] = {**as_dict(observed), "unit": score_unit}
-    evidence = replace(evidence, details=details)
-    if latent.ci_high < delta:
-        how = "the opposite holds" if latent.ci_high < 0 else f"an effect of {delta:g} is excluded"
-        seen = " What is left is above 0, but too small to matter by the rule." if latent.ci_low > 0 else ""
-        if observed is not None and observed.ci_low > 0 and not seen:
-            seen = (
-                " The pattern is seen on the score's own scale, but only because harder tiers start nearer to the point "
-                "where answers turn wrong."
-            )
-        return claim_of(evidence, p_holm, "refuted", rule, f"on the latent scale {how}.{seen}")
-    if latent.ci_low <= 0:
-        return claim_of(
-            evidence,
-            p_holm,
-            "inconclusive",
-            rule,
-            "the latent interval holds both 0 and effects that matter.",
+    if evidence.unresolved:
+        return claim_of(evidence, p_holm, "inconclusive", rule, evidence.unresolved)
+    above = [scale for scale, effect in effects.items() if effect.low > 0]
+    below = [scale for scale, effect in effects.items() if effect.high < delta]
+    where = "on every scale" if len(effects) > 1 else "above 0"
+    if len(below) == len(effects):
+        opposite = all(effect.high < 0 for effect in effects.values())
+        if evidence.cannot_refute and not opposite:
+            return claim_of(evidence, p_holm, "inconclusive", rule, evidence.cannot_refute)
+        how = "the opposite holds" if opposite else f"an effect of {delta:g} is excluded"
+        seen = (
+            " What is left is above 0, but too small to matter by the rule."
+            if len(above) == len(effects)
+            else ""
         )
-    if observed is not None and observed.ci_low <= 0:
-        return claim_of(
-            evidence,
-            p_holm,
-            "inconclusive",
-            rule,
-            "it holds on the latent scale, but is not shown on the score's own.",
-        )
+        return claim_of(evidence, p_holm, "refuted", rule, f"{how} on every scale.{seen}")
+    if len(above) < len(effects):
+        return claim_of(evidence, p_holm, "inconclusive", rule, _disagreement(effects, above, below, delta))
     if evidence.against:
         return claim_of(evidence, p_holm, "inconclusive", rule, evidence.against)
     if not p_holm < rules.alpha:
         return claim_of(
-            evidence, p_holm, "inconclusive", rule, "it does not survive the correction for several families."
+            evidence, p_holm, "inconclusive", rule, "it does not survive the correction for several tests."
         )
-    both = "on both scales" if observed is not None else "above 0"
-    return claim_of(evidence, p_holm, "supported", rule, f"the effect is shown {both}.")
+    return claim_of(evidence, p_holm, "supported", rule, f"the effect is shown {where}.")
+
+
+def _disagreement(effects: Mapping[str, Effect], above: list[str], below: list[str], delta: float) -> str:
+    """Why the scales do not decide: they contradict each other, or the interval of some is too wide."""
+    slopes = ", ".join(f"{name} {effect.deciding.estimate:.2f}" for name, effect in effects.items())
+    opposite = [name for name, effect in effects.items() if effect.high < 0]
+    if above and (below or opposite):
+        others = [name for name in effects if name in below or name in opposite]
+        return (
+            f"it depends on the scale: shown on {_listed(above)}, and on {_listed(others)} an effect of {delta:g} is excluded "
+            f"({slopes})."
+        )
+    if above:
+        open_on = [name for name in effects if name not in above]
+        return f"it is shown on {_listed(above)}, but not on {_listed(open_on)} ({slopes})."
+    if below:
+        open_on = [name for name in effects if name not in below]
+        return f"an effect of {delta:g} is excluded on {_listed(below)}, but not on {_listed(open_on)} ({slopes})."
+    return f"the interval holds both 0 and effects that matter on every scale ({slopes})."
+
+
+def _listed(scales: list[str]) -> str:
+    return " and ".join(short(scale) for scale in scales)
 
 
 def claim_of(evidence: Evidence, p_holm: float | None, verdict: Verdict, rule: str, reason: str) -> Claim:
     """The claim with its main estimate filled in; blocked evidence shows none, as it must not be used."""
     main = None if evidence.blocked else evidence.main
     reason = f"{reason} {evidence.remark}".strip()
+    details = dict(evidence.details)
+    if evidence.effects:
+        details["scales"] = {name: effect.as_dict() for name, effect in evidence.effects.items()}
     if main is None:
         return Claim(
             evidence.claim, evidence.scope, verdict, None, evidence.unit, None, None, None, None, 0, 0, rule, reason,
-            evidence.details,
+            evidence.about, (), details,
         )  # fmt: skip
     return Claim(
         evidence.claim, evidence.scope, verdict, main.estimate, evidence.unit, main.ci_low, main.ci_high, evidence.p, p_holm,
-        main.n_items, main.n_clusters, rule, reason, evidence.details,
+        main.n_items, main.n_clusters, rule, reason, evidence.about, main.over, details,
     )  # fmt: skip
 
 
@@ -217,11 +240,31 @@ def not_tested(claim: str, method: str, reason: str, family: str | None = None) 
     return Claim(claim, scope, "not tested", None, "", None, None, None, None, 0, 0, "", reason)
 
 
-def in_words(estimate: Estimate, confidence: float) -> str:
-    """`"0.10 (95 % interval 0.07 to 0.13)"`."""
-    return f"{estimate.estimate:.2f} ({100 * confidence:g} % interval {estimate.ci_low:.2f} to {estimate.ci_high:.2f})"
-
-
-def as_dict(estimate: Estimate) -> dict[str, float | int]:
+def as_dict(estimate: Estimate) -> dict[str, Any]:
     """An estimate as JSON types."""
-    return dict(estimate.__dict__)
+    return {**estimate.__dict__, "over": list(estimate.over)}
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """The verdict on the hypothesis as a whole, and why."""
+
+    verdict: Verdict
+    reason: str
+
+
+def hypothesis(headline: Mapping[str, Claim]) -> Hypothesis:
+    """Supported only where P2 and P6 are: harder tiers lose more, and it is the small weights that do it.
+
+    Refuted where either is; not tested where either was not; else inconclusive.
+    """
+    parts = [(name, headline[name].verdict if name in headline else "not tested") for name in ("P2", "P6")]
+    words = " and ".join(f"{name} is {verdict}" for name, verdict in parts)
+    verdicts = [verdict for _, verdict in parts]
+    if "refuted" in verdicts:
+        return Hypothesis("refuted", f"{words}.")
+    if verdicts == ["supported", "supported"]:
+        return Hypothesis("supported", f"{words}.")
+    if "not tested" in verdicts:
+        return Hypothesis("not tested", f"{words}; it needs both.")
+    return Hypothesis("inconclusive", f"{words}; it needs both.")

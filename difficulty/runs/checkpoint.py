@@ -17,7 +17,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE, Method, Run
-from difficulty.runs.level import TOLERANCE, level_of
+from difficulty.runs.level import bears_out, level_of
 from difficulty.runs.values import as_number
 
 MANIFEST = "junkdna.json"
@@ -178,7 +178,7 @@ def of_block(
     pruned = block.get("kind") == "pruned"
     if level is None and pruned:
         level = measured if asked is None else asked
-    if level is not None and asked is not None and abs(level - asked) <= TOLERANCE:
+    if level is not None and asked is not None and bears_out(asked, level):
         level = asked
     notes: tuple[str, ...] = ()
     # Training fills zeros, and rounding makes some of its own.

@@ -5,6 +5,24 @@ from __future__ import annotations
 import math
 
 TOLERANCE = 0.01  # rounding to whole weights per row or layer moves the measured share by less than this
+SMALL_RATIO = (
+    2.0  # ... which says nothing of a level that is itself that small: there, twice or half is another level
+)
+
+
+def bears_out(asked: float, measured: float) -> bool:
+    """True where a measured share of zeros is that of a level which was asked for, as far as rounding to whole weights goes.
+
+    Nothing asked for is borne out by the few zeros that trained weights happen to hold; a level above 0 only by a share of the
+    same size, so that 0.001 is neither 0 nor 0.005.
+
+    >>> bears_out(0.5, 0.493), bears_out(0.0, 0.004), bears_out(0.001, 0.004), bears_out(0.001, 0.0)
+    (True, True, False, False)
+    """
+    if abs(asked - measured) > TOLERANCE + 1e-9:
+        return False
+    least, most = sorted((asked, measured))
+    return asked == 0 or most <= SMALL_RATIO * least
 
 
 def level_of(requested: float | None, measured: float | None) -> tuple[float | None, str | None]:
@@ -21,7 +39,7 @@ def level_of(requested: float | None, measured: float | None) -> tuple[float | N
     asked, seen = _known(requested), _known(measured)
     if asked is None or seen is None:
         return (asked if seen is None else seen), None
-    if abs(asked - seen) <= TOLERANCE + 1e-9:
+    if bears_out(asked, seen):
         return asked, None
     why = (
         "the checkpoint was sparse already" if seen > asked else "fewer weights are zero than were asked for"

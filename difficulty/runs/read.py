@@ -18,13 +18,14 @@ from difficulty.runs.label import Label, parse_labels
 from difficulty.runs.lm_eval_log import find_results, is_results, read_log
 from difficulty.runs.noise import NoiseFloor, noise_floors, take_apart
 from difficulty.runs.part import Part, TaskFacts, run_of_cells
+from difficulty.runs.replicates import draw_of, numbered, same_weights
 from difficulty.runs.rows import Keep
 from difficulty.runs.sweep_folder import find_sweeps, read_sweep, unscored
-from difficulty.runs.table import IDENTITY, KNOWN_BY, NOISE_FLOOR, read_table, some, validate
+from difficulty.runs.table import IDENTITY, KNOWN_BY, MATCHED, NOISE_FLOOR, read_table, some, validate
 
 RUN_COLUMNS = (
     "run", *IDENTITY, "effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version", "task_versions", "manifest",
-    "known_by",
+    "known_by", MATCHED,
 )  # fmt: skip
 _SAME = 1e-6  # two dense runs count as one when no score differs by more than this
 
@@ -34,7 +35,7 @@ class Runs:
     """Evaluations as one tidy table, and what else is known of them.
 
     `table`: the tidy rows of all runs. `runs`: one row per run with the columns `RUN_COLUMNS` (`task_versions` and
-    `manifest` are JSON text). `manifests`: run id -> its `junkdna` block or manifest, empty where there was none.
+    `manifest` are JSON text; `matched` is true where the level was chosen by loss on the calibration half of the items). `manifests`: run id -> its `junkdna` block or manifest, empty where there was none.
     `warnings`: sentences for the user. `tasks`: (run id, task) -> how it was evaluated. `kept`: (run id, task) -> item id -> what the caller asked to keep.
     `sources`: run id -> where it was read. `again`: the rows of second evaluations of dense weights, which are in none of the
     others. `noise`: model -> what such an evaluation differs by from its dense run.
@@ -98,12 +99,12 @@ class Runs:
         return [str(run) for run in self.runs.loc[self.runs["known_by"] == GUESS, "run"]]
 
     def tidy(self) -> pd.DataFrame:
-        """The table to write, which says the same when it is read again: where a run is a guess, with the column `known_by`;
-        where there is a noise floor, with its rows and the column `noise_floor`."""
-        table = self.table
-        if self.guessed:
-            known = dict(zip(self.runs["run"], self.runs["known_by"], strict=True))
-            table = table.assign(**{KNOWN_BY: table["run"].map(known)})
+        """The table to write, which says the same when it is read again: where a run is a guess or its level was chosen by its
+        loss, with a column that says so; where there is a noise floor, with its rows and the column `noise_floor`."""
+        told = [KNOWN_BY] if self.guessed else []
+        told += [MATCHED] if MATCHED in self.runs and self.runs[MATCHED].any() else []
+        by_run = {name: dict(zip(self.runs["run"], self.runs[name], strict=True)) for name in told}
+        table = self.table.assign(**{name: self.table["run"].map(said) for name, said in by_run.items()})
         if self.again is None:
             return table
         parts = [table.assign(**{NOISE_FLOOR: False}), self.again.assign(**{NOISE_FLOOR: True})]
@@ -119,7 +120,8 @@ def read_runs(
     """All runs under `paths`: lm-eval folders or results files, sweep folders, tidy tables, in any mix.
 
     Level 0 of a pruning method is the dense run; equal dense runs are kept once. Runs that differ only in their seed
-    become replicates. A second evaluation of dense weights (a noise floor) is kept apart, in `Runs.again`. `labels` say which run a log is of (`parse_labels`); `keep` is called with a sample of each item
+    (of mask, calibration or training) become replicates. A second evaluation of dense weights (a noise floor) is kept apart, in
+    `Runs.again`. `labels` say which run a log is of (`parse_labels`); `keep` is called with a sample of each item
     and its result is kept (for stores: with a sample put together from their files).
 
     Raises:
@@ -134,12 +136,13 @@ def read_runs(
     for path in map(Path, listed):
         parts.extend(_read_path(path, named, keep, warnings))
     _all_used(named, listed, parts)
-    parts = _numbered(_merged([_as_dense(part) for part in parts], warnings))
+    parts = numbered(_merged([_as_dense(part) for part in parts], warnings))
     warnings[:0] = [_guess(part) for part in parts if part.run.known_by == GUESS]
+    warnings += same_weights(parts)
     _compare_versions(parts, warnings)
     rows = pd.concat([part.rows for part in parts], ignore_index=True)
     rows = validate(rows, "the given runs", keep_noise_floor=True)
-    rows = share_clusters(rows.drop(columns=KNOWN_BY, errors="ignore"))
+    rows = share_clusters(rows.drop(columns=[KNOWN_BY, MATCHED], errors="ignore"))
     parts, table, again = take_apart(parts, rows, warnings)
     noise, unused = ({}, []) if again is None else noise_floors(table, again)
     warnings += unused
@@ -187,7 +190,12 @@ def _read_file(
             f"{str(path)!r} holds the samples of one task. Name its folder, or the results_*.json beside it."
         )
     return [
-        Part(str(path), run_of_cells(rows.iloc[0], known_by=_said_by(rows)), rows)
+        Part(
+            str(path),
+            run_of_cells(rows.iloc[0], known_by=_said_by(rows)),
+            rows,
+            facts={MATCHED: _matched(rows)},
+        )
         for _, rows in read_table(path).groupby("run", sort=False)
     ]
 
@@ -196,6 +204,11 @@ def _said_by(rows: pd.DataFrame) -> KnownBy:
     """How a table knows its run: what was a guess when it was written is one still."""
     guessed = KNOWN_BY in rows and bool((rows[KNOWN_BY] == GUESS).any())
     return GUESS if guessed else "table"
+
+
+def _matched(rows: pd.DataFrame) -> bool | None:
+    """Whether a table says that the run's level was chosen by loss; None where it does not."""
+    return True if MATCHED in rows and bool(rows[MATCHED].any()) else None
 
 
 def _logged(path: Path, labels: Mapping[Path, Label], keep: Keep | None, warnings: list[str]) -> list[Part]:
@@ -251,10 +264,8 @@ def _merged(parts: Iterable[Part], warnings: list[str]) -> list[Part]:
     kept: dict[Run, list[Part]] = {}
     for part in parts:
         group = kept.setdefault(part.run, [])
-        seed = part.manifest.get("seed")
-        at = next(
-            (i for i, p in enumerate(group) if part.run.is_dense or p.manifest.get("seed") == seed), None
-        )
+        draw = draw_of(part.manifest)
+        at = next((i for i, p in enumerate(group) if part.run.is_dense or draw_of(p.manifest) == draw), None)
         if at is None:
             group.append(part)
         else:
@@ -310,21 +321,6 @@ def _equal_scores(first: pd.DataFrame, second: pd.DataFrame, tasks: Sequence[str
     return a.index.equals(b.index) and bool(np.allclose(a, b, rtol=_SAME, atol=_SAME))
 
 
-def _numbered(parts: Sequence[Part]) -> list[Part]:
-    """Runs that differ in their seed alone are replicates of one draw, numbered by seed. Every row gets its run's name."""
-    groups: dict[Run, list[Part]] = {}
-    for part in parts:
-        groups.setdefault(part.run, []).append(part)
-    numbers: dict[int, int] = {}
-    for group in groups.values():
-        if len(group) > 1:
-            ranked = sorted(group, key=lambda p: str(p.manifest.get("seed")).zfill(12))
-            numbers |= {id(part): number for number, part in enumerate(ranked)}
-    return [
-        part.named(replace(part.run, replicate=numbers.get(id(part), part.run.replicate))) for part in parts
-    ]
-
-
 def _guess(part: Part) -> str:
     return (
         f"nothing says what was done to {part.run.model!r} ({part.source}): it is taken for the dense model, which is a guess. "
@@ -342,6 +338,7 @@ def _run_row(part: Part) -> dict[str, Any]:
         "task_versions": json.dumps(versions, sort_keys=True),
         "manifest": json.dumps(part.manifest, sort_keys=True, default=str),
         "known_by": part.run.known_by,
+        MATCHED: bool(part.facts.get(MATCHED)),
     }
 
 

@@ -27,6 +27,7 @@ _POSSIBLE = (
     ("bits", 1.0, 64.0),
     ("effective_bits", 0.0, 64.0),
 )
+MATCH_LOSS = "match-loss"  # why a level was added to a plan: its loss is that of a level of another method
 AGAIN = "Start the same sweep again: it evaluates this run again."
 _NOT_PLANNED = "it is no run of this folder's plan"
 
@@ -71,6 +72,24 @@ def planned_runs(folder: str | Path) -> dict[str, str]:
         why = plan if isinstance(plan, str) else "has no readable list of runs"
         raise UsageError(f"{str(path)!r} {why}. Restore it from a copy, or give another folder.")
     return dict(runs)
+
+
+def matched_runs(folder: str | Path) -> frozenset[str]:
+    """The stems of the runs whose level was chosen by their loss on the calibration half (`difficulty.runs.halves`).
+
+    They are those that the plan says were added by `MATCH_LOSS`, and those of the grid that it names as a match.
+    """
+    plan = _load(Path(folder) / PLAN)
+    if isinstance(plan, str):
+        return frozenset()
+    runs, cells = plan.get("runs") or {}, plan.get("cells") or []
+    matches = plan.get("matches") or []
+    chosen = {run for match in matches if isinstance(match, dict) for run in match.get("runs") or ()}
+    return frozenset(
+        stem
+        for (stem, run), cell in zip(runs.items(), cells, strict=False)
+        if run in chosen or (isinstance(cell, dict) and (cell.get("added") or {}).get("why") == MATCH_LOSS)
+    )
 
 
 def read_manifest(folder: str | Path, stem: str) -> dict[str, Any]:

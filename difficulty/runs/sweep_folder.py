@@ -19,13 +19,14 @@ from difficulty.runs.store import (
     RESPONSES,
     SAMPLES,
     finished_runs,
+    matched_runs,
     planned_runs,
     read_manifest,
     require_shared,
     require_whole,
     table_path,
 )
-from difficulty.runs.table import HIGHER_IS_BETTER, read_table
+from difficulty.runs.table import HIGHER_IS_BETTER, MATCHED, read_table
 
 _Asked = dict[tuple[str, int], tuple[str, dict[str, Any]]]
 
@@ -45,12 +46,12 @@ def read_sweep(folder: Path, keep: Keep | None) -> list[Part]:
     require_shared(folder)
     tasks = [read_object(path) for path in sorted(folder.glob("tasks*.json"))]
     asked: dict[tuple[Path, ...], _Asked] = {}  # the items of a model are those of all its runs
-    parts = []
+    parts, matched = [], matched_runs(folder)
     for stem in _finished(folder):
         require_whole(folder, stem)
         manifest = read_manifest(folder, stem)
         table = _with_directions(read_table(table_path(folder, SAMPLES, stem)), tasks)
-        part = _part(folder, table, manifest, tasks)
+        part = _part(folder, table, {**manifest, MATCHED: stem in matched or None}, tasks)
         if keep is not None:
             items = tuple(_items(folder, manifest))
             if items not in asked:
@@ -89,7 +90,7 @@ def _part(folder: Path, rows: pd.DataFrame, manifest: Mapping[str, Any], tasks: 
     block = manifest.get("manifest")
     facts = {
         name: manifest.get(name)
-        for name in ("effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version")
+        for name in ("effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version", MATCHED)
     }
     run = run_of_cells(rows.iloc[0], known_by="store")
     known = {str(task): _task_facts(str(task), manifest, tasks, folder) for task in rows["task"].unique()}

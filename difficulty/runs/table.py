@@ -14,6 +14,7 @@ from difficulty.errors import UsageError, did_you_mean
 from difficulty.files import write_atomic
 from difficulty.runs.identity import DENSE as DENSE
 from difficulty.runs.identity import Method, Run
+from difficulty.runs.provenance import TIERS_FROM, makers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +34,8 @@ MARGIN = "margin"
 HIGHER_IS_BETTER, SCALE, WEIGHT = "higher_is_better", "scale", "weight"
 # Optional column: how the run is known (`difficulty.runs.identity.KnownBy`), so that a guess stays one in a written table.
 KNOWN_BY = "known_by"
+# Optional column: true where the run's level was chosen by its loss on one half of the items (`difficulty.runs.halves`).
+MATCHED = "matched"
 # Optional column: true for rows of a second evaluation of the dense weights (`difficulty.runs.noise`).
 NOISE_FLOOR = "noise_floor"
 OPTION_LOGLIK = (
@@ -108,12 +111,16 @@ def _with_defaults(table: pd.DataFrame, source: str) -> pd.DataFrame:
     table["axis"] = _text(table["axis"]) if "axis" in table else ""
     if HIGHER_IS_BETTER in table:
         table[HIGHER_IS_BETTER] = _truths(table, HIGHER_IS_BETTER, source)
+    if MATCHED in table:
+        table[MATCHED] = _truths(table, MATCHED, source).fillna(False).astype(bool)
     if NOISE_FLOOR in table:
         table[NOISE_FLOOR] = _truths(table, NOISE_FLOOR, source).fillna(False).astype(bool)
     if WEIGHT in table:
         table[WEIGHT] = _numbers(table, WEIGHT, source, np.nan)
     if SCALE in table:
         table[SCALE] = table[SCALE].fillna("mean").replace({"": "mean"}).astype(str)
+    if TIERS_FROM in table:
+        table[TIERS_FROM] = _makers(table[TIERS_FROM], source)
     if "cluster_id" in table:
         given = table["cluster_id"]
         table["cluster_id"] = _text(given).where(given.notna(), table["item_id"])
@@ -175,6 +182,15 @@ def _truths(table: pd.DataFrame, name: str, source: str) -> pd.Series[Any]:
     if wrong := [v for v in found if v is not None and not isinstance(v, bool)]:
         raise UsageError(f"{source} has {name}={wrong[0]!r}. Write true or false there.")
     return pd.Series(found, index=column.index, dtype="boolean")
+
+
+def _makers(column: pd.Series[Any], source: str) -> pd.Series[Any]:
+    """The text of each cell, kept once: it is the same in all rows of a tier."""
+    if not isinstance(column.dtype, pd.CategoricalDtype) or column.hasnans:
+        column = column.astype(object).where(column.notna(), "").astype("category")
+    for text in column.cat.categories:
+        makers(text, source)
+    return column
 
 
 def _text(column: pd.Series[Any]) -> pd.Series[str]:
@@ -256,7 +272,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         elif path.name.endswith((".csv", ".csv.gz")):
             raw = pd.read_csv(
                 path,
-                dtype=dict.fromkeys((*TEXT, *ALIASES, "prompt_hash"), str),
+                dtype=dict.fromkeys((*TEXT, *ALIASES, "prompt_hash", TIERS_FROM), str),
                 keep_default_na=False,
                 na_values=[""],
             )

@@ -12,11 +12,11 @@ from difficulty.stats.bootstrap import (
     expanded_level,
     interval,
     p_value,
-    replicate_weights,
     resample_counts,
     summarise,
     weighted_means,
 )
+from difficulty.stats.components import Combined, Component, combined, crossed
 from difficulty.stats.divergence import option_kl
 from difficulty.stats.flips import Flips, flips
 from difficulty.stats.isotonic import crossing, isotonic
@@ -25,22 +25,28 @@ from difficulty.stats.mean import MeanInterval, Scale, clustered_error, mean_int
 from difficulty.stats.multiple import holm
 from difficulty.stats.paired import paired_difference
 from difficulty.stats.paired_loss import PairedLoss, paired_loss
+from difficulty.stats.random_effects import RandomEffects, random_effects
 from difficulty.stats.result import Estimate
 from difficulty.stats.scales import above_chance, latent_from_accuracy, retention
 from difficulty.stats.score import Score, score
 from difficulty.stats.trend import Trend, jonckheere_terpstra, kendall_tau, page, shuffled_slope
 
 __all__ = [
+    "Combined",
+    "Component",
     "Estimate",
     "Flips",
     "MeanInterval",
     "PairedLoss",
+    "RandomEffects",
     "Scale",
     "Score",
     "Trend",
     "above_chance",
     "cluster_sums",
     "clustered_error",
+    "combined",
+    "crossed",
     "crossing",
     "expanded_level",
     "flips",
@@ -57,7 +63,7 @@ __all__ = [
     "page",
     "paired_difference",
     "paired_loss",
-    "replicate_weights",
+    "random_effects",
     "resample_counts",
     "retention",
     "score",

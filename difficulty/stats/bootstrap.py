@@ -50,20 +50,6 @@ def weighted_means(counts: Floats, sums: Floats, sizes: Floats) -> Floats:
     return means
 
 
-def replicate_weights(n_replicates: int, n_resamples: int, rng: np.random.Generator) -> Floats:
-    """Weights of replicate draws in each resample, shape (1 + n_resamples, n_replicates); rows sum to 1.
-
-    With K replicates, multinomial weights are spread by sqrt(K / (K - 1)), so that the variance of the weighted mean is
-    the unbiased one (Davison & Hinkley 1997, ex. 3.3); a single replicate has weight 1.
-    """
-    weights = np.full((1 + n_resamples, n_replicates), 1 / n_replicates)
-    if n_replicates > 1:
-        drawn = rng.multinomial(n_replicates, np.full(n_replicates, 1 / n_replicates), size=n_resamples)
-        spread = np.sqrt(n_replicates / (n_replicates - 1))
-        weights[1:] += spread * (drawn / n_replicates - 1 / n_replicates)
-    return weights
-
-
 def expanded_level(confidence: float, n_clusters: int) -> float:
     """The tail probability to cut from a bootstrap distribution of `n_clusters` clusters.
 
@@ -86,14 +72,20 @@ def interval(draws: Floats, n_clusters: int, confidence: float = 0.95) -> tuple[
 def p_value(draws: Floats, n_clusters: int, null: float = 0.0) -> float:
     """Two-sided p against `null`, by inverting the expanded percentile interval.
 
-    The share of resamples beyond `null` (at least 1 / (n_resamples + 1)) is turned into a normal quantile, shrunk by
-    sqrt((n - 1) / n), and referred to t with n - 1 degrees of freedom.
+    The share of resamples beyond `null` is turned into a normal quantile, shrunk by sqrt((n - 1) / n), and referred to t
+    with n - 1 degrees of freedom. Where no resample lies beyond `null` their number says only that p is small; then it is
+    that of the t statistic with the resamples' standard error, so that p does not end at 1 / n_resamples.
     """
     resamples = draws[1:]
-    below = (np.sum(resamples < null) + 0.5 * np.sum(resamples == null) + 0.5) / (len(resamples) + 1)
+    under = float(np.sum(resamples < null) + 0.5 * np.sum(resamples == null))
+    below = (under + 0.5) / (len(resamples) + 1)
     degrees = max(n_clusters - 1, 1)
-    z = special.ndtri(min(below, 1 - below)) * np.sqrt(degrees / (degrees + 1))
-    return float(min(1.0, 2 * special.stdtr(degrees, z)))
+    shrink = np.sqrt(degrees / (degrees + 1))
+    z = special.ndtri(min(below, 1 - below))
+    spread = float(resamples.std())
+    if under in (0.0, float(len(resamples))) and spread > 0:
+        z = min(z, -abs(float(draws[0]) - null) / spread)
+    return float(min(1.0, 2 * special.stdtr(degrees, z * shrink)))
 
 
 def summarise(

@@ -14,7 +14,10 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its uncertainty: two-sided interval [ci_low, ci_high], two-sided p against 0, and its sample."""
+    """A number with its uncertainty: two-sided interval [ci_low, ci_high], two-sided p against 0, and its sample.
+
+    `over`: what was drawn again for the interval, e.g. ("items",), ("items", "3 masks"), ("9 families").
+    """
 
     estimate: float
     ci_low: float
@@ -22,3 +25,4 @@ class Estimate:
     p: float
     n_items: int
     n_clusters: int
+    over: tuple[str, ...] = ()

@@ -79,7 +79,8 @@ class Before:
     @property
     def sparse(self) -> bool:
         """True where its zeros are those of pruning, so that they have to stay: quantization makes zeros of its own."""
-        return self.sparsity >= CLEARLY_SPARSE and not self.only_rounded
+        little = self.known and not self.recovered and bool(self.level)
+        return (self.sparsity >= CLEARLY_SPARSE or little) and not self.only_rounded
 
     @property
     def compressed(self) -> bool:

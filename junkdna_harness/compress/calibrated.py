@@ -93,7 +93,7 @@ def calibration_for(model: nn.Module, tokenizer: Any, targets: Sequence[Target],
     if outside:
         raise UsageError(
             f"{outside[0]} lies outside the decoder blocks, where calibrated methods do not reach. "
-            f"Use method=magnitude or random for it."
+            f"Use method=magnitude, largest or random for it."
         )
     return load_calibration(
         spec.calibration, tokenizer, model, nsamples=spec.nsamples, seqlen=spec.seqlen, seed=spec.seed

@@ -26,13 +26,18 @@ _MOST_CHARACTERS = 40  # a token: what is read of a long source, before tokens a
 
 @dataclass(frozen=True)
 class Calibration:
-    """Token numbers, int64, shape (nsamples, seqlen), and where they came from."""
+    """Token numbers, int64, shape (nsamples, seqlen), and where they came from.
+
+    `rows` are the texts that they were cut from, each as the first bytes of its sha256, of `rows_there` different ones.
+    """
 
     ids: Tensor
     source: str
     seed: int
     tokens_read: int
     overlapping: bool
+    rows: frozenset[bytes] = frozenset()
+    rows_there: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For the manifest: the source, the amount, and the sha256 of the tokens used."""
@@ -72,7 +77,7 @@ def load_calibration(
     length = _length(model, seqlen)
     name, documents = _documents(source, model, nsamples * length, seed)
     random.Random(seed).shuffle(documents)
-    tokens = _tokens(documents, tokenizer, nsamples * length)
+    tokens, read = _tokens(documents, tokenizer, nsamples * length)
     if len(tokens) < length:
         raise UsageError(
             f"calibration {name!r} holds {len(tokens)} tokens, less than one sample of seqlen={length}. "
@@ -85,7 +90,8 @@ def load_calibration(
     else:
         starts = torch.randint(len(tokens) - length + 1, (nsamples,), generator=generator)
     ids = tokens[starts[:, None] + torch.arange(length)]
-    return Calibration(ids, name, seed, len(tokens), not enough)
+    rows = frozenset(hashlib.sha256(text.encode()).digest()[:8] for text in documents[:read])
+    return Calibration(ids, name, seed, len(tokens), not enough, rows, len(set(documents)))
 
 
 def default_seqlen(model: nn.Module, device: str | None = None) -> int:
@@ -112,14 +118,16 @@ def _length(model: nn.Module, given: int | None) -> int:
     return given
 
 
-def _tokens(documents: Sequence[str], tokenizer: Any, wanted: int) -> Tensor:
-    """Token numbers of the documents, joined, until there are `wanted`."""
+def _tokens(documents: Sequence[str], tokenizer: Any, wanted: int) -> tuple[Tensor, int]:
+    """Token numbers of the documents, joined, until there are `wanted`; and how many documents that took."""
     found: list[int] = []
+    read = 0
     for document in documents:
         found += tokenizer(document, add_special_tokens=False, verbose=False)["input_ids"]
+        read += 1
         if len(found) >= wanted:
             break
-    return torch.tensor(found, dtype=torch.int64)
+    return torch.tensor(found, dtype=torch.int64), read
 
 
 def _documents(source: str | None, model: nn.Module, wanted: int, seed: int) -> tuple[str, list[str]]:

@@ -15,6 +15,7 @@ Scope = Literal["row", "layer", "global"]
 SCOPES: tuple[Scope, ...] = ("row", "layer", "global")
 Quantizer = Literal["rtn", "gptq"]
 QUANTIZERS: tuple[Quantizer, ...] = ("rtn", "gptq")
+CALIBRATED_QUANTIZERS: frozenset[str] = frozenset({"gptq"})  # those that look at a sample of calibration text
 BITS = (8, 6, 4, 3, 2)
 _NM = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*")
 _TRUE, _FALSE = {"true", "1", "yes"}, {"false", "0", "no"}

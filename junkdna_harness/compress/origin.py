@@ -58,7 +58,8 @@ class Origin:
         if self.method.recovered or self.bits is not None:
             return True
         if self.level is not None:
-            return self.level >= CLEARLY_SPARSE
+            asked = share(self.manifest, "requested_sparsity", str(self.folder / MANIFEST))
+            return self.level >= CLEARLY_SPARSE or (bool(asked) and self.level > 0)
         return self.method not in (Method(DENSE), Method(NONE))
 
     def fault(self, weights_sha256: str | None = None, files: bool = True) -> str:

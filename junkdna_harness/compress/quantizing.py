@@ -31,7 +31,7 @@ from junkdna_harness.compress.spec import DEFAULT_BITS, PruneSpec, QuantSpec, ch
 from junkdna_harness.compress.statistics import Hessian, Statistic
 from junkdna_harness.compress.targets import Target, find_targets
 
-GPTQ = "gptq"
+GPTQ = "gptq"  # one of CALIBRATED_QUANTIZERS
 
 
 def quantize(

@@ -22,7 +22,13 @@ if TYPE_CHECKING:  # names are checked without torch
     from junkdna_harness.compress.statistics import Statistic
 
 ENTRY_POINTS = "junkdna_harness.sparsifiers"
-BUILT_IN = ("magnitude", "random", "sparsegpt", "wanda")  # modules of this package that register themselves
+BUILT_IN = (
+    "largest",
+    "magnitude",
+    "random",
+    "sparsegpt",
+    "wanda",
+)  # modules of this package that register themselves
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,11 @@ class Sparsifier:
     def calibrated(self) -> bool:
         """True where the layer's inputs must be seen, so where calibration text is needed."""
         return self.needs is not None and self.needs.from_inputs
+
+    @property
+    def drawn(self) -> bool:
+        """True where another seed gives another result: a statistic has the seed, or is of a sample of calibration text."""
+        return self.needs is not None
 
 
 _REGISTRY: dict[str, Sparsifier] = {}

@@ -12,6 +12,7 @@ from typing import Any
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.compress.notation import (
     BITS,
+    CALIBRATED_QUANTIZERS,
     NM,
     NONE,
     QUANTIZERS,
@@ -71,7 +72,7 @@ class PruneSpec:
     """What to remove and how; `bits` asks to quantize what is left.
 
     `sparsity` (a fraction) or `pattern` ('2:4' keeps 2 of every 4), 0.5 where neither is given. `scope` None is the
-    method's own: layer for magnitude, random and sparsegpt, row for wanda. `seqlen` None is the calibration's default.
+    method's own: layer for magnitude, largest, random and sparsegpt, row for wanda. `seqlen` None is the calibration's default.
     `mask` names a mask file, which replaces the method.
 
     Raises:
@@ -79,7 +80,7 @@ class PruneSpec:
     """
 
     method: str = argument(
-        "magnitude", _text, "magnitude, random, wanda, sparsegpt, none (measure), or module:name of your own."
+        "magnitude", _text, "magnitude, largest, random, wanda, sparsegpt, none (measure), or module:name."
     )
     sparsity: float | None = argument(
         None,
@@ -159,6 +160,23 @@ class PruneSpec:
         return None if self.sparsity is None else parse_sparsity(self.sparsity)
 
     @property
+    def calibrated(self) -> bool:
+        """True where a sample of calibration text is looked at, to prune or to quantize what is left."""
+        if self.bits is not None and self.quantizer in CALIBRATED_QUANTIZERS:
+            return True
+        return self._removes and get_sparsifier(self.method).calibrated
+
+    @property
+    def drawn(self) -> bool:
+        """True where another seed gives another result: of a random mask, or of another sample of calibration text."""
+        return self.calibrated or (self._removes and get_sparsifier(self.method).drawn)
+
+    @property
+    def _removes(self) -> bool:
+        """True where the method itself removes something."""
+        return self.mask is None and self.what is not None and self.what.level > 0
+
+    @property
     def effective_scope(self) -> Scope | None:
         """The groups in which weights compete: None for N:M and for no method."""
         if self.method == NONE or self.mask is not None or isinstance(self.what, NM):
@@ -222,6 +240,16 @@ class QuantSpec:
             if getattr(self, name):
                 what = "takes the checkpoint as it is" if self.method == NONE else "has its own format"
                 raise UsageError(f"method={self.method} {what}, so {name}= has no meaning. Leave it out.")
+
+    @property
+    def calibrated(self) -> bool:
+        """True where a sample of calibration text is looked at."""
+        return self.method in CALIBRATED_QUANTIZERS
+
+    @property
+    def drawn(self) -> bool:
+        """True where another seed gives another result."""
+        return self.calibrated
 
     @classmethod
     def from_strings(cls, given: Mapping[str, Any]) -> QuantSpec:

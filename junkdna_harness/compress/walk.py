@@ -130,7 +130,7 @@ def _capture(model: nn.Module, blocks: list[nn.Module], batches: tuple[Tensor, .
             if len(current) != len(blocks) or len(start) != 1:
                 raise UsageError(
                     f"{type(model).__name__} called {len(current)} of its {len(blocks)} blocks; calibrated methods "
-                    f"need each to be called once. Use magnitude, random or rtn."
+                    f"need each to be called once. Use magnitude, largest, random or rtn."
                 )
             reference = seen[0].extras if seen else current
             memo: dict[int, Any] = {}

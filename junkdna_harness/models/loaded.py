@@ -11,7 +11,7 @@ import torch
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import CLEARLY_SPARSE, MANIFEST, NONE
 from difficulty.runs.identity import SPARSE_TRANSFER, Method
-from difficulty.runs.level import TOLERANCE
+from difficulty.runs.level import bears_out
 from junkdna_harness.compress.checks import merge_adapters
 from junkdna_harness.compress.hashing import combine, hash_named, weights_sha256
 from junkdna_harness.compress.manifest import manifest_folder
@@ -183,7 +183,7 @@ def _level(origin: Origin, sparsity: float | None, warnings: list[str]) -> float
     level = origin.level
     if level is None or sparsity is None or origin.method.recovered or origin.bits is not None:
         return level
-    if abs(level - sparsity) <= TOLERANCE:
+    if bears_out(level, sparsity):
         return level
     warnings.append(
         f"the manifest says sparsity {level:.4g}, and {sparsity:.4g} is measured, which is reported"

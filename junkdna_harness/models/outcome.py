@@ -7,7 +7,7 @@ from typing import Any
 
 from difficulty.runs.checkpoint import NONE, UNKNOWN, method_of, then
 from difficulty.runs.identity import Method, Run
-from difficulty.runs.level import TOLERANCE
+from difficulty.runs.level import TOLERANCE, bears_out
 from junkdna_harness.compress.before import tells_of_before
 from junkdna_harness.compress.report import CompressionReport
 from junkdna_harness.models.loaded import Loaded
@@ -27,7 +27,7 @@ def pruned_block(loaded: Loaded, report: CompressionReport, method: str | None =
     elif report.weights_sha256 == loaded.sha256:
         block |= _as_loaded(loaded)
         other = method not in (None, NONE, loaded.method.base, loaded.manifest.get("method")) and asked != 0
-        if other or (asked is not None and abs(asked - (loaded.level or 0)) > TOLERANCE):
+        if other or (asked is not None and not bears_out(asked, loaded.level or 0)):
             name = method or report.method
             what = name if asked is None else f"{name} at sparsity {asked:g}"
             warnings.append(
@@ -134,8 +134,7 @@ def _check_level(
     """Report the measured level where it is far from what was asked for. Rounding to few bits makes zeros of its own."""
     if asked is None or measured is None:
         return
-    off = measured - asked
-    if off < -TOLERANCE or (bits is None and off > TOLERANCE):
+    if not bears_out(asked, measured) and (bits is None or measured < asked):
         block["level"] = measured
         warnings.append(
             f"sparsity {asked:g} was asked for, and {measured:.4g} is measured, which is reported"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.judge.controls import control_of, recovered_from_pruned
-from difficulty.judge.draws import Draws, draw
+from difficulty.judge.draws import ScoreDraws, draw_scores
 from difficulty.judge.panel import Panel, build_panel
 from difficulty.judge.series import Series, conditions, series_of
 from difficulty.runs.identity import Method
@@ -41,7 +41,7 @@ class Measured:
     """One model's panel with its draws and the series of its methods."""
 
     panel: Panel = field(repr=False)
-    draws: Draws = field(repr=False)
+    draws: ScoreDraws = field(repr=False)
     series: tuple[Series, ...]
 
     @property
@@ -83,7 +83,7 @@ def measure(
     panel = build_panel(items, model=model, metric=metric, allow_different_prompts=allow_different_prompts)
     found = conditions(panel.runs, effective_bits)
     return Measured(
-        panel, draw(panel, found, RESAMPLES, np.random.default_rng(seed)), tuple(series_of(found))
+        panel, draw_scores(panel, found, RESAMPLES, np.random.default_rng(seed)), tuple(series_of(found))
     )
 
 

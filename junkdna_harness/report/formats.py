@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,12 @@ def markdown(board: Leaderboard) -> str:
         lines.append("| " + " | ".join([*map(markdown_cell, row_heads(row)), *cells]) + " |")
     notes = "".join(f"\n- {markdown_cell(note)}" for note in board.notes)
     return "\n".join(lines) + f"\n\n{markdown_cell(caption(board))}\n{notes}\n"
+
+
+def markdown_page(boards: Sequence[Leaderboard], remarks: Sequence[str] = ()) -> str:
+    """The tables one below the other, after what a reader must know of their runs."""
+    above = "".join(f"Note: {markdown_cell(sentence)}\n\n" for sentence in remarks)
+    return above + "\n".join(f"### By {board.by}\n\n{markdown(board)}" for board in boards)
 
 
 def _compose(c: Cell, bold: str, plus_minus: str = " ± ", escape: Callable[[str], str] = str) -> str:

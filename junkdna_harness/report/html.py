@@ -52,6 +52,7 @@ def render(report: Report) -> str:
         script_hash=base64.b64encode(hashlib.sha256(js.encode()).digest()).decode(),
         warnings=report.warnings,
         verdicts=[_verdicts(fit) for fit in report.fits],
+        looked=report.looked,
         boards=[_board(board) for board in report.boards],
         plots=[_plot(plot) for plot in report.plots],
         explorer=found

@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from junkdna_harness.compress.registry import get_sparsifier
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.sweep.machine import available_cores
+from junkdna_harness.sweep.planned import spec_of
 
 A100_FLOPS = 312e12  # bf16, dense, NVIDIA's data sheet
 A100_FP32 = 19.5e12  # the same sheet; Hessians are summed and solved in fp32
@@ -101,7 +101,7 @@ def count_work(plan: StudyPlan, tokens_a_run: int, tokens_an_example: float, seq
     cells = sweep_plan(plan).cells
     calibrated: dict[str, int] = {}
     for cell in cells:
-        if cell.kind == "prune" and get_sparsifier(cell.method).calibrated:
+        if (spec := spec_of(cell)) is not None and spec.calibrated:
             calibrated[cell.method] = calibrated.get(cell.method, 0) + 1
     jobs = plan.jobs()
     runs = len(cells) + len(jobs)
@@ -147,9 +147,9 @@ def gpu_hours(bf16: float, fp32: float = 0.0) -> float:
 
 
 def calibration_flops(method: str, shape: Shape, tokens: int) -> tuple[float, float]:
-    """Operations of one calibrated pruning: forward passes, and what is solved in fp32."""
+    """Operations of one calibrated pruning or rounding: forward passes, and what is solved in fp32."""
     passes = 2 * 2 * shape.targeted * tokens  # before and after a block is pruned
-    if method != "sparsegpt":
+    if method not in ("sparsegpt", "gptq"):  # GPTQ's column updates are SparseGPT's
         return passes, 0.0
     solved = {i for _, i in shape.layers}  # layers that read the same input share a Hessian
     hessian = shape.blocks * sum(2.0 * i * i * tokens for i in solved)

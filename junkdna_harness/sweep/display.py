@@ -12,11 +12,13 @@ from rich.table import Table
 
 from junkdna_harness.presentation.amounts import byte_size, time_span
 from junkdna_harness.presentation.console import console
-from junkdna_harness.sweep.engines import Event, Failed, Finished, Loaded, Noted, Progress, Started
+from junkdna_harness.sweep.engines import Event, Extended, Failed, Finished, Loaded, Noted, Progress, Started
 from junkdna_harness.sweep.estimate import count_items, model_weights
 from junkdna_harness.sweep.machine import available_cores
+from junkdna_harness.sweep.matching import told
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.resume import compare
+from junkdna_harness.sweep.rounds import outlook
 from junkdna_harness.sweep.run import SweepOutcome, check_tasks
 from junkdna_harness.sweep.store import Store
 
@@ -73,6 +75,11 @@ class Display:
                 self._ended(event.cell, f" FAILED: {event.error}")
             case Noted():
                 self._line(event.text)
+            case Extended():
+                self.plan = event.plan
+                self._line(event.why)
+                if self.bar:
+                    self.bar.update(self.task, total=len(event.plan.cells))
         if self.bar:
             self._move(event)
 
@@ -119,7 +126,7 @@ def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
         done = {plan.run_id(cell) for cell in store.finished(plan)}
     for cell in plan.cells:
         name = plan.run_id(cell)
-        level = "" if cell.level is None else f"{cell.level:g}"
+        level = "" if cell.level is None else f"{cell.level:.10g}"
         table.add_row(
             escape(name) + (" (done)" if name in done else ""), cell.table_method, level, str(cell.bits or "")
         )
@@ -128,12 +135,16 @@ def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
     out.print(
         f"{len(plan.cells)} runs, {left} to do, tasks {', '.join(plan.settings.tasks)}", highlight=False
     )
-    for line in estimate(plan, left):
-        out.print(line, highlight=False)
+    most, said = outlook(plan)
+    for line in (*said, *estimate(plan, left, most), *plan.notes):
+        out.print(escape(line), highlight=False)
 
 
-def estimate(plan: Plan, runs: int) -> list[str]:
-    """Sentences on time, memory and disk, rough: from the models' configurations and the tasks' sizes where known."""
+def estimate(plan: Plan, runs: int, most_later: int = 0) -> list[str]:
+    """Sentences on time, memory and disk, rough: from the models' configurations and the tasks' sizes where known.
+
+    `most_later` is how many runs later rounds may add to `runs`.
+    """
     sizes = [model_weights(str(model["pretrained"])) for model in plan.models]
     known = [size for size in sizes if size is not None]
     if len(known) < len(sizes):
@@ -142,10 +153,12 @@ def estimate(plan: Plan, runs: int) -> list[str]:
 
     items = count_items(plan)
     seconds = 2 * largest.weights * TOKENS_AN_ITEM * items / (FLOPS_A_CORE * available_cores())
+    least, most = seconds * runs, seconds * (runs + most_later)
+    spans = time_span(least) + (f" (with later rounds up to {time_span(most)})" if most_later else "")
     return [
-        f"time: roughly {time_span(seconds * runs)} of forward passes on this machine's CPU ({items:,} items a run)",
+        f"time: roughly {spans} of forward passes on this machine's CPU ({items:,} items a run)",
         f"memory: {byte_size(2 * largest.bytes)} (weights and their pristine copy; the copy is mapped from disk if it does not fit)",
-        f"disk: {byte_size(items * BYTES_AN_ITEM * runs)}",
+        f"disk: {byte_size(items * BYTES_AN_ITEM * (runs + most_later))}",
     ]
 
 
@@ -163,6 +176,11 @@ def print_summary(outcome: SweepOutcome) -> None:
             f"{sum(manifest['seconds'].values()):.1f}",
         )  # fmt: skip
     out.print(table)
+    if rows := told(outcome.plan.matches):
+        matched = Table("control", "level", "loss", "matched to", "loss", box=None)
+        for row in rows:
+            matched.add_row(*map(escape, row))
+        out.print(matched)
     for run, tasks in outcome.failed_tasks.items():
         for task, why in tasks.items():
             out.print(f"no score of {escape(task)} in {escape(run)}: {escape(why)}", highlight=False)

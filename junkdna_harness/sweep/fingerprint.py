@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.arguments import resolve_pretrained
-from junkdna_harness.compress.registry import get_sparsifier
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from junkdna_harness.sweep.planned import spec_of
 
 if TYPE_CHECKING:
+    from junkdna_harness.compress.calibration import Calibration
     from junkdna_harness.sweep.plan import PlannedRun
 
 SCHEMA = 1
@@ -139,9 +139,9 @@ def _short(text: str) -> str:
 
 
 def take(
-    lm: Any, arguments: Mapping[str, Any], suite: Any, items: bytes, facts: Mapping[str, Any], weights: str, cells: Iterable[PlannedRun]
+    lm: Any, arguments: Mapping[str, Any], suite: Any, items: bytes, facts: Mapping[str, Any], weights: str, drawn: Iterable[Calibration]
 ) -> Fingerprint:  # fmt: skip
-    """The fingerprint of the model `lm`, loaded with `arguments`, and the tasks of `suite`; `cells` are the runs planned with it.
+    """The fingerprint of the model `lm`, loaded with `arguments`, the tasks of `suite`, and the calibration text `drawn`.
 
     `items` and `facts` are what the store keeps: the table of items, and lm-eval's facts about the tasks.
     """
@@ -150,7 +150,7 @@ def take(
         dtype=str(getattr(lm.model, "dtype", "")).removeprefix("torch."),
         config_sha256=_config_sha256(lm.model),
         tokenizer_sha256=_tokenizer_sha256(lm.tokenizer),
-        calibrations=_calibrations(lm, cells),
+        calibrations=_calibrations(drawn),
         items=items_sha256(items),
         task_configs={n: _task_sha256(facts["configs"].get(n, {}), task) for n, task in suite.tasks.items()},
         task_versions=dict(facts["versions"]),
@@ -207,33 +207,36 @@ def calibration_key(source: str, seed: int) -> str:
     return f"{source} with seed {seed}"
 
 
-def _calibrations(lm: Any, cells: Iterable[PlannedRun]) -> dict[str, dict[str, Any]]:
-    """The calibration tokens that the cells will look at, each source once."""
+def draw_calibrations(lm: Any, cells: Iterable[PlannedRun]) -> list[Calibration]:
+    """The samples of calibration text that the cells will look at, each once."""
     from junkdna_harness.compress.calibration import load_calibration
 
-    found: dict[str, dict[str, Any]] = {}
+    found = []
     for source, nsamples, seqlen, seed in dict.fromkeys(filter(None, map(_calibration_asked, cells))):
         try:
-            drawn = load_calibration(
-                source, lm.tokenizer, lm.model, nsamples=nsamples, seqlen=seqlen, seed=seed
+            found.append(
+                load_calibration(source, lm.tokenizer, lm.model, nsamples=nsamples, seqlen=seqlen, seed=seed)
             )
         except UsageError:
             continue  # the run that needs it fails with this sentence; the others go on
-        facts = drawn.to_dict()
-        found[calibration_key(facts["source"], seed)] = {
-            name: facts[name] for name in ("nsamples", "seqlen", "tokens_sha256")
-        }
     return found
 
 
+def _calibrations(drawn: Iterable[Calibration]) -> dict[str, dict[str, Any]]:
+    facts = (calibration.to_dict() for calibration in drawn)
+    return {
+        calibration_key(one["source"], one["seed"]): {
+            name: one[name] for name in ("nsamples", "seqlen", "tokens_sha256")
+        }
+        for one in facts
+    }
+
+
 def _calibration_asked(cell: PlannedRun) -> tuple[str | None, int, int | None, int] | None:
-    if cell.kind == "prune" and get_sparsifier(cell.method).calibrated:
-        pruning = PruneSpec.from_strings(cell.arguments)
-        return pruning.calibration, pruning.nsamples, pruning.seqlen, pruning.seed
-    if cell.kind == "quantize" and cell.method == "gptq":
-        quantizing = QuantSpec.from_strings(cell.arguments)
-        return quantizing.calibration, quantizing.nsamples, quantizing.seqlen, quantizing.seed
-    return None
+    spec = spec_of(cell)
+    if spec is None or not spec.calibrated:
+        return None
+    return spec.calibration, spec.nsamples, spec.seqlen, spec.seed
 
 
 def _config_sha256(model: Any) -> str | None:

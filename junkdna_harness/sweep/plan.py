@@ -8,55 +8,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.identity import DENSE, Method, Run
-from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED, PruneSpec, QuantSpec
+from difficulty.runs.identity import DENSE, Run
+from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED
+from junkdna_harness.sweep.draws import with_replicates
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
+from junkdna_harness.sweep.later import MOST_LEVELS, Later, later_rounds
 from junkdna_harness.sweep.options import joined, parse_model_args, parse_seed
+from junkdna_harness.sweep.planned import Kind, PlannedRun, spec_of
 from junkdna_harness.tiny import EMBEDDED
 
-SCHEMA = 1
-REPLICATED = "random"  # the one method whose result is a draw
+__all__ = ["LONGEST_STEM", "SCHEMA", "Plan", "PlannedRun", "Settings", "build_plan", "check_cell"]
 
+SCHEMA = 1
 LONGEST_STEM = 120  # of a file's name; systems end at 255 bytes, and temporary names are longer
 
-Kind = Literal["dense", "prune", "quantize", "checkpoint"]
 # Set by the grid, so they cannot be in --model_args too.
 GRID_ARGUMENTS = ("method", "sparsity", "pattern", "bits", "mask", "mask_seed", "quantizer")
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One planned run: `arguments` are what `--model_args` of lm_eval takes beside the model's own.
-
-    `method` is the name of what is done to the weights; for a checkpoint, that of all that was done, as tables have it.
-    """
-
-    model: int
-    kind: Kind
-    method: str
-    level: float | None
-    bits: int | None = None
-    pattern: str | None = None
-    replicate: int = 0
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    noise_floor: bool = (
-        False  # the dense model once more, evaluated otherwise (`junkdna_harness.sweep.second_pass`)
-    )
-
-    @property
-    def identity(self) -> Method:
-        """The method with its N:M pattern and its trainings."""
-        if self.kind == "checkpoint":
-            return Method.parse(self.method)
-        return Method(self.method, self.pattern)
-
-    @property
-    def table_method(self) -> str:
-        """The method as the tidy table names it: N:M patterns go with it."""
-        return str(self.identity)
 
 
 @dataclass(frozen=True)
@@ -76,11 +46,23 @@ class Settings:
 
 @dataclass(frozen=True)
 class Plan:
-    """Models (arguments for `hf`), cells, and settings. The dense cell of each model comes first."""
+    """Models (arguments for `hf`), cells, and settings. The dense cell of each model comes first.
+
+    `matches`: what was found of levels with equal loss, see `sweep.matching`. `notes` are sentences on what was asked for and
+    has no effect, `later` what more is to be added; these two are of one start, and not stored.
+    """
 
     models: tuple[Mapping[str, Any], ...]
     cells: tuple[PlannedRun, ...]
     settings: Settings
+    matches: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    later: Later | None = field(default=None, compare=False)
+
+    def of_model(self, model: int) -> list[PlannedRun]:
+        """The cells of a model, and what kinds of cells later rounds may add."""
+        templates = self.later.templates if self.later is not None else ()
+        return [cell for cell in (*self.cells, *templates) if cell.model == model]
 
     def model_name(self, cell: PlannedRun) -> str:
         """The model as the tidy table names it; with an adapter it is another model than without, as for `lm_eval`."""
@@ -156,8 +138,9 @@ class Plan:
                 "tasks": list(self.settings.tasks),
                 "seed": list(self.settings.seed),
             },
-            "cells": [_cell_dict(cell) for cell in self.cells],
+            "cells": [cell.to_dict() for cell in self.cells],
             "runs": {self.file_name(cell): self.run_id(cell) for cell in self.cells},
+            **({"matches": [dict(match) for match in self.matches]} if self.matches else {}),
         }
 
     @classmethod
@@ -172,15 +155,8 @@ class Plan:
         settings = dict(values["settings"])
         settings.update(tasks=tuple(settings["tasks"]), seed=tuple(settings["seed"]))
         cells = tuple(PlannedRun(**_current(cell)) for cell in values["cells"])
-        return cls(tuple(values["models"]), cells, Settings(**settings))
-
-
-def _cell_dict(cell: PlannedRun) -> dict[str, Any]:
-    """A cell as plain values; what older versions do not know is written only where it is used."""
-    values = {**asdict(cell), "arguments": dict(cell.arguments)}
-    if not cell.noise_floor:
-        del values["noise_floor"]
-    return values
+        matches = tuple(dict(match) for match in values.get("matches", ()))
+        return cls(tuple(values["models"]), cells, Settings(**settings), matches)
 
 
 def _current(cell: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -198,11 +174,17 @@ def build_plan(
     patterns: str | Sequence[str] | None = None,
     quantize: str | Sequence[str] | None = None,
     replicates: int = 1,
+    match_loss: bool = False,
+    refine: str | None = None,
+    refine_levels: int = MOST_LEVELS,
     noise_floor: bool = False,
     **settings: Any,
 ) -> Plan:
     """The plan of a grid: every method at every sparsity and pattern, every quantizer at its bits, and the dense model.
 
+    `replicates` draws of whatever is drawn by lot: random masks, samples of calibration text. With `match_loss` only the
+    primary method is at the given sparsities: those of the others are sought later (`sweep.matching`). `refine` names the claim
+    that may ask for more levels, at most `refine_levels` for each model.
     `noise_floor`: the dense model is evaluated once more in other batches, which shows how far scores move by themselves.
 
     Raises:
@@ -220,9 +202,7 @@ def build_plan(
         if _truth("noise_floor", noise_floor):
             cells.append(PlannedRun(i, "dense", DENSE, 0.0, noise_floor=True))
         for name in names:
-            draws = replicates if name == REPLICATED else 1
-            for draw in range(draws):
-                cells += _prune_cells(i, name, levels, shapes, draw, common)
+            cells += _prune_cells(i, name, levels, shapes, common)
         for name, bits in quantizers:
             cells.append(
                 PlannedRun(
@@ -236,7 +216,17 @@ def build_plan(
             )
     for cell in cells:
         check_cell(cell)
-    plan = Plan(models, tuple(cells), _settings(tasks, settings))
+    drawn, notes = with_replicates(cells, replicates)
+    later = None
+    if match_loss or refine is not None:
+        later = later_rounds(names, levels, drawn, match_loss, refine, refine_levels)
+        sought = later.controls
+        drawn = [
+            cell
+            for cell in drawn
+            if cell.pattern is not None or cell.method not in sought or cell.kind != "prune"
+        ]
+    plan = Plan(models, tuple(drawn), _settings(tasks, settings), notes=notes, later=later)
     plan.check()
     return plan
 
@@ -252,15 +242,11 @@ def _prune_cells(
     name: str,
     levels: Sequence[float],
     shapes: Sequence[str],
-    draw: int,
     common: Mapping[str, Any],
 ) -> list[PlannedRun]:
     arguments = {**_fitting(common, "prune"), "method": name}
-    if draw:
-        arguments["mask_seed"] = int(common.get("seed", 0)) + draw
-        arguments.pop("seed", None)
     cells = [
-        PlannedRun(model, "prune", name, level, replicate=draw, arguments={**arguments, "sparsity": level})
+        PlannedRun(model, "prune", name, level, arguments={**arguments, "sparsity": level})
         for level in levels
         if level > 0  # level 0 of every method is the dense model
     ]
@@ -268,7 +254,9 @@ def _prune_cells(
         kept, group = map(int, shape.split(":"))
         given = {k: v for k, v in arguments.items() if k != "scope"}
         cells.append(
-            PlannedRun(model, "prune", name, 1 - kept / group, None, shape, draw, {**given, "pattern": shape})
+            PlannedRun(
+                model, "prune", name, 1 - kept / group, None, shape, arguments={**given, "pattern": shape}
+            )
         )
     return cells
 
@@ -286,15 +274,12 @@ def check_cell(cell: PlannedRun) -> None:
     Raises:
         UsageError: with compression's own sentence.
     """
-    if cell.kind == "prune":
-        PruneSpec.from_strings(cell.arguments)
-    elif cell.kind == "quantize":
-        if cell.method not in SIMULATED:
-            raise UsageError(
-                f"quantizer {cell.method!r} is not one that a loaded model can be changed with ({', '.join(SIMULATED)}). "
-                f"Run lm_eval --model junkdna-quantized --model_args method={cell.method} for it."
-            )
-        QuantSpec.from_strings(cell.arguments)
+    if cell.kind == "quantize" and cell.method not in SIMULATED:
+        raise UsageError(
+            f"quantizer {cell.method!r} is not one that a loaded model can be changed with ({', '.join(SIMULATED)}). "
+            f"Run lm_eval --model junkdna-quantized --model_args method={cell.method} for it."
+        )
+    spec_of(cell)
 
 
 def _check_grid(
@@ -316,10 +301,6 @@ def _check_grid(
         )
     if replicates < 1:
         raise UsageError(f"replicates {replicates} is less than 1.")
-    if replicates > 1 and REPLICATED not in names:
-        raise UsageError(
-            f"replicates {replicates} has no effect: only method 'random' is drawn by lot, and it is not in --methods."
-        )
 
 
 def _models(given: Any) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:

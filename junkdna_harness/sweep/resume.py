@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec
 from junkdna_harness.sweep.plan import Plan, PlannedRun, Settings
+from junkdna_harness.sweep.planned import spec_of
 
 # Arguments of a model that say where and how fast it runs: no score depends on them.
 MACHINE_ARGUMENTS = frozenset({
@@ -38,8 +38,10 @@ def compare(old: Plan, new: Plan, extend: bool) -> Plan:
         _same_run(name, there[name], asked[name])
     for model in range(len(new.models)):
         _same_compression(*([c for c in plan.cells if c.model == model] for plan in (old, new)))
-    missing, added = [n for n in there if n not in asked], [n for n in asked if n not in there]
-    if missing and not (extend and added):
+    # What later rounds added is no part of the grid that is asked for.
+    missing = [n for n in there if n not in asked and there[n].added is None]
+    added = [n for n in asked if n not in there]
+    if missing and not (extend and (added or new.later is not None)):
         raise UsageError(
             f"this folder's plan has {len(missing)} more runs ({missing[0]!r}, ...). "
             "Give the same grid, or another folder."
@@ -49,7 +51,7 @@ def compare(old: Plan, new: Plan, extend: bool) -> Plan:
             f"this folder's plan lacks {len(added)} of these runs ({added[0]!r}, ...). "
             "Add --extend to run them too, or give another folder."
         )
-    plan = replace(new, cells=old.cells + tuple(asked[name] for name in added))
+    plan = replace(new, cells=old.cells + tuple(asked[name] for name in added), matches=old.matches)
     plan.check()
     return plan
 
@@ -105,11 +107,8 @@ def _common(cells: Iterable[PlannedRun]) -> dict[str, list[Any]]:
 
 def _asked(cell: PlannedRun) -> dict[str, Any]:
     """A run's arguments as compression reads them, so that '32' is 32 and a default is what it stands for."""
-    if cell.kind == "prune":
-        return asdict(PruneSpec.from_strings(cell.arguments))
-    if cell.kind == "quantize":
-        return asdict(QuantSpec.from_strings(cell.arguments))
-    return dict(cell.arguments)
+    spec = spec_of(cell)
+    return dict(cell.arguments) if spec is None else asdict(spec)
 
 
 def _other(what: str, old: object, new: object) -> str:

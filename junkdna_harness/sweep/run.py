@@ -9,13 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.runs.looks import added_after_look
 from difficulty.runs.store import read_manifest
 from junkdna_harness.harness.tasks import find_tasks
-from junkdna_harness.sweep.engines import Engine, Event, Failed, Finished, Loaded, Noted, Started, Tell, Work
+from junkdna_harness.sweep.engines import (
+    Engine,
+    Event,
+    Extended,
+    Failed,
+    Finished,
+    Loaded,
+    Noted,
+    Started,
+    Tell,
+    Work,
+)
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.fingerprint import Fingerprint, glance
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Plan, PlannedRun
+from junkdna_harness.sweep.rounds import Rounds
 from junkdna_harness.sweep.store import Store
 
 # Why a finished run must be evaluated again, from the run and its manifest; None where it stands.
@@ -27,7 +40,7 @@ class SweepOutcome:
     """What a sweep did: cells run now, cells that were there already, failures by run id, and where time went.
 
     `failed_tasks`: run id -> task -> why it has no score in a run that is otherwise there. `notes`: sentences on what was
-    repaired, or differs from when the folder was begun.
+    repaired, differs from when the folder was begun, or was asked for without effect.
     """
 
     folder: Path
@@ -54,11 +67,14 @@ def run_sweep(
     listener: Tell | None = None,
     outdated: Outdated | None = None,
     like: Mapping[int, Fingerprint] | None = None,
+    begin: Callable[[], None] | None = None,
+    by_rule: str | None = None,
 ) -> SweepOutcome:
     """What was done; `listener` hears every event, after the store holds what it says.
 
     `outdated` names finished runs that no longer stand and are evaluated again. `like` are the fingerprints that models must
-    have where the folder holds no run of them yet, e.g. those of another sweep of the same study.
+    have where the folder holds no run of them yet, e.g. those of another sweep of the same study. `begin` is called when the
+    folder is taken and nothing is evaluated yet. `by_rule`: the option that chose the added runs by a rule of its own.
 
     Raises:
         UsageError: the plan cannot be run (unknown tasks are named before any model is loaded), or the folder
@@ -67,10 +83,16 @@ def run_sweep(
     """
     store = Store(output)
     with store.locked():
-        plan = store.adopt(plan, extend)
+        plan = store.adopt(plan, extend, by_rule)
         outcome = SweepOutcome(store.folder, plan)
         sweep = _Sweep(store, plan, outcome, listener, dict(like or {}))
+        for text in (*plan.notes, *added_after_look(store.folder)):
+            sweep.note(text)
         waiting = sweep.look(outdated)
+        for model in sorted(set(range(len(plan.models))) - {cell.model for cell in waiting}):
+            waiting += sweep.more(model)  # of a sweep that was stopped between two rounds
+        if begin:
+            begin()
         if waiting:
             check_tasks(plan)
             sweep.carry_out(waiting, machine or Machine(), engine or LocalEngine())
@@ -96,6 +118,10 @@ class _Sweep:
     listener: Tell | None
     known: dict[int, Fingerprint]
     begun: set[int] = field(default_factory=set)
+    asked: list[PlannedRun] = field(default_factory=list)  # of the engine, in all rounds
+
+    def __post_init__(self) -> None:
+        self.rounds = Rounds(self.store)
 
     def look(self, outdated: Outdated | None) -> list[PlannedRun]:
         """The cells that are to be run, after telling what is damaged or differs."""
@@ -150,13 +176,29 @@ class _Sweep:
     def carry_out(self, cells: list[PlannedRun], machine: Machine, engine: Engine) -> None:
         """Run `cells`, and record what becomes of them."""
         started = time.perf_counter()
-        work = Work(self.plan, cells, machine, self.store.folder, self.known.copy())
+        more = self.more if self.plan.later is not None else None
+        work = Work(self.plan, cells, machine, self.store.folder, self.known.copy(), more)
+        self.asked += [cell for cell in cells if cell not in self.asked]
         engine.run(work, self.hear)
         self.outcome.seconds["wall"] = time.perf_counter() - started
         heard = {self.plan.run_id(cell) for cell in self.outcome.finished} | self.outcome.failed.keys()
-        for cell in cells:
+        for cell in self.asked:
             if (run := self.plan.run_id(cell)) not in heard:
                 self.outcome.failed[run] = "it was never run"
+
+    def more(self, model: int) -> list[PlannedRun]:
+        """The next round of a model, which is in the folder's plan before any of it is run; empty where it is done."""
+        step = self.rounds.next(self.plan, model)
+        for sentence in step.sentences:
+            self.note(sentence)
+        if step.plan != self.plan:
+            self.store.write_plan(step.plan)
+            self.plan = self.outcome.plan = step.plan
+        cells = list(step.cells)
+        if cells and self.listener:
+            self.listener(Extended(step.plan, step.cells, step.why))
+        self.asked += cells
+        return cells
 
     def hear(self, event: Event) -> None:
         """Store what an event brings, then pass it on.
@@ -184,6 +226,8 @@ class _Sweep:
             self.listener(event)
 
     def _take(self, event: Loaded) -> None:
+        for note in event.notes:
+            self.note(note)
         known = self.known.get(event.model)
         if known is not None:
             name = str(self.plan.models[event.model]["pretrained"])

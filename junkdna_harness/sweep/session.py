@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from difficulty.errors import UsageError
-from difficulty.runs.checkpoint import CLEARLY_SPARSE
+from difficulty.runs.checkpoint import CLEARLY_SPARSE, NONE
 from difficulty.runs.identity import DENSE
 from difficulty.runs.store import SCHEMA, identity_path
 from junkdna_harness.compress.checks import refuse_quantized
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.pruning import measure
+from junkdna_harness.compress.samples import check_samples
 from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.sweep import fingerprint
@@ -27,7 +28,7 @@ from junkdna_harness.sweep.fingerprint import Fingerprint
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.second_pass import batch_size_of, evaluating_otherwise
-from junkdna_harness.sweep.states import Dense, OpenState, open_state
+from junkdna_harness.sweep.states import Dense, OpenState, group_sizes, open_state
 from junkdna_harness.sweep.suite import Suite, build_suite
 from junkdna_harness.sweep.tables import items_table, responses_table, samples_table, task_facts
 
@@ -57,7 +58,8 @@ class Session:
     `known` is the fingerprint of the runs that the folder holds already. `folder` is the sweep's, None where nothing is stored.
 
     Raises:
-        UsageError: the model or its tasks cannot be loaded, or they are not those of the runs that are `known`.
+        UsageError: the model or its tasks cannot be loaded, they are not those of the runs that are `known`, or two draws of
+            the plan are one sample of calibration text.
     """
 
     def __init__(
@@ -76,9 +78,11 @@ class Session:
         self.suite: Suite = build_suite(self.lm, manager, names, plan.settings)
         block = _measure(self.lm.model)
         self.items, self.tasks = items_table(self.suite), task_facts(self.suite)
-        cells = [cell for cell in plan.cells if cell.model == model]
+        drawn = fingerprint.draw_calibrations(self.lm, plan.of_model(model))
+        note = check_samples(drawn)  # a sweep has one calibration source
+        self.notes = () if note is None else (note,)
         self.fingerprint = fingerprint.take(
-            self.lm, arguments, self.suite, self.items, self.tasks, block["weights_sha256"], cells
+            self.lm, arguments, self.suite, self.items, self.tasks, block["weights_sha256"], drawn
         )
         self.seconds_building = time.perf_counter() - started - self.seconds_loading
         name = str(arguments["pretrained"])
@@ -111,10 +115,11 @@ class Session:
             "score": scored - compressed,
             "table": time.perf_counter() - scored,
         }
+        sizes = {} if cell.kind != "prune" else {"group_sizes": group_sizes(self.lm.model, cell.arguments)}
         again = {"noise_floor": True} if cell.noise_floor else {}
         described = {**block, "model": self.plan.model_name(cell), "replicate": cell.replicate, **again}
         manifest = self._manifest(cell, described, scores.results, seconds)
-        return Evaluated(samples, responses, {**manifest, **how, **again, "failed_tasks": failed})
+        return Evaluated(samples, responses, {**manifest, **sizes, **how, **again, "failed_tasks": failed})
 
     def _asking(self, cell: PlannedRun) -> AbstractContextManager[Any]:
         """The model, as it is asked in this run: for a noise floor otherwise than in the dense run."""
@@ -180,7 +185,8 @@ def refuse_changed(lm: SweepLM) -> None:
     """
     loaded = lm.look()
     refuse_quantized(lm.model)
-    if loaded.bits is not None or (loaded.level is not None and loaded.level >= CLEARLY_SPARSE):
+    level, named = loaded.level or 0.0, loaded.method.base not in (DENSE, NONE)
+    if loaded.bits is not None or level >= CLEARLY_SPARSE or (named and level > 0):
         raise UsageError(
             f"{lm.model_name!r} is {loaded.description} already, and a sweep would call it dense. Sweep the model that it was made "
             "from; or evaluate it as it is: lm_eval --model junkdna-pruned."

@@ -14,6 +14,7 @@ from junkdna_harness.compress.pruning import prune
 from junkdna_harness.compress.quantizing import quantize
 from junkdna_harness.compress.registry import get_sparsifier
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec, read_patterns
+from junkdna_harness.compress.targets import find_targets
 from junkdna_harness.sweep.one_shot import OneShot
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.pristine import Pristine
@@ -58,7 +59,7 @@ class Compressed:
 
     def __init__(self, dense: Dense) -> None:
         self.dense, self.model, self.tokenizer = dense, dense.lm.model, dense.lm.tokenizer
-        cells = (cell for cell in dense.plan.cells if cell.model == dense.model and cell.kind != "dense")
+        cells = (cell for cell in dense.plan.of_model(dense.model) if cell.kind != "dense")
         first = next(cells, None)  # targets are the same for all: plans hold one set of compression arguments
         places = _places(first.arguments if first else {})
         self.pristine = Pristine(self.model, *places, folder=dense.folder)
@@ -108,3 +109,18 @@ def _places(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, .
     """targets= and exclude= as compression reads them."""
     targets, exclude = (arguments.get(name) for name in ("targets", "exclude"))
     return (read_patterns(targets) if targets else (), read_patterns(exclude) if exclude else ())
+
+
+def group_sizes(model: Any, arguments: Mapping[str, Any]) -> list[int]:
+    """The distinct numbers of weights that compete with each other in a pruning to a sparsity: of each row, tensor, or all.
+
+    They decide which sparsities there are. Empty for N:M, and for methods that remove weights column by column.
+    """
+    spec = PruneSpec.from_strings(arguments)
+    scope = spec.effective_scope
+    if scope is None or get_sparsifier(spec.method).updates:
+        return []
+    targets = find_targets(model, spec.targets, spec.exclude)
+    if scope == "global":
+        return [sum(target.numel for target in targets)]
+    return sorted({target.shape[1] if scope == "row" else target.numel for target in targets})

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
 from difficulty.runs import store as layout
+from difficulty.runs.looks import LOOKS, log_added
 from junkdna_harness.lock import locked
 from junkdna_harness.sweep.fingerprint import Fingerprint, calibration_key, items_sha256
 from junkdna_harness.sweep.plan import Plan, PlannedRun
@@ -87,8 +88,10 @@ class Store:
             raise UsageError(f"{str(self.folder)!r} holds no sweep. Name the folder given to sweep --output.")
         return plan
 
-    def adopt(self, plan: Plan, extend: bool) -> Plan:
-        """The plan to go on with, written to the folder.
+    def adopt(self, plan: Plan, extend: bool, by_rule: str | None = None) -> Plan:
+        """The plan to go on with, written to the folder; what is added to it after a look at the data is logged.
+
+        `by_rule`: the option that adds levels by a rule of its own, where one does.
 
         Raises:
             UsageError: the folder holds another plan (see `compare`), or something that is no sweep.
@@ -96,7 +99,9 @@ class Store:
         old = self.plan()
         if old is None:
             strangers = [
-                p.name for p in self.folder.iterdir() if p.name != "lock" and not p.name.endswith(".partial")
+                p.name
+                for p in self.folder.iterdir()
+                if p.name not in ("lock", LOOKS) and not p.name.endswith(".partial")
             ]
             if strangers:
                 raise UsageError(
@@ -104,11 +109,22 @@ class Store:
                 )
         else:
             plan = compare(old, plan, extend)
+            there = {old.run_id(cell) for cell in old.cells}
+            new = [run for cell in plan.cells if (run := plan.run_id(cell)) not in there]
+            log_added(self.folder, new, by_rule)  # before the plan: a run is told of only where it is planned
         if plan != old or not layout.planned_runs(self.folder):  # older versions wrote no list of runs
-            write_atomic(self.folder / layout.PLAN, _json(plan.to_dict()))
+            self.write_plan(plan)
         for partial in self.folder.glob("**/.*.partial"):
             partial.unlink(missing_ok=True)
         return plan
+
+    def write_plan(self, plan: Plan) -> None:
+        """Write the plan, which has grown.
+
+        Raises:
+            UsageError: the disk is full or the folder cannot be written; the plan is the old one then.
+        """
+        write_atomic(self.folder / layout.PLAN, _json(plan.to_dict()))
 
     def state(self, plan: Plan) -> State:
         """Which runs of the plan are whole, and which are damaged."""

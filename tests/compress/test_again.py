@@ -172,7 +172,7 @@ def test_unstructured_weights_have_no_n_m() -> None:
     assert pattern_in(find_targets(model), 0.5) is None
 
 
-@pytest.mark.parametrize("method", ["magnitude", "random", "wanda", "sparsegpt"])
+@pytest.mark.parametrize("method", ["magnitude", "largest", "random", "wanda", "sparsegpt"])
 def test_nothing_is_un_pruned_and_the_measured_level_is_told(method: str, made: Any, tiny: Path) -> None:
     sparse, before = made("prune", tiny, "--sparsity", "0.7")
     folder, after = made("prune", sparse, "--method", method, "--sparsity", "0.3")
@@ -186,8 +186,8 @@ def test_nothing_is_un_pruned_and_the_measured_level_is_told(method: str, made: 
 
 @pytest.mark.parametrize(
     "method,scope",
-    [(m, None) for m in ("magnitude", "random", "wanda", "sparsegpt")]
-    + [(m, "global") for m in ("magnitude", "random")],
+    [(m, None) for m in ("magnitude", "largest", "random", "wanda", "sparsegpt")]
+    + [(m, "global") for m in ("magnitude", "largest", "random")],
 )
 def test_zeros_go_first_and_count(method: str, scope: Any, text: str) -> None:
     model, _ = make_model("llama")

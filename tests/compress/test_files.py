@@ -178,7 +178,7 @@ def test_a_mask_that_does_not_match_its_manifest_is_refused(tmp_path: Path) -> N
         prune(model, PruneSpec(mask="nowhere.safetensors"))
 
 
-@pytest.mark.parametrize("method", ["magnitude", "random", "wanda", "sparsegpt"])
+@pytest.mark.parametrize("method", ["magnitude", "largest", "random", "wanda", "sparsegpt"])
 def test_the_command_writes_a_checkpoint_that_inspect_accepts(
     method: str, tiny: Path, text: Path, tmp_path: Path
 ) -> None:

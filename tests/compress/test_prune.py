@@ -28,7 +28,7 @@ def zeros(model: Any) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("method", ["magnitude", "random"])
+@pytest.mark.parametrize("method", ["magnitude", "largest", "random"])
 @pytest.mark.parametrize("scope", ["row", "layer", "global"])
 def test_every_group_of_the_scope_loses_exactly_its_count(arch: str, method: str, scope: Any) -> None:
     model, _ = make_model(arch)
@@ -45,7 +45,7 @@ def test_every_group_of_the_scope_loses_exactly_its_count(arch: str, method: str
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("method", ["magnitude", "random"])
+@pytest.mark.parametrize("method", ["magnitude", "largest", "random"])
 def test_n_m_holds_in_every_architecture(arch: str, method: str) -> None:
     model, _ = make_model(arch)
     prune(model, PruneSpec(method=method, pattern="2:8"))

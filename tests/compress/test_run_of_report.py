@@ -19,7 +19,7 @@ from tests.models_factory import make_model
 widths = st.sampled_from([None, *BITS])
 patterns = st.sampled_from(["1:2", "1:4", "2:4", "3:4", "1:8", "4:8", "7:8"])
 levels = st.floats(0, 0.99)
-methods = st.sampled_from(["magnitude", "random"])
+methods = st.sampled_from(["magnitude", "largest", "random"])
 specs = st.one_of(
     st.builds(PruneSpec, method=methods, sparsity=levels, bits=widths),
     st.builds(PruneSpec, method=methods, pattern=patterns, bits=widths),

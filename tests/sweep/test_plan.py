@@ -8,6 +8,8 @@ import pytest
 
 from difficulty.errors import UsageError
 from difficulty.runs.table import run_name
+from junkdna_harness.compress import sparsifiers
+from junkdna_harness.compress.registry import BUILT_IN
 from junkdna_harness.sweep.options import parse_model_args, parse_seed, read_plan_file
 from junkdna_harness.sweep.plan import Plan, build_plan
 from junkdna_harness.sweep.resume import compare
@@ -35,11 +37,59 @@ def test_patterns_apply_to_every_method_and_their_level_is_what_goes():
     ]
 
 
-def test_only_random_is_replicated_and_each_draw_has_its_seed():
-    cells = plan(methods="magnitude,random", sparsity="0.5", replicates=3).cells
-    assert [(c.method, c.replicate, c.arguments.get("mask_seed")) for c in cells[1:]] == [
-        ("magnitude", 0, None), ("random", 0, None), ("random", 1, 1), ("random", 2, 2),
+def test_whatever_is_drawn_is_replicated_and_each_draw_has_its_seed():
+    given = plan(
+        methods="magnitude,random,wanda,largest", sparsity="0.5", patterns="2:4", quantize="rtn:4,gptq:4,gptq:2", replicates=2,
+    )  # fmt: skip
+    assert [(c.table_method, c.bits, c.replicate, c.arguments.get("mask_seed")) for c in given.cells[1:]] == [
+        ("magnitude", None, 0, None), ("magnitude 2:4", None, 0, None),
+        ("random", None, 0, None), ("random 2:4", None, 0, None), ("random", None, 1, 1), ("random 2:4", None, 1, 1),
+        ("wanda", None, 0, None), ("wanda 2:4", None, 0, None), ("wanda", None, 1, 1), ("wanda 2:4", None, 1, 1),
+        ("largest", None, 0, None), ("largest 2:4", None, 0, None),
+        ("rtn", 4, 0, None), ("gptq", 4, 0, None), ("gptq", 2, 0, None), ("gptq", 4, 1, 1), ("gptq", 2, 1, 1),
     ]  # fmt: skip
+    assert given.notes == (
+        "replicates 2: nothing is drawn by lot for magnitude, largest, rtn, so each run of it is there once.",
+    )
+    assert ids(given)[-1] == "embedded gptq 2 bits #1"
+
+
+def test_the_methods_tell_themselves_what_is_drawn():
+    built_in = [name for name, found in sparsifiers().items() if found.drawn and name in BUILT_IN]
+    assert built_in == ["random", "sparsegpt", "wanda"]
+    for name in BUILT_IN:
+        cells = plan(methods=name, sparsity="0.5", replicates=3).cells
+        assert len(cells) == (4 if name in built_in else 2)
+
+
+def test_further_draws_begin_at_the_first_ones_seed():
+    given = plan(
+        methods="wanda", sparsity="0.5", quantize="gptq:4", replicates=2, model_args="seed=7,nsamples=2"
+    )
+    assert [{**c.arguments} for c in given.cells[1:]] == [
+        {"seed": 7, "nsamples": 2, "method": "wanda", "sparsity": 0.5},
+        {"mask_seed": 8, "nsamples": 2, "method": "wanda", "sparsity": 0.5},
+        {"seed": 7, "nsamples": 2, "method": "gptq", "bits": 4},
+        {"mask_seed": 8, "nsamples": 2, "method": "gptq", "bits": 4},
+    ]
+
+
+def test_where_nothing_is_drawn_a_note_says_so():
+    given = plan(sparsity="0.5", quantize="rtn:4", replicates=3)
+    assert given.cells == plan(sparsity="0.5", quantize="rtn:4").cells
+    assert given.notes == (
+        "replicates 3 has no effect here: nothing is drawn by lot for magnitude, rtn, so each run of it is there once.",
+    )
+    assert plan(methods="wanda", replicates=3).notes == () == plan().notes
+
+
+def test_more_replicates_only_add():
+    given = {"methods": "wanda,random", "sparsity": "0.5", "quantize": "gptq:4"}
+    there, more = plan(**given), plan(**given, replicates=3)
+    with pytest.raises(UsageError, match="Add --extend"):
+        compare(there, more, extend=False)
+    on = compare(there, more, extend=True)
+    assert on.cells[: len(there.cells)] == there.cells and set(ids(on)) == set(ids(more))
 
 
 def test_run_ids_are_those_of_the_tidy_table():
@@ -85,7 +135,6 @@ def test_file_names_differ_and_hold_no_surprise():
         ({"model_args": "method=wanda"}, "set by the sweep's grid"),
         ({"model_args": "pretrained"}, "not name=value"),
         ({"model_args": ["pretrained=a", "pretrained=a"]}, "there twice"),
-        ({"replicates": 3}, "no effect"),
         ({"replicates": 0, "methods": "random"}, "less than 1"),
         ({"tasks": "a,a"}, "a is there twice"),
         ({"seed": "1,2"}, "neither one whole number nor four"),

@@ -2,138 +2,178 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from difficulty.judge.claims.context import Context
-from difficulty.judge.claims.shared import (
-    REGRESSION,
-    both_scales,
-    judged,
-    ordered,
-    pooled_scales,
-    too_few_tiers,
-)
-from difficulty.judge.estimates import tier_slope
+from difficulty.judge.claims.parts import Part, Pooled
+from difficulty.judge.ordering import tier_slope
+from difficulty.judge.scales import SCORE
 from difficulty.judge.series import Series
-from difficulty.judge.verdicts import Claim, Evidence, Rules
-from difficulty.stats.bootstrap import interval
+from difficulty.judge.verdicts import Rules
 from difficulty.stats.isotonic import crossing, isotonic
 from difficulty.stats.result import Floats
 
-UNIT = "fall of the critical level a tier (latent)"
-SCORE_UNIT = "fall of the critical level a tier (score)"
+UNIT = "fall of the critical level a tier"
+NONE_USABLE = "in no family does a tier pass its mark within the levels."
+# A mark passed below the lowest level is known to lie between it and 0.
+Bracket = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Critical:
-    """Critical levels of the cells of one family. `latent` (n_links, 1 + B, n_cells), `observed` (1 + B, n_cells)."""
+    """Critical levels of the cells of one family. `levels[scale]` (1 + K, 1 + B, n_cells).
+
+    `censored[scale]` (n_cells,): the loss never passes its mark within the levels. `brackets[scale]` (n_cells,): the
+    neighbouring levels between which it does, None where censored.
+    """
 
     cells: tuple[int, ...]
-    latent: Floats = field(repr=False)
-    observed: Floats = field(repr=False)
-    censored: tuple[bool, ...]  # latent loss never passes its mark within the levels
-    by_interval: tuple[float, ...]  # highest level up to which the score loss is shown to be below delta
+    levels: Mapping[str, Floats] = field(repr=False)
+    censored: Mapping[str, tuple[bool, ...]]
+    brackets: Mapping[str, tuple[Bracket | None, ...]]
+
+    def of(self, cells: tuple[int, ...]) -> Critical:
+        """The critical levels of some of the cells."""
+        at = [self.cells.index(i) for i in cells]
+        return Critical(
+            cells,
+            {scale: values[..., at] for scale, values in self.levels.items()},
+            {scale: tuple(flags[n] for n in at) for scale, flags in self.censored.items()},
+            {scale: tuple(found[n] for n in at) for scale, found in self.brackets.items()},
+        )
 
 
 def rule(rules: Rules) -> str:
     """The rule of P3 in words."""
     return (
-        f"critical level: where the isotonic fit of the loss passes {rules.delta:g} of accuracy (observed) and "
-        f"{rules.delta_latent:g} log-odds (latent), by interpolation; fall = minus its slope on the tier; supported: "
-        f"p < {rules.alpha:g}, both falls above 0, the latent interval not wholly below {rules.delta_level:g}; refuted: latent "
-        f"interval wholly below {rules.delta_level:g}, with every tier passing its mark; else inconclusive"
+        f"critical level: where the isotonic fit of the loss passes {rules.delta_latent:g} log-odds, by interpolation; fall = minus "
+        f"its slope on the tier; supported: p < {rules.alpha:g} and interval above 0 on every scale; refuted: interval wholly below "
+        f"{rules.delta_level:g} on every scale, with every tier passing its mark; inconclusive otherwise, and where the grid cannot "
+        f"resolve it: the levels around a tier's mark are more than {2 * rules.delta_level:g} apart, or it is passed before the "
+        "first level"
     )
 
 
-def critical_levels(context: Context, series: Series, cells: tuple[int, ...]) -> Critical:
-    """The critical level of each cell under one method."""
+def critical_levels(context: Context, series: Series) -> Critical:
+    """The critical level of each cell above chance under one method, on the score (mark delta) and on each scale that decides."""
+    return context.once(("critical", series.method), lambda: _critical_levels(context, series))
+
+
+def _critical_levels(context: Context, series: Series) -> Critical:
+    cells = context.scored_cells
     draws, rules = context.draws, context.rules
-    levels = np.array([0.0, *series.levels])
+    grid = np.array([0.0, *series.levels])
     at = [0, *series.at]
-    score = draws.score[:, cells][:, :, :1] - draws.score[:, cells][:, :, at]
-    latent = draws.latent[:, :, cells][..., :1] - draws.latent[:, :, cells][..., at]
-    observed = crossing(levels, isotonic(score), rules.delta)
-    curves = isotonic(latent)
-    shown = []
-    for position, i in enumerate(cells):
-        # one-sided test at alpha, so the interval leaves out alpha on either side
-        high = interval(score[:, position], draws.cells[i].n_clusters, 1 - 2 * rules.alpha)[1]
-        small = np.logical_and.accumulate(high < rules.delta)
-        shown.append(float(levels[small.sum() - 1]) if small[0] else 0.0)
-    censored = tuple(bool(v) for v in (curves[0, 0, :, -1] <= rules.delta_latent))
-    return Critical(cells, crossing(levels, curves, rules.delta_latent), observed, censored, tuple(shown))
+    levels: dict[str, Floats] = {}
+    censored: dict[str, tuple[bool, ...]] = {}
+    brackets: dict[str, tuple[Bracket | None, ...]] = {}
+    for scale in (SCORE, *draws.scales):
+        mark = rules.delta if scale == SCORE else rules.delta_latent
+        own, hidden, around = [], [], []
+        for i in cells:
+            values = draws.values[scale][:, :, i]
+            losses = values[..., :1] - values[..., at]
+            own.append(crossing(grid, losses, mark))
+            bracket = _bracket(grid, isotonic(losses[0, 0]), mark)
+            hidden.append(bracket is None)
+            around.append(bracket)
+        levels[scale] = np.stack(own, axis=-1)
+        censored[scale], brackets[scale] = tuple(hidden), tuple(around)
+    return Critical(cells, levels, censored, brackets)
 
 
-def judge_critical(context: Context, series: Series) -> list[Claim]:
-    """P3 for each family with two tiers that may take part, and pooled."""
-    groups = context.groups()
-    if not groups:
-        return []
-    found = {name: critical_levels(context, series, cells) for name, cells in groups.items()}
-    evidence = [_pooled(context, series, found)]
-    evidence += [_single(context, series, name, critical) for name, critical in found.items()]
-    claims = judged(context, evidence, context.rules.delta_level, SCORE_UNIT, rule(context.rules))
-    return ordered(
-        [_not_by_censoring(claim) for claim in claims] + too_few_tiers("P3", series.method, context, groups)
-    )
+def _bracket(grid: Floats, curve: Floats, mark: float) -> Bracket | None:
+    above = np.flatnonzero(curve > mark)
+    return (float(grid[above[0] - 1]), float(grid[above[0]])) if len(above) and above[0] else None
 
 
-def _falls(context: Context, critical: Critical) -> tuple[Floats, Floats]:
-    slope = tier_slope(context.draws, critical.latent, critical.cells)
-    return -slope, -tier_slope(context.draws, critical.observed, critical.cells)
+def unresolved(critical: Critical, scales: Sequence[str], rules: Rules) -> list[Bracket]:
+    """The brackets that are too wide to say where between two levels a tier passes its mark, sorted."""
+    found: set[Bracket] = set()
+    for scale in scales:
+        for bracket in critical.brackets[scale]:
+            if bracket is None:
+                continue
+            low, high = bracket
+            widest = rules.delta_level if low == 0 else 2 * rules.delta_level
+            if high - low > widest + 1e-9:
+                found.add(bracket)
+    return sorted(found)
 
 
-def _single(context: Context, series: Series, family: str, critical: Critical) -> Evidence:
-    blocked = REGRESSION if family in context.self_cut else ""
-    if all(critical.censored):
-        blocked = f"no tier loses {context.rules.delta_latent:g} log-odds within the levels."
-    tiers = [
-        {
-            "tier": context.draws.cells[i].tier,
-            "observed": float(critical.observed[0, n]),
-            "latent": float(critical.latent[0, 0, n]),
-            "latent_censored": critical.censored[n],
-            "shown_below_delta_up_to": critical.by_interval[n],
-        }
-        for n, i in enumerate(critical.cells)
-    ]
-    details: dict[str, Any] = {"tiers": tiers, "n_censored": sum(critical.censored)}
-    scales = both_scales(context, critical.cells, *_falls(context, critical))
-    scope = context.scope(series.method, family)
-    return Evidence("P3", scope, UNIT, **scales, blocked=blocked, details=details)
-
-
-def _pooled(context: Context, series: Series, found: dict[str, Critical]) -> Evidence:
-    scope = context.scope(series.method)
-    usable = {n: c for n, c in found.items() if n not in context.self_cut and not all(c.censored)}
-    if not usable:
-        blocked = (
-            REGRESSION if context.self_cut else "in no family does a tier pass its mark within the levels."
-        )
-        return Evidence("P3", scope, UNIT, blocked=blocked)
-    falls = [_falls(context, critical) for critical in usable.values()]
-    cells = [i for critical in usable.values() for i in critical.cells]
-    above = [float(latent[0, 0]) > 0 for latent, _ in falls]
-    few = sum(above) < 2 / 3 * len(above)
-    details = {
-        "families": {n: float(latent[0, 0]) for n, (latent, _) in zip(usable, falls, strict=True)},
-        "families_left_out": sorted(set(context.draws.families) - set(usable)),
-        "n_censored": sum(sum(critical.censored) for critical in usable.values()),
+def of_family(context: Context, series: Series) -> Part | None:
+    """What a family says on P3 under one method; None where fewer than two tiers may take part."""
+    cells = context.ordered_cells
+    if not cells:
+        return None
+    scales = context.draws.scales
+    found = critical_levels(context, series).of(cells)
+    falls = {scale: -tier_slope(context.draws, found.levels[scale], cells) for scale in (*scales, SCORE)}
+    hidden = max(sum(found.censored[scale]) for scale in scales)
+    blocked = context.blocked
+    if any(all(found.censored[scale]) for scale in scales):
+        blocked = blocked or f"no tier loses {context.rules.delta_latent:g} log-odds within the levels."
+    wide = unresolved(found, scales, context.rules)
+    details: dict[str, Any] = {
+        "tiers": [
+            {
+                "tier": context.draws.cells[i].tier,
+                "critical": {scale: float(found.levels[scale][0, 0, n]) for scale in (*scales, SCORE)},
+                "bracket": {scale: found.brackets[scale][n] for scale in scales},
+                "censored": {scale: found.censored[scale][n] for scale in scales},
+            }
+            for n, i in enumerate(cells)
+        ],
+        "n_censored": hidden,
+        "unresolved": [list(bracket) for bracket in wide],
     }
-    return Evidence(
-        "P3", scope, UNIT, **pooled_scales(context, cells, falls),
-        against=f"only {sum(above)} of {len(above)} families have a fall above 0." if few else "",
-        details=details,
+    return Part(
+        "P3", series.method, context.family, context.sample(cells, series), context.clusters(cells),
+        {scale: falls[scale] for scale in scales}, {SCORE: falls[SCORE]}, blocked=blocked,
+        cannot_refute=_hidden(hidden), unresolved=_not_resolved(wide), details=details,
     )  # fmt: skip
 
 
-def _not_by_censoring(claim: Claim) -> Claim:
+def _not_resolved(wide: Sequence[Sequence[float]]) -> str:
+    if not wide:
+        return ""
+    between = ", ".join(f"{low:g} and {high:g}" for low, high in wide)
+    return (
+        f"the grid cannot resolve it: tiers pass their mark somewhere between {between}. Add levels there, e.g. "
+        f"{', '.join(f'{level:g}' for level in midpoints(wide))}, or sweep with --refine P3."
+    )
+
+
+def midpoints(wide: Sequence[Sequence[float]]) -> list[float]:
+    """The middles of some brackets, sorted: the levels that halve them."""
+    return sorted({round((low + high) / 2, 6) for low, high in wide})
+
+
+def _hidden(n: int) -> str:
     """A tier that never passes its mark hides how far apart the tiers are: that cannot refute."""
-    n = int(claim.details.get("n_censored", 0))
-    if claim.verdict != "refuted" or n == 0 or (claim.ci_high is not None and claim.ci_high < 0):
-        return claim
-    reason = f"{n} tiers never pass their mark within the levels, so that the fall is only known to be small up to there."
-    return replace(claim, verdict="inconclusive", reason=reason)
+    if not n:
+        return ""
+    return f"{n} tiers never pass their mark within the levels, so that the fall is only known to be small up to there."
+
+
+def pool(parts: Sequence[Part]) -> Pooled:
+    """What is said beside the pooled fall: whether the grid resolves every family, and in how many it lies above 0."""
+    wide = sorted({tuple(bracket) for part in parts for bracket in part.details["unresolved"]})
+    above = [part.value > 0 for part in parts]
+    few = sum(above) < 2 / 3 * len(above)
+    hidden = sum(part.details["n_censored"] for part in parts)
+    against = f"only {sum(above)} of {len(above)} families have a fall above 0." if few else ""
+    return Pooled(
+        against=against,
+        cannot_refute=_hidden(hidden),
+        unresolved=_not_resolved(wide),
+        details={
+            "n_censored": hidden,
+            "unresolved": [list(bracket) for bracket in wide],
+            "levels_to_add": midpoints(wide),
+        },
+    )

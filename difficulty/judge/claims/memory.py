@@ -1,123 +1,145 @@
-"""P4: at equal memory quantization orders the tiers less than pruning does."""
+"""P4: quantization orders the tiers less than pruning does, at equal mean loss (the claim) and at equal memory."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from difficulty.judge.claims.context import Context, orderings
-from difficulty.judge.claims.shared import REGRESSION, judged, one_scale
-from difficulty.judge.ordering import Ordering, at_loss, interpolate
+from difficulty.judge.claims.context import Context, Setting
+from difficulty.judge.claims.equal_loss import loss_range, slopes_at_equal_loss, usable
+from difficulty.judge.claims.parts import Part, Pooled, Question, mean_estimate, verdicts
+from difficulty.judge.ordering import Ordering, interpolate
 from difficulty.judge.series import FULL_BITS, Series
-from difficulty.judge.verdicts import Claim, Evidence, Rules, Scope, as_dict, in_words, not_tested
-from difficulty.stats.result import Floats
+from difficulty.judge.verdicts import Claim, Rules, as_dict, not_tested
+from difficulty.stats.result import Floats, Ints
 
+LOSS, MEMORY = "P4", "P4 memory"
 UNIT = "log-odds a tier, pruning - quantization"
+NONE_USABLE = {
+    LOSS: "in no family do pruning and quantization share a mean loss over the same tiers.",
+    MEMORY: "in no family are both methods above chance in two tiers at the same effective bits.",
+}
 
 
-def rule(rules: Rules) -> str:
+def rule(claim: str, rules: Rules) -> str:
     """The rule of P4 in words."""
+    at = (
+        "the same mean loss over the same tiers (pruning interpolated between its levels), averaged over the quantizer's usable levels"
+        if claim == LOSS
+        else "equal effective bits a weight (pruning interpolated between its levels), averaged over the bits that both cover"
+    )
     return (
-        "difference of the latent slopes of P2 at equal effective bits a weight (pruning interpolated between its levels), "
-        f"averaged over the bits that both cover; supported: p < {rules.alpha:g}, interval above 0 and not wholly below "
-        f"{rules.delta_tier:g}, pruning's own slope at these bits shown above 0; refuted: interval wholly below "
-        f"{rules.delta_tier:g}; else inconclusive"
+        f"difference of the slopes of P2 at {at}; supported: p < {rules.alpha:g} and interval above 0 on every scale, pruning's own "
+        f"slope there shown above 0; refuted: interval wholly below {rules.delta_tier:g} on every scale; else inconclusive"
     )
 
 
-def judge_memory(context: Context, pruned: Series) -> list[Claim]:
-    """P4 of one pruning method against every quantization method."""
-    quantized = [s for s in context.series if s.kind == "quantized"]
+def of_family(context: Context, pruned: Series, claim: str) -> list[Part]:
+    """What a family says on P4 for one pruning method against each quantizer."""
+    ours = context.ordering(pruned)
+    if ours is None:
+        return []
+    found = []
+    for series in (s for s in context.setting.series if s.kind == "quantized"):
+        theirs = context.ordering(series)
+        assert theirs is not None
+        compare = _at_loss if claim == LOSS else _at_memory
+        found.append(_part(context, claim, pruned, series, *compare(context, ours, theirs)))
+    return found
+
+
+Compared = tuple[dict[str, Floats], Floats | None, dict[str, Any], str]
+
+
+def _part(
+    context: Context, claim: str, pruned: Series, quantized: Series, draws: dict[str, Floats], own: Floats | None,
+    details: dict[str, Any], why: str,
+) -> Part:  # fmt: skip
+    cells = context.ordered_cells
+    return Part(
+        claim, f"{pruned.method} vs {quantized.method}", context.family, context.sample(cells, pruned), context.clusters(cells),
+        draws, extra={} if own is None else {"pruning": own}, blocked=context.blocked or why, details=details,
+    )  # fmt: skip
+
+
+def _at_loss(context: Context, ours: Ordering, theirs: Ordering) -> Compared:
+    """The difference at the losses of the quantizer's usable levels, and pruning's own slope there."""
+    scales = context.draws.scales
+    used, negative = slopes_at_equal_loss(ours, usable(theirs), theirs, scales)
+    if not used:
+        ranges = f"pruning {loss_range(ours, scales[0])}, quantization {loss_range(theirs, scales[0])}"
+        return {}, None, {}, f"the two have no mean loss in common over the same tiers ({ranges} log-odds)."
+    difference = {scale: -values for scale, values in negative.items()}
+    own = difference[scales[0]] + theirs.slopes[scales[0]][used].mean(axis=0)
+    levels = [theirs.levels[n] for n in used]
+    details = {
+        "losses": [level.loss[scales[0]] for level in levels],
+        "effective_bits": [context.draws.conditions[level.at].effective_bits for level in levels],
+    }
+    return difference, own, details, ""
+
+
+def _at_memory(context: Context, ours: Ordering, theirs: Ordering) -> Compared:
+    """The difference at the quantizer's effective bits. Both must be above the floor, and pruning is not extrapolated."""
+    conditions, scales = context.draws.conditions, context.draws.scales
+    bits = np.array([FULL_BITS, *(conditions[k].effective_bits for k in ours.series.at)])
+    order = np.argsort(bits).astype(np.int64)
+    covered = [FULL_BITS, *(bits[1:][n] for n in usable(ours))]
+    here = [
+        n
+        for n, level in enumerate(theirs.levels)
+        if len(level.cells) > 1
+        and len(covered) > 1
+        and min(covered) <= conditions[level.at].effective_bits <= FULL_BITS
+    ]
+    if not here:
+        return {}, None, {}, "at no effective bits are both methods above chance in two tiers."
+    at = [conditions[theirs.levels[n].at].effective_bits for n in here]
+    difference, own = {}, None
+    for scale in scales:
+        pruning = np.mean([_slope_at(ours, scale, bits, order, wanted) for wanted in at], axis=0)
+        difference[scale] = pruning - theirs.slopes[scale][here].mean(axis=0)
+        own = pruning if own is None else own
+    return difference, own, {"effective_bits": [float(b) for b in at]}, ""
+
+
+def _slope_at(ordering: Ordering, scale: str, bits: Floats, order: Ints, wanted: float) -> Floats:
+    """Pruning's slope at some effective bits, by interpolation between its levels; (1 + K, 1 + B)."""
+    slopes = ordering.slopes[scale]
+    flat = np.vstack([np.zeros((1, slopes[0].size)), np.nan_to_num(slopes.reshape(len(slopes), -1))])[order]
+    wide = np.broadcast_to(bits[order][:, None], flat.shape)
+    return interpolate(wide, flat, np.full(flat.shape[1], wanted)).reshape(slopes.shape[1:])
+
+
+def judge_memory(
+    setting: Setting, claim: str, parts: Sequence[Part], for_this: dict[str, str]
+) -> list[Claim]:
+    """P4, or P4 memory, of every pruning method against every quantizer."""
+    quantized = [s for s in setting.series if s.kind == "quantized"]
     if not quantized:
         return [
             not_tested(
-                "P4",
-                pruned.method,
+                claim,
+                setting.primary,
                 "there are no quantized runs. Add some, e.g. junkdna sweep --quantize rtn:8,4,3,2.",
             )
         ]
-    ours = orderings(context, pruned)
-    if not ours:
-        return [not_tested("P4", pruned.method, "no family has two tiers that may take part.")]
-    claims = []
-    for number, other in enumerate(quantized):
-        claims += _against(context, ours, other, pruned, first=number == 0)
-    return claims
+    if not parts:
+        return [not_tested(claim, setting.primary, "no family has two tiers that may take part.")]
+    rules = setting.rules
+    headline = f"{setting.primary} vs {quantized[0].method}"
+    question = Question(
+        claim, UNIT, rule(claim, rules), rules.delta_tier, rules, headline, for_this, NONE_USABLE[claim]
+    )  # fmt: skip
+    return verdicts(question, parts, lambda usable_parts: _pool(usable_parts, rules))
 
 
-def _against(
-    context: Context, ours: dict[str, Ordering], other: Series, pruned: Series, first: bool
-) -> list[Claim]:
-    theirs = orderings(context, other)
-    method = f"{pruned.method} vs {other.method}"
-    found = {n: _difference(context, ours[n], theirs[n]) for n in ours if n in theirs}
-    headline = first and pruned.method == context.primary
-    evidence = [_pooled(context, Scope(method, headline=headline), found)]
-    evidence += [_single(context, Scope(method, name), parts) for name, parts in found.items()]
-    return judged(context, evidence, context.rules.delta_tier, UNIT, rule(context.rules))
-
-
-Parts = tuple[list[float], list[Floats], list[Floats], list[Floats]]
-
-
-def _difference(context: Context, ours: Ordering, theirs: Ordering) -> Parts:
-    """Bits compared, and for each: slope difference (links, 1 + B), pruning's slope, difference at equal loss (or none)."""
-    draws = context.draws
-    bits = np.array([FULL_BITS, *(draws.conditions[k].effective_bits for k in ours.series.at)])
-    order = np.argsort(bits)
-    usable = [FULL_BITS, *(bits[1:][n] for n, level in enumerate(ours.levels) if level.usable)]
-    compared: Parts = ([], [], [], [])
-    for n, level in enumerate(theirs.levels):
-        here = draws.conditions[level.at].effective_bits
-        # Both must still be above the floor, and pruning must not be extrapolated.
-        if len(level.cells) < 2 or not min(usable) <= here <= FULL_BITS or len(usable) < 2:
-            continue
-        wide = np.broadcast_to(bits[order][:, None], (len(bits), draws.score.shape[0]))
-        slopes = np.vstack([np.zeros((1, wide.shape[1])), np.nan_to_num(ours.slopes)])[order]
-        pruning = interpolate(wide, slopes, np.full(wide.shape[1], here))
-        compared[0].append(float(here))
-        compared[1].append(pruning - theirs.slopes[n])
-        compared[2].append(pruning)
-        same = at_loss(ours, theirs.losses[n], level.cells) if theirs.losses[n, 0] > 0 else None
-        if same is not None:
-            compared[3].append(same - theirs.slopes[n])
-    return compared
-
-
-def _evidence(context: Context, scope: Scope, named: dict[str, Parts]) -> Evidence:
-    cells = [i for name in named for i in context.groups()[name]]
-    difference = np.mean([np.mean(parts[1], axis=0) for parts in named.values()], axis=0)
-    pruning = one_scale(context, cells, np.mean([np.mean(p[2], axis=0) for p in named.values()], axis=0))
-    details: dict[str, Any] = {
-        "effective_bits": {name: parts[0] for name, parts in named.items()},
-        "pruning_slope": as_dict(pruning),
-    }
-    equal_loss = [np.mean(parts[3], axis=0) for parts in named.values() if parts[3]]
-    remark = ""
-    if equal_loss:
-        matched = one_scale(context, cells, np.mean(equal_loss, axis=0))
-        details["at_equal_loss"] = {**as_dict(matched), "unit": UNIT}
-        words = in_words(matched, context.rules.confidence)
-        remark = f"Where pruning loses no more than quantization does, the difference is {words}."
-    against = "" if pruning.ci_low > 0 else "pruning itself does not order the tiers at these bits."
-    latent = one_scale(context, cells, difference)
-    return Evidence("P4", scope, UNIT, latent, against=against, remark=remark, details=details)
-
-
-def _single(context: Context, scope: Scope, parts: Parts) -> Evidence:
-    assert scope.family is not None
-    if scope.family in context.self_cut:
-        return Evidence("P4", scope, UNIT, blocked=REGRESSION)
-    if not parts[0]:
-        blocked = "at no effective bits are both methods above chance in two tiers."
-        return Evidence("P4", scope, UNIT, blocked=blocked)
-    return _evidence(context, scope, {scope.family: parts})
-
-
-def _pooled(context: Context, scope: Scope, found: dict[str, Parts]) -> Evidence:
-    usable = {n: parts for n, parts in found.items() if parts[0] and n not in context.self_cut}
-    if not usable:
-        blocked = "in no family are both methods above chance in two tiers at the same effective bits."
-        return Evidence("P4", scope, UNIT, blocked=blocked)
-    return _evidence(context, scope, usable)
+def _pool(parts: Sequence[Part], rules: Rules) -> Pooled:
+    """Pruning's own slope at the levels compared: without one, there is nothing that quantization could order less."""
+    own = mean_estimate(parts, "pruning", rules.confidence).deciding
+    return Pooled(
+        against="" if own.ci_low > 0 else "pruning itself does not order the tiers there.",
+        details={"pruning_slope": as_dict(own), "at": {part.family: dict(part.details) for part in parts}},
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from difficulty.judge.claims.context import Context
-from difficulty.judge.claims.shared import REGRESSION, both_scales, judged, one_scale, pooled_scales
+from difficulty.judge.claims.context import Context, Setting
+from difficulty.judge.claims.parts import Part, Pooled, Question, mean_estimate, verdicts
 from difficulty.judge.controls import (
     Control,
     control_method,
@@ -15,134 +17,166 @@ from difficulty.judge.controls import (
     recovered_from_pruned,
     untrained,
 )
-from difficulty.judge.estimates import tier_slope
+from difficulty.judge.effect import one_family
+from difficulty.judge.ordering import lost, tier_slope
 from difficulty.judge.series import PRIMARY
-from difficulty.judge.verdicts import Claim, Evidence, Rules, Scope, as_dict, not_tested
+from difficulty.judge.verdicts import Claim, Rules, as_dict, not_tested
 from difficulty.runs.identity import DENSE, SPARSE_TO_DENSE, SPARSE_TRANSFER, Method
 from difficulty.stats.bootstrap import interval
-from difficulty.stats.result import Estimate, Floats
+from difficulty.stats.result import Floats
 
 UNIT = "log-odds of remaining gap a tier"
-SCORE_UNIT = "accuracy of remaining gap a tier"
+NONE_USABLE = "at no level are two tiers above chance after training."
 JUDGED_ARMS = (SPARSE_TRANSFER, SPARSE_TO_DENSE)  # the first one found gives the headline
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of recovery: its conditions (by level) and the dense model trained as long, if there is one."""
+
+    method: str
+    at: tuple[int, ...]
+    control: Control | None
 
 
 def rule(rules: Rules) -> str:
     """The rule of P5 in words."""
     return (
-        "gap = dense model trained as long minus recovered model, slope on the tier averaged over levels; supported: "
-        f"p < {rules.alpha:g} and interval above 0 on the latent scale and on the score's own, latent interval not wholly below "
-        f"{rules.delta_tier:g}, and the hardest tier still behind; refuted: latent interval wholly below {rules.delta_tier:g}; "
-        "else inconclusive"
+        "gap = dense model trained as long minus recovered model, slope on the tier averaged over levels, tiers at chance left out; "
+        f"supported: p < {rules.alpha:g} and interval above 0 on every scale, and the hardest tier still behind; refuted: interval "
+        f"wholly below {rules.delta_tier:g} on every scale; else inconclusive"
     )
 
 
-def judge_recovery(context: Context) -> list[Claim]:
-    """P5 for each way of recovery, or why it cannot be tested."""
-    conditions = context.draws.conditions
+def ways_of(setting: Setting) -> list[Way]:
+    """The ways of recovery that were evaluated, the one that the headline is about first."""
     ways: dict[str, list[int]] = {}
-    for k, condition in enumerate(conditions):
+    for k, condition in enumerate(setting.conditions):
         if recovered_from_pruned(condition):
             ways.setdefault(condition.method, []).append(k)
-    if not ways:
-        frozen = any(c.kind == "recovered" and c.done.before.base != DENSE for c in conditions)
-        reason = (
-            "the only recovered runs are controls in which nothing was pruned."
-            if frozen
-            else "there are no recovered runs. Make some with junkdna recover."
-        )
-        return [not_tested("P5", context.primary, reason)]
-    claims: list[Claim] = []
-    for name in sorted(ways, key=lambda name: _rank(conditions[ways[name][0]].done, name)):
-        done = conditions[ways[name][0]].done
-        control = control_of(conditions, done)
-        if control is None:
-            reason = f"{name} has no dense model trained as long (method {control_method(done)}, level 0) to compare with."
-            claims.append(not_tested("P5", name, reason))
-        else:
-            headline = not any(claim.scope.headline for claim in claims)
-            claims += _judge_way(context, Scope(name, headline=headline), ways[name], control)
-    return claims
+    conditions = setting.conditions
+    ranked = sorted(ways, key=lambda name: _rank(conditions[ways[name][0]].done, name))
+    return [
+        Way(name, tuple(ways[name]), control_of(conditions, conditions[ways[name][0]].done))
+        for name in ranked
+    ]
 
 
 def _rank(done: Method, name: str) -> tuple[bool, int, int, bool, bool, str]:
     """Magnitude first, then sparse training, one training before several, no adapter, all of the data."""
     last = done.recoveries[-1]
     arm = JUDGED_ARMS.index(last.arm) if last.arm in JUDGED_ARMS else len(JUDGED_ARMS)
-    several = len(done.recoveries)
     adapter = any(r.adapter is not None for r in done.recoveries)
     share = any(r.share < 1 for r in done.recoveries)
-    return done.before.base != PRIMARY, arm, several, adapter, share, name
+    return done.before.base != PRIMARY, arm, len(done.recoveries), adapter, share, name
 
 
-def _judge_way(context: Context, scope: Scope, at: list[int], control: Control) -> list[Claim]:
-    groups = context.groups()
-    if not groups:
-        return [not_tested("P5", scope.method, "no family has two tiers that may take part.")]
-    usable = {n: cells for n, cells in groups.items() if n not in context.self_cut}
-    evidence = [_pooled(context, scope, usable, at, control)]
-    evidence += [_single(context, Scope(scope.method, n), cells, at, control) for n, cells in groups.items()]
-    return judged(context, evidence, context.rules.delta_tier, SCORE_UNIT, rule(context.rules))
-
-
-def _slopes(context: Context, cells: tuple[int, ...], at: list[int], control: int) -> tuple[Floats, Floats]:
-    """Slope of the remaining gap on the tier, averaged over levels: latent (links, 1 + B) and observed (1 + B,)."""
-    draws = context.draws
-    latent = draws.latent[:, :, cells][..., [control]] - draws.latent[:, :, cells][..., at]
-    score = draws.score[:, cells][..., [control]] - draws.score[:, cells][..., at]
-    return tier_slope(draws, latent.mean(axis=-1), cells), tier_slope(draws, score.mean(axis=-1), cells)
-
-
-def _single(
-    context: Context, scope: Scope, cells: tuple[int, ...], at: list[int], control: Control
-) -> Evidence:
-    hardest = _hardest(context, [cells], at, control.at)
-    details = {"levels": _by_level(context, cells, at, control.at), "hardest_tier_gap": as_dict(hardest)}
-    return Evidence(
-        "P5", scope, UNIT, **both_scales(context, cells, *_slopes(context, cells, at, control.at)),
-        blocked=REGRESSION if scope.family in context.self_cut else "",
-        against="" if hardest.ci_low > 0 else "the hardest tier is not shown to be behind any more.",
-        remark=control.remark, details=details,
-    )  # fmt: skip
-
-
-def _pooled(
-    context: Context, scope: Scope, groups: dict[str, tuple[int, ...]], at: list[int], control: Control
-) -> Evidence:
-    if not groups:
-        return Evidence("P5", scope, UNIT, blocked=REGRESSION)
-    slopes = [_slopes(context, cells, at, control.at) for cells in groups.values()]
-    hardest = _hardest(context, list(groups.values()), at, control.at)
-    details = {
-        "families": {n: float(s[0][0, 0]) for n, s in zip(groups, slopes, strict=True)},
-        "hardest_tier_gap": as_dict(hardest),
+def of_family(context: Context, way: Way) -> Part | None:
+    """What a family says on P5 for one way of recovery; None without a control, or with fewer than two tiers that take part."""
+    if not context.ordered_cells or way.control is None:
+        return None
+    levels = [(k, _above_chance(context, k, way.control.at)) for k in way.at]
+    levels = [(k, cells) for k, cells in levels if len(cells) > 1]
+    draws, extra = {}, {}
+    every = context.ordered_cells
+    scales = [name for name in context.draws.values if name != "retention"]
+    slopes = {
+        scale: np.mean(
+            [
+                tier_slope(context.draws, lost(context.draws, scale, cells, k, way.control.at), cells)
+                for k, cells in levels
+            ],
+            axis=0,
+        )
+        for scale in scales
+        if levels
     }
-    return Evidence(
-        "P5", scope, UNIT, **pooled_scales(context, [i for cells in groups.values() for i in cells], slopes),
-        against="" if hardest.ci_low > 0 else "the hardest tiers are not shown to be behind any more.",
-        remark=control.remark, details=details,
+    details: dict[str, Any] = {"levels": _by_level(context, way)}
+    against = ""
+    sample = context.sample(every)
+    if levels:
+        draws = {scale: slopes.pop(scale) for scale in context.draws.scales}
+        first = context.draws.scales[0]
+        extra["hardest"] = np.mean(
+            [lost(context.draws, first, cells[-1:], k, way.control.at)[..., 0] for k, cells in levels], axis=0
+        )
+        hardest = one_family(extra["hardest"], sample, context.rules.confidence).deciding
+        details["hardest_tier_gap"] = as_dict(hardest)
+        against = "" if hardest.ci_low > 0 else "the hardest tier is not shown to be behind any more."
+    return Part(
+        "P5", way.method, context.family, sample, context.clusters(every), draws, slopes, extra,
+        blocked=context.blocked, against=against, remark=way.control.remark, details=details,
     )  # fmt: skip
 
 
-def _hardest(context: Context, groups: list[tuple[int, ...]], at: list[int], control: int) -> Estimate:
-    """Latent gap of the hardest tier that takes part, averaged over families and levels."""
-    last = [cells[-1] for cells in groups]
-    gap = context.draws.latent[0][:, last][..., [control]] - context.draws.latent[0][:, last][..., at]
-    return one_scale(context, last, gap.mean(axis=(1, 2)))
+def _above_chance(context: Context, k: int, control: int) -> tuple[int, ...]:
+    """The tiers that take part and are above chance both after recovery and in the control."""
+    return tuple(
+        i for i in context.ordered_cells if not context.floor[i, k] and not context.floor[i, control]
+    )
 
 
-def _by_level(context: Context, cells: tuple[int, ...], at: list[int], control: int) -> list[dict[str, Any]]:
+def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, str]) -> list[Claim]:
+    """P5 for each way of recovery, or why it cannot be tested."""
+    ways = ways_of(setting)
+    if not ways:
+        frozen = any(c.kind == "recovered" and c.done.before.base != DENSE for c in setting.conditions)
+        reason = (
+            "the only recovered runs are controls in which nothing was pruned."
+            if frozen
+            else "there are no recovered runs. Make some with junkdna recover."
+        )
+        return [not_tested("P5", setting.primary, reason)]
+    claims = [_without_control(setting, way) for way in ways if way.control is None]
+    judged = [
+        way.method for way in ways if way.control is not None and any(p.method == way.method for p in parts)
+    ]
+    claims += [
+        not_tested("P5", way.method, "no family has two tiers that may take part.")
+        for way in ways
+        if way.control is not None and way.method not in judged
+    ]
+    if not judged:
+        return claims
+    rules = setting.rules
+    question = Question("P5", UNIT, rule(rules), rules.delta_tier, rules, judged[0], for_this, NONE_USABLE)
+    return [*verdicts(question, parts, lambda usable: _pool(usable, rules)), *claims]
+
+
+def _without_control(setting: Setting, way: Way) -> Claim:
+    wanted = control_method(setting.conditions[way.at[0]].done)
+    return not_tested(
+        "P5",
+        way.method,
+        f"{way.method} has no dense model trained as long (method {wanted}, level 0) to compare with.",
+    )
+
+
+def _pool(parts: Sequence[Part], rules: Rules) -> Pooled:
+    hardest = mean_estimate(parts, "hardest", rules.confidence).deciding
+    return Pooled(
+        against="" if hardest.ci_low > 0 else "the hardest tiers are not shown to be behind any more.",
+        remark=parts[0].remark,
+        details={"hardest_tier_gap": as_dict(hardest)},
+    )
+
+
+def _by_level(context: Context, way: Way) -> list[dict[str, Any]]:
     """For each level and tier: gap before and after training, and the share of the first that is gone, with interval."""
     draws, rows = context.draws, []
-    for k in at:
+    first = draws.scales[0]
+    assert way.control is not None
+    for k in way.at:
         condition = draws.conditions[k]
         before = untrained(draws.conditions, condition)
-        for i in cells:
-            row: dict[str, Any] = {"level": condition.level, "tier": draws.cells[i].tier}
-            after_gap = draws.latent[0, :, i, control] - draws.latent[0, :, i, k]
+        for i in context.ordered_cells:
+            row: dict[str, Any] = {
+                "level": condition.level, "tier": draws.cells[i].tier, "at_floor": bool(context.floor[i, k]),
+            }  # fmt: skip
+            after_gap = lost(draws, first, (i,), k, way.control.at)[0, :, 0]
             row["gap_after"] = float(after_gap[0])
             if before is not None:
-                before_gap = draws.latent[0, :, i, 0] - draws.latent[0, :, i, before]
+                before_gap = lost(draws, first, (i,), before)[0, :, 0]
                 row["gap_before"] = float(before_gap[0])
                 row |= _recovered(before_gap, after_gap, draws.cells[i].n_clusters, context.rules)
             rows.append(row)

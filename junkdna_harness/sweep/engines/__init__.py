@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from junkdna_harness.sweep.engines.events import (
     Event,
+    Extended,
     Failed,
     Finished,
     Loaded,
@@ -22,15 +23,21 @@ from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 
 __all__ = [
-    "Engine", "Event", "Failed", "Finished", "Loaded", "Noted", "Progress", "Started", "Tell", "Work", "describe",
+    "Engine", "Event", "Extended", "Failed", "Finished", "Loaded", "More", "Noted", "Progress", "Started", "Tell", "Work",
+    "describe",
 ]  # fmt: skip
+
+
+# The next round of a model's cells, asked for when all that were handed out have ended; none where the model is done.
+More = Callable[[int], Sequence[PlannedRun]]
 
 
 @dataclass(frozen=True)
 class Work:
     """What an engine is given: the `cells` of `plan` that are to be run, for the sweep in `folder` (None: not on this disk).
 
-    `known`: model -> the fingerprint of the runs that are there already. A model with another one is refused.
+    `known`: model -> the fingerprint of the runs that are there already. A model with another one is refused. `more`: the next
+    round of a model, whose weights and requests stay loaded meanwhile; None where there is one round.
     """
 
     plan: Plan
@@ -38,6 +45,7 @@ class Work:
     machine: Machine
     folder: Path | None
     known: Mapping[int, Fingerprint] = field(default_factory=dict)
+    more: More | None = None
 
     def by_model(self) -> dict[int, list[PlannedRun]]:
         """The cells grouped by model, in order."""

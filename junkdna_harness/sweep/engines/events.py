@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from junkdna_harness.sweep.fingerprint import Fingerprint
-from junkdna_harness.sweep.plan import PlannedRun
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 
 if TYPE_CHECKING:
     from junkdna_harness.sweep.evaluated import Evaluated
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Loaded:
     """A model and its tasks are loaded; told by each process that loads one, before its first run is stored.
 
-    `items` is parquet, `tasks` lm-eval's facts, `seconds` by what took them, `requests` those of one run.
+    `items` is parquet, `tasks` lm-eval's facts, `seconds` by what took them, `requests` those of one run; `notes` are sentences
+    on what was seen while it was loaded.
     """
 
     model: int
@@ -27,6 +28,7 @@ class Loaded:
     fingerprint: Fingerprint
     seconds: Mapping[str, float]
     requests: int
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, session: Session) -> Loaded:
@@ -39,6 +41,7 @@ class Loaded:
             session.fingerprint,
             seconds,
             session.suite.n_requests,
+            session.notes,
         )
 
 
@@ -79,5 +82,14 @@ class Noted:
     text: str
 
 
-Event = Loaded | Started | Progress | Finished | Failed | Noted
+@dataclass(frozen=True)
+class Extended:
+    """The plan has grown by `cells`, which are run next; `why` is a sentence. Told by the sweep itself."""
+
+    plan: Plan
+    cells: tuple[PlannedRun, ...]
+    why: str
+
+
+Event = Loaded | Started | Progress | Finished | Failed | Noted | Extended
 Tell = Callable[[Event], None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import multiprocessing
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -50,36 +51,47 @@ class LocalEngine:
             gc.enable()
         gc.freeze()  # nor need the collector walk it later, or copy its pages in forked workers
         tell(Loaded.of(session))
-        workers = self._count(session, cells, cores)
+        more = functools.partial(work.more, model) if work.more else None
+        workers = self._count(session, None if more else len(cells), cores)
         threads = machine.threads or max(1, cores // workers)
         if workers == 1:
             import torch
 
             torch.set_num_threads(threads)
-            for cell in cells:
+            waiting = deque(cells)
+            while waiting:
+                cell = waiting.popleft()
                 tell(Started(cell))
                 tell(run_cell(session, cell, lambda count: tell(Progress(count))))
+                if more and not waiting:
+                    waiting.extend(more())
             session.check_restored()
             return
         context = multiprocessing.get_context("fork")
         machines = [replace(machine, threads=threads)] * workers
-        opener = functools.partial(open_session, work, model, self.open_state)
-        run_pool(context, cells, machines, opener, tell, session)
+        opener = functools.partial(open_session, replace(work, more=None), model, self.open_state)
+        run_pool(context, cells, machines, opener, tell, session, more)
 
-    def _count(self, session: Session, cells: list[PlannedRun], cores: int) -> int:
-        """Worker processes for this model: forked ones share its memory, so only on a CPU and where fork is safe."""
+    def _count(self, session: Session, cells: int | None, cores: int) -> int:
+        """Worker processes for this model: forked ones share its memory, so only on a CPU and where fork is safe.
+
+        `cells` is how many runs there are to do; None where that is not known yet.
+        """
         if session.lm.device.type != "cpu" or not can_fork():
             return 1
         size = sum(p.numel() * p.element_size() for p in session.lm.model.parameters())
         if self.workers is None and size > SMALL_MODEL_BYTES:
             return 1
-        return max(1, min(self.workers or cores, len(cells)))
+        workers = self.workers or cores
+        return max(1, workers if cells is None else min(workers, cells))
 
     def _on_devices(self, work: Work, model: int, cells: list[PlannedRun], tell: Tell) -> None:
         threads = work.machine.threads or max(1, available_cores() // len(self.devices))
         machines = [replace(work.machine, device=device, threads=threads) for device in self.devices]
-        opener = functools.partial(open_session, work, model, self.open_state)
-        run_pool(multiprocessing.get_context("spawn"), cells, machines[: len(cells)], opener, tell)
+        more = functools.partial(work.more, model) if work.more else None
+        opener = functools.partial(open_session, replace(work, more=None), model, self.open_state)
+        needed = machines if more else machines[: len(cells)]
+        run_pool(multiprocessing.get_context("spawn"), cells, needed, opener, tell, more=more)
 
 
 def open_session(work: Work, model: int, open_state: OpenState | None, machine: Machine) -> Session:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
@@ -57,68 +57,109 @@ def run_cell(
 
 def run_pool(
     context: Any, cells: Sequence[PlannedRun], machines: Sequence[Machine], open_session: Open, tell: Tell,
-    session: Session | None = None,
+    session: Session | None = None, more: Callable[[], Sequence[PlannedRun]] | None = None,
 ) -> None:  # fmt: skip
     """Hand cells to worker processes, one for each of `machines`. A worker that dies fails its cell and is replaced.
 
-    `context` is of multiprocessing. Forked workers share `session`; where it is None, each opens its own.
+    `context` is of multiprocessing. Forked workers share `session`; where it is None, each opens its own. `more` is asked for
+    the next round when all cells have ended, while the workers wait with their sessions.
 
     Raises:
         UsageError: a worker cannot open its session.
         RuntimeError: a worker ended for another reason that is not that of one cell.
     """
-    waiting = deque(cells)
-    crew: dict[Connection, tuple[Any, Machine, PlannedRun | None]] = {}
-    faults: list[_Fault] = []
+    pool = _Pool(context, open_session, tell, session, more, deque(cells))
+    for machine in machines:
+        pool.hire(machine)
+    try:
+        while pool.crew:
+            for connection in wait(list(pool.crew)):
+                assert isinstance(connection, Connection)
+                pool.listen(connection)
+            pool.feed()
+    finally:
+        for worker in pool.crew.values():
+            worker.process.terminate()
+    if pool.faults:
+        text = "; ".join(dict.fromkeys(fault.error for fault in pool.faults))
+        raise UsageError(text) if all(fault.usage for fault in pool.faults) else RuntimeError(text)
 
-    def hire(machine: Machine) -> None:
-        ours, theirs = context.Pipe()
-        arguments = (theirs, machine, open_session, session, os.getpid())
-        process = context.Process(target=_work, args=arguments, daemon=True)
+
+@dataclass
+class _Worker:
+    """A process, what it runs on, the cell that it is at, and whether it waits for one."""
+
+    process: Any
+    machine: Machine
+    cell: PlannedRun | None = None
+    free: bool = False
+
+
+@dataclass
+class _Pool:
+    """Workers by the connection to each, and the cells that none of them has taken yet."""
+
+    context: Any
+    open_session: Open
+    tell: Tell
+    session: Session | None
+    more: Callable[[], Sequence[PlannedRun]] | None
+    waiting: deque[PlannedRun]
+    crew: dict[Connection, _Worker] = field(default_factory=dict)
+    faults: list[_Fault] = field(default_factory=list)
+    vacant: list[Machine] = field(default_factory=list)  # machines whose worker died
+
+    def hire(self, machine: Machine) -> None:
+        """Start a worker on a machine."""
+        ours, theirs = self.context.Pipe()
+        arguments = (theirs, machine, self.open_session, self.session, os.getpid())
+        process = self.context.Process(target=_work, args=arguments, daemon=True)
         process.start()
         theirs.close()
-        crew[ours] = (process, machine, None)
+        self.crew[ours] = _Worker(process, machine)
 
-    def dismiss(connection: Connection) -> None:
-        process, machine, cell = crew.pop(connection)
-        process.join()
-        if cell is not None:
-            tell(Failed(cell, f"its process died (exit code {process.exitcode})"))
-            if waiting:
-                hire(machine)
-        elif process.exitcode:
-            faults.append(_Fault(f"a worker process ended with exit code {process.exitcode}"))
+    def listen(self, connection: Connection) -> None:
+        """Take one message of a worker, or note its end."""
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            self._dismiss(connection)
+            return
+        worker = self.crew[connection]
+        if isinstance(message, _Fault):
+            self.faults.append(message)
+        elif isinstance(message, _Free):
+            worker.free = True
+        else:
+            if isinstance(message, (Finished, Failed)):
+                worker.cell = None
+            self.tell(message)
 
-    for machine in machines:
-        hire(machine)
-    try:
-        while crew:
-            for connection in wait(list(crew)):
-                assert isinstance(connection, Connection)
-                try:
-                    message = connection.recv()
-                except (EOFError, OSError):
-                    dismiss(connection)
-                    continue
-                process, machine, _ = crew[connection]
-                if isinstance(message, _Fault):
-                    faults.append(message)
-                elif isinstance(message, _Free):
-                    following = waiting.popleft() if waiting else None
-                    crew[connection] = (process, machine, following)
-                    connection.send(following)
-                    if following is not None:
-                        tell(Started(following))
-                else:
-                    if isinstance(message, (Finished, Failed)):
-                        crew[connection] = (process, machine, None)
-                    tell(message)
-    finally:
-        for process, _, _ in crew.values():
-            process.terminate()
-    if faults:
-        text = "; ".join(dict.fromkeys(fault.error for fault in faults))
-        raise UsageError(text) if all(fault.usage for fault in faults) else RuntimeError(text)
+    def feed(self) -> None:
+        """Give each free worker a cell. Where none is left, the next round begins; where there is none, workers may end."""
+        busy = any(worker.cell is not None for worker in self.crew.values())
+        if self.more and not self.waiting and not busy and not self.faults:
+            self.waiting.extend(self.more())
+            if not self.waiting:
+                self.more = None
+        while self.waiting and self.vacant:
+            self.hire(self.vacant.pop())
+        for connection, worker in self.crew.items():
+            if not worker.free or (self.more and not self.waiting and not self.faults):
+                continue
+            worker.cell, worker.free = (self.waiting.popleft() if self.waiting else None), False
+            connection.send(worker.cell)
+            if worker.cell is not None:
+                self.tell(Started(worker.cell))
+
+    def _dismiss(self, connection: Connection) -> None:
+        worker = self.crew.pop(connection)
+        worker.process.join()
+        if worker.cell is not None:
+            self.tell(Failed(worker.cell, f"its process died (exit code {worker.process.exitcode})"))
+            self.vacant.append(worker.machine)
+        elif worker.process.exitcode:
+            self.faults.append(_Fault(f"a worker process ended with exit code {worker.process.exitcode}"))
 
 
 def _work(

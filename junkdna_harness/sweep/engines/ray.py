@@ -76,7 +76,7 @@ def _run_tasks(ray: Any, work: Work, tell: Tell) -> None:
     # Ray shows a task its own GPU only.
     machine = replace(machine, device="cuda:0" if gpu else "cpu", threads=threads)
     task = ray.remote(num_cpus=threads, num_gpus=1 if gpu else 0, max_retries=RETRIES)(_run_remote)
-    shared, token = ray.put(replace(work, machine=machine)), uuid.uuid4().hex
+    shared, token = ray.put(replace(work, machine=machine, more=None)), uuid.uuid4().hex
     pending = {task.remote(shared, token, cell): cell for cell in work.cells}
     try:
         while pending:
@@ -88,9 +88,11 @@ def _run_tasks(ray: Any, work: Work, tell: Tell) -> None:
                 if isinstance(cause := getattr(error, "cause", None), UsageError):
                     raise UsageError(str(cause)) from error  # of the session, not of one cell
                 tell(Failed(cell, describe(error)))
-                continue
-            tell(loaded)
-            tell(event)
+            else:
+                tell(loaded)
+                tell(event)
+            if work.more and all(other.model != cell.model for other in pending.values()):
+                pending |= {task.remote(shared, token, one): one for one in work.more(cell.model)}
     finally:
         for reference in pending:
             ray.cancel(reference, force=True)

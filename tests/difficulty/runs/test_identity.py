@@ -13,6 +13,7 @@ BASES = (
     "dense",
     "none",
     "magnitude",
+    "largest",
     "random",
     "wanda",
     "sparsegpt",

@@ -24,6 +24,11 @@ from difficulty.runs.level import TOLERANCE, level_of
         (0.3, None, 0.3, None),  # packed codes, in which zeros cannot be counted
         (0.3, math.nan, 0.3, None),
         (None, None, None, None),
+        (0.001, 0.00098, 0.001, None),
+        (0.002, 0.001, 0.002, None),  # rows of 1000 at a half
+        (0.001, 0.005, 0.005, "asked for 0.001, measured 0.005: the checkpoint was sparse already"),
+        (0.001, 0.0, 0.0, "asked for 0.001, measured 0: fewer weights are zero than were asked for"),
+        (0.0, 0.004, 0.0, None),  # trained weights hold a few zeros
     ],
 )
 def test_the_level_and_its_warning(

@@ -8,6 +8,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from difficulty.errors import UsageError
+from difficulty.runs.read import read_runs
 from difficulty.runs.table import COLUMNS, read_table, run_name, validate, write_table
 from tests.difficulty.judge.simulated import table
 
@@ -95,3 +96,28 @@ def test_unreadable_files_are_one_sentence(tmp_path: Path) -> None:
 def test_run_names_say_what_identifies_a_run() -> None:
     assert run_name("m", "rtn", None, 4.0) == "m rtn 4 bits"
     assert run_name("m", "random", 0.30000000000000004, np.nan, 2) == "m random 0.3 #2"
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_a_run_matched_by_loss_is_one_still_when_read_again(tmp_path: Path, ending: str) -> None:
+    given = plain().assign(matched=[False, False, True, True])
+    write_table(given, tmp_path / f"a.{ending}")
+    runs = read_runs(tmp_path / f"a.{ending}")
+    assert dict(zip(runs.runs["run"], runs.runs["matched"], strict=True)) == {
+        "m dense": False, "m magnitude 0.5": True,
+    }  # fmt: skip
+    assert "matched" not in runs.table
+    write_table(runs.tidy(), tmp_path / f"b.{ending}")
+    assert read_runs(tmp_path / f"b.{ending}").runs["matched"].tolist() == runs.runs["matched"].tolist()
+
+
+def test_a_table_without_the_column_has_no_matched_run(tmp_path: Path) -> None:
+    write_table(plain(), tmp_path / "a.csv")
+    runs = read_runs(tmp_path / "a.csv")
+    assert runs.runs["matched"].tolist() == [False, False]
+    assert "matched" not in runs.tidy()
+
+
+def test_a_matched_that_is_no_truth_value_is_refused() -> None:
+    with pytest.raises(UsageError, match="matched='maybe'"):
+        validate(plain().assign(matched="maybe"))

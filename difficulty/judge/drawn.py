@@ -1,0 +1,40 @@
+"""What was drawn by lot: another mask, calibration sample or training would have given other numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from difficulty.judge.series import Condition
+
+NOTHING_DRAWN = frozenset({"dense", "magnitude", "largest", "rtn"})
+MASK_DRAWN = frozenset({"random"})
+
+
+def drawn_by_lot(condition: Condition) -> tuple[str, ...]:
+    """What was drawn for a condition: "mask", "calibration", "training"; nothing for magnitude, largest and rtn.
+
+    A method that is not known here is taken for one that needs calibration data.
+    """
+    found = []
+    base = condition.done.base
+    if base in MASK_DRAWN:
+        found.append("mask")
+    elif base not in NOTHING_DRAWN:
+        found.append("calibration")
+    if condition.done.recovered:
+        found.append("training")
+    return tuple(found)
+
+
+def for_this(conditions: Iterable[Condition], n_replicates: int) -> str:
+    """`"for this mask and training"` where one draw of them was evaluated; nothing where none was drawn, or several were."""
+    if n_replicates > 1:
+        return ""
+    kinds = list(dict.fromkeys(kind for condition in conditions for kind in drawn_by_lot(condition)))
+    return f"for this {' and '.join(kinds)}" if kinds else ""
+
+
+def plural(conditions: Iterable[Condition]) -> str:
+    """What replicates are called: `"masks"`, `"calibrations"`, `"trainings"`, or `"replicates"` where several kinds are mixed."""
+    kinds = {kind for condition in conditions for kind in drawn_by_lot(condition)}
+    return f"{kinds.pop()}s" if len(kinds) == 1 else "replicates"

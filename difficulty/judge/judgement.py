@@ -1,0 +1,245 @@
+"""All claims on a panel: families are drawn one after the other, and each is asked what it says on every claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from difficulty.judge.cells import COLUMNS, cell_rows, critical_rows
+from difficulty.judge.claims import critical, interaction, memory, recovery, small_weights
+from difficulty.judge.claims.context import Context, Setting, excluded, make_context
+from difficulty.judge.claims.monotone import Curves
+from difficulty.judge.claims.parts import Part, Pooled, Question, verdicts
+from difficulty.judge.drawn import for_this
+from difficulty.judge.draws import draw
+from difficulty.judge.panel import Panel
+from difficulty.judge.series import Series, conditions
+from difficulty.judge.verdicts import CLAIMS, Claim, Rules, not_tested
+from difficulty.runs.halves import in_calibration_half
+
+N_RESAMPLES = 2000
+_MOST_NUMBERS = 60_000_000  # of one family's draws on one scale (480 MB): B does not grow beyond
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The claims on a panel, with the tables beneath them. `cut_by`: family -> the run that its tiers were cut from."""
+
+    setting: Setting
+    claims: tuple[Claim, ...]
+    cells: pd.DataFrame = field(repr=False)
+    critical: pd.DataFrame = field(repr=False)
+    excluded: tuple[str, ...]
+    cut_by: Mapping[str, str]
+    n_resamples: int
+    n_taking_part: int
+
+    @property
+    def primary(self) -> str:
+        """The method that headline verdicts are about."""
+        return self.setting.primary
+
+
+def judge_panel(
+    panel: Panel,
+    rules: Rules,
+    effective_bits: Mapping[str, float],
+    claims: tuple[str, ...] = CLAIMS,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+    cross_checks: bool = True,
+    cut_from: Mapping[str, str] | None = None,
+    tables: bool = True,
+) -> tuple[Judgement, list[Claim]]:
+    """The claims on a panel, and what they stand on; also for simulations, which make panels and no tables.
+
+    `n_resamples` grows until p-values resolve alpha over the number of families, as far as memory allows. `tables`: make the
+    tables of cells and critical levels too.
+
+    Raises:
+        UsageError: the tiers of families that are told apart by the panel cannot be judged at all (see `fit`).
+    """
+    setting = Setting(panel, tuple(conditions(panel.runs, effective_bits)), rules, cut_from or {})
+    n_resamples = resolving(panel, setting, n_resamples)
+    asked = _Asked(
+        setting, claims, n_resamples if cross_checks else 0, np.random.default_rng(seed + 1), tables
+    )
+    for draws in draw(panel, setting.conditions, n_resamples, np.random.default_rng(seed)):
+        asked.family(make_context(setting, draws))
+    if "P6" in claims:
+        asked.matched = _matched(setting, n_resamples, seed)
+    judged = asked.claims()
+    found = Judgement(
+        setting, tuple(judged), pd.DataFrame(asked.cells, columns=list(COLUMNS)), pd.DataFrame(asked.critical),
+        tuple(asked.excluded), asked.cut_by, n_resamples, asked.n_taking_part,
+    )  # fmt: skip
+    return found, judged
+
+
+def resolving(panel: Panel, setting: Setting, n_resamples: int) -> int:
+    """Resamples enough for a p-value of alpha over the number of families: below it, p is that of the t statistic."""
+    sizes = panel.items.groupby("family")["tier"].nunique()
+    views = max((len(c.columns) for c in setting.conditions), default=1)
+    largest = int(sizes.max()) * len(panel.runs) * (1 + views)
+    needed = int(np.ceil(1.2 * len(sizes) / setting.rules.alpha))
+    return max(n_resamples, min(needed, _MOST_NUMBERS // max(largest, 1)))
+
+
+class _Asked:
+    """What families said so far, claim by claim."""
+
+    def __init__(
+        self,
+        setting: Setting,
+        claims: tuple[str, ...],
+        n_shuffles: int,
+        rng: np.random.Generator,
+        tables: bool,
+    ) -> None:
+        self.setting, self.wanted, self.n_shuffles, self.rng, self.tables = (
+            setting,
+            claims,
+            n_shuffles,
+            rng,
+            tables,
+        )
+        self.parts: dict[str, list[Part]] = {name: [] for name in CLAIMS}
+        self.curves = {s.method: Curves(setting, s, self.once(s)) for s in setting.series if len(s.at) > 1}
+        self.ways = recovery.ways_of(setting)
+        self.cells: list[dict[str, Any]] = []
+        self.critical: list[dict[str, Any]] = []
+        self.excluded: list[str] = []
+        self.cut_by: dict[str, str] = {}
+        self.families: list[str] = []
+        self.few_tiers: list[str] = []
+        self.n_taking_part = 0
+        self.matched: tuple[list[Part], int] | None = None
+
+    def once(self, series: Series) -> str:
+        """What was drawn by lot once for a method's levels."""
+        own = [self.setting.conditions[k] for k in series.at]
+        return for_this(own, min(len(c.columns) for c in own))
+
+    def family(self, context: Context) -> None:
+        """Take in one family."""
+        self.families.append(context.family)
+        self.excluded += excluded(context)
+        self.n_taking_part += int(context.takes_part.any())
+        if context.cut_by:
+            self.cut_by[context.family] = context.cut_by
+        if not context.ordered_cells:
+            self.few_tiers.append(context.family)
+        for claim, found in self._said(context):
+            self.parts[claim] += [part for part in found if part is not None]
+        if "P1" in self.wanted:
+            for curves in self.curves.values():
+                curves.add(context)
+        if self.tables:
+            self.cells += cell_rows(context)
+            self.critical += critical_rows(context)
+
+    def _said(self, context: Context) -> list[tuple[str, Sequence[Part | None]]]:
+        series = self.setting.series
+        pruned = [s for s in series if s.kind == "pruned"]
+        asked: dict[str, Callable[[], Sequence[Part | None]]] = {
+            "P2": lambda: [interaction.of_family(context, s, self.n_shuffles, self.rng) for s in series],
+            "P3": lambda: [critical.of_family(context, s) for s in series if len(s.at) > 1],
+            memory.LOSS: lambda: [p for s in pruned for p in memory.of_family(context, s, memory.LOSS)],
+            memory.MEMORY: lambda: [p for s in pruned for p in memory.of_family(context, s, memory.MEMORY)],
+            "P5": lambda: [recovery.of_family(context, way) for way in self.ways],
+            "P6": lambda: small_weights.of_family(context),
+        }
+        return [(name, ask()) for name, ask in asked.items() if name in self.wanted]
+
+    def claims(self) -> list[Claim]:
+        """The verdicts, headline first within each claim."""
+        judged: list[Claim] = []
+        if "P1" in self.wanted:
+            judged += [claim for curves in self.curves.values() for claim in curves.claims()]
+        judged += self._ordered(
+            "P2", interaction.UNIT, interaction.rule, self.setting.rules.delta_tier, interaction.pool
+        )
+        judged += self._ordered(
+            "P3", critical.UNIT, critical.rule, self.setting.rules.delta_level, critical.pool
+        )
+        for name in (memory.LOSS, memory.MEMORY):
+            if name in self.wanted:
+                judged += _of_primary(
+                    self.setting,
+                    memory.judge_memory(self.setting, name, self.parts[name], self._once(self.parts[name])),
+                )
+        if "P5" in self.wanted:
+            judged += recovery.judge_recovery(self.setting, self.parts["P5"], self._once(self.parts["P5"]))
+        if "P6" in self.wanted:
+            parts, n_half = (self.parts["P6"], None) if self.matched is None else self.matched
+            judged += small_weights.judge_small_weights(self.setting, parts, self._once(parts), n_half)
+        there = {claim.claim for claim in judged if claim.scope.headline}
+        judged += [
+            not_tested(name, self.setting.primary, self._why_not())
+            for name in self.wanted
+            if name not in there
+        ]
+        return sorted(judged, key=lambda c: (c.claim, not c.scope.headline))
+
+    def _ordered(
+        self,
+        claim: str,
+        unit: str,
+        rule: Callable[[Rules], str],
+        delta: float,
+        pool: Callable[[Sequence[Part]], Pooled],
+    ) -> list[Claim]:
+        parts = self.parts[claim]
+        if claim not in self.wanted or not parts:
+            return []
+        rules = self.setting.rules
+        none = interaction.NONE_USABLE if claim == "P2" else critical.NONE_USABLE
+        question = Question(
+            claim, unit, rule(rules), delta, rules, self.setting.primary, self._once(parts), none
+        )
+        found = verdicts(question, parts, pool)
+        reason = "fewer than two tiers take part: the others are at chance or at the ceiling when dense, or there are none."
+        methods = list(dict.fromkeys(part.method for part in parts))
+        return found + [not_tested(claim, m, reason, name) for m in methods for name in self.few_tiers]
+
+    def _once(self, parts: Sequence[Part]) -> dict[str, str]:
+        """Method of a part -> what was drawn by lot once: of every method that its name holds."""
+        once = {s.method: self.once(s) for s in self.setting.series}
+        for way in self.ways:
+            own = [self.setting.conditions[k] for k in way.at]
+            once[way.method] = for_this(own, min(len(c.columns) for c in own))
+        found: dict[str, str] = {}
+        for method in dict.fromkeys(part.method for part in parts):
+            words = [once[name] for name in method.split(" vs ") if once.get(name)]
+            found[method] = " and ".join(dict.fromkeys(words))
+        return found
+
+    def _why_not(self) -> str:
+        if not self.n_taking_part:
+            return "in no tier is the dense model shown to be above chance."
+        if not any(series.kind == "pruned" for series in self.setting.series):
+            return "there are no pruned runs."
+        return "too few levels, or no family has two tiers in which the dense model is above chance."
+
+
+def _of_primary(setting: Setting, claims: Sequence[Claim]) -> list[Claim]:
+    """P4 of the primary method; of others only where there is something to compare with."""
+    return [c for c in claims if c.verdict != "not tested" or setting.primary in c.method]
+
+
+def _matched(setting: Setting, n_resamples: int, seed: int) -> tuple[list[Part], int] | None:
+    """P6 on the items that did not choose the levels of the controls; None where no control's level was chosen by its loss."""
+    runs = setting.panel.runs
+    if "matched" not in runs or not runs["matched"].fillna(False).astype(bool).any():
+        return None
+    keep = np.flatnonzero(~in_calibration_half(setting.panel.items["cluster_id"]))
+    half = setting.panel.of_items(keep)
+    own = replace(setting, panel=half)
+    parts: list[Part] = []
+    for draws in draw(half, own.conditions, n_resamples, np.random.default_rng(seed + 2)):
+        parts += small_weights.of_family(make_context(own, draws))
+    return parts, len(keep)
