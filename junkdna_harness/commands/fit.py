@@ -115,7 +115,7 @@ def fit(
     results = [replace(result, warnings=(*result.warnings, *looked)) for result in results]
     if several is not None:
         several = replace(several, results=dict(zip(several.results, results, strict=True)))
-    found = departures_of(registered, results, read, folders) if registered else []
+    found = departures_of(registered, results, read, folders, resamples) if registered else []
     if csv_file:
         write_atomic(csv_file, claims_csv(*results))
     if cells_file:

@@ -48,18 +48,18 @@ def read_prereg_of(path: Path, read: Runs) -> Prereg:
 
 
 def departures_of(
-    prereg: Prereg, fits: Sequence[FitResult], read: Runs, folders: Sequence[Path]
+    prereg: Prereg, fits: Sequence[FitResult], read: Runs, folders: Sequence[Path], resamples: int
 ) -> list[str]:
-    """The departures of each fit; with several models each sentence names its own."""
+    """The departures of each fit, which was asked for `resamples`; with several models each sentence names its own."""
     from importlib.metadata import version
 
-    from difficulty.judge.prereg import departures, facts_of
+    from difficulty.judge.departures import departures, facts_of
 
     files = [folder / "plan.json" for folder in folders]
     plans = [json.loads(file.read_text("utf-8")) for file in files if file.is_file()] or [None]
     found = []
     for one, plan in product(fits, plans):
-        facts = facts_of(one, version("junkdna-harness"), read.table, plan)
+        facts = facts_of(one, version("junkdna-harness"), read.table, plan, resamples)
         head = f"{one.model}: " if len(fits) > 1 else ""
         found += [head + sentence for sentence in departures(prereg, facts)]
     return list(dict.fromkeys(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -12,15 +12,14 @@ from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.judgement import N_RESAMPLES
-from difficulty.judge.prereg import KIND, SCHEMA, Prereg, check_prereg, write_prereg
-from difficulty.judge.scales import WITH_MARGINS
+from difficulty.judge.prereg import KIND, SCALES, SCHEMA, Prereg, check_prereg, write_prereg
 from difficulty.judge.verdicts import CLAIMS, Rules
-from difficulty.runs.store import finished_runs
+from difficulty.runs.store import MATCH_LOSS, finished_runs
 from junkdna_harness.harness.tasks import find_tasks, load_tasks
 from junkdna_harness.harness.versions import sample_size
 from junkdna_harness.sweep.plan import Plan
 
-_OTHERS = ("claims", "metric", "resamples", "seed")  # options of fit that are no field of `Rules`
+_OTHERS = ("claims", "metric", "margins", "resamples", "seed")  # options of fit that are no field of `Rules`
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Verdicts:
     rules: Rules = field(default_factory=Rules)
     claims: tuple[str, ...] = CLAIMS
     metric: str | None = None
+    margins: bool = True
     n_resamples: int = N_RESAMPLES
     seed: int = 0
 
@@ -55,17 +55,28 @@ def parse_verdicts(given: Sequence[str]) -> Verdicts:
             raise UsageError(f"--rule names {name} twice. Name it once.")
         found[name] = value
     rules = Rules(**{n: _number(o, found[o], float) for n in names if (o := n.replace("_", "-")) in found})
-    claims = tuple(dict.fromkeys(c.strip().upper() for c in found.get("claims", ",".join(CLAIMS)).split(",")))
-    if unknown := [claim for claim in claims if claim not in CLAIMS]:
+    names_of = {claim.casefold(): claim for claim in CLAIMS}
+    asked = [claim.strip() for claim in found.get("claims", ",".join(CLAIMS)).split(",")]
+    if unknown := [claim for claim in asked if claim.casefold() not in names_of]:
         raise UsageError(f"there is no claim {unknown[0]!r}. Claims: {', '.join(CLAIMS)}.")
+    claims = tuple(dict.fromkeys(names_of[claim.casefold()] for claim in asked))
+    if (margins := found.get("margins", "yes")) not in ("yes", "no"):
+        raise UsageError(
+            f"--rule margins={margins} is neither yes nor no. With no, accuracy alone is judged."
+        )
     resamples = _number("resamples", found.get("resamples", str(N_RESAMPLES)), int)
     return Verdicts(
-        rules, claims, found.get("metric"), resamples, _number("seed", found.get("seed", "0"), int)
+        rules,
+        claims,
+        found.get("metric"),
+        margins == "yes",
+        resamples,
+        _number("seed", found.get("seed", "0"), int),
     )
 
 
-def content_of(plan: Plan, verdicts: Verdicts, by_rule: Iterable[str] = ()) -> dict[str, Any]:
-    """What is written down of a plan. Loads the tasks, no model. `by_rule`: options that add levels by a rule of their own.
+def content_of(plan: Plan, verdicts: Verdicts) -> dict[str, Any]:
+    """What is written down of a plan. Loads the tasks, no model.
 
     Raises:
         UsageError: a task is unknown, or none can be loaded.
@@ -83,13 +94,14 @@ def content_of(plan: Plan, verdicts: Verdicts, by_rule: Iterable[str] = ()) -> d
         "version": version("junkdna-harness"),
         "models": list(dict.fromkeys(run.model for run in runs)),
         "model_args": [dict(model) for model in plan.models],
-        "grid": {**_grid(plan), **({"by_rule": list(by_rule)} if list(by_rule) else {})},
+        "grid": _grid(plan),
         "evaluation": {
             **asdict(plan.settings), "tasks": list(plan.settings.tasks), "seed": list(plan.settings.seed),
         },
         "verdicts": {
             "claims": list(verdicts.claims),
-            "scales": list(WITH_MARGINS),
+            "scales": SCALES,
+            "margins": verdicts.margins,
             "metric": verdicts.metric,
             "rules": asdict(verdicts.rules),
             "n_resamples": verdicts.n_resamples,
@@ -162,7 +174,15 @@ def _grid(plan: Plan) -> dict[str, Any]:
             if value is not None and value not in entry[name]:
                 entry[name].append(value)
         entry["replicates"] = max(entry["replicates"], cell.replicate + 1)
-    return {"methods": found}
+    later = plan.later
+    if later is None:
+        return {"methods": found}
+    by_rule = [f"refine {later.refine}"] if later.refine is not None else []
+    return {
+        "methods": found,
+        "by_rule": [*by_rule, *([MATCH_LOSS] if later.controls else [])],
+        "matched": list(later.controls),
+    }
 
 
 def _number(name: str, text: str, kind: type) -> Any:

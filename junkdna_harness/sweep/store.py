@@ -88,10 +88,8 @@ class Store:
             raise UsageError(f"{str(self.folder)!r} holds no sweep. Name the folder given to sweep --output.")
         return plan
 
-    def adopt(self, plan: Plan, extend: bool, by_rule: str | None = None) -> Plan:
+    def adopt(self, plan: Plan, extend: bool) -> Plan:
         """The plan to go on with, written to the folder; what is added to it after a look at the data is logged.
-
-        `by_rule`: the option that adds levels by a rule of its own, where one does.
 
         Raises:
             UsageError: the folder holds another plan (see `compare`), or something that is no sweep.
@@ -111,7 +109,7 @@ class Store:
             plan = compare(old, plan, extend)
             there = {old.run_id(cell) for cell in old.cells}
             new = [run for cell in plan.cells if (run := plan.run_id(cell)) not in there]
-            log_added(self.folder, new, by_rule)  # before the plan: a run is told of only where it is planned
+            log_added(self.folder, new)  # before the plan: a run is told of only where it is planned
         if plan != old or not layout.planned_runs(self.folder):  # older versions wrote no list of runs
             self.write_plan(plan)
         for partial in self.folder.glob("**/.*.partial"):

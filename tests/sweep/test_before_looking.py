@@ -15,11 +15,11 @@ from difficulty.errors import UsageError
 from difficulty.judge.prereg import read_prereg
 from difficulty.judge.verdicts import CLAIMS, Rules
 from difficulty.runs.looks import LOOKS, added, looks
+from difficulty.runs.store import MATCH_LOSS
 from junkdna_harness.commands.fit import fit
 from junkdna_harness.commands.report import report
 from junkdna_harness.commands.sweep import sweep
-from junkdna_harness.sweep import Store, build_plan, run_sweep
-from junkdna_harness.sweep.engines.local import LocalEngine
+from junkdna_harness.sweep import Store, build_plan
 from junkdna_harness.sweep.export import export
 from junkdna_harness.sweep.preregister import content_of, parse_verdicts
 
@@ -87,7 +87,7 @@ def test_fit_as_registered_prints_no_departure_and_other_options_print_each(stud
     assert "no departure from" in judged(study, "--prereg", file, "--claims", "P1,P2").stdout
     out = judged(study, "--prereg", file, "--delta-tier", 0.2, "--seed", 5).stdout
     assert "3 departures from" in out
-    assert "departure: claims that were not registered: P3, P4, P5" in out
+    assert "departure: claims that were not registered: P3, P4" in out
     assert "departure: the verdicts use delta-tier=0.2; registered was 0.1." in out
     assert "departure: the seed of the resamples is 5; registered was 0." in out
     found = json.loads(judged(study, "--prereg", file, "--claims", "P1,P2", "--json", "-").stdout)
@@ -197,12 +197,21 @@ def test_levels_that_are_added_after_a_look_are_told_wherever_verdicts_are(study
     assert "departure: magnitude has level 0.6, not registered." in departures
 
 
-def test_levels_that_a_rule_adds_are_told_as_such(study):
+def test_levels_that_a_rule_adds_are_told_as_such_and_registered_with_the_rule(study):
+    plan = build_plan(
+        tasks=TASKS, methods="magnitude,random", sparsity="0.5", limit=12, match_loss=True, refine="P3"
+    )
+    grid = content_of(plan, parse_verdicts([]))["grid"]
+    assert grid["by_rule"] == ["refine P3", MATCH_LOSS] and grid["matched"] == ["random"]
     judged(study)
-    plan = build_plan(tasks=TASKS, methods="magnitude", sparsity="0.5,0.6,0.7", limit=12)
-    run_sweep(plan, study, engine=LocalEngine(workers=1), extend=True, by_rule="--refine P3")
+    given = json.loads((study / "plan.json").read_text())["cells"]
+    swept(study, "--extend", "--match-loss", "--methods", "magnitude,largest")
+    cells = json.loads((study / "plan.json").read_text())["cells"]
+    new = [cell for cell in cells if cell.get("added")]
+    assert len(cells) > len(given) and len(new) == len(cells) - len(given)
+    assert {one.by_rule for one in added(study)} == {MATCH_LOSS}
     out = " ".join(judged(study).stdout.split())
-    assert "1 of 4 runs were added by the rule of --refine P3: embedded magnitude 0.6." in out
+    assert f"{len(new)} of {len(cells)} runs were added by the rule of {MATCH_LOSS}" in out
     assert "after a look" not in out
 
 

@@ -10,15 +10,13 @@ from typing import Any
 import pytest
 
 from difficulty.errors import UsageError
+from difficulty.judge.departures import Facts, departures, facts_of
 from difficulty.judge.fit import fit
 from difficulty.judge.prereg import (
     KIND,
     SCALES,
-    Facts,
     Prereg,
     content_sha256,
-    departures,
-    facts_of,
     read_prereg,
     require_same_study,
     write_prereg,
@@ -44,7 +42,7 @@ def content(**changed: Any) -> dict[str, Any]:
         ],
         "evaluation": {"tasks": ["a", "b"], "limit": None, "seed": [0, 1234, 1234, 1234]},
         "verdicts": {
-            "claims": ["P1", "P2"], "scales": list(SCALES), "metric": None,
+            "claims": ["P1", "P2"], "scales": SCALES, "margins": True, "metric": None,
             "rules": dict(Rules().__dict__), "n_resamples": 200, "seed": 0,
         },
     }  # fmt: skip
@@ -90,7 +88,8 @@ def test_what_was_judged_as_registered_has_no_departure(registered, facts):
         ({"rules": {**Rules().__dict__, "new": 1.0}}, "the verdicts use new=1.0; registered was null."),
         ({"claims": ("P2",)}, "registered claims are missing: P1."),
         ({"claims": ("P1", "P2", "P3")}, "claims that were not registered: P3."),
-        ({"scales": ("T", "A")}, "registered scales are missing: S."),
+        ({"scales": {"with margins": ["T", "A"]}}, "the scales that decide with margins are T, A; registered were T, S, A."),
+        ({"margins": False}, "margins are not used where they were logged; registered was the opposite."),
         ({"n_resamples": 400}, "the number of resamples is 400; registered was 200."),
         ({"seed": 7}, "the seed of the resamples is 7; registered was 0."),
         ({"metric": "acc_norm"}, 'the metric is "acc_norm"; registered was null.'),
@@ -115,10 +114,26 @@ def test_a_level_as_measured_is_the_level_that_was_asked_for(registered, facts):
 
 
 def test_levels_that_a_registered_rule_may_add_are_told_with_that_rule(tmp_path, facts):
-    prereg = write_prereg(tmp_path / "r.json", content(grid={"by_rule": ["--refine P3"]}))
+    prereg = write_prereg(tmp_path / "r.json", content(grid={"by_rule": ["refine P3"]}))
     more = {"magnitude": dict.fromkeys([(v, None) for v in (*LEVELS, 0.5)], 1)}
     (told,) = departures(prereg, replace(facts, conditions=more))
-    assert told == "magnitude has level 0.5, not registered (registered was that --refine P3 adds levels)."
+    assert (
+        told == "magnitude has level 0.5, not registered (registered was that levels are added by refine P3)."
+    )
+    ruled = replace(facts, conditions=more, by_rule={("magnitude", (0.5, None)): "refine P3"})
+    assert departures(prereg, ruled) == ()
+    other = replace(ruled, by_rule={("magnitude", (0.5, None)): "match-loss"})
+    assert departures(prereg, other) == (told,)
+
+
+def test_a_control_whose_levels_are_matched_is_registered_without_levels(tmp_path, facts):
+    prereg = write_prereg(
+        tmp_path / "r.json", content(grid={"by_rule": ["match-loss"], "matched": ["random"]})
+    )
+    assert departures(prereg, facts) == ("registered methods are missing: random.",)
+    there = {**facts.conditions, "random": {(0.31, None): 1}}
+    ruled = replace(facts, conditions=there, by_rule={("random", (0.31, None)): "match-loss"})
+    assert departures(prereg, ruled) == ()
 
 
 def test_bits_and_patterns_and_replicates_of_a_plan_are_compared_by_series(tmp_path, facts):
