@@ -263,8 +263,9 @@ def test_show_marks_scores_near_those_of_the_dense_run(tmp_path: Path) -> None:
     write_table(two_tiers(), tmp_path / "t.parquet")
     shown = command(show_command, tmp_path / "t.parquet", "--run", "m magnitude 0.5")
     lines = shown.splitlines()
-    assert next(line for line in lines if "0.6250" in line).count(f"0.6250 {NOISE_MARK}") == 1
-    assert f"0.2500 {NOISE_MARK}" not in shown, "the floor of tier 2 is 0"
+    easy, hard = (next(line for line in lines if score in line) for score in ("0.6250 ", "0.2500 "))
+    assert easy.count(NOISE_MARK) == 1
+    assert NOISE_MARK not in hard, "the floor of tier 2 is 0"
     assert noise_legend(True, what="difference from dense") in shown and "2 of 12 items" in shown
     dense = command(show_command, tmp_path / "t.parquet", "--run", "m dense")
     assert NOISE_MARK not in dense
