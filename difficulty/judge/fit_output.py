@@ -124,7 +124,7 @@ def methods_paragraph(result: FitResult) -> str:
         f"We compared {_runs(cells)} of {result.model} with the dense model on the same {result.n_items:,} items in "
         f"{families} task {_plural(families, 'family', 'families')} and {tiers} difficulty {_plural(tiers, 'tier', 'tiers')} "
         f"({', '.join(result.metrics)}).",
-        f"All differences are paired by item; intervals ({100 * rules.confidence:g} %) come from {settings.n_resamples:,} "
+        f"All differences are paired by item; intervals ({100 * rules.confidence:g} %) come from {settings.n_drawn:,} "
         f"bootstrap resamples of {result.n_clusters:,} clusters within tiers (expanded percentile method; seed {settings.seed})"
         + (
             ", over families from Hartung and Knapp's random-effects interval"

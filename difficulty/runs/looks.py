@@ -14,11 +14,12 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from difficulty.runs.part import TaskFacts
 from difficulty.runs.store import SAMPLES, finished_runs, manifest_path, planned_runs
-from difficulty.runs.table import some
+
+if TYPE_CHECKING:
+    from difficulty.runs.part import TaskFacts
 
 LOOKS = "looks.jsonl"
 LOOK, ADDED = "look", "added"
@@ -113,6 +114,8 @@ def added_after_look(folder: str | Path) -> tuple[str, ...]:
     additions = added(folder)
     if not additions:
         return ()
+    from difficulty.runs.table import some
+
     planned = set(planned_runs(folder).values())
     first = next((str(look.time)[:10] for look in looks(folder)), "at an unknown time")
     sentences = []

@@ -177,7 +177,7 @@ def _by_model(found: ModelsResult) -> Table:
         cells = []
         for name in claims:
             claim = headline.get(name)
-            text = "" if claim is None else claim.verdict
+            text = "" if claim is None else str(claim.verdict)
             if claim is not None and claim.estimate is not None:
                 text += " " + estimate_text(claim.estimate, claim.ci_low, claim.ci_high, "+.2f")
             cells.append(escape(text))
