@@ -61,6 +61,8 @@ def judge(world: World, claims: Iterable[str], seed: int) -> Draw:
         )[1]
     except UsageError as error:
         return found | {name: {"verdict": "inconclusive", "says": str(error)} for name in known}
+    except Exception as error:  # a fault of ours: the row says so, and the other worlds go on
+        return found | {name: {"verdict": "crashed", "says": repr(error)} for name in known}
     return found | {c.claim: _record(c) for c in judged if c.scope.headline}
 
 
@@ -199,6 +201,8 @@ def rows_of(case: Case, draws: list[Draw]) -> list[Row]:
             rows.append(Row(case.section, case.name, want, 0, {}, math.nan, {}, "", "no such claim"))
             continue
         shares = {v: sum(f["verdict"] == v for f in found) / len(found) for v in VERDICTS}
+        crashed = sum(f["verdict"] == "crashed" for f in found) / len(found)
+        shares |= {"crashed": crashed} if crashed else {}
         known = [f["estimate"] for f in found if f.get("estimate") is not None]
         t = np.array([draw["naive"] for draw in draws])
         text = f"{np.mean(t > 1.96):.2f} / {np.mean(t < -1.96):.2f}" if want.claim == "P2" else ""
@@ -229,6 +233,9 @@ def _says(want: Want, found: list[dict[str, Any]]) -> dict[str, float]:
 
 def _mark(want: Want, shares: dict[str, float], covered: dict[str, float], runs: int) -> str:
     """Whether it is as wanted, within two standard errors of the simulation."""
+
+    if "crashed" in shares:
+        return f"NOT MET: crashed in {shares['crashed']:.3f}"
 
     def noise(share: float) -> float:
         return 2 * math.sqrt(share * (1 - share) / runs)

@@ -76,7 +76,7 @@ def _unlabelled(results: Mapping[str, Any], log: Path) -> Evaluated:
         method, level, bits, notes = of_block(block, str(log))
         model = str(block.get("model") or name)
         again = block.get("noise_floor") is True and method == Method(DENSE) and bits is None
-        run = Run(plain_name(model), method, level, bits, _replicate(block), "block", again)
+        run = Run(plain_name(model), method, level, bits, _replicate(block), "block", noise_floor=again)
         return Evaluated(run, block, notes)
     missing: list[str] = []
     for key, value in _named(arguments, name):

@@ -53,7 +53,13 @@ class Label:
     def run(self, model: str) -> Run:
         """The run of a log whose own name for the model is `model`."""
         return Run(
-            self.model or model, self.method, self.level, self.bits, self.replicate, "label", self.noise_floor
+            self.model or model,
+            self.method,
+            self.level,
+            self.bits,
+            self.replicate,
+            "label",
+            noise_floor=self.noise_floor,
         )
 
 

@@ -11,7 +11,7 @@ By the triangle inequality the second is never the smaller one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from difficulty.runs.metrics import choose_one, scale_of
+from difficulty.runs.part import Part
 from difficulty.runs.same import different_prompts
-from difficulty.runs.table import DENSE, MARGIN, WEIGHT
+from difficulty.runs.table import DENSE, MARGIN, NOISE_FLOOR, WEIGHT
 from difficulty.stats.mean import Scale, in_nats_or_units, read_on
 
 if TYPE_CHECKING:
@@ -224,6 +225,47 @@ def noise_floors(table: pd.DataFrame, again: pd.DataFrame) -> tuple[dict[str, No
 def _other_prompts(dense: pd.DataFrame, again: pd.DataFrame) -> str | None:
     asked = "prompt_hash" in dense and "prompt_hash" in again
     return "it was asked with other prompts" if asked and different_prompts(dense, again) else None
+
+
+def take_apart(
+    parts: list[Part], rows: pd.DataFrame, warnings: list[str]
+) -> tuple[list[Part], pd.DataFrame, pd.DataFrame | None]:
+    """The parts and rows to judge, and the rows of second evaluations of dense weights; None where there is none.
+
+    A second evaluation that is all there is can be shown and compared like any run, and a warning says what it is.
+    """
+    if NOISE_FLOOR not in rows:
+        return parts, rows, None
+    second = rows[NOISE_FLOOR].to_numpy(dtype=bool)
+    rows = rows.drop(columns=NOISE_FLOOR)
+    judged = [part for part in parts if not part.run.noise_floor]
+    if not judged:
+        name = str(parts[0].run)
+        warnings.append(
+            f"{name!r} is a second evaluation of the dense weights (a noise floor), read by itself."
+        )
+        return parts, rows, None
+    if not second.any():
+        return judged, rows, None
+    table, again = (part.reset_index(drop=True) for part in (rows[~second], rows[second]))
+    again = again[~again["model"].isin(_other_weights(parts, warnings))].reset_index(drop=True)
+    return judged, table, again if len(again) else None
+
+
+def _other_weights(parts: Sequence[Part], warnings: list[str]) -> list[str]:
+    """The models whose second evaluation is of other weights than their dense run, by the hashes; each is told."""
+    hashes = {
+        (p.run.model, p.run.noise_floor): p.facts.get("weights_sha256") for p in parts if p.run.is_dense
+    }
+    others = [
+        m
+        for m, again in hashes
+        if again and (first := hashes.get((m, False))) and hashes[m, True] not in (None, first)
+    ]
+    warnings += [
+        f"the noise floor of {m} is not used: it is of other weights than the dense run." for m in others
+    ]
+    return others
 
 
 def mark(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from difficulty.runs.clusters import share_clusters
 from difficulty.runs.identity import DENSE, GUESS, KnownBy, Method, Run
 from difficulty.runs.label import Label, parse_labels
 from difficulty.runs.lm_eval_log import find_results, is_results, read_log
-from difficulty.runs.noise import NoiseFloor, noise_floors
+from difficulty.runs.noise import NoiseFloor, noise_floors, take_apart
 from difficulty.runs.part import Part, TaskFacts, run_of_cells
 from difficulty.runs.replicates import draw_of, numbered, same_weights
 from difficulty.runs.rows import Keep
@@ -39,7 +38,7 @@ class Runs:
     `manifest` are JSON text; `matched` is true where the level was chosen by loss on the calibration half of the items). `manifests`: run id -> its `junkdna` block or manifest, empty where there was none.
     `warnings`: sentences for the user. `tasks`: (run id, task) -> how it was evaluated. `kept`: (run id, task) -> item id -> what the caller asked to keep.
     `sources`: run id -> where it was read. `again`: the rows of second evaluations of dense weights, which are in none of the
-    others; what they say is `noise`.
+    others. `noise`: model -> what such an evaluation differs by from its dense run.
     """
 
     table: pd.DataFrame
@@ -50,11 +49,7 @@ class Runs:
     kept: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict)
     again: pd.DataFrame | None = field(default=None, repr=False)
-
-    @cached_property
-    def noise(self) -> Mapping[str, NoiseFloor]:
-        """Model -> what a second evaluation of its dense weights differs by (`sweep --noise-floor`); empty where there is none."""
-        return {} if self.again is None else noise_floors(self.table, self.again)[0]
+    noise: Mapping[str, NoiseFloor] = field(default_factory=dict, repr=False)
 
     @property
     def names(self) -> list[str]:
@@ -148,7 +143,9 @@ def read_runs(
     rows = pd.concat([part.rows for part in parts], ignore_index=True)
     rows = validate(rows, "the given runs", keep_noise_floor=True)
     rows = share_clusters(rows.drop(columns=[KNOWN_BY, MATCHED], errors="ignore"))
-    parts, table, again = _apart(parts, rows, warnings)
+    parts, table, again = take_apart(parts, rows, warnings)
+    noise, unused = ({}, []) if again is None else noise_floors(table, again)
+    warnings += unused
     by_id = {str(part.run): part for part in parts}
     return Runs(
         table,
@@ -159,49 +156,8 @@ def read_runs(
         {(run, task): kept for run, part in by_id.items() for task, kept in part.kept.items()},
         {run: part.source for run, part in by_id.items()},
         again,
+        noise,
     )
-
-
-def _apart(
-    parts: list[Part], rows: pd.DataFrame, warnings: list[str]
-) -> tuple[list[Part], pd.DataFrame, pd.DataFrame | None]:
-    """The parts and rows to judge, and the rows of second evaluations of dense weights; None where there is none.
-
-    A second evaluation that is all there is can be shown and compared like any run, and a warning says what it is.
-    """
-    if NOISE_FLOOR not in rows:
-        return parts, rows, None
-    second = rows[NOISE_FLOOR].to_numpy(dtype=bool)
-    rows = rows.drop(columns=NOISE_FLOOR)
-    judged = [part for part in parts if not part.run.noise_floor]
-    if not judged:
-        name = str(parts[0].run)
-        warnings.append(
-            f"{name!r} is a second evaluation of the dense weights (a noise floor), read by itself."
-        )
-        return parts, rows, None
-    if not second.any():
-        return judged, rows, None
-    table, again = (part.reset_index(drop=True) for part in (rows[~second], rows[second]))
-    again = again[~again["model"].isin(_other_weights(parts, warnings))].reset_index(drop=True)
-    warnings += noise_floors(table, again)[1]
-    return judged, table, again if len(again) else None
-
-
-def _other_weights(parts: Sequence[Part], warnings: list[str]) -> list[str]:
-    """The models whose second evaluation is of other weights than their dense run, by the hashes; each is told."""
-    hashes = {
-        (p.run.model, p.run.noise_floor): p.facts.get("weights_sha256") for p in parts if p.run.is_dense
-    }
-    others = [
-        m
-        for m, again in hashes
-        if again and (first := hashes.get((m, False))) and hashes[m, True] not in (None, first)
-    ]
-    warnings += [
-        f"the noise floor of {m} is not used: it is of other weights than the dense run." for m in others
-    ]
-    return others
 
 
 def _read_path(

@@ -42,11 +42,12 @@ def floor_from_json(task: str, entry: Mapping[str, Any], scale: Scale) -> Floor:
     Raises:
         ValueError: a number is missing, or is not finite.
     """
-    sums = [float(entry[name]) for name in ("largest", "weight", "value", "moved", "spread")]
     n_items, changed = int(entry["n_items"]), int(entry["changed"])
-    if not all(map(math.isfinite, sums)) or not 0 <= changed <= n_items:
+    names = ("largest", "weight", "value", "moved", "spread")
+    largest, weight, value, moved, spread = (float(entry[name]) for name in names)
+    finite = all(map(math.isfinite, (largest, weight, value, moved, spread)))
+    if not finite or not 0 <= changed <= n_items:
         raise ValueError(f"task {task}: a noise floor that is none")
-    largest, weight, value, moved, spread = sums
     return Floor(n_items, changed, largest, weight, value, moved, spread, scale)
 
 

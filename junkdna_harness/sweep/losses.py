@@ -65,12 +65,12 @@ class Losses:
         return self._known[stem]
 
     def _measure(self, stem: str) -> Loss | None:
-        both = self._dense.join(self._scores(self._read(stem)), how="left", rsuffix="_run")
-        missing = int(both["value_run"].isna().sum())
+        both = self._dense.join(self._scores(self._read(stem)).rename(columns={"value": "now"}), how="left")
+        missing = int(both["now"].isna().sum())
         cells = both.dropna().groupby(["family", "tier"], sort=True)
         if len(cells) < self._dense.groupby(["family", "tier"]).ngroups:
             return None
-        lost = [self._mean(cell["value"]) - self._mean(cell["value_run"]) for _, cell in cells]
+        lost = [self._mean(cell["value"]) - self._mean(cell["now"]) for _, cell in cells]
         return Loss(sum(lost) / len(lost), len(lost), missing)
 
     def _mean(self, values: pd.Series[float]) -> float:

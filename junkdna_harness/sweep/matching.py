@@ -171,14 +171,14 @@ class Matching:
         return tuple(int(size) for size in manifest.get("group_sizes") or ())
 
 
-def most_runs(plan: Plan, later: Later) -> int:
-    """The most runs that matching adds to a plan: every target of every control sought in vain."""
+def most_runs(plan: Plan, later: Later, more: int = 0) -> int:
+    """The most runs that matching adds to a plan, whose primary method may get `more` levels: every target sought in vain."""
     runs = 0
     for model in range(len(plan.models)):
         cells = [c for c in plan.cells if c.model == model and c.kind == "prune" and c.pattern is None]
         levels = len({c.level for c in cells if c.method == later.primary})
         draws = len([c for c in later.templates if c.model == model and c.method in later.controls])
-        runs += MOST_TRIED * levels * draws
+        runs += MOST_TRIED * (levels + more) * draws
     return runs
 
 

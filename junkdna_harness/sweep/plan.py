@@ -74,7 +74,7 @@ class Plan:
         """Which run it is, in this table and any other."""
         level, bits = cell.level, cell.bits
         name = self.model_name(cell)
-        return Run(name, cell.identity, level, bits, cell.replicate, "store", cell.noise_floor)
+        return Run(name, cell.identity, level, bits, cell.replicate, "store", noise_floor=cell.noise_floor)
 
     def run_id(self, cell: PlannedRun) -> str:
         """The run as the tidy table names it, e.g. 'embedded magnitude 0.5'."""

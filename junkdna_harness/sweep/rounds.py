@@ -6,6 +6,7 @@ killed in any round goes on where it was.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from junkdna_harness.sweep.losses import Losses
@@ -77,16 +78,14 @@ def outlook(plan: Plan) -> tuple[int, list[str]]:
     if later is None:
         return 0, []
     if later.refine is not None:
-        draws = [len([c for c in later.templates if c.model == m]) for m in range(len(plan.models))]
-        most += later.most_levels * max(draws) * len(plan.models)
+        draws = Counter((c.model, c.method) for c in later.templates if c.method not in later.controls)
+        most += later.most_levels * max(draws.values()) * len(plan.models)
         said.append(
             f"then, where {later.refine} cannot resolve a level, levels between: at most {later.most_levels} for each model"
         )
     if later.controls:
-        runs = most_matched(plan, later)
-        more = MOST_TRIED * later.most_levels if later.refine is not None else 0
-        drawn = [c for c in later.templates if c.method in later.controls]
-        most += runs + more * len(drawn)
+        more = later.most_levels if later.refine is not None else 0
+        most += most_matched(plan, later, more)
         said.append(
             f"then, for each level of {later.primary}, the sparsities of {', '.join(later.controls)} with the same loss on the "
             f"calibration half: at most {MOST_TRIED} evaluations for each, shared where they can be"

@@ -18,9 +18,9 @@ from difficulty.simulate.world import Arm, Cut, World
 pytestmark = pytest.mark.slow
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
-DRAWS = 30
-# with a rate of 5 %, more than 4 of 30 happen in under 2 % of all tests
-MOST = 4
+DRAWS = 20
+# with a rate of 5 %, more than 3 of 20 happen in under 2 % of all tests
+MOST = 3
 
 
 @pytest.fixture(scope="module")
