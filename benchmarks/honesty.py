@@ -42,7 +42,7 @@ from difficulty.simulate.world import World  # noqa: E402
 
 RESAMPLES = 400
 CHUNK = 10  # draws judged by a process before it reports
-_THIS = re.compile(r"this (mask|training|calibration)")
+_THIS = re.compile(r"this (mask|training|calibration)|these 2 families")
 UNITS = ("T", "S", "A")  # the scales that the truth is given in
 VERDICTS = ("supported", "refuted", "inconclusive")
 Draw = dict[str, Any]  # seed, naive, and by claim: see `_record`

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from difficulty.stats.bootstrap import cluster_sums, interval, resample_counts, weighted_means
-from difficulty.stats.paired import paired_difference
+from difficulty.stats.paired import paired_interval
 from junkdna_harness.gate import Limits, RunItems, TaskItems, check
 
 ALPHA = 0.05
@@ -35,7 +35,7 @@ def coverage(n_clusters: int, runs: int, size: int = 5, resamples: int = 400) ->
         before = g.normal(1, 1, n_clusters * size)
         shared = np.repeat(g.normal(0, np.sqrt(0.5), n_clusters), size)
         after = before - 0.3 - shared - g.normal(0, np.sqrt(0.5), n_clusters * size)
-        items, grouped = paired_difference(before, after), paired_difference(before, after, codes)
+        items, grouped = paired_interval(before, after), paired_interval(before, after, codes)
         sums = cluster_sums((before - after)[:, None], codes, n_clusters)
         sizes = np.full(n_clusters, float(size))
         draws = weighted_means(resample_counts(n_clusters, resamples, g), sums, sizes)[:, 0]

@@ -28,14 +28,20 @@ def p_words(p: float | None, digits: int = 3) -> str:
 
 
 def interval_text(low: float | None, high: float | None, form: str = ".4f") -> str:
-    """An interval in a column of its own; empty where it has no two finite ends.
+    """An interval, beside its estimate or in a column of its own; empty where neither end is known.
 
-    >>> interval_text(0.1, 0.25, "+.3f")
-    '+0.100 to +0.250'
+    >>> interval_text(0.1, 0.25, "+.3f"), interval_text(0.1, float("inf"))
+    ('[+0.100, +0.250]', '[0.1000, inf]')
     """
-    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+    if (
+        low is None
+        or high is None
+        or math.isnan(low)
+        or math.isnan(high)
+        or (math.isinf(low) and math.isinf(high))
+    ):
         return ""
-    return f"{low:{form}} to {high:{form}}"
+    return f"[{low:{form}}, {high:{form}}]"
 
 
 def estimate_text(estimate: float | None, low: float | None, high: float | None, form: str = "+.3f") -> str:
@@ -46,9 +52,7 @@ def estimate_text(estimate: float | None, low: float | None, high: float | None,
     """
     if estimate is None:
         return ""
-    if low is None or high is None:
-        return f"{estimate:{form}}"
-    return f"{estimate:{form}} [{low:{form}}, {high:{form}}]"
+    return f"{estimate:{form}} {interval_text(low, high, form)}".rstrip()
 
 
 NOISE_MARK = "≈"  # beside a difference that is no larger than the noise floor (`difficulty.runs.noise`)

@@ -50,7 +50,7 @@ def report(
 ) -> None:
     """Show what compression cost: tables in the terminal, and as files where asked for.
 
-    A cell is the mean ± half of its 95 % interval, and in brackets what is left of the dense score. The HTML file needs
+    A cell is the mean [its 95 % interval], and in brackets what is left of the dense score. The HTML file needs
     nothing else: verdicts, tables, plots, the documents that flipped, methods, and how to make it again.
     """
     from difficulty.files import write_atomic

@@ -110,17 +110,21 @@ def _tiers(
     from rich.markup import escape
     from rich.table import Table
 
+    from difficulty.runs.direction import bounded
     from difficulty.runs.metrics import higher_is_better, scale_of, weights_of
     from difficulty.runs.table import MARGIN
     from difficulty.stats import above_chance, mean_interval
-    from difficulty.text import interval_text, with_noise_mark
+    from difficulty.text import estimate_text, with_noise_mark
 
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("family", "axis", "tier", "metric"):
         table.add_column(column)
-    for column in ("items", "score", "95 %", "chance", "above chance", "margin"):
+    for column in ("items", "score [95 %]", "chance", "above chance", "margin"):
         table.add_column(column, justify="right")
     margins = rows[rows["metric"] == MARGIN].groupby(["family", "tier"])["value"].mean()
+    # A metric that leaves [0, 1] in one tier is bounded in none.
+    inside = judged["value"].between(0, 1).groupby(judged["metric"]).all()
+    limits = {str(name): bounded(str(name)) if within else False for name, within in inside.items()}
     for (family, tier, metric), part in judged.groupby(["family", "tier", "metric"], sort=True):
         scale = scale_of(part)
         found = mean_interval(
@@ -128,6 +132,7 @@ def _tiers(
             part["cluster_id"].to_numpy(dtype=str),
             weights_of(part),
             scale,
+            bounded=limits[str(metric)],
         )
         chance = float(part["chance"].mean())
         share = scale == "mean" and bool(part["value"].between(0, 1).all())
@@ -136,7 +141,7 @@ def _tiers(
         margin = margins.get((family, tier))
         table.add_row(
             escape(str(family)), escape(str(part["axis"].iloc[0])), str(tier), escape(str(metric)), f"{len(part):,}",
-            with_noise_mark(f"{found.mean:.4f}", (near or {}).get((str(family), int(tier), str(metric)))), interval_text(found.low, found.high),
+            escape(with_noise_mark(estimate_text(found.mean, found.low, found.high, ".4f"), (near or {}).get((str(family), int(tier), str(metric))))),
             f"{chance:.3f}" if share else "", above, "" if margin is None else f"{margin:+.2f}",
         )  # fmt: skip
     return table

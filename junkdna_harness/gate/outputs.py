@@ -12,9 +12,10 @@ from xml.etree import ElementTree as ET
 
 from difficulty.errors import UsageError
 from difficulty.runs.table import some
-from difficulty.text import p_text, with_noise_mark
+from difficulty.stats.paired_loss import UNBOUNDED_ITEMS
+from difficulty.text import interval_text, p_text, with_noise_mark
 from junkdna_harness.gate.items import RunItems
-from junkdna_harness.gate.rule import Comparison, Gate
+from junkdna_harness.gate.rule import POWER, Comparison, Gate
 from junkdna_harness.presentation.escape import markdown_cell
 
 # Characters that XML 1.0 cannot hold, not even escaped.
@@ -45,13 +46,16 @@ def sentence(gate: Gate) -> str:
             )
         return "FAIL: " + "; ".join(parts) + "."
     return (
-        f"INCONCLUSIVE: {len(undecided)} of {len(gate.comparisons)} comparisons have too few items to tell; "
+        f"INCONCLUSIVE: {len(undecided)} of {len(gate.comparisons)} comparisons have too few items to tell: "
         + needed(undecided, gate.limits.alpha)
     )
 
 
 def needed(comparisons: list[Comparison], alpha: float) -> str:
-    """How many items would decide the comparisons that are open."""
+    """How many items would decide the comparisons that are open, and which have too few of an unbounded metric."""
+    few = [one for one in comparisons if one.loss.too_few]
+    if few:
+        return _too_few(few)
     wanted = [(one.items_to_decide(alpha), one) for one in comparisons]
     known = [(n, one) for n, one in wanted if n is not None]
     if not known:
@@ -59,7 +63,19 @@ def needed(comparisons: list[Comparison], alpha: float) -> str:
             "their loss lies at the limit itself, so that no number of items decides. Choose another limit."
         )
     most, one = max(known, key=lambda pair: pair[0] / pair[1].loss.n_items)
-    return f"about {most:,} items would decide {one.name} (it has {one.loss.n_items:,})."
+    return (
+        f"about {most:,} items would decide {one.name} with {100 * POWER:g} % power, if the loss is as it was seen "
+        f"(it has {one.loss.n_items:,})."
+    )
+
+
+def _too_few(comparisons: list[Comparison]) -> str:
+    one = min(comparisons, key=lambda one: one.loss.n_clusters)
+    have = f"{one.loss.n_items:,} items"
+    if one.loss.n_clusters < one.loss.n_items:
+        have += f" in {one.loss.n_clusters:,} clusters"
+    others = f", as {len(comparisons) - 1} more" if len(comparisons) > 1 else ""
+    return f"{one.name} has {have} of {one.metric}{others}; an unbounded metric needs {UNBOUNDED_ITEMS} to show anything."
 
 
 def human(gate: Gate) -> str:
@@ -129,6 +145,8 @@ def _as_dict(one: Comparison, alpha: float) -> dict[str, Any]:
         "items_to_decide": one.items_to_decide(alpha) if one.verdict == "inconclusive" else None,
         "noise_floor": None if one.noise is None else _finite(one.noise.size),
         "within_noise": one.within_noise,
+        "power": POWER,
+        "reason": needed([one], alpha) if one.verdict == "inconclusive" else None,
     }
 
 
@@ -234,7 +252,7 @@ def _sentence_of(one: Comparison, alpha: float) -> str:
     low, high = one.loss.bounds(alpha)
     text = (
         f"{one.name}: {one.metric} {_score(one.loss.before)} -> {_score(one.loss.after)} on {one.loss.n_items} items, "
-        f"loss {_loss(one)} ({_interval(low, high)}), limit {one.limit:.4g}"
+        f"loss {_loss(one)} {_interval(low, high)}, limit {one.limit:.4g}"
     )
     return text + (f"; {needed([one], alpha)}" if one.verdict == "inconclusive" else "")
 
@@ -252,7 +270,8 @@ def _score(value: float) -> str:
 
 
 def _interval(low: float, high: float) -> str:
-    return f"{_signed(low)} to {_signed(high)}"
+    ends = [abs(end) for end in (low, high) if math.isfinite(end)]
+    return interval_text(low, high, "+.4f" if max(ends, default=0.0) < 100 else "+.1f")
 
 
 def _signed(value: float) -> str:

@@ -134,7 +134,7 @@ def _board(board: Leaderboard) -> dict[str, Any]:
                         exact,
                         "number best" if shown.bold else "number",
                         None,
-                        shown.half,
+                        shown.interval,
                         shown.kept,
                     ),
                     "mark": NOISE_MARK if shown.near else "",
@@ -162,7 +162,7 @@ def _cell(
     sort: str | None = None,
     css: str = "",
     choose: str | None = None,
-    half: str = "",
+    interval: str = "",
     kept: str = "",
 ) -> dict[str, Any]:
     return {
@@ -170,7 +170,7 @@ def _cell(
         "sort": text if sort is None else sort,
         "css": css,
         "filter": choose,
-        "half": half,
+        "interval": interval,
         "kept": kept,
         "mark": "",
     }
@@ -198,7 +198,8 @@ def _methods(report: Report) -> list[str]:
     tables = (
         f"Tables: {report.boards[0].metric}, each item evaluated in every run. Means over items, replicates (seeds) averaged "
         "item by item first; 95 % intervals by Wilson's formula on the number of items divided by the design effect of their "
-        "clusters, or a cluster-robust t interval where scores are not right or wrong. In brackets the score as a share of "
+        "clusters, or a cluster-robust t interval where scores are not right or wrong, widened where nearly all items score the "
+        "same. In brackets the score as a share of "
         "the dense score, left out where the dense score is not clearly above chance. Bold marks the best of the rows at "
         "the same level where a paired test against each other one, Holm-corrected, stays below 5 %."
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.series import FULL_BITS, nominal_bits
+from difficulty.runs.clusters import share_clusters
 from difficulty.runs.identity import Method
 from difficulty.runs.noise import Floor, NoiseFloor
 from difficulty.runs.same import different_prompts, require_same, unknown_prompts
@@ -121,6 +122,7 @@ def leaderboard(
     rows, kind, notes = found.rows, found.kind, list(found.notes)
     notes += require_same([different_prompts(rows)], allow_different_prompts)
     notes += unknown_prompts(rows)
+    rows = share_clusters(rows)
     require_same_items(rows)
     metric_names = sorted({str(m) for m in rows["metric"].unique()})
     columns = tuple(dict.fromkeys(label for _, label in sorted(_labels(rows, by))))
@@ -190,6 +192,7 @@ class _Items:
             not kind.higher_is_better,
             self._weights(mask),
             kind.scale,
+            kind.bounded,
         )
 
     def p_worse(self, mask: np.ndarray, values: np.ndarray, best: np.ndarray) -> float:
@@ -202,6 +205,7 @@ class _Items:
             not self.kind.higher_is_better,
             self._weights(usable),
             self.kind.scale,
+            self.kind.bounded,
         )
         return min(1.0, 2 * loss.p_exceeds(0.0))
 

@@ -103,9 +103,9 @@ def comparison_text(found: Comparison) -> str:
         )  # fmt: skip
     lines.append(columns(header, body))
     lines.append(
-        "\nB - A: mean paired difference over the same items, clustered t interval. lost, gained: right in A and wrong in "
-        "B, and back;\np: exact McNemar test, for metrics that are not right or wrong the t test. Not corrected for the "
-        "number of rows."
+        "\nB - A: mean paired difference over the same items, items of one cluster together. Interval: of Tango's score test for "
+        "right or wrong\nitems, else the wider of t and studentized bootstrap. lost, gained: right in A and wrong in B, and back; "
+        "p: exact McNemar test, for\nmetrics that are not right or wrong the test of the interval. Not corrected for the number of rows."
     )
     known = [row.noise_floor for row in found.rows if row.noise_floor is not None]
     legend = noise_legend(any(row.within_noise for row in found.rows), bool(known) and not any(known))
