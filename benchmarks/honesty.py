@@ -317,7 +317,8 @@ def report(arguments: argparse.Namespace) -> tuple[str, bool]:
     ]
     good = all(row.mark in ("ok", "") for row in rows)
     if arguments.worlds is None:
-        for more, met in (clustered_lines(10 * arguments.runs), tail_lines(10 * arguments.runs)):
+        runs = arguments.runs
+        for more, met in (clustered_lines(10 * runs), tail_lines(2 * runs, arguments.jobs)):
             lines += more
             good = good and met
     missed = sum(row.mark not in ("ok", "") for row in rows)
