@@ -42,7 +42,7 @@ from difficulty.simulate.world import World  # noqa: E402
 
 RESAMPLES = 400
 CHUNK = 10  # draws judged by a process before it reports
-_THIS = re.compile(r"this (mask|training|calibration)")
+_THIS = re.compile(r"this (mask|training|calibration)|these 2 families")
 UNITS = ("T", "S", "A")  # the scales that the truth is given in
 VERDICTS = ("supported", "refuted", "inconclusive")
 Draw = dict[str, Any]  # seed, naive, and by claim: see `_record`
@@ -317,7 +317,8 @@ def report(arguments: argparse.Namespace) -> tuple[str, bool]:
     ]
     good = all(row.mark in ("ok", "") for row in rows)
     if arguments.worlds is None:
-        for more, met in (clustered_lines(10 * arguments.runs), tail_lines(10 * arguments.runs)):
+        runs = arguments.runs
+        for more, met in (clustered_lines(10 * runs), tail_lines(2 * runs, arguments.jobs)):
             lines += more
             good = good and met
     missed = sum(row.mark not in ("ok", "") for row in rows)

@@ -208,7 +208,12 @@ def _families() -> list[Case]:
     return [
         Case(section, "nine, slopes N(0, .25)", nine, (NULL, Want("P2", "coverage"))),
         Case(section, "nine, slopes N(.3, .25)", nine.with_arm(share=0.3), (*mean, own)),
-        Case(section, "two, slopes N(0, .25)", replace(nine, families=2), (NULL,)),
+        Case(
+            section,
+            "two, slopes N(0, .25)",
+            replace(nine, families=2),
+            (Want("P2", "this draw"), replace(own, value=0.0)),
+        ),
         Case(section, "questions asked in two families, equal loss", shared, (NULL, Want("P2", "coverage"))),
     ]
 
