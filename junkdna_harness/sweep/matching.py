@@ -12,8 +12,9 @@ from typing import Any
 
 from difficulty.runs.halves import RULE
 from difficulty.runs.store import MATCH_LOSS, manifest_path, read_manifest
+from junkdna_harness.sweep.later import Later
 from junkdna_harness.sweep.losses import Losses
-from junkdna_harness.sweep.plan import Later, Plan, PlannedRun
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.search import MOST_TRIED, REACHED, Point, State, Target, falls, known, next_levels
 from junkdna_harness.sweep.store import Store
 
@@ -56,6 +57,11 @@ class Matching:
                 added = {"why": MATCH_LOSS, "round": self._round(), "for": names}
                 found += [one.at(level, added) for one in self._templates(control)]
         return found
+
+    def failed(self) -> list[PlannedRun]:
+        """The runs of controls that are planned and not there: all have been tried."""
+        there = self._is_there
+        return [cell for control in self.later.controls for cell in self._runs(control) if not there(cell)]
 
     def targets(self, control: str) -> dict[float, Target]:
         """Level of the primary method -> the loss that is sought for it, of those that could be measured."""

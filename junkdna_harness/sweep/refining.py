@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from difficulty.errors import UsageError
 from difficulty.runs.identity import Run
-from junkdna_harness.sweep.plan import Later, Plan, PlannedRun
+from junkdna_harness.sweep.later import Later
+from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.store import Store
 
 

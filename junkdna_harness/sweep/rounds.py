@@ -34,6 +34,7 @@ class Rounds:
 
     store: Store
     _losses: dict[int, Losses] = field(default_factory=dict)
+    _repeated: set[str] = field(default_factory=set)
     _refined: set[int] = field(default_factory=set)  # models whose claim asks for no more
 
     def next(self, plan: Plan, model: int) -> Round:
@@ -49,11 +50,20 @@ class Rounds:
             sentences += asked.sentences
         if later.controls:
             matching = Matching(self.store, plan, model, later, self._losses)
+            if again := self._to_repeat(plan, matching):
+                names = ", ".join(plan.run_id(cell) for cell in again)
+                return Round(plan, again, f"once more, for the search goes by it: {names}", tuple(sentences))
             if cells := matching.next_cells():
                 return replace(_grown(plan, cells), sentences=tuple(sentences))
             sentences += matching.sentences()
             plan = _with_matches(plan, matching)
         return Round(plan, sentences=tuple(sentences))
+
+    def _to_repeat(self, plan: Plan, matching: Matching) -> tuple[PlannedRun, ...]:
+        """Runs of controls that failed, each once: a worker that was lost must not pass for a model that is broken."""
+        again = tuple(cell for cell in matching.failed() if plan.run_id(cell) not in self._repeated)
+        self._repeated |= {plan.run_id(cell) for cell in again}
+        return again
 
 
 def _grown(plan: Plan, cells: list[PlannedRun]) -> Round:

@@ -204,6 +204,19 @@ def test_a_control_that_always_fails_is_given_up(tmp_path: Path) -> None:
     assert {match["why_not"] for match in matches(tmp_path / "s").values()} == {"its runs failed"}
 
 
+def test_a_run_that_fails_by_chance_does_not_mislead_the_search(tmp_path: Path) -> None:
+    tried: list[float] = []
+
+    def first_time(level: float) -> float:
+        tried.append(level)
+        return math.nan if len(tried) == 1 else CURVES["random"](level)
+
+    outcome = sweep(tmp_path / "s", CurveEngine({**CURVES, "random": first_time}), methods="magnitude,random")
+    assert outcome.exit_code == 0 and tried[0] == tried[1] == 0.1
+    sweep(tmp_path / "whole", CurveEngine(CURVES), methods="magnitude,random")
+    assert matches(tmp_path / "s") == matches(tmp_path / "whole")
+
+
 def test_a_primary_run_that_fails_has_no_match(tmp_path: Path) -> None:
     fails = {**CURVES, "magnitude": lambda s: math.nan if s == 0.5 else CURVES["magnitude"](s)}
     outcome = sweep(tmp_path / "s", CurveEngine(fails), methods="magnitude,random")
