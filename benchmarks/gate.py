@@ -5,17 +5,22 @@ score falls from 0.97 on tier 1 to 0.85 on tier 4. The new run differs from it i
 the items both ways without changing the mean ("discordance"), and a true loss turns right answers into wrong ones.
 
     python benchmarks/gate.py --n 1000            # over an hour on one core
+    python benchmarks/gate.py --n 1000 --tails    # metrics without a limit: minutes
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
+from difficulty.stats import paired_loss
 from junkdna_harness.gate import Limits, RunItems, TaskItems, check
 from junkdna_harness.gate.rule import By
 
@@ -73,11 +78,50 @@ SCENARIOS: list[tuple[str, dict[tuple[int, int], float], By, tuple[float, ...]]]
 ]
 
 
+# What an item loses, less its mean, of a metric without a limit.
+TAILS: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = {
+    "normal": lambda g, n: g.normal(0, 1, n),
+    "t, 3 degrees of freedom": lambda g, n: g.standard_t(3, n),
+    "lognormal, sigma 1": lambda g, n: g.lognormal(0, 1, n) - math.exp(0.5),
+    "normal, 1 % with 30 times the SD": lambda g, n: g.normal(0, 1, n) * np.where(g.random(n) < 0.01, 30, 1),
+    "1 % of the items carry the loss": lambda g, n: g.normal(0, 0.1, n) + 10 * (g.random(n) < 0.01) - 0.1,
+}
+
+
+def tails(n: int) -> list[str]:
+    """The share of runs that pass although their loss lies at the limit, for items with long tails."""
+    lines = [
+        "## Gate: unbounded metrics with the loss at the limit",
+        "",
+        f"{n:,} draws a cell, error rate 5 %; not met: above it by more than two standard errors.",
+        "",
+        "| items' loss | items | passes | |",
+        "|:--|--:|--:|:--|",
+    ]
+    most = 0.05 + 2 * math.sqrt(0.05 * 0.95 / n)
+    for name, draw in TAILS.items():
+        for items in (200, 1000):
+            g = np.random.default_rng(20251125)
+            losses = (paired_loss(5 + draw(g, items), np.full(items, 4.0), bounded=False) for _ in range(n))
+            share = sum(loss.p_below(1.0) < 0.05 for loss in losses) / n
+            lines.append(
+                f"| {name} | {items:,} | {100 * share:.1f} % | {'' if share <= most else 'not met'} |"
+            )
+            print(lines[-1], file=sys.stderr, flush=True)
+    return [*lines, "", f"`python benchmarks/gate.py --n {n} --tails`"]
+
+
 def main() -> None:
     """Simulate and print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--n", type=int, default=1000, help="comparisons a row")
+    parser.add_argument(
+        "--tails", action="store_true", help="metrics without a limit, in place of right-or-wrong items"
+    )
     options = parser.parse_args()
+    if options.tails:
+        print("\n".join(tails(options.n)))
+        return
     start = time.time()
     lines = [
         "## Gate: how often it is wrong",

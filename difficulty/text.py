@@ -28,14 +28,20 @@ def p_words(p: float | None, digits: int = 3) -> str:
 
 
 def interval_text(low: float | None, high: float | None, form: str = ".4f") -> str:
-    """An interval in a column of its own; empty where it has no two finite ends.
+    """An interval, beside its estimate or in a column of its own; empty where neither end is known.
 
-    >>> interval_text(0.1, 0.25, "+.3f")
-    '+0.100 to +0.250'
+    >>> interval_text(0.1, 0.25, "+.3f"), interval_text(0.1, float("inf"))
+    ('[+0.100, +0.250]', '[0.1000, inf]')
     """
-    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+    if (
+        low is None
+        or high is None
+        or math.isnan(low)
+        or math.isnan(high)
+        or (math.isinf(low) and math.isinf(high))
+    ):
         return ""
-    return f"{low:{form}} to {high:{form}}"
+    return f"[{low:{form}}, {high:{form}}]"
 
 
 def estimate_text(estimate: float | None, low: float | None, high: float | None, form: str = "+.3f") -> str:
@@ -46,6 +52,36 @@ def estimate_text(estimate: float | None, low: float | None, high: float | None,
     """
     if estimate is None:
         return ""
-    if low is None or high is None:
-        return f"{estimate:{form}}"
-    return f"{estimate:{form}} [{low:{form}}, {high:{form}}]"
+    return f"{estimate:{form}} {interval_text(low, high, form)}".rstrip()
+
+
+NOISE_MARK = "≈"  # beside a difference that is no larger than the noise floor (`difficulty.runs.noise`)
+
+
+def with_noise_mark(text: str, within: bool | None) -> str:
+    """`text`, marked where its difference is no larger than that of two evaluations of the same weights.
+
+    >>> with_noise_mark("+0.012", True), with_noise_mark("+0.012", None)
+    ('+0.012 ≈', '+0.012')
+    """
+    return f"{text} {NOISE_MARK}" if within and text else text
+
+
+def noise_legend(marked: bool, identical: bool = False, what: str = "") -> str:
+    """What the mark means, where one is printed; that there is nothing to mark, where all scores are the same; else nothing.
+
+    `what` names the difference that is meant, where the table shows none.
+
+    >>> noise_legend(True)
+    '≈ no larger than the difference between two evaluations of the same dense weights'
+    >>> noise_legend(False)
+    ''
+    """
+    if identical:
+        return "noise floor 0: two evaluations of the same dense weights gave the same scores, so nothing is marked"
+    if not marked:
+        return ""
+    meant = f"{what} " if what else ""
+    return (
+        f"{NOISE_MARK} {meant}no larger than the difference between two evaluations of the same dense weights"
+    )

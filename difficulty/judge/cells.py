@@ -152,7 +152,7 @@ def _margins(pair: Floats) -> tuple[float, float]:
     first, second = (float(column.std(ddof=1)) for column in pair.T)
     if not (first > 0 and second > 0):
         return float("nan"), float("nan")
-    return second / first, float(np.corrcoef(pair.T)[0, 1])
+    return second / first, float(np.asarray(np.corrcoef(pair.T))[0, 1])
 
 
 def _isotonic(context: Context, i: int) -> dict[int, tuple[float, float, float]]:
@@ -178,7 +178,7 @@ def critical_rows(context: Context) -> list[dict[str, Any]]:
     draws, rows = context.draws, []
     scale, confidence = draws.scales[0], context.rules.confidence
     for series in context.setting.series:
-        found = critical_levels(context, series, cells)
+        found = critical_levels(context, series)
         for n, i in enumerate(cells):
             cell = draws.cells[i]
             observed, latent = found.levels[SCORE][0, :, n], found.levels[scale][0, :, n]

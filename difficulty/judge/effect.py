@@ -101,6 +101,8 @@ def several_families(families: Sequence[Floats], samples: Sequence[Sample], conf
         return fixed
     effects = np.array([views[0, 0] for views in families])
     variances = np.array([bootstrap_variance(v[0], s.fewest) for v, s in zip(families, samples, strict=True)])
+    if not (variances > 0).any() and np.ptp(effects) == 0:
+        return fixed  # nothing changed anywhere: there is no error to learn from
     meta = random_effects(effects, variances, confidence)
     names = (f"{len(families)} families",)
     own = known_replicates(pooled)

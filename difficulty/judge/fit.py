@@ -11,9 +11,11 @@ import pandas as pd
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.guess import require_no_rivals
 from difficulty.judge.judgement import N_RESAMPLES, Judgement, judge_panel
-from difficulty.judge.panel import Panel, build_panel
+from difficulty.judge.panel import Panel, build_panel, one_axis
 from difficulty.judge.series import conditions, series_of
 from difficulty.judge.verdicts import CLAIMS, Claim, Hypothesis, Rules, hypothesis
+from difficulty.runs.noise import NoiseFloor, mark
+from difficulty.runs.provenance import cut_from
 from difficulty.runs.read import Runs
 from difficulty.runs.same import (
     different_settings,
@@ -27,9 +29,10 @@ from difficulty.runs.table import DENSE, MATCHED, some, validate
 
 @dataclass(frozen=True)
 class Settings:
-    """How the fit was made. `n_resamples`: as many as were drawn, which may be more than were asked for."""
+    """How the fit was made. `n_drawn`: resamples drawn, which are more than `n_resamples` where p must resolve more families."""
 
     n_resamples: int
+    n_drawn: int
     seed: int
     metric: str | None
     baseline: str | None
@@ -106,7 +109,9 @@ def fit(
         )
     warnings: list[str] = []
     settings = None
+    noise: Mapping[str, NoiseFloor] = {}
     if isinstance(table, Runs):
+        noise = table.noise
         asked = {run: table.settings(run) for run in table.names}
         settings = different_settings(asked, tasks_without_prompts(table.table))
         runs = table.runs if runs is None else runs
@@ -120,7 +125,11 @@ def fit(
     warnings.extend(require_same([different_versions(versions), settings], allow_different_prompts))
     known = _effective_bits(runs)
     _judgeable(panel, known, wanted)
-    judged, found = judge_panel(panel, rules, known, wanted, n_resamples, seed)
+    own = {
+        family: ids[0]
+        for family, ids in cut_from(one_axis(table[table["run"].isin(set(panel.runs["run"]))]), runs).items()
+    }
+    judged, found = judge_panel(panel, rules, known, wanted, n_resamples, seed, cut_from=own)
     warnings.extend(panel.warnings)
     warnings.extend(_remarks(judged, known))
     headline = {claim.claim: claim for claim in reversed(found) if claim.scope.headline}
@@ -131,12 +140,14 @@ def fit(
         metrics=panel.metrics,
         hypothesis=hypothesis(headline),
         claims=tuple(found),
-        cells=judged.cells,
+        cells=judged.cells.assign(within_noise=mark(judged.cells, noise.get(panel.model), metric)),
         critical=judged.critical,
         excluded=judged.excluded,
         warnings=tuple(dict.fromkeys((*guesses, *warnings))),
         rules=rules,
-        settings=Settings(judged.n_resamples, seed, metric, baseline, allow_missing, wanted, margins),
+        settings=Settings(
+            n_resamples, judged.n_resamples, seed, metric, baseline, allow_missing, wanted, margins
+        ),
         n_rows=panel.n_rows,
         n_items=len(panel.items),
         n_clusters=int(panel.items["cluster_id"].nunique()),
@@ -214,8 +225,8 @@ def _remarks(judged: Judgement, known: Mapping[str, float]) -> list[str]:
     remarks = []
     for family, run in sorted(judged.cut_by.items()):
         remarks.append(
-            f"the tiers of {family!r} seem to be cut from the scores of {run!r}, a run that is judged: P2 to P6 are not judged on "
-            "them (regression to the mean)."
+            f"the tiers of {family!r} {'were' if family in judged.setting.cut_from else 'seem to be'} cut from the scores of {run!r}, a "
+            "run that is judged: P2 to P6 are not judged on them (regression to the mean)."
         )
     panel = judged.setting.panel
     dense_axes = sorted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from difficulty.judge.effect import ENOUGH_FAMILIES
 from difficulty.judge.fit import FitResult
+from difficulty.judge.over_models import ModelsResult
 from difficulty.judge.scales import WITH_MARGINS, deciding, short
 from difficulty.judge.verdicts import STATEMENTS, Claim
 from difficulty.runs.table import safe_csv
@@ -25,7 +27,27 @@ _DIGITS = (
 
 def to_json(result: FitResult) -> str:
     """The fit as JSON text, the same bytes for the same table, options and seed; docs/statistics.md has the schema."""
+    return _json(_document(result))
+
+
+def models_to_json(found: ModelsResult) -> str:
+    """The verdicts over models (`hypothesis`, `claims`) and each model's fit (`models`: what `to_json` writes) as JSON text."""
     document = {
+        "schema": SCHEMA,
+        "hypothesis": asdict(found.hypothesis),
+        "claims": [claim_dict(claim) for claim in found.over],
+        "sizes": dict(found.sizes),
+        "models": [_document(result) for result in found.results.values()],
+    }
+    return _json(document)
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    return json.dumps(_plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _document(result: FitResult) -> dict[str, Any]:
+    return {
         "schema": SCHEMA,
         "model": result.model,
         "dense": result.dense,
@@ -44,7 +66,6 @@ def to_json(result: FitResult) -> str:
         "critical": result.critical.to_dict("records"),
         "cells": result.cells.to_dict("records"),
     }
-    return json.dumps(_plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def claim_dict(claim: Claim) -> dict[str, Any]:
@@ -69,24 +90,29 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def claims_table(result: FitResult) -> pd.DataFrame:
-    """One row per claim, family and method, without the nested details."""
+def claims_table(*results: FitResult) -> pd.DataFrame:
+    """One row per claim, family and method, without the nested details; with a column `model` where there are several."""
     rows = []
-    for claim in result.claims:
-        row = claim_dict(claim)
-        del row["details"]
-        rows.append({**row, "over": ", ".join(claim.over)})
+    for result in results:
+        for claim in result.claims:
+            row = claim_dict(claim)
+            del row["details"]
+            named = {"model": result.model} if len(results) > 1 else {}
+            rows.append({**named, **row, "over": ", ".join(claim.over)})
     return pd.DataFrame(rows)
 
 
-def claims_csv(result: FitResult) -> str:
+def claims_csv(*results: FitResult) -> str:
     """`claims_table` as CSV text; text that a spreadsheet would take for a formula gets a leading apostrophe."""
-    return safe_csv(claims_table(result))
+    return safe_csv(claims_table(*results))
 
 
-def cells_csv(result: FitResult) -> str:
-    """The cells as CSV text."""
-    return safe_csv(result.cells)
+def cells_csv(*results: FitResult) -> str:
+    """The cells as CSV text, with a column `model` where there are several."""
+    if len(results) == 1:
+        return safe_csv(results[0].cells)
+    named = [result.cells.assign(model=result.model) for result in results]
+    return safe_csv(pd.concat(named, ignore_index=True))
 
 
 def methods_paragraph(result: FitResult) -> str:
@@ -98,7 +124,7 @@ def methods_paragraph(result: FitResult) -> str:
         f"We compared {_runs(cells)} of {result.model} with the dense model on the same {result.n_items:,} items in "
         f"{families} task {_plural(families, 'family', 'families')} and {tiers} difficulty {_plural(tiers, 'tier', 'tiers')} "
         f"({', '.join(result.metrics)}).",
-        f"All differences are paired by item; intervals ({100 * rules.confidence:g} %) come from {settings.n_resamples:,} "
+        f"All differences are paired by item; intervals ({100 * rules.confidence:g} %) come from {settings.n_drawn:,} "
         f"bootstrap resamples of {result.n_clusters:,} clusters within tiers (expanded percentile method; seed {settings.seed})"
         + (
             ", over families from Hartung and Knapp's random-effects interval"

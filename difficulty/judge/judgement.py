@@ -85,7 +85,7 @@ def resolving(panel: Panel, setting: Setting, n_resamples: int) -> int:
     sizes = panel.items.groupby("family")["tier"].nunique()
     views = max((len(c.columns) for c in setting.conditions), default=1)
     largest = int(sizes.max()) * len(panel.runs) * (1 + views)
-    needed = int(np.ceil(2 * len(sizes) / setting.rules.alpha))
+    needed = int(np.ceil(1.2 * len(sizes) / setting.rules.alpha))
     return max(n_resamples, min(needed, _MOST_NUMBERS // max(largest, 1)))
 
 

@@ -64,7 +64,7 @@ def build_panel(
     """
     table, model = _one_model(table, model, baseline)
     dense = _dense_runs(table, model, baseline)
-    table = share_clusters(_one_axis(table))
+    table = share_clusters(one_axis(table))
     asked = require_same([different_prompts(table)], allow_different_prompts)
     asked += tuple(unknown_prompts(table))
     judged, left_out = _accuracies(table[table["metric"] != MARGIN], dense[0], metric)
@@ -135,7 +135,7 @@ def _plain(table: pd.DataFrame) -> pd.Series[bool]:
     return table["bits"].isna() & ~table["method"].map(trained).astype(bool)
 
 
-def _one_axis(table: pd.DataFrame) -> pd.DataFrame:
+def one_axis(table: pd.DataFrame) -> pd.DataFrame:
     """A family that is cut along several axes is one family an axis."""
     axes = table.groupby("family")["axis"].nunique()
     several = set(axes[axes > 1].index)

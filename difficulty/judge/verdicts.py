@@ -13,6 +13,7 @@ from difficulty.stats.result import Estimate
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not tested"]
 POOLED = "pooled"
+_ROUNDING = 1e-9  # an effect no larger than this is the rounding of a machine
 
 STATEMENTS = {
     "P1": "scores fall monotonically as sparsity grows",
@@ -168,7 +169,7 @@ def judge(evidence: Evidence, p_holm: float, rules: Rules, delta: float, rule: s
         )
     if evidence.unresolved:
         return claim_of(evidence, p_holm, "inconclusive", rule, evidence.unresolved)
-    above = [scale for scale, effect in effects.items() if effect.low > 0]
+    above = [scale for scale, effect in effects.items() if effect.low > _ROUNDING]
     below = [scale for scale, effect in effects.items() if effect.high < delta]
     where = "on every scale" if len(effects) > 1 else "above 0"
     if len(below) == len(effects):
@@ -196,9 +197,8 @@ def judge(evidence: Evidence, p_holm: float, rules: Rules, delta: float, rule: s
 def _disagreement(effects: Mapping[str, Effect], above: list[str], below: list[str], delta: float) -> str:
     """Why the scales do not decide: they contradict each other, or the interval of some is too wide."""
     slopes = ", ".join(f"{name} {effect.deciding.estimate:.2f}" for name, effect in effects.items())
-    opposite = [name for name, effect in effects.items() if effect.high < 0]
-    if above and (below or opposite):
-        others = [name for name in effects if name in below or name in opposite]
+    others = [name for name in below if name not in above]
+    if above and others:
         return (
             f"it depends on the scale: shown on {_listed(above)}, and on {_listed(others)} an effect of {delta:g} is excluded "
             f"({slopes})."

@@ -27,6 +27,11 @@ _LOWER = {
     "perplexity", "ppl", "bits", "bpb", "bpc", "loss", "nll", "brier", "wer", "cer", "ter", "mer", "error", "errors", "latency",
     "mse", "rmse", "mae", "distance", "divergence", "kl", "ece", "mismatch", "wrong", "incorrect",
 }  # fmt: skip
+# Metrics without a limit on one side, or counted up to 100: values of all items within [0, 1] do not make them shares.
+_UNBOUNDED = {
+    "perplexity", "ppl", "bits", "bpb", "bpc", "loss", "nll", "loglikelihood", "latency", "mse", "rmse", "mae", "distance",
+    "divergence", "kl", "reward", "margin", "wer", "cer", "ter", "bleu", "sacrebleu", "chrf",
+}  # fmt: skip
 _NUMBERED = re.compile(r"(rouge|bleu|chrf|pass|f|acc|recall|precision|ndcg)(\d+|l|lsum)?")
 
 
@@ -36,6 +41,11 @@ def direction(metric: str) -> bool | None:
     higher = any(word in _HIGHER or _numbered(word) in _HIGHER for word in words)
     lower = any(word in _LOWER for word in words)
     return None if higher == lower else higher
+
+
+def bounded(metric: str) -> bool | None:
+    """False where the metric's name says that it can leave [0, 1]; None where the values must tell."""
+    return False if _UNBOUNDED.intersection(_words(metric)) else None
 
 
 def declared(values: Iterable[Any]) -> set[bool]:

@@ -75,7 +75,8 @@ def _unlabelled(results: Mapping[str, Any], log: Path) -> Evaluated:
     if isinstance(block, Mapping) and block:
         method, level, bits, notes = of_block(block, str(log))
         model = str(block.get("model") or name)
-        run = Run(plain_name(model), method, level, bits, _replicate(block), "block")
+        again = block.get("noise_floor") is True and method == Method(DENSE) and bits is None
+        run = Run(plain_name(model), method, level, bits, _replicate(block), "block", noise_floor=again)
         return Evaluated(run, block, notes)
     missing: list[str] = []
     for key, value in _named(arguments, name):

@@ -21,6 +21,8 @@ DENSE_TRANSFER, SPARSE_TRANSFER = "dense_transfer", "sparse_transfer"
 SPARSE_TO_DENSE, DENSE_FREEZING = "sparse_to_dense", "dense_freezing"
 ARMS = (DENSE_TRANSFER, SPARSE_TRANSFER, SPARSE_TO_DENSE, DENSE_FREEZING)
 ADAPTERS = ("lora", "dora")
+# The last word of the name of a second evaluation of the dense weights (`Run.noise_floor`).
+NOISE_FLOOR = "noise-floor"
 KEPT = "kept"  # dense freezing that holds the weights which pruning would have kept, not those it would have removed
 
 Kind = Literal["dense", "pruned", "quantized", "recovered"]
@@ -136,6 +138,8 @@ class Run:
 
     `level`: the fraction of the targeted weights that is zero, as measured; None for quantization alone. `bits`: nominal
     bits a weight; None without quantization. `replicate`: which draw (mask, calibration, training). `known_by`: how we know.
+    `noise_floor`: a second evaluation of the dense weights in other batches, which is never judged as a run of its own
+    (`difficulty.runs.noise`).
     """
 
     model: str
@@ -144,6 +148,7 @@ class Run:
     bits: float | None = None
     replicate: int = 0
     known_by: KnownBy = field(default="block", compare=False)
+    noise_floor: bool = False
 
     def __post_init__(self) -> None:
         for name in ("level", "bits"):
@@ -152,6 +157,10 @@ class Run:
             object.__setattr__(self, name, None if missing else _rounded(float(value)))
         if self.is_dense:
             object.__setattr__(self, "level", 0.0)
+        elif self.noise_floor:
+            raise UsageError(
+                f"a noise floor is a second evaluation of the dense model, and method {str(self.method)!r} is not dense."
+            )
 
     @property
     def is_dense(self) -> bool:
@@ -182,6 +191,7 @@ class Run:
         if not self.is_dense:
             parts += [f"{self.level:.10g}"] if self.level is not None else []
             parts += [f"{self.bits:.10g} bits"] if self.bits is not None else []
+        parts += [NOISE_FLOOR] if self.noise_floor else []
         return " ".join(parts) + (f" #{self.replicate}" if self.replicate else "")
 
     @classmethod
@@ -195,6 +205,9 @@ class Run:
         replicate, level, bits = 0, None, None
         if re.fullmatch(r"#\d+", words[-1]):
             replicate = int(words.pop()[1:])
+        again = len(words) > 2 and words[-2:] == [DENSE, NOISE_FLOOR]
+        if again:
+            words.pop()
         if len(words) > 3 and words[-1] == "bits" and _NUMBER.fullmatch(words[-2]):
             bits = float(words[-2])
             del words[-2:]
@@ -204,7 +217,8 @@ class Run:
             words[-2:] = [" ".join(words[-2:])]
         if len(words) < 2 or not words[0]:
             raise UsageError(f"run {text!r} names no model and method. Write e.g. 'my-model magnitude 0.5'.")
-        return cls(" ".join(words[:-1]), Method.parse(words[-1]), level, bits, replicate)
+        method = Method.parse(words[-1])
+        return cls(" ".join(words[:-1]), method, level, bits, replicate, noise_floor=again)
 
 
 def _rounded(value: float) -> float:

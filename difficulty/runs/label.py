@@ -14,6 +14,7 @@ from difficulty.runs.identity import DENSE, Method, Run
 
 KIND = "junkdna-label"
 SCHEMA = 1
+NOISE_FLOOR_SCHEMA = 2  # of a label that an older version would take for the dense run
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Label:
     bits: float | None = None
     model: str | None = None
     replicate: int = 0
+    noise_floor: bool = False
 
     def __post_init__(self) -> None:
         if self.level is not None and not 0 <= self.level < 1:
@@ -43,10 +45,22 @@ class Label:
             raise UsageError(
                 "a dense model has neither sparsity nor bits. Leave them out, or name the method."
             )
+        if self.noise_floor and self.method != Method(DENSE):
+            raise UsageError(
+                f"a noise floor is a second evaluation of the dense model, and method {str(self.method)!r} is not dense."
+            )
 
     def run(self, model: str) -> Run:
         """The run of a log whose own name for the model is `model`."""
-        return Run(self.model or model, self.method, self.level, self.bits, self.replicate, "label")
+        return Run(
+            self.model or model,
+            self.method,
+            self.level,
+            self.bits,
+            self.replicate,
+            "label",
+            noise_floor=self.noise_floor,
+        )
 
 
 def label_file(results: Path) -> Path:
@@ -65,7 +79,7 @@ def read_label(results: Path) -> Label | None:
         return None
     found = read_object(path)
     try:
-        if found["kind"] != KIND or found["schema"] != SCHEMA:
+        if found["kind"] != KIND or found["schema"] not in (SCHEMA, NOISE_FLOOR_SCHEMA):
             raise ValueError(f"kind {found['kind']!r}, schema {found['schema']!r}")
         level, bits = found.get("level"), found.get("bits")
         return Label(
@@ -74,6 +88,7 @@ def read_label(results: Path) -> Label | None:
             None if bits is None else float(bits),
             found.get("model"),
             int(found.get("replicate") or 0),
+            found.get("noise_floor") is True,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
@@ -89,8 +104,9 @@ def write_label(results: Path, label: Label) -> Path:
     """
     path = label_file(results)
     values: Mapping[str, object] = {
-        "kind": KIND, "schema": SCHEMA, "method": str(label.method), "level": label.level, "bits": label.bits,
-        "model": label.model, "replicate": label.replicate,
+        "kind": KIND, "schema": NOISE_FLOOR_SCHEMA if label.noise_floor else SCHEMA, "method": str(label.method),
+        "level": label.level, "bits": label.bits, "model": label.model, "replicate": label.replicate,
+        **({"noise_floor": True} if label.noise_floor else {}),
     }  # fmt: skip
     write_atomic(path, json.dumps(values, indent=1) + "\n")
     return path
@@ -121,7 +137,7 @@ def parse_labels(given: Sequence[str]) -> dict[Path, Label]:
             raise UsageError(
                 f"--label {text!r}: {said.strip()!r} is not METHOD LEVEL. A method's name is one word."
             )
-        label = Label(run.method, level, run.bits, None, run.replicate)
+        label = Label(run.method, level, run.bits, None, run.replicate, run.noise_floor)
         if found.setdefault(path.absolute(), label) != label:
             raise UsageError(f"--label says two things of {str(path)!r}. Give one of them.")
     return found

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from difficulty.runs.identity import Method, Run
+from difficulty.runs.table import NOISE_FLOOR
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,16 @@ def cells_of(run: Run) -> dict[str, Any]:
         "level": np.nan if run.level is None else run.level,
         "bits": np.nan if run.bits is None else run.bits,
         "replicate": run.replicate,
+        **({NOISE_FLOOR: True} if run.noise_floor else {}),
     }
 
 
 def run_of_cells(row: Mapping[str, Any], **more: Any) -> Run:
     """The run that the identifying cells of a table row stand for."""
+    again = row.get(NOISE_FLOOR, False)
     return Run(
         str(row["model"]), Method.parse(str(row["method"])), _number(row["level"]), _number(row["bits"]),
-        int(row["replicate"]), **more,
+        int(row["replicate"]), noise_floor=not pd.isna(again) and bool(again), **more,
     )  # fmt: skip
 
 

@@ -16,10 +16,12 @@ from difficulty.runs.clusters import share_clusters
 from difficulty.runs.identity import DENSE, GUESS, KnownBy, Method, Run
 from difficulty.runs.label import Label, parse_labels
 from difficulty.runs.lm_eval_log import find_results, is_results, read_log
+from difficulty.runs.noise import NoiseFloor, noise_floors, take_apart
 from difficulty.runs.part import Part, TaskFacts, run_of_cells
+from difficulty.runs.replicates import draw_of, numbered, same_weights
 from difficulty.runs.rows import Keep
 from difficulty.runs.sweep_folder import find_sweeps, read_sweep, unscored
-from difficulty.runs.table import IDENTITY, KNOWN_BY, MATCHED, read_table, some, validate
+from difficulty.runs.table import IDENTITY, KNOWN_BY, MATCHED, NOISE_FLOOR, read_table, some, validate
 
 RUN_COLUMNS = (
     "run", *IDENTITY, "effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version", "task_versions", "manifest",
@@ -35,7 +37,8 @@ class Runs:
     `table`: the tidy rows of all runs. `runs`: one row per run with the columns `RUN_COLUMNS` (`task_versions` and
     `manifest` are JSON text; `matched` is true where the level was chosen by loss on the calibration half of the items). `manifests`: run id -> its `junkdna` block or manifest, empty where there was none.
     `warnings`: sentences for the user. `tasks`: (run id, task) -> how it was evaluated. `kept`: (run id, task) -> item id -> what the caller asked to keep.
-    `sources`: run id -> where it was read.
+    `sources`: run id -> where it was read. `again`: the rows of second evaluations of dense weights, which are in none of the
+    others. `noise`: model -> what such an evaluation differs by from its dense run.
     """
 
     table: pd.DataFrame
@@ -45,6 +48,8 @@ class Runs:
     tasks: Mapping[tuple[str, str], TaskFacts] = field(default_factory=dict, repr=False)
     kept: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict)
+    again: pd.DataFrame | None = field(default=None, repr=False)
+    noise: Mapping[str, NoiseFloor] = field(default_factory=dict, repr=False)
 
     @property
     def names(self) -> list[str]:
@@ -94,11 +99,16 @@ class Runs:
         return [str(run) for run in self.runs.loc[self.runs["known_by"] == GUESS, "run"]]
 
     def tidy(self) -> pd.DataFrame:
-        """The table to write: where a run is a guess or matched by loss, with a column that says so, for when it is read again."""
+        """The table to write, which says the same when it is read again: where a run is a guess or its level was chosen by its
+        loss, with a column that says so; where there is a noise floor, with its rows and the column `noise_floor`."""
         told = [KNOWN_BY] if self.guessed else []
         told += [MATCHED] if MATCHED in self.runs and self.runs[MATCHED].any() else []
         by_run = {name: dict(zip(self.runs["run"], self.runs[name], strict=True)) for name in told}
-        return self.table.assign(**{name: self.table["run"].map(said) for name, said in by_run.items()})
+        table = self.table.assign(**{name: self.table["run"].map(said) for name, said in by_run.items()})
+        if self.again is None:
+            return table
+        parts = [table.assign(**{NOISE_FLOOR: False}), self.again.assign(**{NOISE_FLOOR: True})]
+        return pd.concat(parts, ignore_index=True)
 
     def _where(self) -> str:
         return some(list(dict.fromkeys(self.sources.values())), 2)
@@ -110,7 +120,8 @@ def read_runs(
     """All runs under `paths`: lm-eval folders or results files, sweep folders, tidy tables, in any mix.
 
     Level 0 of a pruning method is the dense run; equal dense runs are kept once. Runs that differ only in their seed
-    become replicates. `labels` say which run a log is of (`parse_labels`); `keep` is called with a sample of each item
+    (of mask, calibration or training) become replicates. A second evaluation of dense weights (a noise floor) is kept apart, in
+    `Runs.again`. `labels` say which run a log is of (`parse_labels`); `keep` is called with a sample of each item
     and its result is kept (for stores: with a sample put together from their files).
 
     Raises:
@@ -125,11 +136,16 @@ def read_runs(
     for path in map(Path, listed):
         parts.extend(_read_path(path, named, keep, warnings))
     _all_used(named, listed, parts)
-    parts = _numbered(_merged([_as_dense(part) for part in parts], warnings))
+    parts = numbered(_merged([_as_dense(part) for part in parts], warnings))
     warnings[:0] = [_guess(part) for part in parts if part.run.known_by == GUESS]
+    warnings += same_weights(parts)
     _compare_versions(parts, warnings)
-    rows = validate(pd.concat([part.rows for part in parts], ignore_index=True), "the given runs")
-    table = share_clusters(rows.drop(columns=[KNOWN_BY, MATCHED], errors="ignore"))
+    rows = pd.concat([part.rows for part in parts], ignore_index=True)
+    rows = validate(rows, "the given runs", keep_noise_floor=True)
+    rows = share_clusters(rows.drop(columns=[KNOWN_BY, MATCHED], errors="ignore"))
+    parts, table, again = take_apart(parts, rows, warnings)
+    noise, unused = ({}, []) if again is None else noise_floors(table, again)
+    warnings += unused
     by_id = {str(part.run): part for part in parts}
     return Runs(
         table,
@@ -139,6 +155,8 @@ def read_runs(
         {(run, task): facts for run, part in by_id.items() for task, facts in part.tasks.items()},
         {(run, task): kept for run, part in by_id.items() for task, kept in part.kept.items()},
         {run: part.source for run, part in by_id.items()},
+        again,
+        noise,
     )
 
 
@@ -246,10 +264,8 @@ def _merged(parts: Iterable[Part], warnings: list[str]) -> list[Part]:
     kept: dict[Run, list[Part]] = {}
     for part in parts:
         group = kept.setdefault(part.run, [])
-        seed = part.manifest.get("seed")
-        at = next(
-            (i for i, p in enumerate(group) if part.run.is_dense or p.manifest.get("seed") == seed), None
-        )
+        draw = draw_of(part.manifest)
+        at = next((i for i, p in enumerate(group) if part.run.is_dense or draw_of(p.manifest) == draw), None)
         if at is None:
             group.append(part)
         else:
@@ -303,21 +319,6 @@ def _equal_scores(first: pd.DataFrame, second: pd.DataFrame, tasks: Sequence[str
     a = first[first["task"].isin(tasks)].set_index(key)["value"].sort_index()
     b = second[second["task"].isin(tasks)].set_index(key)["value"].sort_index()
     return a.index.equals(b.index) and bool(np.allclose(a, b, rtol=_SAME, atol=_SAME))
-
-
-def _numbered(parts: Sequence[Part]) -> list[Part]:
-    """Runs that differ in their seed alone are replicates of one draw, numbered by seed. Every row gets its run's name."""
-    groups: dict[Run, list[Part]] = {}
-    for part in parts:
-        groups.setdefault(part.run, []).append(part)
-    numbers: dict[int, int] = {}
-    for group in groups.values():
-        if len(group) > 1:
-            ranked = sorted(group, key=lambda p: str(p.manifest.get("seed")).zfill(12))
-            numbers |= {id(part): number for number, part in enumerate(ranked)}
-    return [
-        part.named(replace(part.run, replicate=numbers.get(id(part), part.run.replicate))) for part in parts
-    ]
 
 
 def _guess(part: Part) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.runs.margins import gold_options, options_margin, sequence_margin
+from difficulty.runs.provenance import TIERS_FROM, cell
 from difficulty.runs.samples import (
     Sample,
     item_ids,
@@ -120,6 +121,8 @@ def _common_cells(
     metadata = _metadata(config)
     output_type = str(config.get("output_type") or "")
     tier = _tier(task, metadata)
+    made = cell(metadata.get(TIERS_FROM), f"task {task!r}")
+    more = {TIERS_FROM: made} if made else {}
     cells = []
     for sample, (item, cluster) in zip(samples, ids, strict=True):
         doc = sample.get("doc")
@@ -138,6 +141,7 @@ def _common_cells(
                 "chance": chances.get(item, 0.0),
                 "doc_id": int(doc_id) if doc_id.isdecimal() and len(doc_id) < 19 else -1,
                 "prompt_hash": prompt_hash(sample),
+                **more,
             }
         )
     return cells

@@ -229,7 +229,8 @@ def _misnamed(manifest: dict[str, Any], replicate: int) -> str | None:
             return None
         method = Method.parse(str(manifest.get("method") or ""))
         level, bits = manifest.get("level"), manifest.get("bits")
-        made = Run(str(manifest.get("model")), method, level, bits, replicate)
+        again = manifest.get("noise_floor") is True
+        made = Run(str(manifest.get("model")), method, level, bits, replicate, noise_floor=again)
     except UsageError as error:
         return f"names no run ({error})"
     if str(made) != manifest["run"] or named != made:

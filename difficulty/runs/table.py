@@ -14,6 +14,7 @@ from difficulty.errors import UsageError, did_you_mean
 from difficulty.files import write_atomic
 from difficulty.runs.identity import DENSE as DENSE
 from difficulty.runs.identity import Method, Run
+from difficulty.runs.provenance import TIERS_FROM, makers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,8 @@ HIGHER_IS_BETTER, SCALE, WEIGHT = "higher_is_better", "scale", "weight"
 KNOWN_BY = "known_by"
 # Optional column: true where the run's level was chosen by its loss on one half of the items (`difficulty.runs.halves`).
 MATCHED = "matched"
+# Optional column: true for rows of a second evaluation of the dense weights (`difficulty.runs.noise`).
+NOISE_FLOOR = "noise_floor"
 OPTION_LOGLIK = (
     "option_loglik"  # optional column: natural log-likelihoods of an item's options, a list of floats
 )
@@ -43,13 +46,17 @@ SCALES = ("mean", "perplexity", "bits")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
-def run_name(model: str, method: str, level: float | None, bits: float | None, replicate: int = 0) -> str:
+def run_name(
+    model: str, method: str, level: float | None, bits: float | None, replicate: int = 0, again: bool = False
+) -> str:
     """The id of a run made from the cells that identify it, e.g. `"llama magnitude 0.5"` or `"llama rtn 4 bits #1"`."""
-    return str(Run(model, Method.parse(method), level, bits, replicate))
+    return str(Run(model, Method.parse(method), level, bits, replicate, noise_floor=again))
 
 
-def validate(table: pd.DataFrame, source: str = "the table") -> pd.DataFrame:
+def validate(table: pd.DataFrame, source: str = "the table", keep_noise_floor: bool = False) -> pd.DataFrame:
     """`table` with the columns of the schema first, in order and of the right type; other columns follow as they are.
+
+    Rows of a noise floor are left out unless they are asked for: who knows nothing of them must not judge them.
 
     Columns that a plain table may leave out get their defaults: `run` from what identifies it, `bits` none,
     `replicate` 0, `family` = task, `task` = family and tier, `axis` empty, `cluster_id` = item, `n_symbols` 1, `chance` 0.
@@ -74,6 +81,12 @@ def validate(table: pd.DataFrame, source: str = "the table") -> pd.DataFrame:
     _check_ranges(table, source)
     _check_runs(table, source)
     _check_duplicates(table, source)
+    if NOISE_FLOOR in table and not keep_noise_floor:
+        table = table[~table[NOISE_FLOOR]].drop(columns=NOISE_FLOOR)
+        if len(table) == 0:
+            raise UsageError(
+                f"{source} holds nothing but a noise floor, which is compared with the dense run. Give that run too."
+            )
     return table[[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]].reset_index(drop=True)
 
 
@@ -100,21 +113,30 @@ def _with_defaults(table: pd.DataFrame, source: str) -> pd.DataFrame:
         table[HIGHER_IS_BETTER] = _truths(table, HIGHER_IS_BETTER, source)
     if MATCHED in table:
         table[MATCHED] = _truths(table, MATCHED, source).fillna(False).astype(bool)
+    if NOISE_FLOOR in table:
+        table[NOISE_FLOOR] = _truths(table, NOISE_FLOOR, source).fillna(False).astype(bool)
     if WEIGHT in table:
         table[WEIGHT] = _numbers(table, WEIGHT, source, np.nan)
     if SCALE in table:
         table[SCALE] = table[SCALE].fillna("mean").replace({"": "mean"}).astype(str)
+    if TIERS_FROM in table:
+        table[TIERS_FROM] = _makers(table[TIERS_FROM], source)
     if "cluster_id" in table:
         given = table["cluster_id"]
         table["cluster_id"] = _text(given).where(given.notna(), table["item_id"])
     else:
         table["cluster_id"] = table["item_id"]
     if "run" not in table:
-        names = table[list(IDENTITY)].drop_duplicates()
+        names = table[identity_of(table)].drop_duplicates()
         names = names.assign(run=[run_name(*row) for row in names.itertuples(index=False, name=None)])
-        table = table.merge(names, on=list(IDENTITY), how="left")
+        table = table.merge(names, on=identity_of(table), how="left")
     table["run"] = _text(table["run"])
     return table
+
+
+def identity_of(table: pd.DataFrame) -> list[str]:
+    """The columns by which the runs of `table` are told apart."""
+    return [*IDENTITY, *([NOISE_FLOOR] if NOISE_FLOOR in table else [])]
 
 
 def _no_gaps(table: pd.DataFrame, name: str, source: str) -> None:
@@ -162,6 +184,15 @@ def _truths(table: pd.DataFrame, name: str, source: str) -> pd.Series[Any]:
     return pd.Series(found, index=column.index, dtype="boolean")
 
 
+def _makers(column: pd.Series[Any], source: str) -> pd.Series[Any]:
+    """The text of each cell, kept once: it is the same in all rows of a tier."""
+    if not isinstance(column.dtype, pd.CategoricalDtype) or column.hasnans:
+        column = column.astype(object).where(column.notna(), "").astype("category")
+    for text in column.cat.categories:
+        makers(text, source)
+    return column
+
+
 def _text(column: pd.Series[Any]) -> pd.Series[str]:
     return column.astype(str)
 
@@ -188,10 +219,10 @@ def _check_ranges(table: pd.DataFrame, source: str) -> None:
 
 
 def _check_runs(table: pd.DataFrame, source: str) -> None:
-    runs = table[["run", *IDENTITY]].drop_duplicates()
+    runs = table[["run", *identity_of(table)]].drop_duplicates()
     for column, other in (
         (["run"], "one name stands for two runs"),
-        (list(IDENTITY), "one run has two names"),
+        (identity_of(table), "one run has two names"),
     ):
         twice = runs[runs.duplicated(column, keep=False)]
         if len(twice):
@@ -241,7 +272,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         elif path.name.endswith((".csv", ".csv.gz")):
             raw = pd.read_csv(
                 path,
-                dtype=dict.fromkeys((*TEXT, *ALIASES, "prompt_hash"), str),
+                dtype=dict.fromkeys((*TEXT, *ALIASES, "prompt_hash", TIERS_FROM), str),
                 keep_default_na=False,
                 na_values=[""],
             )
@@ -256,7 +287,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise UsageError(f"{str(path)!r} cannot be read as a table: {first}.") from error
     if path.suffix != ".parquet":
         raw = _from_csv(raw)
-    return validate(raw, source=f"{path.name!r}")
+    return validate(raw, source=f"{path.name!r}", keep_noise_floor=True)
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
@@ -268,7 +299,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
         UsageError: another ending, a table that breaks the schema, or a place that cannot be written.
     """
     path = Path(path)
-    table = validate(table)
+    table = validate(table, keep_noise_floor=True)
     if path.suffix == ".parquet":
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)

@@ -1,7 +1,7 @@
 """Statistics of what compression costs, one module per family of tests. Arrays in, small frozen results out.
 
 >>> import numpy as np
->>> from difficulty.stats import flips, paired_difference
+>>> from difficulty.stats import flips, paired_interval
 >>> dense, pruned = np.array([1.0, 1, 1, 0, 1]), np.array([1.0, 0, 1, 1, 0])
 >>> flips(dense, pruned).lost
 2
@@ -23,15 +23,17 @@ from difficulty.stats.isotonic import crossing, isotonic
 from difficulty.stats.logistic import interaction
 from difficulty.stats.mean import MeanInterval, Scale, clustered_error, mean_interval, wilson
 from difficulty.stats.multiple import holm
-from difficulty.stats.paired import paired_difference
-from difficulty.stats.paired_loss import PairedLoss, paired_loss
+from difficulty.stats.paired import paired_interval
+from difficulty.stats.paired_loss import UNBOUNDED_ITEMS, PairedLoss, paired_loss
 from difficulty.stats.random_effects import RandomEffects, random_effects
 from difficulty.stats.result import Estimate
 from difficulty.stats.scales import above_chance, latent_from_accuracy, retention
 from difficulty.stats.score import Score, score
+from difficulty.stats.studentized import t_draws
 from difficulty.stats.trend import Trend, jonckheere_terpstra, kendall_tau, page, shuffled_slope
 
 __all__ = [
+    "UNBOUNDED_ITEMS",
     "Combined",
     "Component",
     "Estimate",
@@ -61,7 +63,7 @@ __all__ = [
     "option_kl",
     "p_value",
     "page",
-    "paired_difference",
+    "paired_interval",
     "paired_loss",
     "random_effects",
     "resample_counts",
@@ -69,6 +71,7 @@ __all__ = [
     "score",
     "shuffled_slope",
     "summarise",
+    "t_draws",
     "weighted_means",
     "wilson",
 ]

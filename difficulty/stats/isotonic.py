@@ -6,16 +6,20 @@ import numpy as np
 
 from difficulty.stats.result import Floats
 
+_MANY_LEVELS = 24
+
 
 def isotonic(values: Floats, increasing: bool = True) -> Floats:
     """Least-squares monotone fit along the last axis, same shape as `values`.
 
     The max-min formula, fit_k = max_{i<=k} min_{j>=k} mean(values_i .. values_j), is exact and works on all curves
-    together; it needs O(levels^2) memory a curve, so it suits tens of levels, not thousands.
+    together; its time goes by the square of the levels, so that many levels are fitted curve by curve by SciPy (PAVA).
     """
     if not increasing:
         return -isotonic(-values)
     n = values.shape[-1]
+    if n > _MANY_LEVELS:
+        return np.apply_along_axis(_pava, -1, values)
     sums = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
     fit = np.empty_like(values, dtype=float)
     fit.fill(-np.inf)
@@ -27,21 +31,36 @@ def isotonic(values: Floats, increasing: bool = True) -> Floats:
     return fit
 
 
-def crossing(levels: Floats, curves: Floats, threshold: float) -> Floats:
-    """The level up to which a rising curve stays at or below `threshold`, by linear interpolation; shape (...,).
+def _pava(curve: Floats) -> Floats:
+    from scipy.optimize import isotonic_regression
 
-    `levels` (n,) rise, `curves` (..., n) do not fall along the last axis. A curve that never passes the threshold gives
-    the last level (censored); one that starts above it gives the first.
+    return np.asarray(isotonic_regression(curve).x)
+
+
+def crossing(levels: Floats, values: Floats, threshold: float) -> Floats:
+    """The level up to which the isotonic fit of a curve stays at or below `threshold`, by linear interpolation; shape (...,).
+
+    `levels` (n,) rise, `values` (..., n) are the curves as measured. A fit that never passes the threshold gives the last level
+    (censored); one that starts above it gives the first. Only the fit around the crossing is computed, in time that goes by
+    the number of levels: with c_k = sum_{i<=k} (values_i - threshold), the fit at k lies above the threshold where
+    min_{i<k} c_i < min_{j>=k} c_j (the switch relation of isotonic fits: Groeneboom & Jongbloed 2014, section 3.2). There a
+    block of equal values starts, so that the fit is the least mean from k on, and before it the greatest mean up to k - 1.
     """
-    above = curves > threshold
-    passes = above.any(axis=-1)
-    first = np.argmax(above, axis=-1)
-    after = np.take_along_axis(curves, first[..., None], -1)[..., 0]
-    before_at = np.maximum(first - 1, 0)
-    before = np.take_along_axis(curves, before_at[..., None], -1)[..., 0]
-    gap = np.where(after > before, after - before, 1.0)
-    share = np.clip((threshold - before) / gap, 0.0, 1.0)
-    found = levels[before_at] + share * (levels[first] - levels[before_at])
-    found = np.where(first == 0, levels[0], found)
-    result: Floats = np.where(passes, found, levels[-1])
+    n = values.shape[-1]
+    excess = np.cumsum(values - threshold, axis=-1)
+    before = np.concatenate([np.zeros((*values.shape[:-1], 1)), excess[..., :-1]], axis=-1)
+    lowest_before = np.minimum.accumulate(before, axis=-1)
+    lowest_after = np.minimum.accumulate(excess[..., ::-1], axis=-1)[..., ::-1]
+    above = lowest_before < lowest_after
+    passes, first = above.any(axis=-1), np.argmax(above, axis=-1)
+    at = first[..., None]
+    start = np.take_along_axis(before, at, -1)  # the sum of what lies before the crossing
+    k = np.arange(n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        from_here = np.where(k >= at, (excess - start) / (k - at + 1), np.inf).min(axis=-1)
+        up_to_here = np.where(k < at, (start - before) / (at - k), -np.inf).max(axis=-1)
+    share = np.where(first > 0, -up_to_here / np.where(first > 0, from_here - up_to_here, 1.0), 0.0)
+    previous = levels[np.maximum(first - 1, 0)]
+    found = previous + np.clip(share, 0.0, 1.0) * (levels[first] - previous)
+    result: Floats = np.where(passes, np.where(first == 0, levels[0], found), levels[-1])
     return result

@@ -1,6 +1,6 @@
 """The mean of items with its interval: clustered, weighted, and on the scale that the metric is read on.
 
-One function, `mean_interval`, gives every "score ± half" that is printed. Text metrics are ratios: the items are documents,
+One function, `mean_interval`, gives every score with its bounds that is printed. Text metrics are ratios: the items are documents,
 `values` their negative log-likelihoods in nats per unit (word, byte, token) and `weights` their units, so that the weighted
 mean is the rate R = sum w v / sum w; perplexity is exp(R), bits are R / ln 2. Errors of the ratio are linearised (Taylor):
 the error of R is that of the mean of w (v - R) / mean(w) with clusters.
@@ -24,6 +24,9 @@ from difficulty.stats.result import Floats, Ints
 
 # How the weighted mean of the items is read: as it is, as exp of it, or in units of ln 2.
 Scale = Literal["mean", "perplexity", "bits"]
+# Clusters that differ from the others below which neither a design effect nor a variance can be estimated: the worst is taken.
+FEW_CLUSTERS = 10
+JITTER = 1e-3  # a difference up to this tells nothing of how often an item is another as a whole
 
 
 @dataclass(frozen=True)
@@ -43,27 +46,69 @@ def mean_interval(
     weights: ArrayLike | None = None,
     scale: Scale = "mean",
     confidence: float = 0.95,
+    bounded: bool | None = None,
 ) -> MeanInterval:
     """The mean of `values` (n_items,) with its interval; `weights` (n_items,) above 0, by default all equal.
 
-    Right-or-wrong items of equal weight: Wilson's interval on the items divided by the design effect; otherwise a
-    cluster-robust t interval on G - 1 degrees of freedom, infinite for a single cluster. On the scale "perplexity" its ends
-    are those of the interval of the log.
+    Right-or-wrong items of equal weight: Wilson's interval on the items divided by the design effect, the worst one where fewer
+    than ten clusters hold the rarer answer. Otherwise a cluster-robust t interval on G - 1 degrees of freedom, infinite for a
+    single cluster; scores between 0 and 1 of which nearly all are equal have at least the Clopper-Pearson bound of the share
+    that is not. On the scale "perplexity" its ends are those of the interval of the log. `bounded` as in `paired_loss`.
     """
     x, w = in_nats_or_units(values, scale), checked_weights(weights, len(np.asarray(values)))
     codes, g = cluster_codes(clusters, len(x))
     mean = weighted_mean(x, w)
     error = clustered_standard_error(x, codes, w)
-    if w is None and scale == "mean" and np.isin(x, (0, 1)).all():
+    unit = scale == "mean" and bounded is not False and bool(x.min() >= 0 and x.max() <= 1)
+    if w is None and unit and np.isin(x, (0, 1)).all():
         n = len(x)
         plain = mean * (1 - mean) / n
-        worst = float((np.bincount(codes, minlength=g).astype(float) ** 2).sum() / n)
-        effect = min(max(error**2 / plain, 1.0), worst) if plain > 0 else worst
-        low, high = wilson(np.array(mean * n / effect), np.array(n / effect), confidence)
-        return MeanInterval(mean, float(low), float(high), n, g)
+        worst = _worst_effect(codes, g)
+        rarer = len(np.unique(codes[x == float(mean < 0.5)]))
+        effect = worst if rarer < FEW_CLUSTERS else min(max(error**2 / plain, 1.0), worst)
+        ends = wilson(np.array(mean * n / effect), np.array(n / effect), confidence)
+        return MeanInterval(mean, float(ends[0]), float(ends[1]), n, g)
     half = math.inf if g < 2 else float(special.stdtrit(g - 1, (1 + confidence) / 2)) * error
-    ends = (read_on(mean, scale), read_on(mean - half, scale), read_on(mean + half, scale))
-    return MeanInterval(*ends, len(x), g)
+    low, high = mean - half, mean + half
+    if unit:
+        least, most = _nearly_equal(x, codes, g, w, confidence)
+        low, high = max(min(low, least), 0.0), min(max(high, most), 1.0)
+    return MeanInterval(read_on(mean, scale), read_on(low, scale), read_on(high, scale), len(x), g)
+
+
+def _nearly_equal(
+    x: Floats, codes: NDArray[np.intp], g: int, w: Floats | None, confidence: float
+) -> tuple[float, float]:
+    """Bounds of a mean of scores in [0, 1] that all but few clusters share; (1, 0), which bound nothing, where many differ.
+
+    Of the items a share is below the common score, by all of it at most, and a share above: each bounded by Clopper-Pearson.
+    """
+    values, counts = np.unique(x, return_counts=True)
+    common = float(values[counts.argmax()])
+    away = np.abs(x - common) > JITTER
+    if len(np.unique(codes[away])) >= FEW_CLUSTERS:
+        return 1.0, 0.0
+    effect = _worst_effect(codes, g) * kish(w)
+    n = len(x) / effect
+
+    def share(count: int) -> float:
+        seen = min(count / effect, n)
+        return 1.0 if seen >= n else float(special.betaincinv(seen + 1, n - seen, (1 + confidence) / 2))
+
+    jitter = float(np.abs(x[~away] - common).max(initial=0.0))
+    low = common - share(int((away & (x < common)).sum())) * common - jitter
+    high = common + share(int((away & (x > common)).sum())) * (1 - common) + jitter
+    return low, high
+
+
+def _worst_effect(codes: NDArray[np.intp], g: int) -> float:
+    """The design effect where items of a cluster always answer alike: sum of squared sizes / n."""
+    return float((np.bincount(codes, minlength=g).astype(float) ** 2).sum() / len(codes))
+
+
+def kish(weights: Floats | None) -> float:
+    """Kish's design effect of unequal weights, n sum w^2 / (sum w)^2; 1 for equal ones."""
+    return 1.0 if weights is None else float(len(weights) * (weights**2).sum() / weights.sum() ** 2)
 
 
 def wilson(successes: Floats, n: Floats, confidence: float = 0.95) -> tuple[Floats, Floats]:

@@ -7,8 +7,10 @@ the nuisance parameter (`tango.py`), for two reasons. Equal runs have b = c = 0,
 variance of the differences would have no width: here the upper bound is that of the rule of three. And the
 normal tail is several times too thin at the small levels that a correction for many tiers asks for.
 
-Other metrics: a t interval of the cluster-robust (weighted) mean difference. Perplexity is exp of a weighted mean
-of nats, so the paired difference D of those means is the log of the ratio of the two perplexities: a loss of L on
+Other metrics: the wider one of a t interval of the cluster-robust (weighted) mean difference and of the studentized
+bootstrap (`studentized.py`), as few items can carry much of the loss. Scores between 0 and 1 of which few changed have the
+Clopper-Pearson bound of the share that did. Unbounded metrics (perplexity, bits, BLEU up to 100) have no such bound: the gate
+asks for `UNBOUNDED_ITEMS` of them. Perplexity is exp of a weighted mean of nats, so the paired difference D of those means is the log of the ratio of the two perplexities: a loss of L on
 a baseline of P is D = log(1 + L / P), with P taken as it was observed.
 
 Items of one passage or template are not independent: counts are divided by the design effect, rounded
@@ -19,29 +21,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from difficulty.stats.bootstrap import cluster_sums
 from difficulty.stats.clusters import Clusters, cluster_codes
 from difficulty.stats.mean import (
+    FEW_CLUSTERS,
+    JITTER,
     Scale,
     checked_weights,
     clustered_standard_error,
     in_nats_or_units,
+    kish,
     read_on,
     weighted_mean,
 )
-from difficulty.stats.result import Bools, Floats
-from difficulty.stats.tango import binary_tail
+from difficulty.stats.result import Bools, Estimate, Floats
+from difficulty.stats.studentized import t_draws
+from difficulty.stats.tango import binary_tail, score_statistic
 
 SAME = 1e-6  # a difference up to this, relative to values beyond 1, is the rounding of a machine
-_JITTER = 1e-3  # a difference up to this tells nothing of how often an item is lost as a whole
-# Clusters with a difference below which neither a design effect nor a variance can be estimated: the worst is taken.
-_FEW_CLUSTERS = 10
 _BISECTIONS = 30
+UNBOUNDED_ITEMS = 200  # fewer items (or clusters) of an unbounded metric cannot show that a loss is small
+_ENOUGH_TO_RESAMPLE = 20  # with fewer clusters resamples are too much alike, and t alone is used
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,8 @@ class PairedLoss:
 
     `before`, `after`: the (weighted) means, as perplexity or bits on these scales. `lost` and `gained` count items that got
     worse or better; `binary` says that all values are 0 or 1, `bounded` that they lie between. `shift` with `standard_error`:
-    the loss on the scale that is averaged (nats for perplexity). `moved` and `fell` count items that changed, and got worse,
-    by more than 0.001; no other item changed by more than `jitter`.
+    the loss on the scale that is averaged (nats for perplexity). `moved`, `fell` and `rose` count items that changed, got worse
+    and got better by more than 0.001, in `moved_clusters` clusters; no other item changed by more than `jitter`.
     """
 
     n_items: int
@@ -69,21 +76,36 @@ class PairedLoss:
     shift: float
     moved: int
     fell: int
+    rose: int
+    moved_clusters: int
     jitter: float
+    # Each cluster's sum of (weighted) losses, and of weights: what is resampled.
+    sums: Floats = field(repr=False, compare=False)
+    sizes: Floats = field(repr=False, compare=False)
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the metric is unbounded and has fewer than `UNBOUNDED_ITEMS` items, or clusters of them."""
+        return not self.bounded and self.n_clusters < UNBOUNDED_ITEMS
 
     def p_exceeds(self, limit: float) -> float:
         """P-value of "the loss is at most `limit`": small when the loss is shown to exceed it."""
         if self.binary:
             n, b, c = self._counts(against="loss")
             return binary_tail(n, b, c, limit, upper=True)
-        return self._t_tail(self._shift_of(limit) - self.shift)
+        p = self._t_tail(self._shift_of(limit) - self.shift, above=True)
+        if not self._few_moved:
+            return p
+        one_sided = float(stats.binom.sf(self.fell - 1, self.fell + self.rose, 0.5))
+        return max(p, min(one_sided, self._rare_p(self.rose, -limit)))
 
     def p_below(self, limit: float) -> float:
         """P-value of "the loss is at least `limit`": small when the loss is shown to stay below it."""
         if self.binary:
             n, b, c = self._counts(against="no loss")
             return binary_tail(n, b, c, limit, upper=False)
-        return max(self._t_tail(self.shift - self._shift_of(limit)), self._rare_loss_p(limit))
+        p = self._t_tail(self._shift_of(limit) - self.shift, above=False)
+        return max(p, self._rare_p(self.fell, limit)) if self._few_moved else p
 
     def bounds(self, alpha: float = 0.05) -> tuple[float, float]:
         """One-sided lower and upper 1 - `alpha` confidence bounds of the loss (together: 1 - 2 `alpha`)."""
@@ -91,30 +113,78 @@ class PairedLoss:
             low = _solve(lambda limit: self.p_exceeds(limit) >= alpha, -1.0, max(self.loss, -1.0))
             high = _solve(lambda limit: self.p_below(limit) < alpha, min(self.loss, 1.0), 1.0)
             return low, high
-        if self.n_clusters < 2:
+        if self.n_clusters < 2 or (self.standard_error == 0 and self.too_few):
             return -math.inf, math.inf
         half = float(stats.t.ppf(1 - alpha, self.n_clusters - 1)) * self.standard_error
-        low, high = self._loss_of(self.shift - half), self._loss_of(self.shift + half)
-        return low, max(high, self._rare_loss_bound(alpha))
+        down = up = half
+        if len(self._draws):
+            at = math.floor(alpha * (len(self._draws) + 1) + 1e-9)
+            down = max(half, self.standard_error * float(self._draws[-at]) if at else math.inf)
+            up = max(half, -self.standard_error * float(self._draws[at - 1]) if at else math.inf)
+        low, high = self._loss_of(self.shift - down), self._loss_of(self.shift + up)
+        if self._few_moved:
+            one_sided = float(stats.binom.sf(self.fell - 1, self.fell + self.rose, 0.5))
+            low = low if one_sided < alpha else min(low, -self._rare_bound(self.rose, alpha))
+            high = max(high, self._rare_bound(self.fell, alpha))
+        return low, high
+
+    def interval(self, alpha: float = 0.025) -> Estimate:
+        """The loss with a two-sided 1 - 2 `alpha` interval and p against 0; with the runs exchanged, the same with other signs."""
+        low, high = self.bounds(alpha)
+        turned = replace(
+            self, lost=self.gained, gained=self.lost, fell=self.rose, rose=self.fell, loss=-self.loss, shift=-self.shift,
+            sums=-self.sums,
+        )  # fmt: skip
+        turned.__dict__["_draws"] = -self._draws[::-1]  # the same resamples
+        p = self.p_exceeds(0.0)
+        if self.scale != "perplexity":
+            low, high = (-turned.bounds(alpha)[1], high) if self.binary else (low, -turned.bounds(alpha)[0])
+        p = min(1.0, 2 * min(p, turned.p_exceeds(0.0)))
+        return Estimate(self.loss, low, high, p, self.n_items, self.n_clusters)
 
     def items_to_decide(self, limit: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
-        """Items at which a loss like this one would be told from `limit`; None when it lies on the limit itself."""
+        """Items at which a loss like this one would be told from `limit` with probability `power`.
+
+        None where it lies on the limit itself, or a million items would not do. Right-or-wrong items: the score test's sample
+        size with the variance under the limit (constrained estimate) and under the loss, and a correction for continuity
+        (Fleiss, Levin & Paik 2003, section 3.2). Without a single change: the items at which none again decides.
+        """
         gap = abs(self._shift_of(limit) - self.shift)
+        least = (
+            math.ceil(UNBOUNDED_ITEMS * self.n_items / self.n_clusters) if self.too_few else self.n_items + 1
+        )
         if gap == 0 or not math.isfinite(gap):
             return None
         if self.bounded and self.moved == 0 and limit > self.jitter:
             share = min(limit - self.jitter, 0.999)
             return math.ceil(self.design_effect * math.log(alpha) / math.log1p(-share))
         if self.binary:
-            discordance = (self.lost + self.gained + 1) / (self.n_items + 2)
-            variance = max(discordance - self.loss**2, 1 / (self.n_items + 2)) * self.design_effect
+            wanted = self._pairs_to_decide(self.lost, self.gained, limit, alpha, power)
         else:
-            variance = self.n_items * self.standard_error**2
-        if not math.isfinite(variance):
+            z = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))
+            wanted = self.n_items * self.standard_error**2 * (z / gap) ** 2
+            if self._few_moved and 0 < limit - self.jitter < 1:
+                rare = self._pairs_to_decide(self.fell, 0, limit - self.jitter, alpha, power)
+                wanted = max(wanted, rare if self.loss < limit else 0.0)
+        if not wanted <= 1_000_000:
             return None
-        z = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))
-        wanted = math.ceil(variance * (z / gap) ** 2)
-        return None if wanted > 1_000_000 else max(wanted, self.n_items + 1)
+        return max(math.ceil(wanted), least)
+
+    def _pairs_to_decide(self, lost: int, gained: int, limit: float, alpha: float, power: float) -> float:
+        """The same for pairs of which these shares are lost and gained; infinite where they lie on the limit."""
+        n, loss = self.n_items, (lost - gained) / self.n_items
+        if loss == limit:
+            return math.inf
+        p_gained = float(score_statistic(n, lost, gained, limit)[1])
+        under_limit = 2 * p_gained + limit * (1 - limit)
+        as_seen = (lost + gained) / n - loss**2
+        gap = abs(loss - limit)
+        z = float(stats.norm.ppf(1 - alpha)) * math.sqrt(max(under_limit, 0.0))
+        z += float(stats.norm.ppf(power)) * math.sqrt(max(as_seen, 0.0))
+        plain = (z / gap) ** 2
+        if plain == 0:
+            return self.design_effect
+        return self.design_effect * plain / 4 * (1 + math.sqrt(1 + 2 / (plain * gap))) ** 2
 
     def _shift_of(self, limit: float) -> float:
         """A loss in the metric's units on the scale that is averaged: log(1 + L / P) for perplexity."""
@@ -136,31 +206,46 @@ class PairedLoss:
             return math.ceil(n), math.floor(b), math.ceil(c)
         return max(1, math.floor(n), math.ceil(b) + math.floor(c)), math.ceil(b), math.floor(c)
 
-    def _t_tail(self, distance: float) -> float:
-        if self.n_clusters < 2:
+    def _t_tail(self, distance: float, above: bool) -> float:
+        """P(a loss so far above, or below, one that lies `distance` further up): by t, and by resampling."""
+        if self.n_clusters < 2 or (self.standard_error == 0 and self.too_few):
             return 1.0
         if self.standard_error == 0:
-            return float(distance >= 0)
-        return float(stats.t.cdf(distance / self.standard_error, self.n_clusters - 1))
+            return float(distance >= 0 if above else distance <= 0)
+        t = -distance / self.standard_error
+        p = float(stats.t.cdf(-t if above else t, self.n_clusters - 1))
+        if not len(self._draws):
+            return p
+        below = int(np.searchsorted(self._draws, t, side="left" if above else "right"))
+        beyond = len(self._draws) - below if above else below
+        return max(p, (1 + beyond) / (len(self._draws) + 1))
 
-    def _rare_loss_bound(self, alpha: float) -> float:
-        """Upper bound of a loss that few items show: the share that fell, each by at most 1, and the jitter of the rest."""
-        if not self.bounded or self.moved >= _FEW_CLUSTERS:
-            return -math.inf
+    @cached_property
+    def _draws(self) -> Floats:
+        """Sorted t statistics of resampled clusters; none where t alone is used."""
+        if self._few_moved or self.n_clusters < _ENOUGH_TO_RESAMPLE or not self.standard_error > 0:
+            return np.empty(0)
+        return t_draws(self.sums, self.sizes)
+
+    @property
+    def _few_moved(self) -> bool:
+        return self.bounded and self.moved_clusters < FEW_CLUSTERS
+
+    def _rare_bound(self, changed: int, alpha: float) -> float:
+        """Upper bound of a loss (gain) that few items show: the share that fell (rose), each by at most 1, and the jitter."""
         n = self.n_items / self.design_effect
-        fell = min(self.fell / self.design_effect, n)
-        share = 1.0 if fell >= n else float(stats.beta.ppf(1 - alpha, fell + 1, n - fell))
+        seen = min(changed / self.design_effect, n)
+        share = 1.0 if seen >= n else float(stats.beta.ppf(1 - alpha, seen + 1, n - seen))
         return min(share + self.jitter, 1.0)
 
-    def _rare_loss_p(self, limit: float) -> float:
-        if not self.bounded or self.moved >= _FEW_CLUSTERS:
-            return 0.0
+    def _rare_p(self, changed: int, limit: float) -> float:
+        """P-value of "the loss (gain) is at least `limit`", from the same bound."""
         n = self.n_items / self.design_effect
-        fell = min(self.fell / self.design_effect, n)
+        seen = min(changed / self.design_effect, n)
         limit -= self.jitter
-        if fell >= n or limit <= 0:
+        if seen >= n or limit <= 0:
             return 1.0
-        return float(stats.beta.sf(min(limit, 1.0), fell + 1, n - fell))
+        return float(stats.beta.sf(min(limit, 1.0), seen + 1, n - seen))
 
 
 def paired_loss(
@@ -170,12 +255,14 @@ def paired_loss(
     lower_is_better: bool = False,
     weights: ArrayLike | None = None,
     scale: Scale = "mean",
+    bounded: bool | None = None,
 ) -> PairedLoss:
     """The loss of `after` against `before`, both of shape (n_items,) in the same order.
 
     `clusters` names the group of each item, shape (n_items,); by default every item is its own. `weights` (n_items,), above
     0, by default equal. On the scales "perplexity" and "bits" the values are negative log-likelihoods in nats per unit of
-    weight, and lower is better.
+    weight, and lower is better. `bounded`: False for a metric that can leave [0, 1] although no item here does (a loss in nats);
+    by default the values decide.
 
     Raises:
         ValueError: lengths differ, a value is not finite, or higher is said to be better for perplexity or bits.
@@ -192,8 +279,9 @@ def paired_loss(
     w = checked_weights(weights, len(x))
     codes, n_clusters = cluster_codes(clusters, len(x))
     unit = scale == "mean" and bool(min(x.min(), y.min()) >= 0 and max(x.max(), y.max()) <= 1)
+    unit = unit and bounded is not False
     binary = unit and w is None and bool(np.isin(x, (0, 1)).all() and np.isin(y, (0, 1)).all())
-    moved: Bools = np.abs(difference) > _JITTER
+    moved: Bools = np.abs(difference) > JITTER
     first, second = weighted_mean(x, w), weighted_mean(y, w)
     shift = weighted_mean(difference, w)
     return PairedLoss(
@@ -205,14 +293,18 @@ def paired_loss(
         lost=int((difference > 0).sum()),
         gained=int((difference < 0).sum()),
         binary=binary,
-        design_effect=_design_effect(difference, codes, n_clusters, moved) * _unequal(w),
+        design_effect=_design_effect(difference, codes, n_clusters, moved) * kish(w),
         standard_error=clustered_standard_error(difference, codes, w),
         bounded=unit,
         scale=scale,
         shift=shift,
         moved=int(moved.sum()),
-        fell=int((difference > _JITTER).sum()),
+        fell=int((difference > JITTER).sum()),
+        rose=int((difference < -JITTER).sum()),
+        moved_clusters=len(np.unique(codes[moved])),
         jitter=float(np.abs(difference[~moved]).max(initial=0.0)),
+        sums=cluster_sums((difference if w is None else w * difference)[:, None], codes, n_clusters)[:, 0],
+        sizes=np.bincount(codes, weights=w, minlength=n_clusters).astype(float),
     )
 
 
@@ -223,17 +315,12 @@ def _design_effect(difference: Floats, codes: NDArray[np.intp], n_clusters: int,
         return 1.0
     sizes = np.bincount(codes, minlength=n_clusters)
     worst = float((sizes.astype(float) ** 2).sum() / n)
-    if len(np.unique(codes[moved])) < _FEW_CLUSTERS:
+    if len(np.unique(codes[moved])) < FEW_CLUSTERS:
         return worst
     plain = float(difference.std(ddof=1)) / math.sqrt(n)
     if plain == 0:
         return worst
     return float(np.clip((clustered_standard_error(difference, codes) / plain) ** 2, 1.0, worst))
-
-
-def _unequal(weights: Floats | None) -> float:
-    """Kish's design effect of unequal weights, n sum w^2 / (sum w)^2; 1 for equal ones."""
-    return 1.0 if weights is None else float(len(weights) * (weights**2).sum() / weights.sum() ** 2)
 
 
 def _solve(above: Callable[[float], bool], low: float, high: float) -> float:

@@ -144,5 +144,5 @@ def _combined(y: Floats, v: Floats) -> Any:
     # The sum falls in tau^2. At twice the variance of the effects it is at most (K - 1) / 2, as no weight exceeds 1 / tau^2.
     high = 2 * float(np.var(y, ddof=1))
     root = optimize.brentq(excess, 0.0, high, xtol=1e-14 * high, rtol=1e-14)
-    # A start just below the root is where the iteration ends.
-    return combined(tau2_start=root * (1 - 1e-9), atol=_SOLVED)
+    # A start just below the root, by more than rounding, is where the iteration ends.
+    return combined(tau2_start=root * (1 - 1e-7), atol=_SOLVED)

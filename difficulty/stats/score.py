@@ -18,7 +18,7 @@ class Score:
 
     `retention` is score / dense score; `corrected` the same with the chance level taken off both; each is
     None where there is no dense run or its score is not clearly above chance (then nothing can be seen to
-    fall). `p_loss` is the two-sided p-value of the paired difference to dense.
+    fall). `loss` is the paired difference to dense, above 0 where it is worse.
     """
 
     mean: float
@@ -30,12 +30,6 @@ class Score:
     retention: float | None = None
     corrected: float | None = None
     loss: float | None = None
-    p_loss: float | None = None
-
-    @property
-    def half_width(self) -> float:
-        """Half the width of the interval: what is printed behind ±."""
-        return (self.high - self.low) / 2
 
 
 def score(
@@ -46,23 +40,23 @@ def score(
     lower_is_better: bool = False,
     weights: ArrayLike | None = None,
     scale: Scale = "mean",
+    bounded: bool | None = None,
 ) -> Score:
     """The score of items of shape (n_items,), and against `dense` (the same items, same order) if given.
 
-    `weights` (n_items,) and `scale` as in `mean_interval`; where lower is better, retention is dense score / score.
+    `weights` (n_items,), `scale` and `bounded` as in `mean_interval`; where lower is better, retention is dense score / score.
     """
     x = np.asarray(values, dtype=float)
-    own = mean_interval(x, clusters, weights, scale)
+    own = mean_interval(x, clusters, weights, scale, bounded=bounded)
     plain = (own.mean, own.low, own.high, own.n_items, own.n_clusters, chance)
     if dense is None:
         return Score(*plain)
-    reference = mean_interval(dense, clusters, weights, scale)
-    loss = paired_loss(dense, x, clusters, lower_is_better, weights, scale)
+    reference = mean_interval(dense, clusters, weights, scale, bounded=bounded)
+    loss = paired_loss(dense, x, clusters, lower_is_better, weights, scale, bounded).loss
     retention = corrected = None
     if lower_is_better:
         retention = reference.mean / own.mean if own.mean > 0 else None
     elif reference.low > chance:
         retention = own.mean / reference.mean
         corrected = (own.mean - chance) / (reference.mean - chance)
-    p = min(1.0, 2 * min(loss.p_exceeds(0.0), loss.p_below(0.0)))
-    return Score(*plain, retention, corrected, loss.loss, p)
+    return Score(*plain, retention, corrected, loss)

@@ -13,8 +13,8 @@ from difficulty.errors import UsageError
 def label(
     run: Annotated[Path, typer.Argument(help="lm-eval output folder of one run, or its results_*.json.")],
     method: Annotated[
-        str, typer.Option(help="What was done to the model: wanda, rtn, dense, 'magnitude 2:4' ...")
-    ],
+        str | None, typer.Option(help="What was done to the model: wanda, rtn, dense, 'magnitude 2:4' ...")
+    ] = None,
     sparsity: Annotated[
         float | None, typer.Option(help="Fraction of the targeted weights that is zero.")
     ] = None,
@@ -23,12 +23,18 @@ def label(
         str | None, typer.Option(help="The dense model it was made from, by the name its own run has.")
     ] = None,
     replicate: Annotated[int, typer.Option(help="Which draw of mask, calibration or training.")] = 0,
+    noise_floor: Annotated[
+        bool,
+        typer.Option(
+            "--noise-floor", help="A second evaluation of the dense weights, e.g. in another batch size."
+        ),
+    ] = False,
 ) -> None:
     """Write a small file beside the log that says which run it is of; every command reads it.
 
     `--label 'FOLDER=wanda 0.5'` of the other commands says the same for one call. Delete the file to take it back.
     """
-    from difficulty.runs.identity import Method
+    from difficulty.runs.identity import DENSE, Method
     from difficulty.runs.label import Label, write_label
     from difficulty.runs.lm_eval_log import find_results, is_results
 
@@ -37,6 +43,10 @@ def label(
         raise UsageError(
             f"{str(run)!r} holds {len(found)} results files of lm_eval. Name one results_*.json, or the folder of one run."
         )
-    said = Label(Method.parse(method), 0.0 if method == "dense" else sparsity, bits, model, replicate)
+    if method is None and not noise_floor:
+        raise UsageError("nothing says what was done to the model. Give --method, or --noise-floor.")
+    named = DENSE if method is None else method
+    level = 0.0 if named == DENSE and sparsity is None else sparsity
+    said = Label(Method.parse(named), level, bits, model, replicate, noise_floor)
     path = write_label(found[0], said)
     typer.echo(f"{path}: {said.run(model or 'the logged model')}")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from junkdna_harness.commands.looking import log
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
 
 SCREEN = Path("-")
@@ -49,7 +50,7 @@ def report(
 ) -> None:
     """Show what compression cost: tables in the terminal, and as files where asked for.
 
-    A cell is the mean ± half of its 95 % interval, and in brackets what is left of the dense score. The HTML file needs
+    A cell is the mean [its 95 % interval], and in brackets what is left of the dense score. The HTML file needs
     nothing else: verdicts, tables, plots, the documents that flipped, methods, and how to make it again.
     """
     from difficulty.files import write_atomic
@@ -71,8 +72,15 @@ def report(
         labels=label or [],
     )
     boards = list(made.boards)
+    options = {
+        "metric": metric,
+        "select": select,
+        "seed": seed,
+        "allow_different_prompts": allow_different_prompts,
+    }
+    notes = log(made.folders, "report", made.fits, options) if made.fits else []
     texts: tuple[tuple[Path | None, Callable[[], str]], ...] = (
-        (markdown, lambda: "\n".join(f"### By {board.by}\n\n{formats.markdown(board)}" for board in boards)),
+        (markdown, lambda: formats.markdown_page(boards, made.looked)),
         (csv, lambda: formats.csv_table(boards)),
         (latex, lambda: "\n".join(formats.latex_table(board) for board in boards)),
     )
@@ -99,7 +107,7 @@ def report(
             out.print(formats.terminal(board))
         for note in board.notes:
             out.print(f"note: {note}", markup=False, highlight=False)
-    for warning in made.warnings:
+    for warning in (*made.looked, *made.warnings, *notes):
         typer.echo(f"note: {warning}", err=True)
     for path in written:
         typer.echo(f"wrote {path}", err=True)

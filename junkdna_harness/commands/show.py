@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+    from difficulty.runs.read import Runs
+
 
 def show(
     run: Annotated[Path, typer.Argument(help="lm-eval output folder, a sweep's folder, or a tidy table.")],
@@ -29,6 +31,7 @@ def show(
     """
     from difficulty.runs.metrics import choose
     from difficulty.runs.read import read_runs
+    from difficulty.text import noise_legend
     from junkdna_harness.presentation.console import console
 
     read = read_runs(run, labels=label or [])
@@ -39,8 +42,12 @@ def show(
     out = console(width=120)
     for line in describe(facts, read.manifests.get(chosen, {})):
         out.print(line, highlight=False, markup=False)
-    out.print(_tiers(judged.rows, rows))
-    for note in (*read.warnings, *judged.notes):
+    near = near_dense(read, chosen, judged.rows)
+    out.print(_tiers(judged.rows, rows, near))
+    if legend := noise_legend(any(near.values()), what="difference from dense"):
+        out.print(legend, highlight=False, markup=False)
+    floor = read.noise.get(str(facts["model"]))
+    for note in (*read.warnings, *([floor.sentence()] if floor else []), *judged.notes):
         out.print(f"note: {note}", highlight=False, markup=False)
 
 
@@ -67,24 +74,57 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
+def near_dense(read: Runs, run: str, judged: pd.DataFrame) -> dict[tuple[str, int, str], bool]:
+    """(family, tier, metric) -> whether the run's difference from its dense run is within the noise floor, where it is known."""
+    from difficulty.runs.metrics import scale_of, weights_of
+    from difficulty.runs.table import DENSE
+    from difficulty.stats import mean_interval
+
+    model = str(judged["model"].iloc[0])
+    noise = read.noise.get(model)
+    if noise is None or (judged["method"] == DENSE).all():
+        return {}
+    dense = read.table[(read.table["model"] == model) & (read.table["method"] == DENSE)]
+    found: dict[tuple[str, int, str], bool] = {}
+    for (family, tier, metric), part in judged.groupby(["family", "tier", "metric"]):
+        tasks = [str(task) for task in part["task"].unique()]
+        other = dense[dense["task"].isin(tasks) & (dense["metric"] == metric)]
+        floor = noise.over(tasks, str(metric))
+        same = set(part["task"] + part["item_id"]) == set(other["task"] + other["item_id"])
+        if floor is None or not same:
+            continue
+        means = [
+            mean_interval(rows["value"].to_numpy(dtype=float), None, weights_of(rows), scale_of(rows)).mean
+            for rows in (part, other)
+        ]
+        found[str(family), int(tier), str(metric)] = floor.within(means[0] - means[1])
+    return found
+
+
+def _tiers(
+    judged: pd.DataFrame, rows: pd.DataFrame, near: Mapping[tuple[str, int, str], bool] | None = None
+) -> Table:
     """One row per family, tier and metric: tasks of one tier that are judged by other metrics are not averaged."""
     import numpy as np
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
+    from difficulty.runs.direction import bounded
     from difficulty.runs.metrics import higher_is_better, scale_of, weights_of
     from difficulty.runs.table import MARGIN
     from difficulty.stats import above_chance, mean_interval
-    from difficulty.text import interval_text
+    from difficulty.text import estimate_text, with_noise_mark
 
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("family", "axis", "tier", "metric"):
         table.add_column(column)
-    for column in ("items", "score", "95 %", "chance", "above chance", "margin"):
+    for column in ("items", "score [95 %]", "chance", "above chance", "margin"):
         table.add_column(column, justify="right")
     margins = rows[rows["metric"] == MARGIN].groupby(["family", "tier"])["value"].mean()
+    # A metric that leaves [0, 1] in one tier is bounded in none.
+    inside = judged["value"].between(0, 1).groupby(judged["metric"]).all()
+    limits = {str(name): bounded(str(name)) if within else False for name, within in inside.items()}
     for (family, tier, metric), part in judged.groupby(["family", "tier", "metric"], sort=True):
         scale = scale_of(part)
         found = mean_interval(
@@ -92,6 +132,7 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
             part["cluster_id"].to_numpy(dtype=str),
             weights_of(part),
             scale,
+            bounded=limits[str(metric)],
         )
         chance = float(part["chance"].mean())
         share = scale == "mean" and bool(part["value"].between(0, 1).all())
@@ -100,7 +141,7 @@ def _tiers(judged: pd.DataFrame, rows: pd.DataFrame) -> Table:
         margin = margins.get((family, tier))
         table.add_row(
             escape(str(family)), escape(str(part["axis"].iloc[0])), str(tier), escape(str(metric)), f"{len(part):,}",
-            f"{found.mean:.4f}", interval_text(found.low, found.high),
+            escape(with_noise_mark(estimate_text(found.mean, found.low, found.high, ".4f"), (near or {}).get((str(family), int(tier), str(metric))))),
             f"{chance:.3f}" if share else "", above, "" if margin is None else f"{margin:+.2f}",
         )  # fmt: skip
     return table

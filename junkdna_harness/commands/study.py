@@ -52,6 +52,14 @@ def study(
         str | None,
         typer.Option(help="Training seeds, e.g. 0,1,2."),
     ] = None,
+    trainings: Annotated[
+        int | None,
+        typer.Option(help="Train every arm so many times, with seeds that follow each other. Default 1."),
+    ] = None,
+    replicates: Annotated[
+        int | None,
+        typer.Option(help="In the sweep: draws of random masks and calibration samples. Default 1."),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A small cut of the plan: tries everything, decides little.")
     ] = False,
@@ -94,6 +102,8 @@ def study(
         recovery_levels=recovery_levels,
         fractions=fractions,
         seeds=seeds,
+        trainings=trainings,
+        replicates=replicates,
     )
     asked = cut(asked) if quick else asked
     if dry_run:

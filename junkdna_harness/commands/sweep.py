@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from difficulty.errors import UsageError, did_you_mean
 
+if TYPE_CHECKING:
+    from junkdna_harness.sweep.plan import Plan
+
 PANEL_MACHINE = "Machine (changes no score)"
 PANEL_TASKS = "Evaluation, as in lm_eval"
+PANEL_PREREG = "Before looking"
 
 
 def sweep(
@@ -49,6 +54,13 @@ def sweep(
     ] = None,
     one_shot: Annotated[
         bool, typer.Option("--one-shot", help="Gather calibration statistics once, on the dense model.")
+    ] = False,
+    noise_floor: Annotated[
+        bool,
+        typer.Option(
+            "--noise-floor",
+            help="Evaluate the dense model once more in other batches; tables mark differences that are no larger.",
+        ),
     ] = False,
     tasks: Annotated[
         str | None, typer.Option(help="Tasks or groups, comma-separated.", rich_help_panel=PANEL_TASKS)
@@ -95,6 +107,20 @@ def sweep(
     extend: Annotated[
         bool, typer.Option("--extend", help="Add runs to the plan of an existing folder.")
     ] = False,
+    preregister: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the plan and the verdicts' rules to this file before anything is evaluated; fit --prereg reads it.",
+            rich_help_panel=PANEL_PREREG,
+        ),
+    ] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An option of fit to register in place of its default, e.g. delta-tier=0.2 or claims=P2 (may be repeated).",
+            rich_help_panel=PANEL_PREREG,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and what it will cost, and stop.")
     ] = False,
@@ -106,7 +132,7 @@ def sweep(
     """
     given = {
         "model_args": model_args, "methods": methods, "sparsity": sparsity, "patterns": patterns,
-        "quantize": quantize, "replicates": replicates, "tasks": tasks, "output": output, "limit": limit,
+        "quantize": quantize, "replicates": replicates, "noise_floor": noise_floor or None, "tasks": tasks, "output": output, "limit": limit,
         "num_fewshot": num_fewshot, "seed": seed, "apply_chat_template": apply_chat_template or None,
         "system_instruction": system_instruction, "one_shot": one_shot or None, "include_path": include_path,
         "match_loss": match_loss or None, "refine": refine, "refine_levels": refine_levels, "batch_size": batch_size,
@@ -114,7 +140,11 @@ def sweep(
         "prefix_cache": False if no_prefix_cache else None,
     }  # fmt: skip
     options = _options(words or [], {name: value for name, value in given.items() if value is not None})
-    code = _sweep(options, extend=extend, dry_run=dry_run)
+    if rule and preregister is None:
+        raise UsageError(
+            "--rule is written into a preregistration. Add --preregister FILE, or give the option to fit."
+        )
+    code = _sweep(options, extend=extend, dry_run=dry_run, preregister=preregister, rule=rule or [])
     if code:
         raise typer.Exit(code)
 
@@ -137,13 +167,15 @@ def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
 
 
 PLAN_OPTIONS = (
-    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "tasks", "limit", "num_fewshot",
-    "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path", "one_shot",
+    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "noise_floor", "tasks", "limit",
+    "num_fewshot", "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path", "one_shot",
     "match_loss", "refine", "refine_levels",
 )  # fmt: skip
 
 
-def _sweep(options: dict[str, Any], extend: bool, dry_run: bool) -> int:
+def _sweep(
+    options: dict[str, Any], extend: bool, dry_run: bool, preregister: Path | None, rule: list[str]
+) -> int:
     from junkdna_harness.sweep.choose import engine_and_machine
     from junkdna_harness.sweep.display import Display, print_plan, print_summary
     from junkdna_harness.sweep.plan import build_plan
@@ -155,11 +187,31 @@ def _sweep(options: dict[str, Any], extend: bool, dry_run: bool) -> int:
     output = options.get("output")
     if dry_run:
         print_plan(plan, None if output is None else Path(output), extend)
+        if preregister is not None:
+            print(f"nothing is registered in {preregister} by a dry run")
         return 0
     if output is None:
         raise UsageError("no folder was given. Add --output runs/NAME.")
+    begin = None if preregister is None else _registration(plan, preregister, Path(output), rule)
     engine, machine = engine_and_machine(options)
     with Display(plan) as display:
-        outcome = run_sweep(plan, output, machine, engine, extend, display.hear)
+        outcome = run_sweep(plan, output, machine, engine, extend, display.hear, begin=begin)
     print_summary(outcome)
     return outcome.exit_code
+
+
+def _registration(plan: Plan, path: Path, folder: Path, rule: list[str]) -> Callable[[], None]:
+    """What writes the plan to `path`, after looking whether it may be written there."""
+    from junkdna_harness.sweep.preregister import check, content_of, parse_verdicts, register
+
+    content = content_of(plan, parse_verdicts(rule))
+    check(path, content, folder)
+
+    def begin() -> None:
+        registered = register(path, content)
+        typer.echo(
+            f"registered {registered.registered} in {path} (sha256 {registered.sha256[:12]}...): fit --prereg {path}",
+            err=True,
+        )
+
+    return begin

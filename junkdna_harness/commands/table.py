@@ -22,14 +22,14 @@ def table(
 
     Columns: run, model, method, level, bits, replicate, task, family, axis, tier, item_id, cluster_id, metric, value,
     n_symbols, chance; others follow where they were logged: higher_is_better, and for perplexities weight and scale
-    (value: nats per word or byte).
+    (value: nats per word or byte). Rows of a second evaluation of the dense weights are true in the column noise_floor.
     """
     from difficulty.runs.read import read_runs
     from difficulty.runs.table import write_table
 
     read = read_runs(runs, labels=label or [])
     write_table(read.tidy(), output)
-    for warning in read.warnings:
+    for warning in (*read.warnings, *(floor.sentence() for floor in read.noise.values())):
         typer.echo(f"note: {warning}", err=True)
     n_runs, n_items = len(read.runs), read.table[["task", "item_id"]].drop_duplicates().shape[0]
     typer.echo(f"{output}: {len(read.table):,} rows, {n_runs} runs, {n_items:,} items")

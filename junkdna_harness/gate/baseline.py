@@ -29,6 +29,7 @@ from difficulty.runs.read import Runs, read_runs
 from difficulty.runs.samples import parsed
 from difficulty.runs.table import KNOWN_BY, SCALES, some
 from junkdna_harness.gate.items import RunItems, TaskItems, run_items
+from junkdna_harness.gate.noise import floor_from_json, floor_to_json, with_floors
 
 KIND = "junkdna-baseline"
 SCHEMA = 2
@@ -53,6 +54,7 @@ def read_run(
     items = run_items(found.table, name, metric, found.versions(name))
     return replace(
         items,
+        tasks=with_floors(items.tasks, found.noise.get(str(items.about["model"]))),
         notes=(*found.warnings, *items.notes),
         settings=found.settings(name),
         guessed=name in found.guessed,
@@ -156,6 +158,8 @@ def _task_to_json(task: TaskItems, length: int) -> dict[str, Any]:
         entry["scale"] = task.scale
     if task.weights is not None:
         entry["weights"] = [float(weight) for weight in task.weights]
+    if task.noise is not None:
+        entry["noise_floor"] = floor_to_json(task.noise)
     if task.weights is None and np.isin(task.values, (0, 1)).all():
         entry["right"] = "".join("1" if value else "0" for value in task.values)
     else:
@@ -209,6 +213,7 @@ def _task_from_json(name: str, entry: Mapping[str, Any], schema: int) -> TaskIte
         prompts=None if prompts is None else tuple(prompts),
         weights=weights,
         scale=read,
+        noise=floor_from_json(name, entry["noise_floor"], read) if "noise_floor" in entry else None,
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.direction import NO_SCORE, declared, scale
 from difficulty.runs.metrics import base, choose_one, scale_of, several
+from difficulty.runs.noise import Floor
 from difficulty.runs.table import MARGIN, some
 from difficulty.stats.mean import Scale
 from difficulty.stats.result import Floats
@@ -45,6 +46,7 @@ class TaskItems:
     prompts: tuple[str, ...] | None = field(default=None, repr=False)
     weights: Floats | None = field(default=None, repr=False)
     scale: Scale = "mean"  # how the items are averaged
+    noise: Floor | None = None  # what two evaluations of the model's dense weights differ by
 
     def keys(self, id_length: int | None) -> tuple[str, ...]:
         """The item ids as they are written in a file whose ids are cut to `id_length` characters."""

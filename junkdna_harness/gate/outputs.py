@@ -12,9 +12,10 @@ from xml.etree import ElementTree as ET
 
 from difficulty.errors import UsageError
 from difficulty.runs.table import some
-from difficulty.text import p_text
+from difficulty.stats.paired_loss import UNBOUNDED_ITEMS
+from difficulty.text import interval_text, p_text, with_noise_mark
 from junkdna_harness.gate.items import RunItems
-from junkdna_harness.gate.rule import Comparison, Gate
+from junkdna_harness.gate.rule import POWER, Comparison, Gate
 from junkdna_harness.presentation.escape import markdown_cell
 
 # Characters that XML 1.0 cannot hold, not even escaped.
@@ -45,13 +46,16 @@ def sentence(gate: Gate) -> str:
             )
         return "FAIL: " + "; ".join(parts) + "."
     return (
-        f"INCONCLUSIVE: {len(undecided)} of {len(gate.comparisons)} comparisons have too few items to tell; "
+        f"INCONCLUSIVE: {len(undecided)} of {len(gate.comparisons)} comparisons have too few items to tell: "
         + needed(undecided, gate.limits.alpha)
     )
 
 
 def needed(comparisons: list[Comparison], alpha: float) -> str:
-    """How many items would decide the comparisons that are open."""
+    """How many items would decide the comparisons that are open, and which have too few of an unbounded metric."""
+    few = [one for one in comparisons if one.loss.too_few]
+    if few:
+        return _too_few(few)
     wanted = [(one.items_to_decide(alpha), one) for one in comparisons]
     known = [(n, one) for n, one in wanted if n is not None]
     if not known:
@@ -59,7 +63,19 @@ def needed(comparisons: list[Comparison], alpha: float) -> str:
             "their loss lies at the limit itself, so that no number of items decides. Choose another limit."
         )
     most, one = max(known, key=lambda pair: pair[0] / pair[1].loss.n_items)
-    return f"about {most:,} items would decide {one.name} (it has {one.loss.n_items:,})."
+    return (
+        f"about {most:,} items would decide {one.name} with {100 * POWER:g} % power, if the loss is as it was seen "
+        f"(it has {one.loss.n_items:,})."
+    )
+
+
+def _too_few(comparisons: list[Comparison]) -> str:
+    one = min(comparisons, key=lambda one: one.loss.n_clusters)
+    have = f"{one.loss.n_items:,} items"
+    if one.loss.n_clusters < one.loss.n_items:
+        have += f" in {one.loss.n_clusters:,} clusters"
+    others = f", as {len(comparisons) - 1} more" if len(comparisons) > 1 else ""
+    return f"{one.name} has {have} of {one.metric}{others}; an unbounded metric needs {UNBOUNDED_ITEMS} to show anything."
 
 
 def human(gate: Gate) -> str:
@@ -68,14 +84,15 @@ def human(gate: Gate) -> str:
     names = [one.name for one in gate.comparisons] or [""]
     width = max(10, *(len(name) for name in names))
     sure = f"{100 * (1 - gate.limits.alpha):g} % bounds"
+    wide = max(8, *(len(_loss(one)) for one in gate.comparisons)) if gate.comparisons else 8
     lines.append(
-        f"{'':{width}}  {'metric':<12} {'items':>6} {'baseline':>8} {'new':>8} {'loss':>8}  {sure:<18} {'limit':>7}  {'p (Holm)':>8}  verdict"
+        f"{'':{width}}  {'metric':<12} {'items':>6} {'baseline':>8} {'new':>8} {'loss':>{wide}}  {sure:<18} {'limit':>7}  {'p (Holm)':>8}  verdict"
     )
     for one in gate.comparisons:
         low, high = one.loss.bounds(gate.limits.alpha)
         lines.append(
             f"{one.name:<{width}}  {one.metric[:12]:<12} {one.loss.n_items:>6} {_score(one.loss.before):>8} "
-            f"{_score(one.loss.after):>8} {_signed(one.loss.loss):>8}  {_interval(low, high):<18} "
+            f"{_score(one.loss.after):>8} {_loss(one):>{wide}}  {_interval(low, high):<18} "
             f"{one.limit:>7.4g}  {p_text(one.p_holm, 4):>8}  {one.verdict}"
         )
     lines += [f"missing: {item}" for item in gate.missing] + [f"note: {note}" for note in gate.notes]
@@ -126,6 +143,10 @@ def _as_dict(one: Comparison, alpha: float) -> dict[str, Any]:
         "p_below": one.p_below,
         "verdict": one.verdict,
         "items_to_decide": one.items_to_decide(alpha) if one.verdict == "inconclusive" else None,
+        "noise_floor": None if one.noise is None else _finite(one.noise.size),
+        "within_noise": one.within_noise,
+        "power": POWER,
+        "reason": needed([one], alpha) if one.verdict == "inconclusive" else None,
     }
 
 
@@ -176,7 +197,7 @@ def markdown(gate: Gate) -> str:
             low, high = one.loss.bounds(gate.limits.alpha)
             text += (
                 f"| {markdown_cell(one.name)} | {one.loss.n_items} | {_score(one.loss.before)} | {_score(one.loss.after)} "
-                f"| {_signed(one.loss.loss)} | {_interval(low, high)} | {one.limit:.4g} "
+                f"| {_loss(one)} | {_interval(low, high)} | {one.limit:.4g} "
                 f"| {_MARK[one.verdict]} {one.verdict} |\n"
             )
         return text
@@ -231,9 +252,13 @@ def _sentence_of(one: Comparison, alpha: float) -> str:
     low, high = one.loss.bounds(alpha)
     text = (
         f"{one.name}: {one.metric} {_score(one.loss.before)} -> {_score(one.loss.after)} on {one.loss.n_items} items, "
-        f"loss {_signed(one.loss.loss)} ({_interval(low, high)}), limit {one.limit:.4g}"
+        f"loss {_loss(one)} {_interval(low, high)}, limit {one.limit:.4g}"
     )
     return text + (f"; {needed([one], alpha)}" if one.verdict == "inconclusive" else "")
+
+
+def _loss(one: Comparison) -> str:
+    return with_noise_mark(_signed(one.loss.loss), one.within_noise)
 
 
 def _finite(value: float) -> float | None:
@@ -245,7 +270,8 @@ def _score(value: float) -> str:
 
 
 def _interval(low: float, high: float) -> str:
-    return f"{_signed(low)} to {_signed(high)}"
+    ends = [abs(end) for end in (low, high) if math.isfinite(end)]
+    return interval_text(low, high, "+.4f" if max(ends, default=0.0) < 100 else "+.1f")
 
 
 def _signed(value: float) -> str:

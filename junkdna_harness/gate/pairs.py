@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from difficulty.errors import UsageError
+from difficulty.runs.noise import Floor
 from difficulty.runs.same import different_prompts, different_versions
 from difficulty.runs.table import some
 from difficulty.stats.result import Floats
@@ -27,6 +28,11 @@ class Paired:
     at_new: tuple[int, ...]
     at_old: tuple[int, ...]
     weights: Floats | None
+
+    @property
+    def noise(self) -> Floor | None:
+        """The noise floor that came with the baseline, else that of the new run."""
+        return self.old.noise if self.old.noise is not None else self.new.noise
 
     @property
     def before(self) -> Floats:

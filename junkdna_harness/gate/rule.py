@@ -7,7 +7,9 @@ paired difference on the same items, and `limit` is the largest loss allowed.
   all comparisons), or something that the baseline has is missing.
 - **pass**: in every comparison the loss is shown to stay below the limit (one-sided test at `alpha` each; all of
   them must hold, so this needs no correction: an intersection-union test).
-- **inconclusive**: neither; the items that would decide are given.
+- **inconclusive**: neither; the items that would decide with a power of 80 % are given. So is every comparison of an
+  unbounded metric (perplexity, bits, BLEU up to 100) on fewer than 200 items or clusters: one item that was not drawn could
+  carry any loss.
 
 Nothing is rounded before it is compared.
 """
@@ -22,13 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.direction import direction, same_metric
+from difficulty.runs.direction import bounded, direction, same_metric
+from difficulty.runs.noise import Floor, pool
 from difficulty.runs.same import different_settings, require_same
 from difficulty.stats import holm
 from difficulty.stats.clusters import linked_codes
 from difficulty.stats.mean import Scale
 from difficulty.stats.paired_loss import PairedLoss, paired_loss
 from junkdna_harness.gate.items import RunItems, TaskItems
+from junkdna_harness.gate.noise import noise_notes
 from junkdna_harness.gate.pairs import (
     Paired,
     missing_tasks,
@@ -42,6 +46,7 @@ from junkdna_harness.gate.pairs import (
 Scope = Literal["overall", "across", "family", "tier"]
 By = Literal["overall", "family", "tier"]
 Verdict = Literal["pass", "fail", "inconclusive"]
+POWER = 0.8  # of the number of items that is advised
 EXIT_CODES: Mapping[str, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
 
 
@@ -101,6 +106,13 @@ class Comparison:
     p_below: float
     p_holm: float = 1.0
     verdict: Verdict = "inconclusive"
+    among: int = 1  # comparisons that a fail is corrected for
+    noise: Floor | None = None  # of its items, where it is known
+
+    @property
+    def within_noise(self) -> bool | None:
+        """Whether the loss is no larger than what two evaluations of the same dense weights differ by; None: unknown."""
+        return None if self.noise is None else self.noise.within(self.loss.loss)
 
     @property
     def name(self) -> str:
@@ -112,8 +124,9 @@ class Comparison:
         )
 
     def items_to_decide(self, alpha: float) -> int | None:
-        """Items at which a loss like this one would be decided; None when that is no sensible number."""
-        return self.loss.items_to_decide(self.limit, alpha)
+        """Items at which a loss like this one would be decided with a power of 80 %; None when that is no sensible number."""
+        fails = self.loss.loss > self.limit
+        return self.loss.items_to_decide(self.limit, alpha / self.among if fails else alpha, POWER)
 
 
 @dataclass(frozen=True)
@@ -175,7 +188,7 @@ def check(
         verdict,
         tuple(comparisons),
         tuple(missing),
-        tuple(dict.fromkeys((*new.notes, *baseline.notes, *notes, *allowed))),
+        tuple(dict.fromkeys((*new.notes, *baseline.notes, *notes, *allowed, *noise_notes(comparisons)))),
         limits,
         new,
         baseline,
@@ -228,11 +241,14 @@ def _known_metrics(limits: Limits, new: RunItems, baseline: RunItems) -> None:
 
 def decide(comparisons: list[Comparison], alpha: float) -> list[Comparison]:
     """The comparisons with their verdicts: Holm over all of them for a fail, each on its own for a pass."""
-    adjusted = holm(np.array([one.p_exceeds for one in comparisons])).tolist()
+    tested = [1.0 if one.loss.too_few else one.p_exceeds for one in comparisons]
+    adjusted = holm(np.array(tested)).tolist()
     decided = []
     for one, p in zip(comparisons, adjusted, strict=True):
-        verdict: Verdict = "fail" if p < alpha else "pass" if one.p_below < alpha else "inconclusive"
-        decided.append(replace(one, p_holm=p, verdict=verdict))
+        verdict: Verdict = "fail" if p < alpha else "inconclusive"
+        if verdict != "fail" and one.p_below < alpha and not one.loss.too_few:
+            verdict = "pass"
+        decided.append(replace(one, p_holm=p, verdict=verdict, among=len(comparisons)))
     return decided
 
 
@@ -243,6 +259,7 @@ def _compare_all(pairs: list[Paired], limits: Limits) -> list[Comparison]:
     named = [pair.clusters for pair in pairs]
     numbers = linked_codes([c for old, _ in named for c in old], [c for _, new in named for c in new])
     clusters = np.split(numbers, np.cumsum([len(pair.at_old) for pair in pairs])[:-1])
+    limits_of = _bounded(pairs)
     groups: dict[Key, list[int]] = {}
     for number, pair in enumerate(pairs):
         old = pair.old
@@ -256,9 +273,26 @@ def _compare_all(pairs: list[Paired], limits: Limits) -> list[Comparison]:
         for key in keys:
             groups.setdefault(key, []).append(number)
     return [
-        _compare(key, [pairs[n] for n in members], np.concatenate([clusters[n] for n in members]), limits)
+        _compare(
+            key,
+            [pairs[n] for n in members],
+            np.concatenate([clusters[n] for n in members]),
+            limits,
+            limits_of[key[1]],
+        )
         for key, members in _ordered(groups, limits.by)
     ]
+
+
+def _bounded(pairs: list[Paired]) -> dict[str, bool | None]:
+    """For each metric, False where its name, or an item of any task, says that it can leave [0, 1]; else None."""
+    found: dict[str, bool | None] = {}
+    for pair in pairs:
+        values = np.concatenate([pair.before, pair.after])
+        metric = pair.old.metric
+        outside = bool(values.min() < 0 or values.max() > 1)
+        found[metric] = False if outside or found.get(metric) is False else bounded(metric)
+    return found
 
 
 def _ordered(groups: dict[Key, list[int]], by: By) -> Iterable[tuple[Key, list[int]]]:
@@ -275,7 +309,9 @@ def _ordered(groups: dict[Key, list[int]], by: By) -> Iterable[tuple[Key, list[i
         yield key, groups[key]
 
 
-def _compare(key: Key, pairs: list[Paired], clusters: NDArray[np.intp], limits: Limits) -> Comparison:
+def _compare(
+    key: Key, pairs: list[Paired], clusters: NDArray[np.intp], limits: Limits, bounded: bool | None
+) -> Comparison:
     scope, metric, scale, higher, family, tier = key
     weighted = any(pair.weights is not None for pair in pairs)
     weights = [np.ones(len(pair.at_old)) if pair.weights is None else pair.weights for pair in pairs]
@@ -286,10 +322,14 @@ def _compare(key: Key, pairs: list[Paired], clusters: NDArray[np.intp], limits: 
         not higher,
         np.concatenate(weights) if weighted else None,
         scale,
+        bounded,
     )
     if not np.isfinite(loss.before):
         raise UsageError(
             f"the {metric} of the baseline is beyond all numbers in {scope}, so that no limit can be set. Choose another baseline."
         )
     limit = limits.of(loss.before)
-    return Comparison(scope, family, tier, metric, loss, limit, loss.p_exceeds(limit), loss.p_below(limit))
+    compared = Comparison(
+        scope, family, tier, metric, loss, limit, loss.p_exceeds(limit), loss.p_below(limit)
+    )
+    return replace(compared, noise=pool(pair.noise for pair in pairs))

@@ -27,6 +27,7 @@ _LATEX = {
     "≤": r"$\leq$",
     "→": r"$\rightarrow$",
     "×": r"$\times$",
+    "≈": r"$\approx$",
     "δ": r"$\delta$",
     "α": r"$\alpha$",
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from difficulty.judge.fit import fit
+from difficulty.runs.looks import added_after_look, folders_of
 from difficulty.runs.read import Runs, read_runs
 from difficulty.runs.same import (
     different_settings,
@@ -35,7 +36,10 @@ DEFAULT_BY = ("tier", "family")
 
 @dataclass(frozen=True)
 class Report:
-    """What is reported. `fits`, `plots` and `documents` are empty unless they were asked for."""
+    """What is reported. `fits`, `plots` and `documents` are empty unless they were asked for.
+
+    `folders`: those of the sweeps among the sources; `looked`: sentences on runs that were added to them after a look.
+    """
 
     items: pd.DataFrame = field(repr=False)
     runs: pd.DataFrame = field(repr=False)
@@ -47,6 +51,8 @@ class Report:
     warnings: tuple[str, ...]
     sources: tuple[str, ...]
     metric: str | None
+    folders: tuple[Path, ...] = ()
+    looked: tuple[str, ...] = ()
 
     @property
     def models(self) -> list[str]:
@@ -94,7 +100,8 @@ def build(
     _require_dense(items)
     order = {"sort": list(sort)} if sort else {}
     boards = tuple(
-        leaderboard(items, one, metric, bits, allow_different_prompts=allow, **order) for one in by
+        leaderboard(items, one, metric, bits, allow_different_prompts=allow, noise=read.noise, **order)
+        for one in by
     )
     warnings = [*read.warnings, *noted]
     fits = tuple(_fits(items, read, metric, seed, allow, warnings)) if with_fit else ()
@@ -104,6 +111,7 @@ def build(
     shown = set(items["run"].unique())
     listed = read.runs[read.runs["run"].isin(shown)].reset_index(drop=True)
     manifests = {run: block for run, block in read.manifests.items() if run in shown and block}
+    folders = tuple(folders_of(read.tasks.values()))
     return Report(
         items,
         listed,
@@ -115,6 +123,8 @@ def build(
         tuple(dict.fromkeys(warnings)),
         sources,
         metric,
+        folders,
+        tuple(sentence for folder in folders for sentence in added_after_look(folder)),
     )
 
 

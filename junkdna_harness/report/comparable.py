@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from difficulty.errors import UsageError
+from difficulty.runs.direction import bounded
 from difficulty.runs.metrics import are_log_likelihoods, choose, higher_is_better, scale_of
 from difficulty.runs.table import some
 from difficulty.stats.mean import Scale
@@ -29,6 +30,11 @@ class Kind:
     higher_is_better: bool | None
     scale: Scale
     metric: str
+
+    @property
+    def bounded(self) -> bool | None:
+        """As `mean_interval` takes it: what is no share is not bounded, whatever the items of one column score."""
+        return None if self.share else False
 
     @property
     def rank(self) -> tuple[bool, int]:
@@ -163,7 +169,7 @@ def _in_every_run(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 def _kind(part: pd.DataFrame) -> Kind:
     metric, read, higher = str(part["metric"].iloc[0]), scale_of(part), higher_is_better(part)
-    share = read == "mean" and bool(part["value"].between(0, 1).all())
+    share = read == "mean" and bounded(metric) is not False and bool(part["value"].between(0, 1).all())
     return Kind(share, False if read != "mean" else higher, read, "" if share else metric)
 
 

@@ -14,7 +14,8 @@ from difficulty.judge.draws import ScoreDraws, draw_scores
 from difficulty.judge.panel import Panel, build_panel
 from difficulty.judge.series import Series, conditions, series_of
 from difficulty.runs.identity import Method
-from difficulty.stats import interval, isotonic
+from difficulty.stats import interval, isotonic, wilson
+from difficulty.stats.mean import FEW_CLUSTERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,10 +97,17 @@ def score_curve(
     scores = draws.score[:, list(cells)][:, :, at].mean(axis=1)
     fits = isotonic(scores, increasing=False)
     clusters = sum(draws.cells[i].n_clusters for i in cells)
-    low, high = interval(fits, clusters)
+    low, high = _with_a_width(*interval(fits, clusters), scores[0], clusters)
     chance = float(np.mean([draws.cells[i].chance for i in cells]))
     levels = np.array([0.0, *series.levels]) if x is None else x
     return Curve(label, levels, scores[0], fits[0], low, high, chance)
+
+
+def _with_a_width(low: Floats, high: Floats, seen: Floats, n_clusters: int) -> tuple[Floats, Floats]:
+    """The band, at least Wilson's where fewer than ten clusters can hold the rarer answer: resamples of equal answers are equal."""
+    few = n_clusters * np.minimum(seen, 1 - seen) < FEW_CLUSTERS
+    least, most = wilson(seen * n_clusters, np.full(len(seen), float(n_clusters)))
+    return np.where(few, np.minimum(low, least), low), np.where(few, np.maximum(high, most), high)
 
 
 def losses(measured: Measured, series: Series, rows: Sequence[Sequence[int]]) -> Floats:
@@ -122,8 +130,11 @@ def recovery_gaps(measured: Measured) -> list[tuple[str, list[int], Floats, Floa
         for tier in measured.tiers:
             cells = measured.cells(tier=tier)
             gap = (draws.score[:, cells, control.at] - draws.score[:, cells, k]).mean(axis=1)
-            low, high = interval(gap, sum(draws.cells[i].n_clusters for i in cells))
-            rows.append((float(gap[0]), float(low), float(high)))
+            n = sum(draws.cells[i].n_clusters for i in cells)
+            low, high = interval(gap, n)
+            # Where no resample differs, nothing was seen of a change that n clusters can miss (the rule of three).
+            missed = 1 - 0.025 ** (1 / n)
+            rows.append((float(gap[0]), min(float(low), gap[0] - missed), max(float(high), gap[0] + missed)))
         gaps = np.array(rows)
         label = f"{_trainings(done)} at {100 * level:g} %"
         if len(bases) > 1:

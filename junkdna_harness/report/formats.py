@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from difficulty.stats.score import Score
+from difficulty.text import NOISE_MARK, interval_text
 from junkdna_harness.presentation.escape import csv_cell, latex, markdown_cell
 from junkdna_harness.report.leaderboard import OVERALL, Leaderboard, Row
 
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is printed in one cell: the mean, the ± and the share kept, each as text; empty where unknown."""
+    """What is printed in one cell: the mean, its 95 % interval and the share kept, each as text; empty where unknown.
+
+    `near`: the difference from dense is within the noise floor; None where that is not known.
+    """
 
     mean: str = ""
-    half: str = ""
+    interval: str = ""
     kept: str = ""
     bold: bool = False
+    near: bool | None = None
 
 
 def cell(board: Leaderboard, number: int, column: str) -> Cell:
@@ -34,9 +39,10 @@ def cell(board: Leaderboard, number: int, column: str) -> Cell:
         return Cell()
     return Cell(
         number_text(found.mean, board.percent),
-        number_text(found.half_width, board.percent),
+        _interval(found, board.percent),
         kept_text(found),
         (number, column) in board.best,
+        board.near(number, column),
     )
 
 
@@ -45,6 +51,13 @@ def number_text(value: float, percent: bool) -> str:
     if not math.isfinite(value):
         return "∞"
     return f"{100 * value:.2f}" if percent else f"{value:.3f}"
+
+
+def _interval(found: Score, percent: bool) -> str:
+    """The bounds of the mean, in the mean's own units and digits."""
+    if percent:
+        return interval_text(100 * found.low, 100 * found.high, ".2f")
+    return interval_text(found.low, found.high, ".3f")
 
 
 def kept_text(found: Score) -> str:
@@ -65,9 +78,10 @@ def caption(board: Leaderboard) -> str:
     """What the table shows, in a sentence or two."""
     unit = f"{board.metric} in %" if board.percent else board.metric
     return (
-        f"{unit} by {board.by} on {board.n_items:,} items, mean ± half of the 95 % interval; "
+        f"{unit} by {board.by} on {board.n_items:,} items, mean and 95 % interval; "
         "in brackets the share of the dense score that is left, in %. "
         "Bold: best at its level, and significantly better than each other one there (paired, Holm, 5 %)."
+        + (f" {board.legend}." if board.legend else "")
     )
 
 
@@ -85,13 +99,20 @@ def markdown(board: Leaderboard) -> str:
     return "\n".join(lines) + f"\n\n{markdown_cell(caption(board))}\n{notes}\n"
 
 
-def _compose(c: Cell, bold: str, plus_minus: str = " ± ", escape: Callable[[str], str] = str) -> str:
+def markdown_page(boards: Sequence[Leaderboard], remarks: Sequence[str] = ()) -> str:
+    """The tables one below the other, after what a reader must know of their runs."""
+    above = "".join(f"Note: {markdown_cell(sentence)}\n\n" for sentence in remarks)
+    return above + "\n".join(f"### By {board.by}\n\n{markdown(board)}" for board in boards)
+
+
+def _compose(c: Cell, bold: str, escape: Callable[[str], str] = str) -> str:
     if not c.mean:
         return ""
-    text = escape(c.mean) + plus_minus + escape(c.half)
+    text = escape(f"{c.mean} {c.interval}".rstrip())
     if c.bold:
         text = bold.format(text)
-    return text + (f" ({c.kept})" if c.kept else "")
+    text += f" ({c.kept})" if c.kept else ""
+    return f"{text} {escape(NOISE_MARK)}" if c.near else text
 
 
 def latex_table(board: Leaderboard) -> str:
@@ -108,14 +129,15 @@ def latex_table(board: Leaderboard) -> str:
         r"\midrule",
     ]
     for i, row in enumerate(board.rows):
-        cells = [_compose(cell(board, i, c), r"\textbf{{{}}}", r" $\pm$ ", latex) for c in columns]
+        cells = [_compose(cell(board, i, c), r"\textbf{{{}}}", latex) for c in columns]
         lines.append(" & ".join([*map(latex, row_heads(row)), *cells]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", *(f"% {latex(note)}" for note in board.notes), r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 
 def csv_table(boards: list[Leaderboard]) -> str:
-    """One line per row and column: `by, model, method, level, bits_per_weight, column, score, half_width, kept, best, n_items`."""
+    """One line per row and column: `by, model, method, level, bits_per_weight, column, metric, score, low, high, kept,
+    best, n_items, within_noise`; an end that is not known is empty."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
@@ -128,10 +150,12 @@ def csv_table(boards: list[Leaderboard]) -> str:
             "column",
             "metric",
             "score",
-            "half_width",
+            "low",
+            "high",
             "kept",
             "best",
             "n_items",
+            "within_noise",
         ]
     )
     for board in boards:
@@ -145,12 +169,14 @@ def csv_table(boards: list[Leaderboard]) -> str:
                         csv_cell(text)
                         for text in (board.by, model, method, size, effective, column, board.metric)
                     ]
-                    writer.writerow([*heads, c.mean, c.half, c.kept, int(c.bold), n])
+                    low, high = c.interval.strip("[]").split(", ") if c.interval else ("", "")
+                    near = "" if c.near is None else int(c.near)
+                    writer.writerow([*heads, c.mean, low, high, c.kept, int(c.bold), n, near])
     return buffer.getvalue()
 
 
 def terminal(board: Leaderboard) -> Table:
-    """A rich table; ± is left out of the narrow columns when there are many."""
+    """A rich table; in a narrow column a cell is broken between mean, interval and share kept, not within them."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -162,6 +188,10 @@ def terminal(board: Leaderboard) -> Table:
         table.add_column(escape(head), justify="left" if i < 2 else "right", overflow="fold")
     models = [row.model for row in board.rows]
     for i, row in enumerate(board.rows):
-        cells = [_compose(cell(board, i, c), "[bold]{}[/bold]") for c in columns]
+        # The blank within an interval must not break.
+        cells = [
+            _compose(cell(board, i, c), "[bold]{}[/bold]", lambda text: escape(text.replace(", ", ",\u00a0")))
+            for c in columns
+        ]
         table.add_row(*map(escape, row_heads(row)), *cells, end_section=models[i : i + 2] != [row.model] * 2)
     return table

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.judge.fit_output import methods_paragraph
 from difficulty.judge.verdicts import STATEMENTS
-from difficulty.text import interval_text, p_text, p_words
+from difficulty.text import NOISE_MARK, interval_text, p_text, p_words
 from junkdna_harness.presentation.escape import script_json
 from junkdna_harness.report import formats
 from junkdna_harness.report.build import Report
@@ -52,6 +52,7 @@ def render(report: Report) -> str:
         script_hash=base64.b64encode(hashlib.sha256(js.encode()).digest()).decode(),
         warnings=report.warnings,
         verdicts=[_verdicts(fit) for fit in report.fits],
+        looked=report.looked,
         boards=[_board(board) for board in report.boards],
         plots=[_plot(plot) for plot in report.plots],
         explorer=found
@@ -127,9 +128,17 @@ def _board(board: Leaderboard) -> dict[str, Any]:
             shown = formats.cell(board, i, column)
             exact = repr(float(row.scores[column].mean)) if column in row.scores else ""
             cells.append(
-                _cell(
-                    shown.mean, exact, "number best" if shown.bold else "number", None, shown.half, shown.kept
-                )
+                {
+                    **_cell(
+                        shown.mean,
+                        exact,
+                        "number best" if shown.bold else "number",
+                        None,
+                        shown.interval,
+                        shown.kept,
+                    ),
+                    "mark": NOISE_MARK if shown.near else "",
+                }
             )
         rows.append(cells)
     filters = [
@@ -153,7 +162,7 @@ def _cell(
     sort: str | None = None,
     css: str = "",
     choose: str | None = None,
-    half: str = "",
+    interval: str = "",
     kept: str = "",
 ) -> dict[str, Any]:
     return {
@@ -161,8 +170,9 @@ def _cell(
         "sort": text if sort is None else sort,
         "css": css,
         "filter": choose,
-        "half": half,
+        "interval": interval,
         "kept": kept,
+        "mark": "",
     }
 
 
@@ -188,7 +198,8 @@ def _methods(report: Report) -> list[str]:
     tables = (
         f"Tables: {report.boards[0].metric}, each item evaluated in every run. Means over items, replicates (seeds) averaged "
         "item by item first; 95 % intervals by Wilson's formula on the number of items divided by the design effect of their "
-        "clusters, or a cluster-robust t interval where scores are not right or wrong. In brackets the score as a share of "
+        "clusters, or a cluster-robust t interval where scores are not right or wrong, widened where nearly all items score the "
+        "same. In brackets the score as a share of "
         "the dense score, left out where the dense score is not clearly above chance. Bold marks the best of the rows at "
         "the same level where a paired test against each other one, Holm-corrected, stays below 5 %."
     )

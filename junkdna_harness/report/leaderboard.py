@@ -6,20 +6,23 @@ All formats print this one object, so that their numbers cannot differ.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.judge.series import FULL_BITS, nominal_bits
+from difficulty.runs.clusters import share_clusters
 from difficulty.runs.identity import Method
+from difficulty.runs.noise import Floor, NoiseFloor
 from difficulty.runs.same import different_prompts, require_same, unknown_prompts
 from difficulty.runs.table import DENSE
 from difficulty.stats import holm
 from difficulty.stats.paired_loss import paired_loss
 from difficulty.stats.score import Score, score
+from difficulty.text import noise_legend
 from junkdna_harness.report.comparable import Kind, comparable, require_same_items, weights_of
 
 if TYPE_CHECKING:
@@ -56,7 +59,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """`best` holds (row number, column) of each best score that is significantly better than all its rivals."""
+    """`best` holds (row number, column) of each best score that is significantly better than all its rivals.
+
+    `floors`: model -> column -> what two evaluations of its dense weights differ by, where that is known.
+    """
 
     by: str
     metric: str
@@ -66,6 +72,30 @@ class Leaderboard:
     percent: bool
     n_items: int
     notes: tuple[str, ...]
+    floors: Mapping[str, Mapping[str, Floor]] = field(default_factory=dict, repr=False)
+
+    def near(self, number: int, column: str) -> bool | None:
+        """Whether a row's difference from its dense run is within the noise floor; None for dense rows, and where it is unknown."""
+        row = self.rows[number]
+        dense = next((r for r in self.rows if r.method == DENSE and r.model == row.model), None)
+        floor = self.floors.get(row.model, {}).get(column)
+        if (
+            row.method == DENSE
+            or dense is None
+            or floor is None
+            or not {column} <= row.scores.keys() & dense.scores.keys()
+        ):
+            return None
+        return floor.within(row.scores[column].mean - dense.scores[column].mean)
+
+    @property
+    def legend(self) -> str:
+        """What the mark of the noise floor means, where the table has one; empty where it says nothing."""
+        columns = (OVERALL, *self.columns)
+        marked = any(self.near(i, column) for i in range(len(self.rows)) for column in columns)
+        known = [floor for of_model in self.floors.values() for floor in of_model.values()]
+        identical = bool(known) and all(floor.changed == 0 for floor in known)
+        return noise_legend(marked, identical, "difference from dense")
 
 
 def leaderboard(
@@ -75,8 +105,11 @@ def leaderboard(
     effective_bits: dict[str, float] | None = None,
     sort: Sequence[str] = ("model", "-dense", "method", "level", "-bits"),
     allow_different_prompts: bool = False,
+    noise: Mapping[str, NoiseFloor] | None = None,
 ) -> Leaderboard:
     """The leaderboard of a tidy table, of one metric per task (`metric`, or the first of the usual ones that it has).
+
+    `noise`: model -> its noise floor, by which differences from dense are marked.
 
     Raises:
         UsageError: an unknown `by`, metric or sort key; items that not all runs have; other prompts for the same items.
@@ -89,6 +122,7 @@ def leaderboard(
     rows, kind, notes = found.rows, found.kind, list(found.notes)
     notes += require_same([different_prompts(rows)], allow_different_prompts)
     notes += unknown_prompts(rows)
+    rows = share_clusters(rows)
     require_same_items(rows)
     metric_names = sorted({str(m) for m in rows["metric"].unique()})
     columns = tuple(dict.fromkeys(label for _, label in sorted(_labels(rows, by))))
@@ -121,9 +155,21 @@ def leaderboard(
     values_of = {(k[0], k[1], _none(k[2]), _none(k[3])): v.to_numpy() for k, v in wide.items()}
     best = _best(table, values_of, column_of, items_of, (OVERALL, *columns))
     notes += _unusable(table, columns, kind)
+    floors = {model: _floors(rows, by, floor) for model, floor in (noise or {}).items()}
     return Leaderboard(
-        by, ", ".join(metric_names), columns, tuple(table), best, kind.share, len(keyed), tuple(notes)
+        by, ", ".join(metric_names), columns, tuple(table), best, kind.share, len(keyed), tuple(notes), floors
     )
+
+
+def _floors(rows: pd.DataFrame, by: str, noise: NoiseFloor) -> dict[str, Floor]:
+    """Column -> the noise floor of its tasks, where it is known of all of them."""
+    metrics = {str(task): str(metric) for task, metric in rows.groupby("task")["metric"].first().items()}
+    of_task = _task_labels(rows, by)
+    columns = {label: [t for t in metrics if of_task[t] == label] for label in set(of_task.values())}
+    found = {
+        column: noise.over(tasks, metrics) for column, tasks in {**columns, OVERALL: list(metrics)}.items()
+    }
+    return {column: floor for column, floor in found.items() if floor is not None}
 
 
 @dataclass(frozen=True)
@@ -146,6 +192,7 @@ class _Items:
             not kind.higher_is_better,
             self._weights(mask),
             kind.scale,
+            kind.bounded,
         )
 
     def p_worse(self, mask: np.ndarray, values: np.ndarray, best: np.ndarray) -> float:
@@ -158,6 +205,7 @@ class _Items:
             not self.kind.higher_is_better,
             self._weights(usable),
             self.kind.scale,
+            self.kind.bounded,
         )
         return min(1.0, 2 * loss.p_exceeds(0.0))
 

@@ -35,15 +35,22 @@ def describe(plan: StudyPlan) -> list[str]:
     """The plan in lines."""
     from junkdna_harness.study.stages import sweep_plan
 
-    cells = sweep_plan(plan).cells
+    grid = sweep_plan(plan)
+    jobs = plan.jobs()
     lines = [
         f"model {plan.pretrained}; tasks {', '.join(plan.tasks)}"
         + (f", {plan.limit:g} items a task" if plan.limit else ""),
-        f"sweep: {len(cells)} runs = dense, {', '.join(plan.methods)} at sparsity {plan.sparsity}"
+        f"sweep: {len(grid.cells)} runs = dense, {', '.join(plan.methods)} at sparsity {plan.sparsity}"
         + (f" and N:M {plan.patterns} (N kept)" if plan.patterns else "")
-        + (f", {plan.quantize}" if plan.quantize else ""),
+        + (f", {plan.quantize}" if plan.quantize else "")
+        + (f"; {plan.replicates} draws of what is drawn by lot" if plan.replicates > 1 else ""),
+        *grid.notes,
     ]
-    for job in plan.jobs():
+    if len(plan.seeds) > 1:
+        lines.append(
+            f"{len(jobs)} trainings: each of {len(jobs) // len(plan.seeds)} once with each seed of {', '.join(map(str, plan.seeds))}"
+        )
+    for job in jobs:
         at = f" at {job.level:g}" if job.level else ""
         lines.append(
             f"train: {job.method(plan.recovery_method)}{at}, seed {job.seed}: {plan.steps} steps of {plan.batch_size} examples "

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from junkdna_harness.study.plan import StudyPlan
-from junkdna_harness.sweep.draws import spec_of
 from junkdna_harness.sweep.machine import available_cores
+from junkdna_harness.sweep.planned import spec_of
 
 A100_FLOPS = 312e12  # bf16, dense, NVIDIA's data sheet
 A100_FP32 = 19.5e12  # the same sheet; Hessians are summed and solved in fp32

@@ -10,6 +10,7 @@ from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.identity import ARMS, DENSE, DENSE_TRANSFER, Method, Recovery
+from junkdna_harness.compress.notation import read_count
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.sweep.grid import parse_sparsities
 from junkdna_harness.sweep.options import read_plan_file
@@ -24,7 +25,9 @@ class StudyPlan:
     """One model, the whole paper. Strings of levels are written as for `junkdna sweep`.
 
     Every arm is trained at every one of `recovery_levels` (dense transfer once), with each of `seeds` and each of
-    `fractions` of the data, for the same number of `steps`. `trainer` goes to `transformers.TrainingArguments`.
+    `fractions` of the data, for the same number of `steps`. Trainings with the same seed have the same replicate number in
+    all arms. `replicates` are draws of masks and calibration samples in the sweep. `trainer` goes to
+    `transformers.TrainingArguments`.
     """
 
     pretrained: str = EMBEDDED
@@ -166,11 +169,14 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "max_length": 128,
     },
 }
+TRAININGS = "trainings"  # how many; written as the seeds that it stands for
 TUPLES = ("tasks", "methods", "arms", "recovery_levels", "fractions", "seeds")
 
 
 def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **given: Any) -> StudyPlan:
     """The plan: the preset of the model if it has one, then the plan file, then what is `given` (None = not given).
+
+    `trainings` K, there or here, stands for K `seeds`: the one that is given (0 by default) and those that follow it.
 
     Raises:
         UsageError: an unknown option, or a value that cannot be used.
@@ -181,7 +187,9 @@ def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **gi
     values: dict[str, Any] = {"pretrained": name, **PRESETS.get(name, {}), **from_file}
     values |= {key: value for key, value in given.items() if value is not None}
     values["pretrained"] = name
-    known = [f.name for f in fields(StudyPlan)]
+    if given.get("seeds") is not None and given.get("trainings") is None:
+        values.pop("trainings", None)  # of the plan file
+    known = [*(f.name for f in fields(StudyPlan)), TRAININGS]
     for key in values:
         if key not in known:
             raise UsageError(
@@ -190,10 +198,30 @@ def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **gi
     for key in TUPLES:
         if key in values:
             values[key] = _tuple(key, values[key])
+    if TRAININGS in values:
+        values["seeds"] = _seeds(values.pop(TRAININGS), values.get("seeds", StudyPlan.seeds))
     try:
         return StudyPlan(**values)
     except TypeError as error:
         raise UsageError(f"the study's options cannot be used: {error}.") from error
+
+
+def _seeds(trainings: object, seeds: tuple[int, ...]) -> tuple[int, ...]:
+    """As many seeds as there are trainings."""
+    try:
+        number = read_count(TRAININGS, trainings)
+    except UsageError as error:
+        raise UsageError(
+            f"{error} It is how often every arm is trained, each time with another seed."
+        ) from None
+    if len(seeds) == 1:
+        return tuple(range(seeds[0], seeds[0] + number))
+    if len(seeds) != number:
+        raise UsageError(
+            f"trainings {number} and seeds {','.join(map(str, seeds))}: every arm is trained once with each seed. Give one of the two, "
+            "or the first seed alone."
+        )
+    return seeds
 
 
 def quick(plan: StudyPlan) -> StudyPlan:

@@ -6,12 +6,14 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from difficulty.runs.looks import log_look
 from difficulty.text import estimate_text
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.sweep.engines import Failed, Finished, Noted
@@ -186,6 +188,18 @@ def _report(folder: Path, sources: list[Path], seed: int) -> tuple[FitResult, Pa
             next((w for w in made.warnings if w.startswith("no verdicts")), "nothing could be judged.")
         )
     fit = made.fits[0]
+    verdicts = {
+        one.model: {name: claim.verdict for name, claim in one.headline().items()} for one in made.fits
+    }
+    for source in made.folders:
+        log_look(
+            source,
+            "study",
+            version("junkdna-harness"),
+            options={"seed": seed},
+            rules=asdict(fit.rules),
+            verdicts=verdicts,
+        )
     write_atomic(folder / "fit.json", to_json(fit))
     write_atomic(folder / "claims.csv", claims_csv(fit))
     write_atomic(folder / "cells.csv", cells_csv(fit))

@@ -5,27 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec
-
-if TYPE_CHECKING:
-    from junkdna_harness.sweep.plan import PlannedRun
+from junkdna_harness.sweep.planned import PlannedRun, spec_of
 
 SEED_NAMES = ("seed", "mask_seed")  # two names of one argument
-
-
-def spec_of(cell: PlannedRun) -> PruneSpec | QuantSpec | None:
-    """What compression is asked for; None for the dense model and for checkpoints.
-
-    Raises:
-        UsageError: a value that cannot be used.
-    """
-    if cell.kind == "prune":
-        return PruneSpec.from_strings(cell.arguments)
-    if cell.kind == "quantize":
-        return QuantSpec.from_strings(cell.arguments)
-    return None
 
 
 def with_replicates(cells: Sequence[PlannedRun], replicates: int) -> tuple[list[PlannedRun], tuple[str, ...]]:

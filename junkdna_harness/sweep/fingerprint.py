@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.arguments import resolve_pretrained
-from junkdna_harness.sweep.draws import spec_of
+from junkdna_harness.sweep.planned import spec_of
 
 if TYPE_CHECKING:
     from junkdna_harness.compress.calibration import Calibration

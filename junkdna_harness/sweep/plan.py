@@ -5,66 +5,28 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.identity import DENSE, Method, Run
+from difficulty.runs.identity import DENSE, Run
 from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED
-from junkdna_harness.sweep.draws import spec_of, with_replicates
+from junkdna_harness.sweep.draws import with_replicates
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
 from junkdna_harness.sweep.later import MOST_LEVELS, Later, later_rounds
 from junkdna_harness.sweep.options import joined, parse_model_args, parse_seed
+from junkdna_harness.sweep.planned import Kind, PlannedRun, spec_of
 from junkdna_harness.tiny import EMBEDDED
+
+__all__ = ["LONGEST_STEM", "SCHEMA", "Plan", "PlannedRun", "Settings", "build_plan", "check_cell"]
 
 SCHEMA = 1
 LONGEST_STEM = 120  # of a file's name; systems end at 255 bytes, and temporary names are longer
 
-Kind = Literal["dense", "prune", "quantize", "checkpoint"]
 # Set by the grid, so they cannot be in --model_args too.
 GRID_ARGUMENTS = ("method", "sparsity", "pattern", "bits", "mask", "mask_seed", "quantizer")
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One planned run: `arguments` are what `--model_args` of lm_eval takes beside the model's own.
-
-    `method` is the name of what is done to the weights; for a checkpoint, that of all that was done, as tables have it.
-    `added` says why a later round added the run to the plan (`why`, `round`, and for whom); None for those of the grid.
-    """
-
-    model: int
-    kind: Kind
-    method: str
-    level: float | None
-    bits: int | None = None
-    pattern: str | None = None
-    replicate: int = 0
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    added: Mapping[str, Any] | None = field(default=None, compare=False)
-
-    def at(self, level: float, added: Mapping[str, Any]) -> PlannedRun:
-        """The same method, model and draw at another sparsity, added for the reason given."""
-        return replace(self, level=level, arguments={**self.arguments, "sparsity": level}, added=added)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values; `added` only where there is something to say."""
-        values = {**asdict(self), "arguments": dict(self.arguments)}
-        return values if self.added is not None else {k: v for k, v in values.items() if k != "added"}
-
-    @property
-    def identity(self) -> Method:
-        """The method with its N:M pattern and its trainings."""
-        if self.kind == "checkpoint":
-            return Method.parse(self.method)
-        return Method(self.method, self.pattern)
-
-    @property
-    def table_method(self) -> str:
-        """The method as the tidy table names it: N:M patterns go with it."""
-        return str(self.identity)
 
 
 @dataclass(frozen=True)
@@ -111,7 +73,8 @@ class Plan:
     def run(self, cell: PlannedRun) -> Run:
         """Which run it is, in this table and any other."""
         level, bits = cell.level, cell.bits
-        return Run(self.model_name(cell), cell.identity, level, bits, cell.replicate, known_by="store")
+        name = self.model_name(cell)
+        return Run(name, cell.identity, level, bits, cell.replicate, "store", noise_floor=cell.noise_floor)
 
     def run_id(self, cell: PlannedRun) -> str:
         """The run as the tidy table names it, e.g. 'embedded magnitude 0.5'."""
@@ -214,6 +177,7 @@ def build_plan(
     match_loss: bool = False,
     refine: str | None = None,
     refine_levels: int = MOST_LEVELS,
+    noise_floor: bool = False,
     **settings: Any,
 ) -> Plan:
     """The plan of a grid: every method at every sparsity and pattern, every quantizer at its bits, and the dense model.
@@ -221,6 +185,7 @@ def build_plan(
     `replicates` draws of whatever is drawn by lot: random masks, samples of calibration text. With `match_loss` only the
     primary method is at the given sparsities: those of the others are sought later (`sweep.matching`). `refine` names the claim
     that may ask for more levels, at most `refine_levels` for each model.
+    `noise_floor`: the dense model is evaluated once more in other batches, which shows how far scores move by themselves.
 
     Raises:
         UsageError: an empty or overlapping grid, or a value that a method does not take.
@@ -234,6 +199,8 @@ def build_plan(
     cells: list[PlannedRun] = []
     for i in range(len(models)):
         cells.append(PlannedRun(i, "dense", DENSE, 0.0))
+        if _truth("noise_floor", noise_floor):
+            cells.append(PlannedRun(i, "dense", DENSE, 0.0, noise_floor=True))
         for name in names:
             cells += _prune_cells(i, name, levels, shapes, common)
         for name, bits in quantizers:
@@ -262,6 +229,12 @@ def build_plan(
     plan = Plan(models, tuple(drawn), _settings(tasks, settings), notes=notes, later=later)
     plan.check()
     return plan
+
+
+def _truth(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{name}: {value!r} is neither true nor false. Write {name}: true or leave it out.")
+    return value
 
 
 def _prune_cells(

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.sweep.draws import spec_of
 from junkdna_harness.sweep.plan import Plan, PlannedRun, Settings
+from junkdna_harness.sweep.planned import spec_of
 
 # Arguments of a model that say where and how fast it runs: no score depends on them.
 MACHINE_ARGUMENTS = frozenset({

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.runs.looks import added_after_look, log_added
 from difficulty.runs.store import read_manifest
 from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.sweep.engines import (
@@ -66,11 +67,13 @@ def run_sweep(
     listener: Tell | None = None,
     outdated: Outdated | None = None,
     like: Mapping[int, Fingerprint] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> SweepOutcome:
     """What was done; `listener` hears every event, after the store holds what it says.
 
     `outdated` names finished runs that no longer stand and are evaluated again. `like` are the fingerprints that models must
-    have where the folder holds no run of them yet, e.g. those of another sweep of the same study.
+    have where the folder holds no run of them yet, e.g. those of another sweep of the same study. `begin` is called when the
+    folder is taken and nothing is evaluated yet.
 
     Raises:
         UsageError: the plan cannot be run (unknown tasks are named before any model is loaded), or the folder
@@ -82,9 +85,11 @@ def run_sweep(
         plan = store.adopt(plan, extend)
         outcome = SweepOutcome(store.folder, plan)
         sweep = _Sweep(store, plan, outcome, listener, dict(like or {}))
-        for text in plan.notes:
+        for text in (*plan.notes, *added_after_look(store.folder)):
             sweep.note(text)
         waiting = sweep.look(outdated)
+        if begin:
+            begin()
         for model in sorted(set(range(len(plan.models))) - {cell.model for cell in waiting}):
             waiting += sweep.more(model)  # of a sweep that was stopped between two rounds
         if waiting:
@@ -186,6 +191,8 @@ class _Sweep:
         for sentence in step.sentences:
             self.note(sentence)
         if step.plan != self.plan:
+            new = [step.plan.run_id(cell) for cell in step.cells]
+            log_added(self.store.folder, new, str((step.cells[0].added or {}).get("why")) if new else None)
             self.store.write_plan(step.plan)
             self.plan = self.outcome.plan = step.plan
         cells = list(step.cells)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from junkdna_harness.sweep.evaluated import Evaluated
 from junkdna_harness.sweep.fingerprint import Fingerprint
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Plan, PlannedRun
+from junkdna_harness.sweep.second_pass import batch_size_of, evaluating_otherwise
 from junkdna_harness.sweep.states import Dense, OpenState, group_sizes, open_state
 from junkdna_harness.sweep.suite import Suite, build_suite
 from junkdna_harness.sweep.tables import items_table, responses_table, samples_table, task_facts
@@ -64,7 +66,7 @@ class Session:
         self, plan: Plan, model: int, machine: Machine, folder: Path | None = None,
         known: Fingerprint | None = None, open_state: OpenState = open_state,
     ) -> None:  # fmt: skip
-        self.plan, self.model, self.machine = plan, model, machine
+        self.plan, self.model, self.machine, self.folder = plan, model, machine, folder
         if machine.threads:
             torch.set_num_threads(machine.threads)
         arguments = plan.models[model]
@@ -96,9 +98,10 @@ class Session:
             FloatingPointError: the model answered with NaN.
         """
         started = time.perf_counter()
-        with self.state.holding(cell) as block:
+        with self.state.holding(cell) as block, self._asking(cell) as lm:
             compressed = time.perf_counter()
-            scores = self.suite.score(self.lm, progress)
+            scores = self.suite.score(lm, progress)
+            how = {"batch_size": str(lm.batch_size), "prefix_cache": lm._prefix_cache}
         scored = time.perf_counter()
         failed: dict[str, str] = dict(scores.failed)
         if failed and not any(scores.samples.values()):
@@ -113,9 +116,18 @@ class Session:
             "table": time.perf_counter() - scored,
         }
         sizes = {} if cell.kind != "prune" else {"group_sizes": group_sizes(self.lm.model, cell.arguments)}
-        described = {**block, "model": self.plan.model_name(cell), "replicate": cell.replicate}
+        again = {"noise_floor": True} if cell.noise_floor else {}
+        described = {**block, "model": self.plan.model_name(cell), "replicate": cell.replicate, **again}
         manifest = self._manifest(cell, described, scores.results, seconds)
-        return Evaluated(samples, responses, {**manifest, **sizes, "failed_tasks": failed})
+        return Evaluated(samples, responses, {**manifest, **sizes, **how, **again, "failed_tasks": failed})
+
+    def _asking(self, cell: PlannedRun) -> AbstractContextManager[Any]:
+        """The model, as it is asked in this run: for a noise floor otherwise than in the dense run."""
+        if not cell.noise_floor:
+            return nullcontext(self.lm)
+        return evaluating_otherwise(
+            self.lm, batch_size_of(self.plan, self.model, self.folder) or self.lm.batch_size
+        )
 
     def _manifest(
         self, cell: PlannedRun, block: dict[str, Any], results: dict[str, Any], seconds: dict[str, float]
@@ -142,9 +154,10 @@ class Session:
                 "arguments": dict(cell.arguments),
             },
             "results": {"results": results["results"], "groups": results.get("groups", {})},
-            "lm_eval": None if self.plan.settings.one_shot else lm_eval_command(self.plan, cell),
+            "lm_eval": None
+            if self.plan.settings.one_shot or cell.noise_floor
+            else lm_eval_command(self.plan, cell),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
-            "batch_size": str(self.lm.batch_size),
             "device": str(self.lm.device),
             "threads": torch.get_num_threads(),
             "n_requests": self.suite.n_requests,

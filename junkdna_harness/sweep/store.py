@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
 from difficulty.runs import store as layout
+from difficulty.runs.looks import LOOKS, log_added
 from junkdna_harness.lock import locked
 from junkdna_harness.sweep.fingerprint import Fingerprint, calibration_key, items_sha256
 from junkdna_harness.sweep.plan import Plan, PlannedRun
@@ -88,7 +89,7 @@ class Store:
         return plan
 
     def adopt(self, plan: Plan, extend: bool) -> Plan:
-        """The plan to go on with, written to the folder.
+        """The plan to go on with, written to the folder; what is added to it after a look at the data is logged.
 
         Raises:
             UsageError: the folder holds another plan (see `compare`), or something that is no sweep.
@@ -96,7 +97,9 @@ class Store:
         old = self.plan()
         if old is None:
             strangers = [
-                p.name for p in self.folder.iterdir() if p.name != "lock" and not p.name.endswith(".partial")
+                p.name
+                for p in self.folder.iterdir()
+                if p.name not in ("lock", LOOKS) and not p.name.endswith(".partial")
             ]
             if strangers:
                 raise UsageError(
@@ -104,6 +107,9 @@ class Store:
                 )
         else:
             plan = compare(old, plan, extend)
+            there = {old.run_id(cell) for cell in old.cells}
+            new = [run for cell in plan.cells if (run := plan.run_id(cell)) not in there]
+            log_added(self.folder, new)  # before the plan: a run is told of only where it is planned
         if plan != old or not layout.planned_runs(self.folder):  # older versions wrote no list of runs
             self.write_plan(plan)
         for partial in self.folder.glob("**/.*.partial"):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.runs.rows import task_rows
 from difficulty.runs.samples import item_ids
-from difficulty.runs.table import COLUMNS, OPTION_LOGLIK
+from difficulty.runs.table import COLUMNS, NOISE_FLOOR, OPTION_LOGLIK
 from junkdna_harness.harness import results
 from junkdna_harness.harness.results import json_text
 from junkdna_harness.sweep.evaluated import parquet_bytes
@@ -37,6 +37,7 @@ def samples_frame(plan: Plan, cell: PlannedRun, suite: Suite, scores: Scores) ->
         "level": np.nan if cell.level is None else cell.level,
         "bits": np.nan if cell.bits is None else float(cell.bits),
         "replicate": cell.replicate,
+        **({NOISE_FLOOR: True} if cell.noise_floor else {}),
     }
     table = pd.DataFrame(rows, columns=None if rows else [*COLUMNS, *OWN_COLUMNS]).assign(**identity)
     return table[[*COLUMNS, *(c for c in table if c not in COLUMNS)]]

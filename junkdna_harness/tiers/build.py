@@ -19,6 +19,7 @@ from difficulty.cut.axes import FAMILIES_OF_RULES, RULES, Item, Rule, parse_rule
 from difficulty.cut.tiers import MIN_ITEMS, Harder, TierAssignment, assign_tiers, quote
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.files import atomic_dir
+from difficulty.runs.provenance import TIERS_FROM
 from junkdna_harness.harness.requests import document_hash
 from junkdna_harness.harness.results import averaged_metrics, scored_by_own_code
 from junkdna_harness.tiers.items import item_of_doc
@@ -165,7 +166,15 @@ def _metadata(plan: TierPlan, tier: int) -> dict[str, Any]:
         "chance": None if chance is None else round(chance, 6),
         **({"chance_unknown": UNKNOWN_CHANCE} if chance is None else {}),
         "version": version,
+        **_made_from(plan, tier),
     }
+
+
+def _made_from(plan: TierPlan, tier: int) -> dict[str, Any]:
+    """Whose scores made the tiers, so that lm-eval's results say it and no run is judged by tiers of its own."""
+    if plan.runs is None:
+        return {}
+    return {TIERS_FROM: [maker.to_dict() for maker in plan.runs.makers(plan.assignment.items(tier))]}
 
 
 def _group_yaml(plan: TierPlan) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from difficulty.cut.axes import Item, Rule, parse_rule
 from difficulty.cut.items import item_of_sample
 from difficulty.cut.tiers import MIN_ITEMS, Tier, TierAssignment, assign_tiers, largest_bins
 from difficulty.errors import UsageError
+from difficulty.runs.direction import bounded
+from difficulty.runs.noise import NoiseFloor
 from difficulty.runs.read import read_runs
 from difficulty.stats.flips import flips
-from difficulty.stats.paired import paired_difference
-from difficulty.stats.paired_loss import paired_loss
-from difficulty.stats.result import Estimate
+from difficulty.stats.mean import mean_interval
+from difficulty.stats.paired import paired_interval
 from junkdna_harness.tiers.comparison import Comparison, Named, Row
 from junkdna_harness.tiers.pairing import Pair, Side, pair_up
 
@@ -77,13 +78,15 @@ def compare_runs(
     split = split or Split()
     rule = parse_rule(split.by) if split.by else None
     pairs, notes = pair_up((first, second), tasks, metric, allow_different_prompts)
+    noise = _noise_of(first) or _noise_of(second)
     rows: list[Row] = []
     for pair in pairs:
-        rows.append(_row(pair, None, np.arange(len(pair.items))))
+        every = np.arange(len(pair.items))
+        rows.append(_marked(_row(pair, None, every), pair, every, noise))
         if rule is None:
             continue
         try:
-            rows += _by_tier(pair, first, rule, split, notes)
+            rows += _by_tier(pair, first, rule, split, notes, noise)
         except UsageError as error:
             if len(pairs) == 1 or tasks:
                 raise
@@ -94,14 +97,30 @@ def compare_runs(
     return Comparison(named[0], named[1], split.by, tuple(rows), tuple(dict.fromkeys(notes)))
 
 
-def _by_tier(pair: Pair, side: Side, rule: Rule, split: Split, notes: list[str]) -> list[Row]:
+def _noise_of(side: Side) -> NoiseFloor | None:
+    """The noise floor of the side's model, where a second evaluation of its dense weights was read with it."""
+    return side.read.noise.get(str(side.read.rows(side.run)["model"].iloc[0])) if side.read.noise else None
+
+
+def _marked(row: Row, pair: Pair, at: np.ndarray, noise: NoiseFloor | None) -> Row:
+    """The row with the noise floor of its items, where that is known."""
+    floor = None if noise is None else noise.among(pair.task, pair.metric, [pair.items[i] for i in at])
+    if floor is None:
+        return row
+    return replace(row, noise_floor=floor.size, within_noise=floor.within(row.difference.estimate))
+
+
+def _by_tier(
+    pair: Pair, side: Side, rule: Rule, split: Split, notes: list[str], noise: NoiseFloor | None
+) -> list[Row]:
     kept: Mapping[str, Item] = side.read.kept.get((side.run, pair.task), {})
     scores = {item: rule.score(_item(kept, item, side)) for item in pair.items}
     assignment = _assign(scores, split, notes, pair.task)
     place = {item: i for i, item in enumerate(pair.items)}
+    at = [np.array([place[item] for item in assignment.items(tier.number)]) for tier in assignment.tiers]
     return [
-        _row(pair, tier, np.array([place[item] for item in assignment.items(tier.number)]))
-        for tier in assignment.tiers
+        _marked(_row(pair, tier, places), pair, places, noise)
+        for tier, places in zip(assignment.tiers, at, strict=True)
     ]
 
 
@@ -129,22 +148,27 @@ def _assign(scores: Mapping[str, Any], split: Split, notes: list[str], task: str
     return assign_tiers(scores, bins, split.min_items, cuts=split.cuts, order=split.order)
 
 
+def _bounded(pair: Pair) -> bool | None:
+    """False where the metric's name, or an item of any tier, says that it can leave [0, 1]."""
+    values = np.concatenate([pair.first, pair.second])
+    return False if values.min() < 0 or values.max() > 1 else bounded(pair.metric)
+
+
 def _row(pair: Pair, tier: Tier | None, at: np.ndarray) -> Row:
     a, b = pair.first[at], pair.second[at]
-    names, clusters = np.unique(pair.clusters[at], return_inverse=True)
-    if pair.scale != "mean" or pair.weights is not None:
-        weights = None if pair.weights is None else pair.weights[at]
-        moved = paired_loss(a, b, clusters, True, weights, pair.scale)
-        p = min(1.0, 2 * min(moved.p_exceeds(0.0), moved.p_below(0.0)))
-        difference = Estimate(moved.loss, *moved.bounds(0.025), p, moved.n_items, moved.n_clusters)
-        return Row(pair.task, pair.metric, tier, moved.before, moved.after, difference, None)
-    binary = bool(np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all())
+    clusters = pair.clusters[at]
+    weights = None if pair.weights is None else pair.weights[at]
+    means = [mean_interval(side, clusters, weights, pair.scale).mean for side in (a, b)]
+    # B - A: what A loses against B where higher is better, what B loses against A where lower is.
+    before, after = (b, a) if pair.scale == "mean" else (a, b)
+    difference = paired_interval(before, after, clusters, weights, pair.scale, bounded=_bounded(pair))
+    binary = weights is None and bool(np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all())
     return Row(
         task=pair.task,
         metric=pair.metric,
         tier=tier,
-        first=float(a.mean()),
-        second=float(b.mean()),
-        difference=paired_difference(b, a, clusters if len(names) < len(at) else None),
+        first=means[0],
+        second=means[1],
+        difference=difference,
         flips=flips(a, b) if binary else None,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from difficulty.cut.tiers import Tier
 from difficulty.stats.flips import Flips
 from difficulty.stats.result import Estimate
-from difficulty.text import interval_text, p_text
+from difficulty.text import interval_text, noise_legend, p_text, with_noise_mark
 from junkdna_harness.presentation.console import columns
 from junkdna_harness.tiers.show import number
 
@@ -29,7 +29,8 @@ class Row:
 
     tier: number and score range, None for all. first, second: the metric in the two runs, perplexities and bits in their own
     units. difference: second - first over the same items, with its 95 % interval. flips: right -> wrong and back, None where
-    the metric is not right or wrong.
+    the metric is not right or wrong. noise_floor: the largest difference that two evaluations of the same dense weights show on these
+    items, None where it is not known; within_noise: the difference is no larger than that.
     """
 
     task: str
@@ -39,6 +40,8 @@ class Row:
     second: float
     difference: Estimate
     flips: Flips | None
+    noise_floor: float | None = None
+    within_noise: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,22 @@ def comparison_text(found: Comparison) -> str:
         p = row.flips.p if row.flips else d.p
         body.append(
             [row.task if row.tier is None else "", row.metric if row.tier is None else "", span, str(d.n_items),
-             f"{row.first:.4f}", f"{row.second:.4f}", f"{d.estimate:+.4f}" if np.isfinite(d.estimate) else "-", interval, *flipped,
+             f"{row.first:.4f}", f"{row.second:.4f}", _difference(row), interval, *flipped,
              p_text(p, 4) or "-"]
         )  # fmt: skip
     lines.append(columns(header, body))
     lines.append(
-        "\nB - A: mean paired difference over the same items, clustered t interval. lost, gained: right in A and wrong in "
-        "B, and back;\np: exact McNemar test, for metrics that are not right or wrong the t test. Not corrected for the "
-        "number of rows."
+        "\nB - A: mean paired difference over the same items, items of one cluster together. Interval: of Tango's score test for "
+        "right or wrong\nitems, else the wider of t and studentized bootstrap. lost, gained: right in A and wrong in B, and back; "
+        "p: exact McNemar test, for\nmetrics that are not right or wrong the test of the interval. Not corrected for the number of rows."
     )
+    known = [row.noise_floor for row in found.rows if row.noise_floor is not None]
+    legend = noise_legend(any(row.within_noise for row in found.rows), bool(known) and not any(known))
+    lines += [legend] if legend else []
     return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
+
+
+def _difference(row: Row) -> str:
+    """B - A of a row as it is printed."""
+    estimate = row.difference.estimate
+    return with_noise_mark(f"{estimate:+.4f}", row.within_noise) if np.isfinite(estimate) else "-"

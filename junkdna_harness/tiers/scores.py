@@ -11,6 +11,7 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ import pandas as pd
 
 from difficulty.cut.tiers import Harder, quote
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.identity import Method, Run
 from difficulty.runs.metrics import are_log_likelihoods, choose_one, higher_is_better, scale_of
+from difficulty.runs.provenance import Maker
 from difficulty.runs.read import Runs, read_runs
 from difficulty.runs.table import MARGIN, some
 
 DENSE_RULES = ("dense_accuracy", "dense_margin")
+TOLD_APART = 4  # items of a tier whose prompts tell the run that made it from one that was kept back
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,34 @@ class LoggedRun:
             )
         rows = self.rows(task, metric)
         return dict(zip(rows["item_id"], rows["value"].astype(float), strict=True))
+
+    @property
+    def state(self) -> Run:
+        """Which run it is."""
+        row = self.read.runs.iloc[0]
+        method = Method.parse(str(row["method"]))
+        return Run(str(row["model"]), method, row["level"], row["bits"], int(row["replicate"]))
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """The hash of its weights, where it was logged."""
+        found = self.read.runs["weights_sha256"].iloc[0]
+        return found if isinstance(found, str) else None
+
+    def same_state(self, other: LoggedRun) -> bool:
+        """True where both are evaluations of one state of one model."""
+        shared = self.weights_sha256 is not None and self.weights_sha256 == other.weights_sha256
+        return shared or self.state == other.state
+
+    def prompts(self, task: str, metric: str) -> dict[str, str]:
+        """Item id -> hash of what was asked; empty where it was not logged."""
+        rows = self.rows(task, metric)
+        asked = (
+            zip(rows["item_id"], rows["prompt_hash"].astype(str), strict=True)
+            if "prompt_hash" in rows
+            else ()
+        )
+        return {item: text for item, text in asked if text}
 
     def rows(self, task: str, metric: str) -> pd.DataFrame:
         """The tidy rows of one metric of a task."""
@@ -124,16 +156,42 @@ class RunScores:
         describe = [
             {
                 "folder": log.folder,
-                "model": log.model,
+                **maker.to_dict(),
                 "samples_sha256": log.samples_sha256(self.task),
             }
-            for log in self.made_by
+            for log, maker in zip(self.made_by, self.makers(), strict=True)
         ]
         return {
             "metric": self.metric,
+            "cross_fitted": bool(self.judge_with),
             "made_by": describe,
-            "judge_with": [{"folder": log.folder, "model": log.model} for log in self.judge_with],
+            "judge_with": [
+                {"folder": log.folder, **Maker(log.state, log.weights_sha256).to_dict()}
+                for log in self.judge_with
+            ],
         }
+
+    def makers(self, items: Sequence[str] = ()) -> list[Maker]:
+        """The runs that made the tiers, as a tier's metadata name them, one for each of `made_by`.
+
+        Where an evaluation of the same state was kept back, its prompts tell the two apart: those of the first few of `items`
+        (a tier's, in the order in which they are evaluated) on which they differ.
+        """
+        found = []
+        for log in self.made_by:
+            kept_back = [other for other in self.judge_with if log.same_state(other)]
+            told: dict[str, str] = {}
+            if kept_back and items:
+                mine = log.prompts(self.task, self.metric)
+                others = [other.prompts(self.task, self.metric) for other in kept_back]
+                apart = (
+                    key
+                    for key in items
+                    if key in mine and all(o.get(key) not in (None, mine[key]) for o in others)
+                )
+                told = {key: mine[key] for key in islice(apart, TOLD_APART)}
+            found.append(Maker(log.state, log.weights_sha256, bool(kept_back), told))
+        return found
 
 
 def dense_scores(

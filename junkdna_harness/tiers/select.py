@@ -58,12 +58,25 @@ def choose(task: Any, docs: Any, spec: TierSpec, home: Path) -> Choice:
     return Choice(rows, assignment)
 
 
-def source_models(assignment: Path | None, scores: Path | None) -> list[str]:
-    """Models whose answers made the tiers; none for tiers by a rule of the items."""
+def source_runs(assignment: Path | None, scores: Path | None) -> list[dict[str, Any]]:
+    """The runs whose answers made the tiers, as metadata name them; none for tiers by a rule of the items.
+
+    What older versions wrote names their models alone, which were dense.
+    """
     if scores is not None:
-        return [str(_scores(str(scores)).get("model", ""))]
+        model = _scores(str(scores)).get("model")
+        return [{"model": str(model)}] if model else []
     source = read_assignment(assignment).get("source") if assignment is not None else None
-    return [str(run["model"]) for run in source["made_by"]] if isinstance(source, dict) else []
+    if not isinstance(source, dict):
+        return []
+    kept_back = {run["model"] for run in source["judge_with"]}
+    return [
+        {
+            "cross_fitted": run["model"] in kept_back,
+            **{name: value for name, value in run.items() if name not in ("folder", "samples_sha256")},
+        }
+        for run in source["made_by"]
+    ]
 
 
 def score_docs(task: Any, docs: Any, rule: Rule) -> dict[str, Any]:

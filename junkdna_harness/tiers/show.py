@@ -125,6 +125,6 @@ def number(value: Any) -> str:
 def _source(source: Any) -> str:
     if not isinstance(source, Mapping):
         return str(source)
-    made = ", ".join(f"{run['folder']} ({run['model']})" for run in source["made_by"])
+    made = ", ".join(f"{run['folder']} ({run.get('run', run['model'])})" for run in source["made_by"])
     judges = ", ".join(run["folder"] for run in source["judge_with"])
     return f"mean {source['metric']} of {made}" + (f"; judge with {judges}" if judges else "")

@@ -27,15 +27,19 @@ from typing import Any
 import datasets
 
 from difficulty.errors import UsageError
+from difficulty.runs.provenance import TIERS_FROM
+from difficulty.runs.provenance import makers as makers_in
 from junkdna_harness.harness.requests import document_hash
 from junkdna_harness.harness.versions import fewshot_split, takes_config, task_class
 from junkdna_harness.tiers import config as task_files
 from junkdna_harness.tiers.local import data_dir, local_splits, read_rows
-from junkdna_harness.tiers.select import Choice, choose, source_models
+from junkdna_harness.tiers.select import Choice, choose, source_runs
 from junkdna_harness.tiers.spec import TierSpec
 
 logger = logging.getLogger(__name__)
 
+# What a tier says of itself in its metadata; the whole task may say the same of itself, and mean other documents.
+OF_A_TIER = ("axis", "family", "tier", "n_tiers", "chance", "chance_unknown", TIERS_FROM)
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
@@ -62,15 +66,15 @@ class TieredTask:
         splits = local_splits(folder, spec.local) if folder else {}
         if splits:
             merged.update(_splits_on_disk(merged, splits))
-        members = {
-            "_spec": spec,
-            "_files": splits,
-            "_home": Path(str(metadata.get("config_source", ""))).parent,
-        }
+        home = Path(str(metadata.get("config_source", ""))).parent
+        own = {key: value for key, value in _as_mapping(whole.get("metadata")).items() if key in OF_A_TIER}
+        members = {"_spec": spec, "_files": splits, "_home": home, "_made_of": own}
         kind = type(f"Tiered{parent.__name__}", (_Tier, parent), members)
         task = kind(config=merged) if takes_config(parent) else kind()
-        task.config.metadata = {**_as_mapping(task.config.metadata), **metadata}
-        _warn_of_own_answers(task, str(metadata.get("pretrained", "")))
+        makers = _makers(spec, home, metadata)
+        made_from = {TIERS_FROM: makers} if makers else {}
+        task.config.metadata = {**_as_mapping(task.config.metadata), **metadata, **made_from}
+        _warn_of_own_answers(task, makers, str(metadata.get("pretrained", "")))
         return task
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -83,11 +87,18 @@ class _Tier:
     _spec: TierSpec
     _files: Mapping[str, Path]
     _home: Path
+    _made_of: Mapping[str, Any]
     _drawn = 0
 
     def download(self, *args: Any, **kwargs: Any) -> None:
         if not self._files:
-            super().download(*args, **kwargs)  # type: ignore[misc]
+            config = self.config  # type: ignore[attr-defined]
+            tiers = config.metadata
+            config.metadata = {**_as_mapping(tiers), **self._made_of}  # some tasks make their documents of it
+            try:
+                super().download(*args, **kwargs)  # type: ignore[misc]
+            finally:
+                config.metadata = tiers
             return
         adapter = task_files.load_function(self._spec.rows) if self._spec.rows else None
         self.dataset = datasets.DatasetDict(
@@ -167,13 +178,16 @@ class _Tier:
         return {document_hash(doc): row for row, doc in enumerate(self.whole_docs)}
 
 
-def _warn_of_own_answers(task: Any, pretrained: str) -> None:
-    """A warning when the evaluated model is the one whose answers made the tiers; the items stay what they are."""
-    spec, home = task._spec, task._home
-    makers = source_models(
+def _makers(spec: TierSpec, home: Path, metadata: Mapping[str, Any]) -> list[Any]:
+    """The runs whose scores made the tiers: as the task says, else as the assignment or the scores do."""
+    return list(metadata.get(TIERS_FROM) or ()) or source_runs(
         home / spec.assignment if spec.assignment else None, home / spec.scores if spec.scores else None
     )
-    for maker in makers:
+
+
+def _warn_of_own_answers(task: Any, makers: list[Any], pretrained: str) -> None:
+    """A warning when the evaluated model is the one whose answers made the tiers; the items stay what they are."""
+    for maker in dict.fromkeys(one.run.model for one in makers_in(makers, f"task {task.config.task!r}")):
         if pretrained and maker.lower().replace("__", "/").strip("/") in pretrained.lower():
             logger.warning(
                 f"{task.config.task}: these tiers were made from the answers of {maker}, which is evaluated now: expect "

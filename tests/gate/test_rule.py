@@ -8,7 +8,7 @@ import pytest
 
 from difficulty.errors import UsageError
 from difficulty.runs.direction import direction
-from junkdna_harness.gate import Limits, RunItems, check
+from junkdna_harness.gate import Limits, RunItems, TaskItems, check
 from junkdna_harness.gate.baseline import from_json, to_json
 from junkdna_harness.gate.items import run_items
 from tests.report.synthetic import one_run
@@ -263,3 +263,57 @@ def test_an_empty_run_an_item_twice_and_a_missing_metric_are_told() -> None:
 def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Limits(**limits)
+
+
+def test_an_unbounded_metric_of_few_items_is_inconclusive_by_name() -> None:
+    from junkdna_harness.gate.outputs import sentence
+
+    rng = np.random.default_rng(3)
+    relative = Limits(max_drop=None, max_relative_drop=0.1)
+    for n, wanted in ((199, "inconclusive"), (200, "pass")):
+        base = rng.gamma(5, 4, n)
+        run = run_items(one_run({("wikitext", 1): base}, metric="word_perplexity"))
+        gate = check(run, run, relative)
+        assert gate.verdict == wanted
+    base = rng.gamma(5, 4, 62)
+    old = run_items(one_run({("wikitext", 1): base}, metric="word_perplexity"))
+    worse = run_items(one_run({("wikitext", 1): base * 3}, metric="word_perplexity"))
+    gate = check(worse, old, relative)
+    assert gate.verdict == "inconclusive"
+    assert "62 items of word_perplexity" in sentence(gate) and "an unbounded metric needs 200" in sentence(
+        gate
+    )
+    assert gate.comparisons[0].items_to_decide(0.05) == 200
+    # clusters count, and so do metrics whose items happen to lie within [0, 1]
+    codes = [f"c{i // 5}" for i in range(250)]
+    table = one_run({("t", 1): rng.uniform(0.2, 0.9, 250)}, metric="nll").assign(higher_is_better=False)
+    grouped = run_items(table.assign(cluster_id=codes))
+    assert check(grouped, grouped, relative).verdict == "inconclusive"
+    assert "250 items in 50 clusters" in sentence(check(grouped, grouped, relative))
+
+
+def test_three_tasks_that_ask_the_same_questions_rarely_pass_at_the_limit() -> None:
+    """250 questions in three tasks, as arc with 3, 4 and 5 options; a question's fate is shared in 7 of 10; loss at the limit."""
+    g, draws, limit, discordance = np.random.default_rng(7), 200, 0.05, 0.1
+    questions = tuple(f"q{i}" for i in range(250))
+    passes, overall = 0, 0
+    for _ in range(draws):
+        shared = g.random(250)
+        runs: list[dict[str, TaskItems]] = [{}, {}]
+        for k in range(3):
+            ids = tuple(f"{k}-{i}" for i in range(250))
+            u = np.where(g.random(250) < 0.7, shared, g.random(250))
+            lost, gained = u < 0.075, (u >= 0.075) & (u < discordance)
+            for tasks, values in zip(runs, (~gained, ~lost), strict=True):
+                tasks[f"arc{k}"] = TaskItems(
+                    f"arc{k}", "arc", "options", k + 1, "acc", 0.0, ids, values.astype(float), questions
+                )
+        old, new = (
+            RunItems(name, {"model": "m", "method": "x"}, t) for name, t in zip("ab", runs, strict=True)
+        )
+        gate = check(new, old, Limits(max_drop=limit))
+        assert gate.comparisons[0].loss.n_clusters == 250
+        passes += gate.verdict == "pass"
+        overall += gate.comparisons[0].verdict == "pass"
+    assert overall / draws <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / draws), f"{overall / draws:.3f}"
+    assert passes <= overall

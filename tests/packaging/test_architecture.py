@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("difficulty.graded", "difficulty.stats"),
     ("difficulty.runs",),
     ("difficulty.cut", "difficulty.judge"),
-    ("difficulty.fit",),
+    ("difficulty.fit", "difficulty.simulate"),
     ("difficulty",),
     (
         "junkdna_harness.autoload",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import math
 
 import pytest
 
@@ -46,7 +47,10 @@ def test_a_p_value_is_never_written_as_nought() -> None:
 
 
 def test_an_interval_without_two_ends_is_not_written() -> None:
-    assert interval_text(0.1, float("inf")) == interval_text(None, 1) == interval_text(float("nan"), 1) == ""
+    assert (
+        interval_text(-math.inf, math.inf) == interval_text(None, 1) == interval_text(float("nan"), 1) == ""
+    )
+    assert interval_text(0.1, math.inf, ".1f") == "[0.1, inf]"
     assert estimate_text(None, 0, 1) == "" and estimate_text(0.5, None, None) == "+0.500"
 
 

@@ -26,7 +26,7 @@ def board() -> Leaderboard:
 
 
 def numbers(text: str) -> list[str]:
-    """All numbers with two decimals, or one: scores and half widths, or shares kept."""
+    """All numbers with two decimals, or one: scores and their bounds, or shares kept."""
     return re.findall(r"(?<![\d.])\d+\.\d{1,2}(?![\d.])", text)
 
 
@@ -34,7 +34,7 @@ def test_every_format_prints_the_same_numbers(board: Leaderboard) -> None:
     from rich.console import Console
 
     by_csv = [
-        [line["score"], line["half_width"], *([line["kept"]] if line["kept"] else [])]
+        [line["score"], line["low"], line["high"], *([line["kept"]] if line["kept"] else [])]
         for line in csv.DictReader(io.StringIO(formats.csv_table([board])))
     ]
     expected = sorted(number for cell in by_csv for number in cell)
@@ -57,8 +57,8 @@ def test_bold_is_the_same_cell_in_every_format() -> None:
     board = leaderboard(table, "tier")
     wanda = next(i for i, row in enumerate(board.rows) if row.method == "wanda")
     assert (wanda, "Tier 4") in board.best
-    assert "**100.00 ± " in formats.markdown(board)
-    assert r"\textbf{100.00 $\pm$ " in formats.latex_table(board)
+    assert "**100.00 [" in formats.markdown(board)
+    assert r"\textbf{100.00 [" in formats.latex_table(board)
     bold = [
         (r["method"], r["column"])
         for r in csv.DictReader(io.StringIO(formats.csv_table([board])))

@@ -84,7 +84,7 @@ def test_the_tables_hold_the_numbers_of_the_other_formats(report: Report, page_t
     for i in range(len(report.boards[0].rows)):
         for column in ("Overall", *report.boards[0].columns):
             cell = formats.cell(report.boards[0], i, column)
-            assert f"{cell.mean} ± {cell.half} ({cell.kept})" in text
+            assert f"{cell.mean} {cell.interval} ({cell.kept})" in text
 
 
 def test_the_same_runs_give_the_same_page(report: Report, page_text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.identity import Run
 from difficulty.runs.table import run_name
 from junkdna_harness.recover import ARMS
+from junkdna_harness.study.dry_run import describe
 from junkdna_harness.study.plan import StudyPlan, make_plan, quick
 from junkdna_harness.study.run import claim
 from junkdna_harness.study.stages import recovered_plan, sweep_plan
@@ -112,6 +114,42 @@ def test_a_plan_file_overrides_the_preset_and_the_command_line_overrides_both(tm
     assert plan.nsamples == make_plan().nsamples
 
 
+def test_trainings_are_seeds_that_follow_each_other_and_arms_that_share_one_share_the_replicate() -> None:
+    assert make_plan(trainings=3) == make_plan(seeds="0,1,2") and make_plan(trainings=1) == make_plan()
+    plan = make_plan(trainings=3, seeds="41", recovery_levels="0.5,0.7")
+    assert plan.seeds == (41, 42, 43)
+    jobs = plan.jobs()
+    assert len(jobs) == 3 * len(make_plan(recovery_levels="0.5,0.7").jobs())
+    by_seed = {seed: {job.replicate for job in jobs if job.seed == seed} for seed in plan.seeds}
+    assert by_seed == {41: {0}, 42: {1}, 43: {2}}
+    grid = recovered_plan(plan)
+    runs = [grid.run_id(cell) for cell in grid.cells]
+    for arm in ("dense+dense_transfer 0", "magnitude+sparse_transfer 0.7", "magnitude+dense_freezing 0.5"):
+        assert {f"embedded {arm}{number}" for number in ("", " #1", " #2")} <= set(runs)
+    assert {plan.recover_spec(job).seed for job in jobs if job.replicate == 2} == {43}
+
+
+def test_a_dry_run_counts_trainings_and_draws() -> None:
+    plan = make_plan(trainings=3, replicates=2, methods="magnitude,wanda", sparsity="0,0.7,0.8")
+    lines = describe(replace(plan, patterns=None, quantize="rtn:4,gptq:4"))
+    assert lines[1].startswith("sweep: 10 runs = dense")  # 1 + 2 + 2 x 2 + 1 + 2 x 1
+    assert lines[1].endswith("; 2 draws of what is drawn by lot")
+    assert (
+        lines[2]
+        == "replicates 2: nothing is drawn by lot for magnitude, rtn, so each run of it is there once."
+    )
+    assert lines[3] == "21 trainings: each of 7 once with each seed of 0, 1, 2"
+    assert len([line for line in lines if line.startswith("train: ")]) == 21
+
+
+def test_the_command_line_comes_before_the_plan_file_for_trainings_too(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text("trainings: 3\n")
+    assert make_plan(plan_file=path).seeds == (0, 1, 2)
+    assert make_plan(plan_file=path, trainings=2).seeds == (0, 1)
+    assert make_plan(plan_file=path, seeds="5").seeds == (5,)
+
+
 def test_calibration_is_by_default_what_is_trained_on_and_the_embedded_models_own() -> None:
     assert "calibration" not in make_plan().calibration_arguments()
     trained = make_plan("org/model", data="task:arc_easy", recovery_levels="0.5")
@@ -137,6 +175,12 @@ def test_a_quick_study_has_its_recovery_level_in_the_sweep() -> None:
         ({"recovery_levels": "a"}, "is no list of numbers"),
         ({"recovery_levels": "1.5"}, "is no sparsity between 0 and 1"),
         ({"arms": "sparse_transfer"}, "lack dense_transfer"),
+        (
+            {"trainings": 0},
+            "trainings=0 is no whole number of at least 1. It is how often every arm is trained",
+        ),
+        ({"trainings": 3, "seeds": "1,2"}, "trainings 3 and seeds 1,2"),
+        ({"training": 3}, "Did you mean 'trainings'"),
         ({"arms": "dense_transfer,sparse_transfr"}, "Did you mean 'sparse_transfer'"),
         ({"fractions": "0"}, "give a number above 0 and at most 1"),
         ({"stepz": 3}, "a study has no option 'stepz'. Did you mean 'steps'"),

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from difficulty.errors import UsageError
 from junkdna_harness.recover.alone import alone
 from junkdna_harness.study.plan import StudyPlan
-from junkdna_harness.study.run import run_study, verdict_lines
+from junkdna_harness.study.run import claim, run_study, verdict_lines
 from junkdna_harness.study.stages import checkpoint, train_one
 from junkdna_harness.tiny import model_path
 from tests.conftest import ROOT
@@ -199,3 +199,30 @@ def test_a_killed_study_goes_on_and_comes_to_the_same_verdicts(folder: Path, tmp
     assert not (cut / "fit.json").exists()
     run_study(PLAN, cut, say=lambda _: None)
     assert (cut / "fit.json").read_text() == (folder / "fit.json").read_text()
+
+
+@pytest.mark.slow
+def test_two_trainings_are_replicates_of_each_arm_and_of_its_control(tmp_path: Path) -> None:
+    """Begun and left after one training; the study goes on with it, and the statistics see two draws."""
+    from difficulty.judge.fit import fit
+    from difficulty.runs.read import read_runs
+
+    plan = replace(PLAN, seeds=(5, 6), arms=("dense_transfer", "sparse_transfer"), quantize=None, limit=20)
+    path = tmp_path / "s"
+    claim(path, plan)
+    first = plan.jobs()[0]
+    train_one(plan, path, first)
+    there = (checkpoint(path, plan, first) / "model.safetensors").stat().st_mtime_ns
+    said: list[str] = []
+    assert not run_study(plan, path, say=said.append).failed
+    assert (checkpoint(path, plan, first) / "model.safetensors").stat().st_mtime_ns == there
+    assert len([line for line in said if " steps, " in line]) == 3
+    runs = read_runs([path / "sweep", path / "recovered"])
+    seeds = {run: m["recovery"]["seed"] for run, m in runs.manifests.items() if m.get("recovery")}
+    assert seeds == {
+        "embedded dense+dense_transfer 0": 5, "embedded dense+dense_transfer 0 #1": 6,
+        "embedded magnitude+sparse_transfer 0.6": 5, "embedded magnitude+sparse_transfer 0.6 #1": 6,
+    }  # fmt: skip
+    cells = fit(runs.table, claims=("P5",), n_resamples=100).cells
+    told = cells.groupby("method")["n_replicates"].agg(set).to_dict()
+    assert told["dense+dense_transfer"] == told["magnitude+sparse_transfer"] == {2}

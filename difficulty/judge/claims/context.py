@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from difficulty.judge.series import Condition, Series, series_of
 from difficulty.judge.taking_part import at_ceiling, at_floor, at_limit, cut_by_run, fewest_clusters
 from difficulty.judge.verdicts import Rules, Scope
 from difficulty.stats.result import Bools, Ints
+
+T = TypeVar("T")
 
 REGRESSION = (
     "the tiers seem to be cut from the scores of {run}, a run that is judged, so that luck in it passes for difficulty "
@@ -90,14 +93,21 @@ class Context:
         """The ordering of the family under a method, computed once; None where fewer than two tiers take part."""
         if not self.ordered_cells:
             return None
-        if series.method not in self._orderings:
-            part = np.zeros(len(self.draws.cells), dtype=bool)
-            part[list(self.ordered_cells)] = True
-            self._orderings[series.method] = order(self.draws, series, part, self.floor, self.rules)
-        return self._orderings[series.method]
+        part = np.zeros(len(self.draws.cells), dtype=bool)
+        part[list(self.ordered_cells)] = True
+        return self.once(
+            ("ordering", series.method), lambda: order(self.draws, series, part, self.floor, self.rules)
+        )
+
+    def once(self, name: tuple[str, str], compute: Callable[[], T]) -> T:
+        """What several claims need, computed when it is first asked for."""
+        if name not in self._known:
+            self._known[name] = compute()
+        found: T = self._known[name]
+        return found
 
     @cached_property
-    def _orderings(self) -> dict[str, Ordering]:
+    def _known(self) -> dict[tuple[str, str], Any]:
         return {}
 
     def sample(self, cells: tuple[int, ...], series: Series | None = None) -> Sample:

@@ -36,6 +36,16 @@ class Critical:
     censored: Mapping[str, tuple[bool, ...]]
     brackets: Mapping[str, tuple[Bracket | None, ...]]
 
+    def of(self, cells: tuple[int, ...]) -> Critical:
+        """The critical levels of some of the cells."""
+        at = [self.cells.index(i) for i in cells]
+        return Critical(
+            cells,
+            {scale: values[..., at] for scale, values in self.levels.items()},
+            {scale: tuple(flags[n] for n in at) for scale, flags in self.censored.items()},
+            {scale: tuple(found[n] for n in at) for scale, found in self.brackets.items()},
+        )
+
 
 def rule(rules: Rules) -> str:
     """The rule of P3 in words."""
@@ -48,8 +58,13 @@ def rule(rules: Rules) -> str:
     )
 
 
-def critical_levels(context: Context, series: Series, cells: tuple[int, ...]) -> Critical:
-    """The critical level of each cell under one method, on the score (mark delta) and on each scale that decides."""
+def critical_levels(context: Context, series: Series) -> Critical:
+    """The critical level of each cell above chance under one method, on the score (mark delta) and on each scale that decides."""
+    return context.once(("critical", series.method), lambda: _critical_levels(context, series))
+
+
+def _critical_levels(context: Context, series: Series) -> Critical:
+    cells = context.scored_cells
     draws, rules = context.draws, context.rules
     grid = np.array([0.0, *series.levels])
     at = [0, *series.at]
@@ -59,11 +74,11 @@ def critical_levels(context: Context, series: Series, cells: tuple[int, ...]) ->
     for scale in (SCORE, *draws.scales):
         mark = rules.delta if scale == SCORE else rules.delta_latent
         own, hidden, around = [], [], []
-        for i in cells:  # cell by cell, as the fit needs memory by the square of the levels
+        for i in cells:
             values = draws.values[scale][:, :, i]
-            curves = isotonic(values[..., :1] - values[..., at])
-            own.append(crossing(grid, curves, mark))
-            bracket = _bracket(grid, curves[0, 0], mark)
+            losses = values[..., :1] - values[..., at]
+            own.append(crossing(grid, losses, mark))
+            bracket = _bracket(grid, isotonic(losses[0, 0]), mark)
             hidden.append(bracket is None)
             around.append(bracket)
         levels[scale] = np.stack(own, axis=-1)
@@ -96,7 +111,7 @@ def of_family(context: Context, series: Series) -> Part | None:
     if not cells:
         return None
     scales = context.draws.scales
-    found = critical_levels(context, series, cells)
+    found = critical_levels(context, series).of(cells)
     falls = {scale: -tier_slope(context.draws, found.levels[scale], cells) for scale in (*scales, SCORE)}
     hidden = max(sum(found.censored[scale]) for scale in scales)
     blocked = context.blocked

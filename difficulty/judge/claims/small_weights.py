@@ -98,7 +98,7 @@ def _both(claims: Sequence[Claim], missing: Sequence[str], n_half: int | None) -
     weakest = min(pooled, key=lambda c: np.inf if c.estimate is None else c.estimate)
     refuted = [claim for claim in pooled if claim.verdict == "refuted"]
     supported = all(claim.verdict == "supported" for claim in pooled) and not missing
-    words = "; ".join(f"{claim.method}: {claim.verdict}, {claim.reason}" for claim in pooled)
+    words = " ".join(f"{claim.method} is {claim.verdict}: {claim.reason}" for claim in pooled)
     if missing:
         words += f" There are no runs of {' and '.join(missing)}. {_HOW}"
     if n_half is not None:

@@ -22,6 +22,7 @@ def table(
     chance: float = 0.0,
     step: float = 0.6,
     easy: float = 2.9,
+    noise: float = 0.4,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Loss 2.5 * level * (1 + extra * (tier - mean tier)) times the method's factor; dense easiness easy - step * tier."""
@@ -35,7 +36,7 @@ def table(
     for method, level, factor in runs:
         for (family, tier), easy in base.items():
             lost = 2.5 * level * factor * (1 + extra * (tier - (tiers + 1) / 2))
-            margin = easy - lost + (g.normal(0, 0.4, items) if level else 0.0)
+            margin = easy - lost + (g.normal(0, noise, items) if level and noise else 0.0)
             parts += _rows(method, level, np.nan, family, tier, margin, margins, chance)
     return pd.concat(parts, ignore_index=True)
 

@@ -127,6 +127,47 @@ def test_runs_that_differ_in_their_seed_are_replicates(tmp_path: Path) -> None:
     assert runs.manifests["tiny random 0.5"]["seed"] == 1
 
 
+def trained(base: str, arm: str, level: float, seed: int, **more: Any) -> dict[str, Any]:
+    return block(f"{base}+{arm}", level, recovery={"arm": arm, "seed": seed}, **more)
+
+
+def test_trainings_that_share_a_seed_share_the_replicate_whatever_the_arm(tmp_path: Path) -> None:
+    for seed in (41, 42, 43):
+        both(tmp_path / f"s{seed}", trained("magnitude", "sparse_transfer", 0.5, seed))
+    for seed in (43, 42):
+        both(tmp_path / f"d{seed}", trained("dense", "dense_transfer", 0.0, seed))
+    runs = read_runs(tmp_path)
+    found = {run: manifest["recovery"]["seed"] for run, manifest in runs.manifests.items()}
+    assert found == {
+        "tiny magnitude+sparse_transfer 0.5": 41, "tiny magnitude+sparse_transfer 0.5 #1": 42,
+        "tiny magnitude+sparse_transfer 0.5 #2": 43,
+        "tiny dense+dense_transfer 0 #1": 42, "tiny dense+dense_transfer 0 #2": 43,
+    }  # fmt: skip
+
+
+def test_trainings_of_several_masks_are_numbered_within_their_run(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        both(tmp_path / f"m{seed}", {**trained("random", "sparse_transfer", 0.5, 7), "seed": seed})
+    both(tmp_path / "d", trained("dense", "dense_transfer", 0.0, 7))
+    assert set(read_runs(tmp_path).manifests) == {
+        "tiny random+sparse_transfer 0.5", "tiny random+sparse_transfer 0.5 #1", "tiny dense+dense_transfer 0",
+    }  # fmt: skip
+
+
+def test_a_single_training_has_no_number_whatever_its_seed(tmp_path: Path) -> None:
+    both(tmp_path / "a", trained("magnitude", "sparse_transfer", 0.5, 3))
+    both(tmp_path / "b", trained("dense", "dense_transfer", 0.0, 5))
+    assert set(read_runs(tmp_path).runs["replicate"]) == {0}
+
+
+def test_replicates_with_the_same_weights_are_told(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        both(tmp_path / str(seed), block("magnitude", 0.5, seed=seed, weights_sha256="ab"))
+        both(tmp_path / f"r{seed}", block("random", 0.5, seed=seed, weights_sha256=f"c{seed}"))
+    (told,) = [w for w in read_runs(tmp_path).warnings if "same weights" in w]
+    assert "'tiny magnitude 0.5' and 'tiny magnitude 0.5 #1'" in told
+
+
 def test_the_same_run_twice_is_refused_with_both_files(tmp_path: Path) -> None:
     both(tmp_path, block("magnitude", 0.5))
     both(tmp_path, block("magnitude", 0.5), stamp="2026-02-02T03-04-05.000000")

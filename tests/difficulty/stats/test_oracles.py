@@ -24,7 +24,7 @@ from difficulty.stats import (
     latent_from_accuracy,
     option_kl,
     page,
-    paired_difference,
+    paired_interval,
     retention,
     shuffled_slope,
     wilson,
@@ -83,10 +83,10 @@ def test_clustered_error_equals_clubsandwich_cr1_and_statsmodels() -> None:
     assert clustered_error(d, clusters)[0] == pytest.approx(float(ols.bse[0]), **TIGHT)
 
 
-def test_paired_difference_without_clusters_is_the_paired_t_test() -> None:
+def test_paired_interval_of_fewer_than_20_items_is_the_paired_t_test() -> None:
     g = np.random.default_rng(1)
-    a, b = g.normal(size=30), g.normal(0.3, 1, size=30)
-    found, expected = paired_difference(a, b), scipy.stats.ttest_rel(a, b)
+    a, b = g.beta(4, 2, size=19), g.beta(3, 3, size=19)
+    found, expected = paired_interval(a, b), scipy.stats.ttest_rel(a, b)
     assert found.p == pytest.approx(expected.pvalue, **TIGHT)
     assert (found.ci_low, found.ci_high) == pytest.approx(tuple(expected.confidence_interval()), **TIGHT)
 

@@ -69,13 +69,15 @@ def test_equal_weights_change_nothing() -> None:
 def test_a_relative_limit_on_perplexity_is_log_of_one_plus_it() -> None:
     before, after, words = documents(60, 4)
     loss = paired_loss(before, after, None, True, words, "perplexity")
+    in_nats = paired_loss(before, after, None, True, words, "mean", bounded=False)
     limit = 0.1 * loss.before
+    for found, plain in ((loss.p_exceeds, in_nats.p_exceeds), (loss.p_below, in_nats.p_below)):
+        assert found(limit) == pytest.approx(plain(math.log(1.1)), rel=1e-9)
     z = (loss.shift - math.log(1.1)) / loss.standard_error
-    assert loss.p_exceeds(limit) == pytest.approx(stats.t.sf(z, 59))
-    assert loss.p_below(limit) == pytest.approx(stats.t.cdf(z, 59))
+    assert loss.p_below(limit) >= stats.t.cdf(z, 59)
     low, high = loss.bounds(0.05)
-    assert loss.p_exceeds(low) == pytest.approx(0.05)
-    assert loss.p_below(high) == pytest.approx(0.05)
+    assert loss.p_exceeds(low) == pytest.approx(0.05, abs=3e-4)  # a draw of 4,999 is 0.0002
+    assert loss.p_below(high) == pytest.approx(0.05, abs=3e-4)
 
 
 def test_the_bounds_of_a_perplexity_ratio_cover_the_truth_as_often_as_they_say() -> None:
@@ -111,7 +113,7 @@ def test_retention_of_perplexity_is_dense_over_pruned() -> None:
 
 
 def test_a_perplexity_beyond_all_numbers_is_infinite_and_fails() -> None:
-    before, _, words = documents(30, 7)
+    before, _, words = documents(220, 7)
     loss = paired_loss(before, before + 2000, None, True, words, "perplexity")
     assert loss.after == loss.loss == math.inf
     assert loss.p_exceeds(0.1 * loss.before) < 0.05

@@ -1,0 +1,185 @@
+"""How a fit is printed: the hypothesis first, verdicts, scales, families, and what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from difficulty.judge.fit import FitResult
+from difficulty.judge.fit_output import methods_paragraph
+from difficulty.judge.over_models import ModelsResult
+from difficulty.judge.scales import short
+from difficulty.judge.verdicts import STATEMENTS, Claim, Hypothesis
+from difficulty.text import estimate_text, p_text
+from junkdna_harness.presentation.console import console as usual_console
+
+_COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow", "not tested": "dim"}
+
+
+def show(result: FitResult, console: Console | None = None, every: bool = False) -> None:
+    """Print a fit: verdicts first, families, what was left out, and the paragraph for a paper."""
+    console = console or usual_console(width=140)
+    headline = result.headline()
+    for sentence in result.guesses:
+        console.print(f"warning: {escape(sentence)}", style="yellow", highlight=False)
+    console.print(
+        f"[bold]{escape(result.model)}[/bold], {result.n_items:,} items in {result.n_clusters:,} clusters"
+    )
+    _hypothesis(console, result.hypothesis)
+    console.print(_claims(list(headline.values()), "Verdicts, all families pooled", statements=True))
+    _reasons(console, headline)
+    if every:
+        _scales(console, headline)
+        margins = _margins(result)
+        if margins is not None:
+            console.print(margins)
+    rest = [claim for claim in result.claims if claim not in headline.values()]
+    main = {claim.method for claim in headline.values()}
+    shown = [claim for claim in rest if every or claim.method in main or claim.scope.pooled]
+    if shown:
+        console.print()
+        console.print(_claims(shown, "By family and method", statements=False))
+    if len(shown) < len(rest):
+        console.print(f"{len(rest) - len(shown)} rows of other methods: --all, --csv or --json.", style="dim")
+    for sentence in result.excluded:
+        console.print(f"left out: {escape(sentence)}", highlight=False)
+    for sentence in (s for s in result.warnings if s not in result.guesses):
+        console.print(f"note: {escape(sentence)}", style="yellow", highlight=False)
+    console.print(f"\n[bold]Methods[/bold]\n{escape(methods_paragraph(result))}", highlight=False)
+
+
+def show_models(found: ModelsResult, console: Console | None = None, every: bool = False) -> None:
+    """Print the verdicts over models, those of each model beside, then each model's own fit."""
+    console = console or usual_console(width=140)
+    console.print(f"[bold]{len(found.results)} models[/bold]: {escape(', '.join(found.results))}")
+    _hypothesis(console, found.hypothesis)
+    console.print(_claims(list(found.over), "Verdicts over models", statements=True))
+    _reasons(console, found.headline())
+    console.print(_by_model(found))
+    for result in found.results.values():
+        console.rule(style="dim")
+        show(result, console, every)
+
+
+def _hypothesis(console: Console, found: Hypothesis) -> None:
+    colour = _COLOURS[found.verdict]
+    console.print(
+        f"[bold]The hypothesis is[/bold] [{colour}]{found.verdict}[/{colour}]: {escape(found.reason)}\n",
+        highlight=False,
+    )
+
+
+def _reasons(console: Console, headline: Mapping[str, Claim]) -> None:
+    for name, claim in headline.items():
+        console.print(f"  {name}: {escape(claim.reason)}", style="dim", highlight=False)
+
+
+def _claims(claims: Iterable[Claim], title: str, statements: bool) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in (
+        "verdict",
+        "claim",
+        "method" if statements else "family",
+        "holds for",
+        "estimate [interval]",
+        "unit",
+    ):
+        table.add_column(name)
+    for name in ("p (Holm)", "items"):
+        table.add_column(name, justify="right")
+    for claim in claims:
+        colour = _COLOURS[claim.verdict]
+        what = f"{claim.claim} {STATEMENTS[claim.claim]}" if statements else claim.claim
+        where = claim.method if statements else f"{claim.family}, {claim.method}"
+        table.add_row(
+            f"[{colour}]{claim.verdict}[/{colour}]", escape(what), escape(where), escape(claim.about),
+            escape(estimate_text(claim.estimate, claim.ci_low, claim.ci_high)), escape(claim.unit), p_text(claim.p_holm),
+            f"{claim.n_items:,}" if claim.n_items else "",
+        )  # fmt: skip
+    return table
+
+
+def _scales(console: Console, headline: Mapping[str, Claim]) -> None:
+    """On which scales each headline was estimated, those that decide first, with what was drawn again for the interval."""
+    table = Table(title="Scales", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in (
+        "claim",
+        "scale",
+        "decides",
+        "in these families",
+        "in families like these",
+        "over",
+        "variance",
+    ):
+        table.add_column(name)
+    for claim in headline.values():
+        for name, found in claim.details.get("scales", {}).items():
+            like = found.get("like")
+            table.add_row(
+                claim.claim, escape(short(name)), "yes", _interval(found["these"]), _interval(like) if like else "",
+                escape(", ".join((like or found["these"])["over"])), escape(_shares(found.get("variance", {}))),
+            )  # fmt: skip
+        for name, beside in claim.details.get("sensitivity", {}).items():
+            table.add_row(claim.claim, escape(short(name)), "", _interval(beside), "", "", "")
+    console.print(table)
+
+
+def _interval(found: Mapping[str, Any]) -> str:
+    return escape(estimate_text(found["estimate"], found["ci_low"], found["ci_high"]))
+
+
+def _shares(variance: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in variance.items())
+
+
+def _margins(result: FitResult) -> Table | None:
+    """SD of the margins over the dense SD and their correlation, by tier and level of the primary method, mean over families."""
+    cells = result.cells[(result.cells["method"] == result.primary) & result.cells["sd_ratio"].notna()]
+    if not len(cells):
+        return None
+    mean: pd.DataFrame = (
+        cells.groupby(["tier", "level"])[["sd_ratio", "margin_correlation"]].mean().unstack("level")
+    )
+    table = Table(
+        title=f"Margins under {result.primary}: SD over the dense SD, and correlation with the dense margins", title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )  # fmt: skip
+    table.add_column("tier", justify="right")
+    levels = sorted(cells["level"].unique())
+    for level in levels:
+        table.add_column(f"{level:g}", justify="right")
+    for tier, row in mean.iterrows():
+        table.add_row(
+            str(tier),
+            *(f"{row['sd_ratio', level]:.2f}, {row['margin_correlation', level]:.2f}" for level in levels),
+        )
+    return table
+
+
+def _by_model(found: ModelsResult) -> Table:
+    """One row per model, by size where sizes are known: its verdict and estimate on each claim."""
+    table = Table(title="By model", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("model")
+    if found.sizes:
+        table.add_column("weights", justify="right")
+    claims = [claim.claim for claim in found.over if claim.verdict != "not tested"]
+    for name in claims:
+        table.add_column(name)
+    for model in sorted(found.results, key=lambda name: found.sizes.get(name, float("inf"))):
+        headline = found.results[model].headline()
+        size = [f"{found.sizes[model] / 1e6:,.0f} M" if model in found.sizes else ""] if found.sizes else []
+        cells = []
+        for name in claims:
+            claim = headline.get(name)
+            text = "" if claim is None else str(claim.verdict)
+            if claim is not None and claim.estimate is not None:
+                text += " " + estimate_text(claim.estimate, claim.ci_low, claim.ci_high, "+.2f")
+            cells.append(escape(text))
+        table.add_row(escape(model), *size, *cells)
+    return table

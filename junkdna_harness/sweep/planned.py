@@ -1,0 +1,72 @@
+"""One run of a sweep's plan, and what compression is asked for in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from difficulty.runs.identity import Method
+from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+
+Kind = Literal["dense", "prune", "quantize", "checkpoint"]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One planned run: `arguments` are what `--model_args` of lm_eval takes beside the model's own.
+
+    `method` is the name of what is done to the weights; for a checkpoint, that of all that was done, as tables have it.
+    `added` says why a later round added the run to the plan (`why`, `round`, and for whom); None for those of the grid.
+    """
+
+    model: int
+    kind: Kind
+    method: str
+    level: float | None
+    bits: int | None = None
+    pattern: str | None = None
+    replicate: int = 0
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    noise_floor: bool = (
+        False  # the dense model once more, evaluated otherwise (`junkdna_harness.sweep.second_pass`)
+    )
+    added: Mapping[str, Any] | None = field(default=None, compare=False)
+
+    def at(self, level: float, added: Mapping[str, Any]) -> PlannedRun:
+        """The same method, model and draw at another sparsity, added for the reason given."""
+        return replace(self, level=level, arguments={**self.arguments, "sparsity": level}, added=added)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; what older versions do not know is written only where it is used."""
+        values = {**asdict(self), "arguments": dict(self.arguments)}
+        if self.added is None:
+            del values["added"]
+        if not self.noise_floor:
+            del values["noise_floor"]
+        return values
+
+    @property
+    def identity(self) -> Method:
+        """The method with its N:M pattern and its trainings."""
+        if self.kind == "checkpoint":
+            return Method.parse(self.method)
+        return Method(self.method, self.pattern)
+
+    @property
+    def table_method(self) -> str:
+        """The method as the tidy table names it: N:M patterns go with it."""
+        return str(self.identity)
+
+
+def spec_of(cell: PlannedRun) -> PruneSpec | QuantSpec | None:
+    """What compression is asked for; None for the dense model and for checkpoints.
+
+    Raises:
+        UsageError: a value that cannot be used.
+    """
+    if cell.kind == "prune":
+        return PruneSpec.from_strings(cell.arguments)
+    if cell.kind == "quantize":
+        return QuantSpec.from_strings(cell.arguments)
+    return None
