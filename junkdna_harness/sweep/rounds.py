@@ -6,16 +6,16 @@ killed in any round goes on where it was.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from junkdna_harness.sweep.losses import Losses
-from junkdna_harness.sweep.matching import Matching
-from junkdna_harness.sweep.matching import most_runs as most_matched
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.refining import refine
-from junkdna_harness.sweep.search import MOST_TRIED
 from junkdna_harness.sweep.store import Store
+
+if TYPE_CHECKING:
+    from junkdna_harness.sweep.losses import Losses
+    from junkdna_harness.sweep.matching import Matching
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Rounds:
         later, sentences = plan.later, []
         if later is None:
             return Round(plan)
+        from junkdna_harness.sweep.matching import Matching
+
         if later.refine is not None and model not in self._refined:
             asked = refine(self.store, plan, model, later)
             if asked.cells:
@@ -80,24 +82,3 @@ def _with_matches(plan: Plan, matching: Matching) -> Plan:
     asked = [(m["model"], m["method"], m["matched_to"]) for m in found]
     kept = [m for m in plan.matches if (m["model"], m["method"], m["matched_to"]) not in asked]
     return replace(plan, matches=(*kept, *found))
-
-
-def outlook(plan: Plan) -> tuple[int, list[str]]:
-    """The most runs that later rounds add to a plan, and sentences on what they do."""
-    later, most, said = plan.later, 0, []
-    if later is None:
-        return 0, []
-    if later.refine is not None:
-        draws = Counter((c.model, c.method) for c in later.templates if c.method not in later.controls)
-        most += later.most_levels * max(draws.values()) * len(plan.models)
-        said.append(
-            f"then, where {later.refine} cannot resolve a level, levels between: at most {later.most_levels} for each model"
-        )
-    if later.controls:
-        more = later.most_levels if later.refine is not None else 0
-        most += most_matched(plan, later, more)
-        said.append(
-            f"then, for each level of {later.primary}, the sparsities of {', '.join(later.controls)} with the same loss on the "
-            f"calibration half: at most {MOST_TRIED} evaluations for each, shared where they can be"
-        )
-    return most, [*said, f"later rounds: at most {most} more runs"]

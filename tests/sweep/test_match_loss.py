@@ -15,8 +15,7 @@ from difficulty.runs.halves import RULE
 from difficulty.runs.read import read_runs
 from junkdna_harness.sweep import Plan, Store, SweepOutcome, build_plan, run_sweep
 from junkdna_harness.sweep import run as running
-from junkdna_harness.sweep.matching import most_runs
-from junkdna_harness.sweep.rounds import outlook
+from junkdna_harness.sweep.outlook import outlook
 from junkdna_harness.sweep.search import MOST_TRIED
 from tests.sweep.curves import Curve, CurveEngine, Killed
 
@@ -312,7 +311,6 @@ def test_a_dry_run_knows_the_first_round_and_a_bound_of_the_others(tmp_path: Pat
     ]
     most, said = outlook(plan)
     assert most == 2 * 3 * MOST_TRIED and said[-1] == f"later rounds: at most {most} more runs"
-    assert plan.later is not None and most_runs(plan, plan.later) == most
     engine = CurveEngine(CURVES)
     sweep(tmp_path / "s", engine)
     assert len(engine.ran) - 4 <= most
