@@ -15,10 +15,9 @@ from junkdna_harness.presentation.console import console
 from junkdna_harness.sweep.engines import Event, Extended, Failed, Finished, Loaded, Noted, Progress, Started
 from junkdna_harness.sweep.estimate import count_items, model_weights
 from junkdna_harness.sweep.machine import available_cores
-from junkdna_harness.sweep.matching import told
+from junkdna_harness.sweep.outlook import matched_rows, outlook
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.resume import compare
-from junkdna_harness.sweep.rounds import outlook
 from junkdna_harness.sweep.run import SweepOutcome, check_tasks
 from junkdna_harness.sweep.store import Store
 
@@ -176,7 +175,7 @@ def print_summary(outcome: SweepOutcome) -> None:
             f"{sum(manifest['seconds'].values()):.1f}",
         )  # fmt: skip
     out.print(table)
-    if rows := told(outcome.plan.matches):
+    if rows := matched_rows(outcome.plan.matches):
         matched = Table("control", "level", "loss", "matched to", "loss", box=None)
         for row in rows:
             matched.add_row(*map(escape, row))

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from difficulty.errors import UsageError
-
-if TYPE_CHECKING:
-    from junkdna_harness.sweep.planned import PlannedRun
+from junkdna_harness.sweep.planned import PlannedRun
 
 PRIMARY = "magnitude"  # the method whose levels others are matched to, where it is there
 REFINED = "P3"  # the claim that asks for levels

@@ -15,7 +15,7 @@ from difficulty.runs.store import MATCH_LOSS, manifest_path, read_manifest
 from junkdna_harness.sweep.later import Later
 from junkdna_harness.sweep.losses import Losses
 from junkdna_harness.sweep.plan import Plan, PlannedRun
-from junkdna_harness.sweep.search import MOST_TRIED, REACHED, Point, State, Target, falls, known, next_levels
+from junkdna_harness.sweep.search import REACHED, Point, State, Target, falls, known, next_levels
 from junkdna_harness.sweep.store import Store
 
 MOST_FAILED = 3  # runs of a control, after which it is given up where none of them could be evaluated
@@ -32,7 +32,7 @@ class Matching:
     ) -> None:
         self.store, self.plan, self.model, self.later = store, plan, model, later
         self.cells = [cell for cell in plan.cells if cell.model == model]
-        dense = next(cell for cell in self.cells if cell.kind == "dense")
+        dense = next(cell for cell in self.cells if cell.kind == "dense" and not cell.noise_floor)
         self.ready = self._is_there(dense)
         if self.ready:
             read = {} if losses is None else losses
@@ -57,6 +57,11 @@ class Matching:
                 added = {"why": MATCH_LOSS, "round": self._round(), "for": names}
                 found += [one.at(level, added) for one in self._templates(control)]
         return found
+
+    def failed(self) -> list[PlannedRun]:
+        """The runs of controls that are planned and not there: all have been tried."""
+        there = self._is_there
+        return [cell for control in self.later.controls for cell in self._runs(control) if not there(cell)]
 
     def targets(self, control: str) -> dict[float, Target]:
         """Level of the primary method -> the loss that is sought for it, of those that could be measured."""
@@ -169,29 +174,6 @@ class Matching:
     def _sizes(self, cell: PlannedRun) -> tuple[int, ...]:
         manifest = read_manifest(self.store.folder, self.plan.file_name(cell))
         return tuple(int(size) for size in manifest.get("group_sizes") or ())
-
-
-def most_runs(plan: Plan, later: Later, more: int = 0) -> int:
-    """The most runs that matching adds to a plan, whose primary method may get `more` levels: every target sought in vain."""
-    runs = 0
-    for model in range(len(plan.models)):
-        cells = [c for c in plan.cells if c.model == model and c.kind == "prune" and c.pattern is None]
-        levels = len({c.level for c in cells if c.method == later.primary})
-        draws = len([c for c in later.templates if c.model == model and c.method in later.controls])
-        runs += MOST_TRIED * (levels + more) * draws
-    return runs
-
-
-def told(matches: Iterable[Mapping[str, Any]]) -> Sequence[tuple[str, ...]]:
-    """Rows for a table: the control, its level, its loss, and the level and loss that it was matched to."""
-    return [
-        (
-            str(match["method"]), f"{match['level']:.10g}", f"{match['loss']:.3f}",
-            f"{match['matched_to']['method']} {match['matched_to']['level']:.10g}", f"{match['target_loss']:.3f}",
-        )
-        for match in matches
-        if match["reached"]
-    ]  # fmt: skip
 
 
 def _fails(points: Sequence[Point]) -> bool:

@@ -218,7 +218,7 @@ def build_plan(
         check_cell(cell)
     drawn, notes = with_replicates(cells, replicates)
     later = None
-    if match_loss or refine is not None:
+    if _truth("match_loss", match_loss) or refine is not None:
         later = later_rounds(names, levels, drawn, match_loss, refine, refine_levels)
         sought = later.controls
         drawn = [

@@ -6,16 +6,16 @@ killed in any round goes on where it was.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from junkdna_harness.sweep.losses import Losses
-from junkdna_harness.sweep.matching import Matching
-from junkdna_harness.sweep.matching import most_runs as most_matched
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.refining import refine
-from junkdna_harness.sweep.search import MOST_TRIED
 from junkdna_harness.sweep.store import Store
+
+if TYPE_CHECKING:
+    from junkdna_harness.sweep.losses import Losses
+    from junkdna_harness.sweep.matching import Matching
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Rounds:
 
     store: Store
     _losses: dict[int, Losses] = field(default_factory=dict)
+    _repeated: set[str] = field(default_factory=set)
     _refined: set[int] = field(default_factory=set)  # models whose claim asks for no more
 
     def next(self, plan: Plan, model: int) -> Round:
@@ -41,6 +42,8 @@ class Rounds:
         later, sentences = plan.later, []
         if later is None:
             return Round(plan)
+        from junkdna_harness.sweep.matching import Matching
+
         if later.refine is not None and model not in self._refined:
             asked = refine(self.store, plan, model, later)
             if asked.cells:
@@ -49,11 +52,20 @@ class Rounds:
             sentences += asked.sentences
         if later.controls:
             matching = Matching(self.store, plan, model, later, self._losses)
+            if again := self._to_repeat(plan, matching):
+                names = ", ".join(plan.run_id(cell) for cell in again)
+                return Round(plan, again, f"once more, for the search goes by it: {names}", tuple(sentences))
             if cells := matching.next_cells():
                 return replace(_grown(plan, cells), sentences=tuple(sentences))
             sentences += matching.sentences()
             plan = _with_matches(plan, matching)
         return Round(plan, sentences=tuple(sentences))
+
+    def _to_repeat(self, plan: Plan, matching: Matching) -> tuple[PlannedRun, ...]:
+        """Runs of controls that failed, each once: a worker that was lost must not pass for a model that is broken."""
+        again = tuple(cell for cell in matching.failed() if plan.run_id(cell) not in self._repeated)
+        self._repeated |= {plan.run_id(cell) for cell in again}
+        return again
 
 
 def _grown(plan: Plan, cells: list[PlannedRun]) -> Round:
@@ -70,24 +82,3 @@ def _with_matches(plan: Plan, matching: Matching) -> Plan:
     asked = [(m["model"], m["method"], m["matched_to"]) for m in found]
     kept = [m for m in plan.matches if (m["model"], m["method"], m["matched_to"]) not in asked]
     return replace(plan, matches=(*kept, *found))
-
-
-def outlook(plan: Plan) -> tuple[int, list[str]]:
-    """The most runs that later rounds add to a plan, and sentences on what they do."""
-    later, most, said = plan.later, 0, []
-    if later is None:
-        return 0, []
-    if later.refine is not None:
-        draws = Counter((c.model, c.method) for c in later.templates if c.method not in later.controls)
-        most += later.most_levels * max(draws.values()) * len(plan.models)
-        said.append(
-            f"then, where {later.refine} cannot resolve a level, levels between: at most {later.most_levels} for each model"
-        )
-    if later.controls:
-        more = later.most_levels if later.refine is not None else 0
-        most += most_matched(plan, later, more)
-        said.append(
-            f"then, for each level of {later.primary}, the sparsities of {', '.join(later.controls)} with the same loss on the "
-            f"calibration half: at most {MOST_TRIED} evaluations for each, shared where they can be"
-        )
-    return most, [*said, f"later rounds: at most {most} more runs"]

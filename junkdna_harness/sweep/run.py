@@ -216,6 +216,7 @@ class _Sweep:
             manifest = event.result.manifest
             store.write_run(plan, event.cell, event.result)
             outcome.finished.append(event.cell)
+            outcome.failed.pop(plan.run_id(event.cell), None)
             if failed := manifest.get("failed_tasks"):
                 outcome.failed_tasks[plan.run_id(event.cell)] = dict(failed)
             self._add(manifest["seconds"])

@@ -13,7 +13,7 @@ from difficulty.judge import refine as judge
 from difficulty.judge.fit import FitResult
 from junkdna_harness.sweep import Store, SweepOutcome, build_plan, run_sweep
 from junkdna_harness.sweep import run as running
-from junkdna_harness.sweep.rounds import outlook
+from junkdna_harness.sweep.outlook import outlook
 from junkdna_harness.sweep.search import MOST_TRIED
 from tests.sweep.curves import CurveEngine, Killed
 
