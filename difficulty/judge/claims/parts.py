@@ -14,6 +14,7 @@ import numpy as np
 
 from difficulty.judge.effect import Effect, Sample, known_replicates, one_family, several_families
 from difficulty.judge.verdicts import Claim, Evidence, Rules, Scope, judge
+from difficulty.runs.table import some
 from difficulty.stats.multiple import holm
 from difficulty.stats.result import Floats, Ints
 
@@ -128,13 +129,19 @@ def _pooled(
     n = len(usable)
     like = next(iter(effects.values())).like is not None
     where = f"families like these ({n})" if like else "this family" if n == 1 else f"these {n} families"
-    remark = added.remark
+    remark = f"{added.remark} {_left_out(parts, usable)}".strip()
     if not like:
         remark = f"{remark} Nothing is known of other families.".strip()
     return Evidence(
         question.claim, scope, question.unit, effects, "", added.against, added.cannot_refute, added.unresolved, remark,
         about=_about(where, question, method, usable), details=details,
     )  # fmt: skip
+
+
+def _left_out(parts: Sequence[Part], usable: Sequence[Part]) -> str:
+    """Which families the pooled verdict is not about, so that nobody takes it for one on all."""
+    names = [part.family for part in parts if part not in usable]
+    return f"Not in it: {some(names)}, which cannot be judged." if names else ""
 
 
 def _about(where: str, question: Question, method: str, parts: Sequence[Part]) -> str:
