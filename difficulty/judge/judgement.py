@@ -161,7 +161,11 @@ class _Asked:
         if "P1" in self.wanted:
             judged += [claim for curves in self.curves.values() for claim in curves.claims()]
         judged += self._ordered(
-            "P2", interaction.UNIT, interaction.rule, self.setting.rules.delta_tier, interaction.pool
+            "P2",
+            interaction.UNIT,
+            interaction.rule,
+            self.setting.rules.delta_tier,
+            lambda parts: interaction.pool(parts, self.setting.rules),
         )
         judged += self._ordered(
             "P3", critical.UNIT, critical.rule, self.setting.rules.delta_level, critical.pool
