@@ -30,7 +30,7 @@ from difficulty.judge.verdicts import (
     not_tested,
 )
 from difficulty.runs.read import Runs
-from difficulty.runs.table import DENSE, MARGIN, some
+from difficulty.runs.table import DENSE, MARGIN, N_WEIGHTS, some
 from difficulty.stats.random_effects import random_effects
 from difficulty.stats.result import Estimate
 
@@ -88,6 +88,7 @@ def _of_model(runs: Runs, name: str) -> Runs:
         {key: facts for key, facts in runs.tasks.items() if key[0] in keep},
         {},
         {run: source for run, source in runs.sources.items() if run in keep},
+        noise={model: floor for model, floor in runs.noise.items() if model == name},
     )
 
 
@@ -201,12 +202,15 @@ def _standard_error(observed: Mapping[str, Any], confidence: float) -> float:
 
 
 def _sizes(runs: Runs, models: Sequence[str]) -> dict[str, float]:
-    """Weights of each model, where a run's manifest says so."""
-    found = {}
+    """Weights of each model, where its dense run says so, else the largest number that a run of it says."""
+    found: dict[str, float] = {}
+    if N_WEIGHTS not in runs.runs:
+        return found
     for name in models:
-        own = runs.runs.loc[runs.runs["model"].astype(str) == name, "run"].astype(str)
-        known = [runs.manifests.get(run, {}).get("n_weights") for run in own]
-        numbers = [float(value) for value in known if isinstance(value, (int, float))]
-        if numbers:
-            found[name] = max(numbers)
+        own = runs.runs[runs.runs["model"].astype(str) == name]
+        counted = pd.to_numeric(own[N_WEIGHTS], errors="coerce")
+        dense = counted[own["method"] == DENSE].dropna()
+        known = dense if len(dense) else counted.dropna()
+        if len(known):
+            found[name] = float(known.max())
     return found
