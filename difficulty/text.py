@@ -59,9 +59,9 @@ def count_text(count: float) -> str:
     """A number of weights with two digits or more, and its unit.
 
     >>> count_text(950), count_text(1_302_560), count_text(70e6), count_text(1.4e9)
-    ('950', '1.3 M', '70 M', '1.4 G')
+    ('950', '1.3 M', '70 M', '1.4 B')
     """
-    for unit in ("", "k", "M", "G"):
+    for unit in ("", "k", "M", "B"):
         text = f"{count:.0f}" if count >= 9.95 or not unit else f"{count:.1f}"
         if float(text) < 1000:
             return f"{text} {unit}".rstrip()
