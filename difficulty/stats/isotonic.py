@@ -6,6 +6,7 @@ import numpy as np
 
 from difficulty.stats.result import Floats
 
+ROUNDING = 1e-9  # a threshold that is passed by less has not been passed
 _MANY_LEVELS = 24
 
 
@@ -51,7 +52,7 @@ def crossing(levels: Floats, values: Floats, threshold: float) -> Floats:
     before = np.concatenate([np.zeros((*values.shape[:-1], 1)), excess[..., :-1]], axis=-1)
     lowest_before = np.minimum.accumulate(before, axis=-1)
     lowest_after = np.minimum.accumulate(excess[..., ::-1], axis=-1)[..., ::-1]
-    above = lowest_before < lowest_after
+    above = lowest_after - lowest_before > ROUNDING  # .8 - .75 has not passed .05
     passes, first = above.any(axis=-1), np.argmax(above, axis=-1)
     at = first[..., None]
     start = np.take_along_axis(before, at, -1)  # the sum of what lies before the crossing
