@@ -13,6 +13,7 @@ from difficulty.stats.result import Estimate
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not tested"]
 POOLED = "pooled"
+ONLY_THESE = "Nothing is known of other families."
 _ROUNDING = 1e-9  # an effect no larger than this is the rounding of a machine
 
 STATEMENTS = {

@@ -103,3 +103,11 @@ def test_many_levels_are_the_same_fit(n: int) -> None:
 def test_one_curve_of_integers_is_fitted_in_floats() -> None:
     assert isotonic(np.array([3, 1, 2])) == pytest.approx([2, 2, 2])
     assert isotonic(np.array([1, 2, 4])).dtype == float
+
+
+def test_a_curve_with_an_unknown_value_has_no_crossing() -> None:
+    levels = np.array([0.0, 0.5, 1.0])
+    curves = np.array([[0.0, np.nan, 1.0], [0.0, 0.2, np.nan], [0.0, 0.2, 1.0]])
+    found = crossing(levels, curves, 0.6)
+    assert np.isnan(found[:2]).all()
+    assert found[2] == pytest.approx(0.75)
