@@ -30,7 +30,7 @@ from difficulty.judge.verdicts import (
     not_tested,
 )
 from difficulty.runs.read import Runs
-from difficulty.runs.table import DENSE, MARGIN, some
+from difficulty.runs.table import DENSE, MARGIN, N_WEIGHTS, some
 from difficulty.stats.random_effects import random_effects
 from difficulty.stats.result import Estimate
 
@@ -69,7 +69,7 @@ def fit_models(runs: Runs, **options: Any) -> ModelsResult:
     results = {}
     for name in models:
         try:
-            results[name] = fit(_of_model(runs, name), **options)
+            results[name] = fit(of_model(runs, name), **options)
         except UsageError as error:
             raise UsageError(f"model {name!r} cannot be judged: {error}") from error
     rules = next(iter(results.values())).rules
@@ -78,7 +78,8 @@ def fit_models(runs: Runs, **options: Any) -> ModelsResult:
     return ModelsResult(results, over, hypothesis({c.claim: c for c in over}), _sizes(runs, models))
 
 
-def _of_model(runs: Runs, name: str) -> Runs:
+def of_model(runs: Runs, name: str) -> Runs:
+    """What is known of one model of `runs`."""
     keep = set(runs.runs.loc[runs.runs["model"].astype(str) == name, "run"].astype(str))
     return Runs(
         runs.table[runs.table["model"].astype(str) == name],
@@ -88,6 +89,7 @@ def _of_model(runs: Runs, name: str) -> Runs:
         {key: facts for key, facts in runs.tasks.items() if key[0] in keep},
         {},
         {run: source for run, source in runs.sources.items() if run in keep},
+        noise={model: floor for model, floor in runs.noise.items() if model == name},
     )
 
 
@@ -149,7 +151,9 @@ def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
     left_out = [name for name in results if name not in usable]
     first = next(iter(usable.values()))
     scales = [s for s in first.details["scales"] if all(s in c.details["scales"] for c in usable.values())]
-    effects = {scale: _effect([_observed(c, scale) for c in usable.values()], rules) for scale in scales}
+    effects = {
+        scale: _effect([observed_effect(c, scale) for c in usable.values()], rules) for scale in scales
+    }
     by_model = {name: c.verdict for name, c in usable.items()}
     words = ", ".join(f"{name} {verdict}" for name, verdict in by_model.items())
     n = len(usable)
@@ -172,7 +176,7 @@ def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
     return judge(evidence, evidence.p, rules, delta, f"{STATEMENTS[claim]}: random effects over models")
 
 
-def _observed(claim: Claim, scale: str) -> dict[str, Any]:
+def observed_effect(claim: Claim, scale: str) -> dict[str, Any]:
     """A model's own effect on a scale: that of families like these where there is one."""
     found: dict[str, dict[str, Any]] = claim.details["scales"][scale]
     return found.get("like") or found["these"]
@@ -201,12 +205,15 @@ def _standard_error(observed: Mapping[str, Any], confidence: float) -> float:
 
 
 def _sizes(runs: Runs, models: Sequence[str]) -> dict[str, float]:
-    """Weights of each model, where a run's manifest says so."""
-    found = {}
+    """Weights of each model, where its dense run says so, else the largest number that a run of it says."""
+    found: dict[str, float] = {}
+    if N_WEIGHTS not in runs.runs:
+        return found
     for name in models:
-        own = runs.runs.loc[runs.runs["model"].astype(str) == name, "run"].astype(str)
-        known = [runs.manifests.get(run, {}).get("n_weights") for run in own]
-        numbers = [float(value) for value in known if isinstance(value, (int, float))]
-        if numbers:
-            found[name] = max(numbers)
+        own = runs.runs[runs.runs["model"].astype(str) == name]
+        counted = pd.to_numeric(own[N_WEIGHTS], errors="coerce")
+        dense = counted[own["method"] == DENSE].dropna()
+        known = dense if len(dense) else counted.dropna()
+        if len(known):
+            found[name] = float(known.max())
     return found
