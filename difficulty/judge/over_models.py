@@ -146,8 +146,7 @@ def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
     }
     method = next((c.method for c in usable.values()), "")
     if not usable:
-        reasons = "; ".join(f"{name}: {c.reason}" for name, c in headlines.items() if c is not None)
-        return not_tested(claim, method, reasons or "no model tests it.")
+        return not_tested(claim, method, _why_none(headlines))
     left_out = [name for name in results if name not in usable]
     first = next(iter(usable.values()))
     scales = [s for s in first.details["scales"] if all(s in c.details["scales"] for c in usable.values())]
@@ -174,6 +173,17 @@ def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
     )  # fmt: skip
     delta = {"P1": rules.delta, "P3": rules.delta_level}.get(claim, rules.delta_tier)
     return judge(evidence, evidence.p, rules, delta, f"{STATEMENTS[claim]}: random effects over models")
+
+
+def _why_none(headlines: Mapping[str, Claim | None]) -> str:
+    """Why no model tests a claim; what holds for all of them is said once."""
+    alike: dict[str, list[str]] = {}
+    for name, claim in headlines.items():
+        if claim is not None:
+            alike.setdefault(claim.reason, []).append(name)
+    if len(alike) == 1:
+        return next(iter(alike))
+    return " ".join(f"{some(names)}: {reason}" for reason, names in alike.items()) or "no model tests it."
 
 
 def observed_effect(claim: Claim, scale: str) -> dict[str, Any]:

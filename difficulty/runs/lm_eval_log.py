@@ -140,7 +140,8 @@ def _facts(results: Mapping[str, Any], who: Evaluated) -> dict[str, Any]:
         found[name] = given if isinstance(given, str) else None
     config = results.get("config")
     logged = config.get("model_num_parameters") if isinstance(config, Mapping) else None  # by lm-eval's `hf`
-    found[N_WEIGHTS] = weights_in(who.manifest) or (None if who.manifest else count_of(logged))
+    # of packed weights lm-eval counts what is stored, which is fewer
+    found[N_WEIGHTS] = weights_in(who.manifest) or (None if who.run.bits is not None else count_of(logged))
     return found
 
 
