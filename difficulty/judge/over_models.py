@@ -7,7 +7,7 @@ Over models the claim's effect of each model is one observation, with its own st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ import pandas as pd
 from scipy import special
 
 from difficulty.errors import UsageError
+from difficulty.judge.claims.small_weights import CONTROLS, both_controls
 from difficulty.judge.effect import ENOUGH_FAMILIES, Effect
 from difficulty.judge.fit import FitResult, fit
+from difficulty.judge.series import PRIMARY
 from difficulty.judge.verdicts import (
     CLAIMS,
     STATEMENTS,
@@ -138,41 +140,76 @@ def _one_behaviour(table: pd.DataFrame, first: str, second: str) -> bool:
 
 def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
     """The verdict on a claim over models, by the effects that their headlines stand on."""
+    if claim == "P6":
+        return _over_controls(results, rules)
     headlines = {name: result.headline().get(claim) for name, result in results.items()}
+    found = _combined(claim, headlines, rules)
+    if claim not in ("P1", "P3") or found.verdict == "not tested":
+        return found
+    # their rules stand on the steps and the grid of each model: over models they hold where they hold for each
+    verdicts = {c.verdict for c in headlines.values() if c is not None and c.estimate is not None}
+    if len(verdicts) > 1:
+        return replace(found, verdict="inconclusive", reason=f"the models differ. {_by_model(headlines)}")
+    verdict = verdicts.pop()
+    return replace(found, verdict=verdict, reason=f"it is {verdict} for every model. {_by_model(headlines)}")
+
+
+def _over_controls(results: Mapping[str, FitResult], rules: Rules) -> Claim:
+    """P6 over models: against each control by itself, supported where it is against all of them, refuted by one."""
+    rows = {
+        control: {name: _against(result, control) for name, result in results.items()} for control in CONTROLS
+    }
+    there = {control: own for control, own in rows.items() if any(c is not None for c in own.values())}
+    if not there:
+        headlines = {name: result.headline().get("P6") for name, result in results.items()}
+        return not_tested("P6", PRIMARY, _why_none(headlines))
+    return both_controls(
+        [_combined("P6", own, rules) for own in there.values()], [c for c in CONTROLS if c not in there], None
+    )
+
+
+def _against(result: FitResult, control: str) -> Claim | None:
+    wanted = f"{PRIMARY} vs {control}"
+    return next((c for c in result.claims if c.claim == "P6" and c.scope.pooled and c.method == wanted), None)
+
+
+def _combined(claim: str, headlines: Mapping[str, Claim | None], rules: Rules) -> Claim:
+    """The effects of all models that have one, combined; what holds more than a third of the models back holds this back."""
     usable = {
         name: c
         for name, c in headlines.items()
         if c is not None and c.details.get("scales") and c.estimate is not None
     }
-    method = next((c.method for c in usable.values()), "")
+    method = next((c.method for c in headlines.values() if c is not None), "")
     if not usable:
         return not_tested(claim, method, _why_none(headlines))
-    left_out = [name for name in results if name not in usable]
+    left_out = [name for name in headlines if name not in usable]
     first = next(iter(usable.values()))
     scales = [s for s in first.details["scales"] if all(s in c.details["scales"] for c in usable.values())]
     effects = {
         scale: _effect([observed_effect(c, scale) for c in usable.values()], rules) for scale in scales
     }
-    by_model = {name: c.verdict for name, c in usable.items()}
-    words = ", ".join(f"{name} {verdict}" for name, verdict in by_model.items())
+    held = {name: str(c.details["held_back"]) for name, c in usable.items() if c.details.get("held_back")}
     n = len(usable)
     about = (
         f"models like these ({n})" if n >= ENOUGH_FAMILIES else f"these {n} models" if n > 1 else "one model"
     )
-    remark = f"By model: {words}." + (f" Not judged: {some(left_out)}." if left_out else "")
-    unresolved = ""
-    if claim in ("P1", "P3"):
-        # their rules stand on steps and grids of each model; over models they hold where they hold for each
-        verdicts = set(by_model.values())
-        unresolved = "" if len(verdicts) == 1 else "the models differ, or some cannot resolve it."
-        if verdicts == {"inconclusive"}:
-            unresolved = "it is inconclusive for every model."
+    remark = _by_model(usable) + (f" Not judged: {some(left_out)}." if left_out else "")
+    against = ""
+    if 3 * len(held) > n:
+        name, why = next(iter(held.items()))
+        against = f"{len(held)} of {n} models hold it back, e.g. {name}: {why}"
     evidence = Evidence(
-        claim, Scope(method, headline=True), first.unit, effects, remark=remark, unresolved=unresolved, about=about,
-        details={"models": {name: c.estimate for name, c in usable.items()}},
+        claim, Scope(method, headline=True), first.unit, effects, against=against, remark=remark, about=about,
+        details={"models": {name: c.estimate for name, c in usable.items()}, "held_back_in": held},
     )  # fmt: skip
     delta = {"P1": rules.delta, "P3": rules.delta_level}.get(claim, rules.delta_tier)
     return judge(evidence, evidence.p, rules, delta, f"{STATEMENTS[claim]}: random effects over models")
+
+
+def _by_model(headlines: Mapping[str, Claim | None]) -> str:
+    words = ", ".join(f"{name} {claim.verdict}" for name, claim in headlines.items() if claim is not None)
+    return f"By model: {words}."
 
 
 def _why_none(headlines: Mapping[str, Claim | None]) -> str:

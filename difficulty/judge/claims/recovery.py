@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from difficulty.judge.controls import (
 from difficulty.judge.effect import one_family
 from difficulty.judge.ordering import lost, tier_slope
 from difficulty.judge.series import PRIMARY
-from difficulty.judge.verdicts import Claim, Rules, as_dict, not_tested
+from difficulty.judge.verdicts import Claim, Rules, Scope, as_dict, not_tested
 from difficulty.runs.identity import DENSE, SPARSE_TO_DENSE, SPARSE_TRANSFER, Method
 from difficulty.stats.bootstrap import interval
 from difficulty.stats.result import Floats
@@ -136,6 +136,7 @@ def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, 
         for way in ways
         if way.control is not None and way.method not in judged
     ]
+    claims = [replace(c, scope=Scope(c.method, headline=n == 0 and not judged)) for n, c in enumerate(claims)]
     if not judged:
         return claims
     rules = setting.rules

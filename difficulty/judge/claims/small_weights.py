@@ -58,7 +58,7 @@ def _part(context: Context, ours: Series, control: Series) -> Part:
         "control_levels": [level.severity for level in theirs.levels],
     }
     return Part(
-        "P6", f"{PRIMARY} vs {control.method}", context.family, context.sample(cells, control), context.clusters(cells),
+        "P6", f"{PRIMARY} vs {control.method}", context.family, context.sample(cells, ours, control), context.clusters(cells),
         differences, blocked=blocked, details=details,
     )  # fmt: skip
 
@@ -99,13 +99,14 @@ def judge_small_weights(
         return [not_tested("P6", PRIMARY, "no family has two tiers that may take part.")]
     rules = setting.rules
     question = Question(
-        "P6", UNIT, rule(rules), rules.delta_tier, rules, "", for_this, NONE_USABLE
+        "P6", UNIT, rule(rules), rules.delta_tier, rules, "", for_this, NONE_USABLE,
+        controls=frozenset(part.method for part in parts),  # both must show it, so nothing is to be corrected between them
     )  # fmt: skip
     claims = verdicts(question, parts, _pool)
-    return [_both(claims, missing, n_half), *claims]
+    return [both_controls(claims, missing, n_half), *claims]
 
 
-def _both(claims: Sequence[Claim], missing: Sequence[str], n_half: int | None) -> Claim:
+def both_controls(claims: Sequence[Claim], missing: Sequence[str], n_half: int | None) -> Claim:
     """The headline: supported against every control, refuted by one."""
     pooled = [claim for claim in claims if claim.scope.pooled]
     weakest = min(pooled, key=lambda c: np.inf if c.estimate is None else c.estimate)
@@ -118,7 +119,9 @@ def _both(claims: Sequence[Claim], missing: Sequence[str], n_half: int | None) -
         words += f" Judged on the {n_half:,} items that did not choose the matched levels."
     shown = refuted[0] if refuted else weakest
     verdict: Verdict = "refuted" if refuted else "supported" if supported else "inconclusive"
+    once = [part for claim in pooled for part in claim.about.split(", ")[1:]]
+    about = ", ".join(dict.fromkeys([shown.about.split(", ")[0], *once]))
     return replace(
-        shown, scope=Scope(PRIMARY, headline=True), verdict=verdict, reason=words,
+        shown, about=about, scope=Scope(PRIMARY, headline=True), verdict=verdict, reason=words,
         details={**shown.details, "shown": shown.method, "controls": {c.method: c.verdict for c in pooled}, "missing": list(missing)},
     )  # fmt: skip
