@@ -46,8 +46,8 @@ class Draws:
     """One family's cells, by tier, in the sample (index 0 of the second axis) and in each resample.
 
     `values[scale]`: (1 + K, 1 + B, n_cells, n_conditions). Index 0 of the first axis is the mean over a condition's
-    replicates; the others are the K replicates that the panel's drawn conditions have, NaN where a condition lacks one. A
-    condition that was not drawn by lot is the same in all. Scales of the sensitivity table have the mean only (axis of 1).
+    replicates; the others are the K replicates that the panel's drawn conditions have, NaN where a level of a method lacks one
+    that another of its levels has. A method without replicates is the same in all. Scales of the sensitivity table have the mean only (axis of 1).
     "score" is the metric's scale, the others of `difficulty.judge.scales` are positions in log-odds.
     """
 
@@ -253,10 +253,11 @@ def replicate_ids(conditions: Sequence[Condition]) -> tuple[int, ...]:
 def _views(by_run: Floats, conditions: Sequence[Condition], ids: tuple[int, ...]) -> Floats:
     """(1 + B, ..., n_runs) as (1 + K, 1 + B, ..., n_conditions): the mean over replicates, then each replicate."""
     found = np.empty((1 + len(ids), *by_run.shape[:-1], len(conditions)))
+    several = {c.method for c in conditions if len(c.columns) > 1 and c.kind != "dense"}
     for k, condition in enumerate(conditions):
         columns = by_run[..., list(condition.columns)]
         found[..., k] = columns.mean(axis=-1)
-        if len(condition.columns) > 1 and condition.kind != "dense":
+        if condition.method in several and condition.kind != "dense":
             for view, replicate in enumerate(ids, start=1):
                 at = [n for n, r in enumerate(condition.replicates) if r == replicate]
                 found[view, ..., k] = columns[..., at].mean(axis=-1) if at else np.nan

@@ -17,6 +17,7 @@ from difficulty.stats.components import Combined, Component, combined, crossed
 from difficulty.stats.random_effects import RandomEffects, random_effects
 from difficulty.stats.result import Estimate, Floats
 
+_ROUNDING = 1e-9  # an effect or error no larger than this is the rounding of a machine
 ENOUGH_FAMILIES = 3  # with two, one degree of freedom says next to nothing of others
 
 
@@ -101,7 +102,8 @@ def several_families(families: Sequence[Floats], samples: Sequence[Sample], conf
         return fixed
     effects = np.array([views[0, 0] for views in families])
     variances = np.array([bootstrap_variance(v[0], s.fewest) for v, s in zip(families, samples, strict=True)])
-    if not (variances > 0).any() and np.ptp(effects) == 0:
+    variances[variances < _ROUNDING**2] = 0.0
+    if not variances.any() and np.ptp(effects) < _ROUNDING:
         return fixed  # nothing changed anywhere: there is no error to learn from
     meta = random_effects(effects, variances, confidence)
     names = (f"{len(families)} families",)

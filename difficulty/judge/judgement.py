@@ -20,6 +20,7 @@ from difficulty.judge.panel import Panel
 from difficulty.judge.series import Series, conditions
 from difficulty.judge.verdicts import CLAIMS, Claim, Rules, not_tested
 from difficulty.runs.halves import in_calibration_half
+from difficulty.runs.table import some
 
 N_RESAMPLES = 2000
 _MOST_NUMBERS = 60_000_000  # of one family's draws on one scale (480 MB): B does not grow beyond
@@ -161,7 +162,11 @@ class _Asked:
         if "P1" in self.wanted:
             judged += [claim for curves in self.curves.values() for claim in curves.claims()]
         judged += self._ordered(
-            "P2", interaction.UNIT, interaction.rule, self.setting.rules.delta_tier, interaction.pool
+            "P2",
+            interaction.UNIT,
+            interaction.rule,
+            self.setting.rules.delta_tier,
+            lambda parts: interaction.pool(parts, self.setting.rules),
         )
         judged += self._ordered(
             "P3", critical.UNIT, critical.rule, self.setting.rules.delta_level, critical.pool
@@ -177,6 +182,7 @@ class _Asked:
         if "P6" in self.wanted:
             parts, n_half = (self.parts["P6"], None) if self.matched is None else self.matched
             judged += small_weights.judge_small_weights(self.setting, parts, self._once(parts), n_half)
+        judged = [_naming(claim, self.few_tiers) for claim in judged]
         there = {claim.claim for claim in judged if claim.scope.headline}
         judged += [
             not_tested(name, self.setting.primary, self._why_not())
@@ -224,6 +230,18 @@ class _Asked:
         if not any(series.kind == "pruned" for series in self.setting.series):
             return "there are no pruned runs."
         return "too few levels, or no family has two tiers in which the dense model is above chance."
+
+
+def _naming(claim: Claim, few_tiers: Sequence[str]) -> Claim:
+    """A pooled verdict on the order of tiers with the families in it that have no two tiers to order."""
+    if not few_tiers or claim.claim == "P1" or not claim.scope.pooled or claim.estimate is None:
+        return claim
+    left_out = sorted({*claim.details.get("families_left_out", ()), *few_tiers})
+    return replace(
+        claim,
+        reason=f"{claim.reason} Not in it for want of two tiers that take part: {some(few_tiers)}.",
+        details={**claim.details, "families_left_out": left_out},
+    )
 
 
 def _of_primary(setting: Setting, claims: Sequence[Claim]) -> list[Claim]:

@@ -69,10 +69,13 @@ def cut_by_run(panel: Panel, draws: Draws) -> str:
 
     That is where, for every pair of neighbouring tiers, a random item of the easier one scores above a random item of the
     harder one with probability over 0.99 (ties count half). Then luck in that run passes for difficulty: what does not repeat
-    seems gained or lost (regression to the mean). Every run is asked, the dense one first.
+    seems gained or lost (regression to the mean). Every run is asked, the dense one first. Right and wrong answers alone are
+    asked in another way too (`_sorted_answers`).
     """
     if len(draws.cells) < 2 or min(cell.n_items for cell in draws.cells) < _ENOUGH:
         return ""
+    if not draws.margins and (run := _sorted_answers(panel, draws)):
+        return run
     values = panel.margin if draws.margins else panel.score
     separate = np.ones(values.shape[1], dtype=bool)
     for easy, hard in zip(draws.cells, draws.cells[1:], strict=False):
@@ -81,6 +84,19 @@ def cut_by_run(panel: Panel, draws: Draws) -> str:
             return ""
         separate[columns] = [_above(values[easy.rows, k], values[hard.rows, k]) > _SEPARATED for k in columns]
     found = np.flatnonzero(separate)
+    return str(panel.runs["run"].iloc[found[0]]) if len(found) else ""
+
+
+def _sorted_answers(panel: Panel, draws: Draws) -> str:
+    """The run in which the first tiers are all right, the last all wrong, and at most one of three or more is mixed.
+
+    So look tiers that were cut from a run's own right and wrong answers, which can never be told apart with probability 0.99.
+    """
+    if len(draws.cells) < 3:
+        return ""
+    means = np.array([panel.score[cell.rows].mean(axis=0) for cell in draws.cells])
+    falling = (np.diff(means, axis=0) <= 0).all(axis=0) & (means[0] == 1) & (means[-1] == 0)
+    found = np.flatnonzero(falling & (((means > 0) & (means < 1)).sum(axis=0) < 2))
     return str(panel.runs["run"].iloc[found[0]]) if len(found) else ""
 
 

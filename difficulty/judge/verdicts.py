@@ -13,6 +13,7 @@ from difficulty.stats.result import Estimate
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not tested"]
 POOLED = "pooled"
+ONLY_THESE = "Nothing is known of other families."
 _ROUNDING = 1e-9  # an effect no larger than this is the rounding of a machine
 
 STATEMENTS = {
@@ -173,7 +174,7 @@ def judge(evidence: Evidence, p_holm: float, rules: Rules, delta: float, rule: s
     below = [scale for scale, effect in effects.items() if effect.high < delta]
     where = "on every scale" if len(effects) > 1 else "above 0"
     if len(below) == len(effects):
-        opposite = all(effect.high < 0 for effect in effects.values())
+        opposite = all(effect.high < -_ROUNDING for effect in effects.values())
         if evidence.cannot_refute and not opposite:
             return claim_of(evidence, p_holm, "inconclusive", rule, evidence.cannot_refute)
         how = "the opposite holds" if opposite else f"an effect of {delta:g} is excluded"

@@ -8,6 +8,7 @@ from scipy import special
 from difficulty.stats.result import Estimate, Floats, Ints
 
 _CHUNK = 4_000_000  # random cluster numbers drawn at once: 32 MB
+_ROUNDING = 1e-9  # resamples that differ by less are equal: they say nothing of an error
 
 
 def resample_counts(n_clusters: int, n_resamples: int, rng: np.random.Generator) -> Floats:
@@ -74,7 +75,8 @@ def p_value(draws: Floats, n_clusters: int, null: float = 0.0) -> float:
 
     The share of resamples beyond `null` is turned into a normal quantile, shrunk by sqrt((n - 1) / n), and referred to t
     with n - 1 degrees of freedom. Where no resample lies beyond `null` their number says only that p is small; then it is
-    that of the t statistic with the resamples' standard error, so that p does not end at 1 / n_resamples.
+    that of the t statistic with the resamples' standard error, so that p does not end at 1 / n_resamples. Resamples that are
+    all equal have no standard error, and p is that of their number.
     """
     resamples = draws[1:]
     under = float(np.sum(resamples < null) + 0.5 * np.sum(resamples == null))
@@ -83,7 +85,8 @@ def p_value(draws: Floats, n_clusters: int, null: float = 0.0) -> float:
     shrink = np.sqrt(degrees / (degrees + 1))
     z = special.ndtri(min(below, 1 - below))
     spread = float(resamples.std())
-    if under in (0.0, float(len(resamples))) and spread > 0:
+    moves = spread > _ROUNDING * max(1.0, abs(float(draws[0])))
+    if under in (0.0, float(len(resamples))) and moves:
         z = min(z, -abs(float(draws[0]) - null) / spread)
     return float(min(1.0, 2 * special.stdtr(degrees, z * shrink)))
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from difficulty.stats.result import Floats
 
+ROUNDING = 1e-9  # a threshold that is passed by less has not been passed
 _MANY_LEVELS = 24
 
 
@@ -41,7 +42,7 @@ def crossing(levels: Floats, values: Floats, threshold: float) -> Floats:
     """The level up to which the isotonic fit of a curve stays at or below `threshold`, by linear interpolation; shape (...,).
 
     `levels` (n,) rise, `values` (..., n) are the curves as measured. A fit that never passes the threshold gives the last level
-    (censored); one that starts above it gives the first. Only the fit around the crossing is computed, in time that goes by
+    (censored); one that starts above it gives the first; one with a NaN gives NaN. Only the fit around the crossing is computed, in time that goes by
     the number of levels: with c_k = sum_{i<=k} (values_i - threshold), the fit at k lies above the threshold where
     min_{i<k} c_i < min_{j>=k} c_j (the switch relation of isotonic fits: Groeneboom & Jongbloed 2014, section 3.2). There a
     block of equal values starts, so that the fit is the least mean from k on, and before it the greatest mean up to k - 1.
@@ -51,7 +52,7 @@ def crossing(levels: Floats, values: Floats, threshold: float) -> Floats:
     before = np.concatenate([np.zeros((*values.shape[:-1], 1)), excess[..., :-1]], axis=-1)
     lowest_before = np.minimum.accumulate(before, axis=-1)
     lowest_after = np.minimum.accumulate(excess[..., ::-1], axis=-1)[..., ::-1]
-    above = lowest_before < lowest_after
+    above = lowest_after - lowest_before > ROUNDING  # .8 - .75 has not passed .05
     passes, first = above.any(axis=-1), np.argmax(above, axis=-1)
     at = first[..., None]
     start = np.take_along_axis(before, at, -1)  # the sum of what lies before the crossing
@@ -62,5 +63,6 @@ def crossing(levels: Floats, values: Floats, threshold: float) -> Floats:
     share = np.where(first > 0, -up_to_here / np.where(first > 0, from_here - up_to_here, 1.0), 0.0)
     previous = levels[np.maximum(first - 1, 0)]
     found = previous + np.clip(share, 0.0, 1.0) * (levels[first] - previous)
-    result: Floats = np.where(passes, np.where(first == 0, levels[0], found), levels[-1])
+    within = np.where(passes, np.where(first == 0, levels[0], found), levels[-1])
+    result: Floats = np.where(np.isnan(excess[..., -1]), np.nan, within)
     return result

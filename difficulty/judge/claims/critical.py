@@ -14,7 +14,7 @@ from difficulty.judge.ordering import tier_slope
 from difficulty.judge.scales import SCORE
 from difficulty.judge.series import Series
 from difficulty.judge.verdicts import Rules
-from difficulty.stats.isotonic import crossing, isotonic
+from difficulty.stats.isotonic import ROUNDING, crossing, isotonic
 from difficulty.stats.result import Floats
 
 UNIT = "fall of the critical level a tier"
@@ -87,7 +87,7 @@ def _critical_levels(context: Context, series: Series) -> Critical:
 
 
 def _bracket(grid: Floats, curve: Floats, mark: float) -> Bracket | None:
-    above = np.flatnonzero(curve > mark)
+    above = np.flatnonzero(curve - mark > ROUNDING)
     return (float(grid[above[0] - 1]), float(grid[above[0]])) if len(above) and above[0] else None
 
 

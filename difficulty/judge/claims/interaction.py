@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from difficulty.judge.claims.context import Context
-from difficulty.judge.claims.parts import Part, Pooled
+from difficulty.judge.claims.parts import Part, Pooled, mean_estimate
 from difficulty.judge.draws import over_replicates
+from difficulty.judge.effect import one_family
 from difficulty.judge.ordering import Level, Ordering
 from difficulty.judge.series import Series
 from difficulty.judge.verdicts import Rules, as_dict
 from difficulty.stats.bootstrap import cluster_sums
 from difficulty.stats.logistic import interaction
-from difficulty.stats.result import Ints
+from difficulty.stats.result import Floats, Ints
 from difficulty.stats.trend import jonckheere_terpstra, shuffled_slope
 
 UNIT = "log-odds of extra loss a tier"
@@ -27,7 +28,7 @@ def rule(rules: Rules) -> str:
     return (
         f"slope of the loss on the tier, averaged over usable levels; supported: p < {rules.alpha:g} and interval above 0 on every "
         "scale (T, S and A with margins; A, C and L without), slope above 0 at two thirds of the usable levels (pooled: in two "
-        "thirds of the families) and shown below 0 at none; refuted: interval wholly below "
+        "thirds of the families) and shown below 0 at none, and interval above 0 without the level at which the slope is largest (from three levels on); refuted: interval wholly below "
         f"{rules.delta_tier:g} on every scale; else inconclusive"
     )
 
@@ -41,17 +42,23 @@ def of_family(context: Context, series: Series, n_shuffles: int, rng: np.random.
     details: dict[str, Any] = {"levels": [_level(level, context) for level in ordering.levels]}
     blocked, against = context.blocked, ""
     draws = {scale: ordering.mean[scale] for scale in context.draws.scales} if ordering.mean else {}
+    extra: dict[str, Floats] = {}
     if not draws:
         blocked = blocked or "no level is usable: where scores moved, fewer than two tiers were above chance."
     else:
         first = context.draws.scales[0]
+        extra["rest"], strongest = _without_strongest(ordering, first)
+        sample = context.sample(own, series)
+        rest = one_family(extra["rest"], sample, context.rules.confidence).these
         against = _against([level.slope[first] > 0 for level in ordering.usable], ordering.usable)
+        if not against and rest.ci_low <= 0:
+            against = f"without level {strongest:g} it is not shown, so that it hangs on one run."
         if n_shuffles and not blocked:
             details |= _cross_checks(context, ordering, own, n_shuffles, rng)
     beside = {scale: values for scale, values in ordering.mean.items() if scale not in draws}
     return Part(
         "P2", series.method, context.family, context.sample(own, series), context.clusters(own),
-        draws, beside, blocked=blocked, against=against, details=details,
+        draws, beside, extra, blocked=blocked, against=against, details=details,
     )  # fmt: skip
 
 
@@ -62,20 +69,37 @@ def _against(positive: list[bool], levels: tuple[Level, ...]) -> str:
     return f"the opposite is shown at level {', '.join(opposite)}." if opposite else ""
 
 
-def pool(parts: Sequence[Part]) -> Pooled:
-    """What is said beside the pooled slope: in how many families it lies above 0."""
+def _without_strongest(ordering: Ordering, scale: str) -> tuple[Floats, float]:
+    """The mean slope without the level at which it is largest, and that level; of fewer than three levels, the mean of all.
+
+    Luck in one run, by whose scores the tiers were cut, shows at its level alone.
+    """
+    usable = [n for n, level in enumerate(ordering.levels) if level.usable]
+    strongest = max(usable, key=lambda n: ordering.levels[n].slope[scale])
+    rest = [n for n in usable if n != strongest] if len(usable) > 2 else usable
+    found: Floats = ordering.slopes[scale][rest].mean(axis=0)
+    return found, ordering.levels[strongest].severity
+
+
+def pool(parts: Sequence[Part], rules: Rules) -> Pooled:
+    """What is said beside the pooled slope: in how many families it lies above 0, and whether it hangs on one level."""
     above = [part.value > 0 for part in parts]
     few = sum(above) < 2 / 3 * len(above)
     words = f"The slope is above 0 in {sum(above)} of {len(above)} families"
+    rest = mean_estimate(parts, "rest", rules.confidence).these
+    against = f"only {sum(above)} of {len(above)} families have a slope above 0." if few else ""
+    if not against and rest.ci_low <= 0:
+        against = "without the level at which it is largest in each family it is not shown, so that it hangs on single runs."
     opposite = [
         part.family for part in parts if np.quantile(next(iter(part.draws.values()))[0, 1:], 0.975) < 0
     ]
     ending = f", and the opposite is shown in {', '.join(opposite)}." if opposite else "."
     return Pooled(
-        against=f"only {sum(above)} of {len(above)} families have a slope above 0." if few else "",
+        against=against,
         remark=words + ending if len(parts) > 1 else "",
         details={
             "families_above_0": sum(above),
+            "without_strongest_level": as_dict(rest),
             "levels_used": {
                 p.family: [row["level"] for row in p.details["levels"] if row["usable"]] for p in parts
             },

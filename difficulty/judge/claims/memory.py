@@ -108,7 +108,9 @@ def _at_memory(context: Context, ours: Ordering, theirs: Ordering) -> Compared:
 def _slope_at(ordering: Ordering, scale: str, bits: Floats, order: Ints, wanted: float) -> Floats:
     """Pruning's slope at some effective bits, by interpolation between its levels; (1 + K, 1 + B)."""
     slopes = ordering.slopes[scale]
-    flat = np.vstack([np.zeros((1, slopes[0].size)), np.nan_to_num(slopes.reshape(len(slopes), -1))])[order]
+    # levels without two tiers are 0; a replicate that a level lacks stays unknown
+    slopes = np.where(np.isnan(slopes[:, :1, :1]), 0.0, slopes)
+    flat = np.vstack([np.zeros((1, slopes[0].size)), slopes.reshape(len(slopes), -1)])[order]
     wide = np.broadcast_to(bits[order][:, None], flat.shape)
     return interpolate(wide, flat, np.full(flat.shape[1], wanted)).reshape(slopes.shape[1:])
 

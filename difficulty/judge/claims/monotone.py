@@ -13,7 +13,8 @@ from difficulty.judge.draws import Cell, over_replicates
 from difficulty.judge.effect import Effect, Sample, one_family, several_families
 from difficulty.judge.scales import SCORE
 from difficulty.judge.series import Series
-from difficulty.judge.verdicts import Claim, Evidence, Rules, claim_of
+from difficulty.judge.verdicts import ONLY_THESE, Claim, Evidence, Rules, claim_of
+from difficulty.runs.table import some
 from difficulty.stats.bootstrap import cluster_sums, interval
 from difficulty.stats.isotonic import isotonic
 from difficulty.stats.multiple import holm
@@ -62,10 +63,12 @@ class Curves:
         self._cells: list[tuple[Cell, ...]] = []
         self._evidence: list[Evidence] = []
         self._verdicts: list[Callable[[float], Claim]] = []
+        self._left_out: list[str] = []
 
     def add(self, context: Context) -> None:
         """Take in a family that has a tier above chance."""
         if not context.scored_cells:
+            self._left_out.append(context.family)
             return
         at = [0, *self.series.at]
         cells = tuple(context.draws.cells[i] for i in context.scored_cells)
@@ -97,7 +100,10 @@ class Curves:
             else f"these {n} families"
         )
         fewest = min(sample.fewest for sample in self._samples)
-        self._judge(None, effect, self._sum / n, fewest, self._cells, where + self._once())
+        remark = f"Not in it: {some(self._left_out)}, at chance." if self._left_out else ""
+        if effect.like is None:
+            remark = f"{remark} {ONLY_THESE}".strip()
+        self._judge(None, effect, self._sum / n, fewest, self._cells, where + self._once(), remark)
         p = [evidence.p for evidence in self._evidence]
         adjusted = [*holm(np.array(p[:-1])), p[-1]]
         found = [verdict(float(a)) for verdict, a in zip(self._verdicts, adjusted, strict=True)]
@@ -114,6 +120,7 @@ class Curves:
         fewest: int,
         cells: Sequence[tuple[Cell, ...]],
         about: str,
+        remark: str = "",
     ) -> None:
         setting, series = self.setting, self.series
         steps = _Steps(setting, series, scores[0], fewest, cells)
@@ -124,6 +131,7 @@ class Curves:
             setting.scope(series.method, family),
             UNIT,
             {SCORE: effect},
+            remark=remark,
             about=about,
             details=steps.details(trend),
         )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from difficulty.judge.effect import Effect, Sample, known_replicates, one_family, several_families
-from difficulty.judge.verdicts import Claim, Evidence, Rules, Scope, judge
+from difficulty.judge.verdicts import ONLY_THESE, Claim, Evidence, Rules, Scope, judge
 from difficulty.runs.table import some
 from difficulty.stats.multiple import holm
 from difficulty.stats.result import Floats, Ints
@@ -131,7 +131,7 @@ def _pooled(
     where = f"families like these ({n})" if like else "this family" if n == 1 else f"these {n} families"
     remark = f"{added.remark} {_left_out(parts, usable)}".strip()
     if not like:
-        remark = f"{remark} Nothing is known of other families.".strip()
+        remark = f"{remark} {ONLY_THESE}".strip()
     return Evidence(
         question.claim, scope, question.unit, effects, "", added.against, added.cannot_refute, added.unresolved, remark,
         about=_about(where, question, method, usable), details=details,

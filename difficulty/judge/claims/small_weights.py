@@ -13,6 +13,7 @@ import numpy as np
 from difficulty.judge.claims.context import Context, Setting
 from difficulty.judge.claims.equal_loss import loss_range, slopes_at_equal_loss, usable
 from difficulty.judge.claims.parts import Part, Pooled, Question, verdicts
+from difficulty.judge.ordering import Ordering
 from difficulty.judge.series import PRIMARY, Series
 from difficulty.judge.verdicts import Claim, Rules, Scope, Verdict, not_tested
 
@@ -48,9 +49,9 @@ def _part(context: Context, ours: Series, control: Series) -> Part:
     blocked = context.blocked
     if not used:
         ranges = f"{PRIMARY} {loss_range(mine, scales[0])}, {control.method} {loss_range(theirs, scales[0])}"
-        blocked = (
-            blocked or f"the two have no mean loss in common over the same tiers ({ranges} log-odds). {_HOW}"
-        )
+        between = _would_give_it(mine, theirs, control.method, scales[0])
+        none = f"the two have no mean loss in common over the same tiers ({ranges} log-odds).{between} {_HOW}"
+        blocked = blocked or none
     details = {
         "levels": [mine.levels[n].severity for n in used],
         "losses": [mine.levels[n].loss[scales[0]] for n in used],
@@ -60,6 +61,18 @@ def _part(context: Context, ours: Series, control: Series) -> Part:
         "P6", f"{PRIMARY} vs {control.method}", context.family, context.sample(cells, control), context.clusters(cells),
         differences, blocked=blocked, details=details,
     )  # fmt: skip
+
+
+def _would_give_it(mine: Ordering, theirs: Ordering, method: str, scale: str) -> str:
+    """Between which levels of a control the loss of magnitude's first usable level lies; a level at chance loses more than all."""
+    wanted = [level.loss[scale] for level in mine.usable]
+    if not wanted:
+        return ""
+    lost = [(level.severity, level.loss.get(scale, np.inf)) for level in theirs.levels]
+    low = max((at for at, loss in lost if loss <= wanted[0]), default=0.0)
+    high = min((at for at, loss in lost if loss > wanted[0]), default=None)
+    between = f"above {low:g}" if high is None or high < low else f"between {low:g} and {high:g}"
+    return f" A level of {method} {between} would lose {wanted[0]:.2f}."
 
 
 def _pool(parts: Sequence[Part]) -> Pooled:

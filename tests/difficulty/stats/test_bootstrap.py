@@ -8,7 +8,6 @@ from difficulty.stats import (
     clustered_error,
     interval,
     p_value,
-    replicate_weights,
     resample_counts,
     summarise,
     weighted_means,
@@ -52,15 +51,6 @@ def test_p_is_below_alpha_exactly_where_the_interval_leaves_out_the_null() -> No
         outside = low > 0 or high < 0
         p = p_value(draws, 12)
         assert outside == (p < 0.05) or abs(p - 0.05) < 0.004
-
-
-def test_replicate_weights_give_the_unbiased_variance_of_the_mean() -> None:
-    g = np.random.default_rng(4)
-    values = np.array([1.0, 2.0, 6.0])
-    weights = replicate_weights(3, 20000, g)
-    assert weights.sum(axis=1) == pytest.approx(np.ones(20001))
-    assert (weights[1:] @ values).var() == pytest.approx(values.var(ddof=1) / 3, rel=0.05)
-    assert (replicate_weights(1, 5, g) == 1).all()
 
 
 def test_few_clusters_get_wider_intervals() -> None:

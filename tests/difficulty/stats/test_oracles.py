@@ -21,7 +21,6 @@ from difficulty.stats import (
     isotonic,
     jonckheere_terpstra,
     kendall_tau,
-    latent_from_accuracy,
     option_kl,
     page,
     paired_interval,
@@ -170,17 +169,6 @@ def test_scores_above_chance_and_retention_in_closed_form() -> None:
     assert above_chance(np.array(1.0), np.array(0.5)) == 1
     assert retention(np.array(0.6), np.array(0.85), np.array(0.25)) == pytest.approx(0.35 / 0.60, **TIGHT)
     assert np.isnan(retention(np.array(0.3), np.array(0.2), np.array(0.25)))
-
-
-def test_latent_scales_undo_their_link() -> None:
-    n = np.array(1e9)
-    probit = latent_from_accuracy(np.array(scipy.stats.norm.cdf(0.7)), np.array(0.0), n, "probit")
-    logit = latent_from_accuracy(np.array(0.25 + 0.75 * 0.8), np.array(0.25), n, "logit")
-    assert probit == pytest.approx(1.702 * 0.7, rel=1e-6)
-    assert logit == pytest.approx(np.log(4), rel=1e-6)
-    assert np.isfinite(
-        latent_from_accuracy(np.array([0.0, 1.0]), np.array(0.0), np.array(20.0), "logit")
-    ).all()
 
 
 def test_expanded_percentile_in_closed_form() -> None:
