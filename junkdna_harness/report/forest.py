@@ -73,24 +73,37 @@ def over_models(found: ModelsResult) -> list[Forest]:
 
 
 def over_families(fit: FitResult) -> list[Forest]:
-    """The panels of one model, on the method that its headline shows; a row per family."""
-    panels = []
-    for claim in (fit.headline().get(name) for name in OVER_FAMILIES):
-        if claim is None or claim.estimate is None or not claim.details.get("scales"):
-            continue
-        scale = next(iter(claim.details["scales"]))
-        method = claim.details.get("shown", claim.method)
-        rows = []
-        for own in fit.claims:
-            if own.claim == claim.claim and own.scope.family is not None and own.method == method:
-                known = own.details.get("scales", {}) if own.estimate is not None else {}
-                # families with margins and without have a scale each, and the pooled one is called by both
-                at = next((one for one in scale.split("/") if one in known), None)
-                rows.append(
-                    (shorten(own.scope.family, _NAME), None if at is None else bounds_of(known[at]["these"]))
-                )
-        panels.append(_panel(claim, scale, fit.rules, rows))
-    return panels
+    """The panels of one model, on the method that its headline shows; a row per family, the same in all panels."""
+    claims = [
+        claim
+        for claim in (fit.headline().get(name) for name in OVER_FAMILIES)
+        if claim is not None and claim.estimate is not None and claim.details.get("scales")
+    ]
+    found = [_of_families(fit, claim) for claim in claims]
+    families = list(dict.fromkeys(family for own in found for family in own))
+    return [
+        _panel(
+            claim,
+            next(iter(claim.details["scales"])),
+            fit.rules,
+            [(shorten(family, _NAME), own.get(family)) for family in families],
+        )
+        for claim, own in zip(claims, found, strict=True)
+    ]
+
+
+def _of_families(fit: FitResult, headline: Claim) -> dict[str, Bounds | None]:
+    """Each family's effect on the first scale of a headline, None where it was not estimated."""
+    # families with margins and without have a scale each, and the pooled one is called by both, e.g. "T/A"
+    scales = next(iter(headline.details["scales"])).split("/")
+    method = headline.details.get("shown", headline.method)
+    rows: dict[str, Bounds | None] = {}
+    for own in fit.claims:
+        if own.claim == headline.claim and own.scope.family is not None and own.method == method:
+            known = own.details.get("scales", {}) if own.estimate is not None else {}
+            at = next((scale for scale in scales if scale in known), None)
+            rows[own.scope.family] = None if at is None else bounds_of(known[at]["these"])
+    return rows
 
 
 def _panel(claim: Claim, scale: str, rules: Rules, rows: Sequence[tuple[str, Bounds | None]]) -> Forest:
@@ -138,7 +151,8 @@ def _draw(panels: Sequence[Forest], heading: str) -> Figure:
     )
     width = int(figure.get_figwidth() * 12.5)
     figure.suptitle("\n".join(textwrap.wrap(heading, width)), fontsize=10)
-    return figure
+    drawn: Figure = figure
+    return drawn
 
 
 def _forest(axes: Axes, panel: Forest, names: bool) -> None:
@@ -160,7 +174,10 @@ def _forest(axes: Axes, panel: Forest, names: bool) -> None:
         _line(axes, at, bounds.low, bounds.high, limits, color=_COLOUR, linewidth=1.4)
         axes.plot(bounds.estimate, at, "s", color=_COLOUR, markersize=5)
     if panel.prediction is not None:
-        dotted = {"linestyle": (0, (1.5, 1.2)), "label": "a further one's effect (prediction)"}
+        dotted: dict[str, Any] = {
+            "linestyle": (0, (1.5, 1.2)),
+            "label": "a further one's effect (prediction)",
+        }
         _line(axes, y, *panel.prediction, limits, color=_MEAN, linewidth=1.3, **dotted)
     low, middle, high = panel.mean.low, panel.mean.estimate, panel.mean.high
     axes.fill(
