@@ -21,7 +21,6 @@ from difficulty.stats import (
     isotonic,
     jonckheere_terpstra,
     kendall_tau,
-    latent_from_accuracy,
     option_kl,
     page,
     paired_interval,
