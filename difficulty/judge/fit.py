@@ -169,6 +169,8 @@ def _wanted(claims: Iterable[str] | None) -> tuple[str, ...]:
         return CLAIMS
     known = {name.casefold(): name for name in CLAIMS}
     names = list(dict.fromkeys(name.strip().casefold() for name in claims))
+    if not names:
+        raise UsageError(f"no claim is asked for. Claims: {', '.join(CLAIMS)}; all without --claims.")
     for name in names:
         if name not in known:
             raise UsageError(f"there is no claim {name.upper()!r}. Claims: {', '.join(CLAIMS)}.")
@@ -180,6 +182,8 @@ def _some_families(table: pd.DataFrame, families: Iterable[str] | None) -> pd.Da
         return table
     present = sorted(table["family"].unique())
     names = list(families)
+    if not names:
+        raise UsageError(f"no family is asked for. Families: {', '.join(present)}; all without --families.")
     for name in names:
         if name not in present:
             raise UsageError(
@@ -257,7 +261,8 @@ def _remarks(judged: Judgement, known: Mapping[str, float]) -> list[str]:
 def _unequal(judged: Judgement) -> list[str]:
     """A sentence on each method whose levels have other replicates than one another."""
     found = []
-    for series in judged.setting.series:
+    recovered = series_of(list(judged.setting.conditions), ("recovered",))
+    for series in (*judged.setting.series, *recovered):
         own = [judged.setting.conditions[k] for k in series.at]
         if len({c.replicates for c in own}) > 1:
             common = set(own[0].replicates).intersection(*(c.replicates for c in own))

@@ -36,6 +36,7 @@ from difficulty.runs.table import DENSE, MARGIN, N_WEIGHTS, some
 from difficulty.stats.random_effects import random_effects
 from difficulty.stats.result import Estimate
 
+_ENOUGH = 20  # right and wrong answers each, that two models do not have in common by chance
 _SAME = 1e-9  # dense margins or scores that agree to this on every item are those of one model
 
 
@@ -133,7 +134,10 @@ def _one_behaviour(table: pd.DataFrame, first: str, second: str) -> bool:
         for name in (first, second)
     ]
     common = wide[0].index.intersection(wide[1].index)
-    if len(common) < 2 or wide[0].loc[common].nunique() < 3:
+    if len(common) < 2:
+        return False
+    counts = wide[0].loc[common].value_counts()
+    if len(counts) < 2 or (len(counts) == 2 and counts.min() < _ENOUGH):
         return False
     return bool(np.allclose(wide[0].loc[common], wide[1].loc[common], rtol=0, atol=_SAME))
 

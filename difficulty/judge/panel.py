@@ -195,7 +195,9 @@ def _accuracies(judged: pd.DataFrame, dense: str, metric: str | None) -> tuple[p
             chosen[task] = found
             guessed += [found] if higher is None else []
     if not chosen:
-        raise UsageError(next(iter(reasons.values())))
+        raise UsageError(
+            next(iter(reasons.values()), "the table holds margins alone. Add the rows of an accuracy.")
+        )
     absent = {task: reason for task, reason in _without_samples(of_runs).items() if task in chosen}
     if len(absent) < len(chosen):
         chosen = {task: name for task, name in chosen.items() if task not in absent}

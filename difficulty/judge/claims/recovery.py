@@ -19,7 +19,7 @@ from difficulty.judge.controls import (
 )
 from difficulty.judge.effect import one_family
 from difficulty.judge.ordering import lost, tier_slope
-from difficulty.judge.series import PRIMARY
+from difficulty.judge.series import PRIMARY, Condition
 from difficulty.judge.verdicts import Claim, Rules, Scope, as_dict, not_tested
 from difficulty.runs.identity import DENSE, SPARSE_TO_DENSE, SPARSE_TRANSFER, Method
 from difficulty.stats.bootstrap import interval
@@ -56,10 +56,18 @@ def ways_of(setting: Setting) -> list[Way]:
             ways.setdefault(condition.method, []).append(k)
     conditions = setting.conditions
     ranked = sorted(ways, key=lambda name: _rank(conditions[ways[name][0]].done, name))
-    return [
-        Way(name, tuple(ways[name]), control_of(conditions, conditions[ways[name][0]].done))
-        for name in ranked
-    ]
+    return [Way(name, tuple(ways[name]), _control(conditions, ways[name])) for name in ranked]
+
+
+def _control(conditions: Sequence[Condition], at: Sequence[int]) -> Control | None:
+    """The dense model trained as long; said where it was trained once beside several trainings of the pruned model."""
+    found = control_of(conditions, conditions[at[0]].done)
+    if found is None or len(conditions[found.at].columns) > 1:
+        return found
+    if min(len(conditions[k].columns) for k in at) < 2:
+        return found
+    once = "The dense model was trained once, so that the luck of its training is not in the interval."
+    return replace(found, remark=f"{found.remark} {once}".strip())
 
 
 def _rank(done: Method, name: str) -> tuple[bool, int, int, bool, bool, str]:
