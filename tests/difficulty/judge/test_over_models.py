@@ -93,7 +93,7 @@ def test_all_claims_have_a_row_and_what_no_model_tests_says_why() -> None:
     assert list(found.headline()) == ["P1", "P2", "P3", "P4", "P4 memory", "P5", "P6"]
     claim = found.headline()["P5"]
     assert claim.verdict == "not tested"
-    assert "a: there are no recovered runs" in claim.reason and "b: " in claim.reason
+    assert claim.reason.startswith("there are no recovered runs")
     assert found.hypothesis.verdict == "not tested"
 
 
