@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from difficulty.cut.items import item_of_sample
 from difficulty.errors import UsageError
 from difficulty.runs.read import read_runs
+from difficulty.stats import paired_loss
 from junkdna_harness.tiers.build import plan_tiers
 from junkdna_harness.tiers.compare import Split, compare_folders
 from junkdna_harness.tiers.comparison import comparison_text
@@ -49,8 +50,8 @@ def test_differences_and_flips_against_their_definitions(small_task, tmp_path, l
     for row in found.rows:
         inside = [h for h in a if row.tier is None or row.tier.low <= length[h] <= row.tier.high]
         x, y = np.array([a[h] for h in inside]), np.array([b[h] for h in inside])
-        oracle = stats.ttest_rel(y, x)
-        low, high = oracle.confidence_interval()
+        # Tango's bounds of the loss from first to second, with the sign of a gain
+        low, high = (-bound for bound in reversed(paired_loss(x, y).bounds(0.025)))
         assert row.difference.n_items == len(inside)
         assert (row.first, row.second) == (pytest.approx(x.mean()), pytest.approx(y.mean()))
         assert row.difference.estimate == pytest.approx((y - x).mean())
