@@ -75,7 +75,7 @@ def judge_panel(
         asked.matched = _matched(setting, n_resamples, seed)
     judged = asked.claims()
     found = Judgement(
-        setting, tuple(judged), pd.DataFrame(asked.cells, columns=list(COLUMNS)), pd.DataFrame(asked.critical),
+        setting, tuple(judged), asked.table_of_cells(), pd.DataFrame(asked.critical),
         tuple(asked.excluded), asked.cut_by, n_resamples, asked.n_taking_part,
     )  # fmt: skip
     return found, judged
@@ -111,7 +111,7 @@ class _Asked:
         self.parts: dict[str, list[Part]] = {name: [] for name in CLAIMS}
         self.curves = {s.method: Curves(setting, s, self.once(s)) for s in setting.series if len(s.at) > 1}
         self.ways = recovery.ways_of(setting)
-        self.cells: list[dict[str, Any]] = []
+        self.cells: list[pd.DataFrame] = []
         self.critical: list[dict[str, Any]] = []
         self.excluded: list[str] = []
         self.cut_by: dict[str, str] = {}
@@ -140,8 +140,14 @@ class _Asked:
             for curves in self.curves.values():
                 curves.add(context)
         if self.tables:
-            self.cells += cell_rows(context)
+            self.cells.append(pd.DataFrame(cell_rows(context), columns=list(COLUMNS)))
             self.critical += critical_rows(context)
+
+    def table_of_cells(self) -> pd.DataFrame:
+        """The cells of all families."""
+        if not self.cells:
+            return pd.DataFrame(columns=list(COLUMNS))
+        return pd.concat(self.cells, ignore_index=True)
 
     def _said(self, context: Context) -> list[tuple[str, Sequence[Part | None]]]:
         series = self.setting.series
