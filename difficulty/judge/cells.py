@@ -91,17 +91,23 @@ def _honest_score(context: Context, i: int, low: Floats, high: Floats) -> tuple[
     cell, panel = context.draws.cells[i], context.setting.panel
     confidence, alone = context.rules.confidence, cell.n_clusters == cell.n_items
     first = panel.score[cell.rows][:, [c.columns[0] for c in context.draws.conditions]]
-    counted = alone & np.isin(first, (0, 1)).all(axis=0)
+    counted = _right_or_wrong(first)
     for k, condition in enumerate(context.draws.conditions):
         if low[k] < high[k] and len(condition.columns) > 1:
             continue
-        if counted[k]:
+        if alone and counted[k]:
             own = _counted_score(cell.n_items, int(first[:, k].sum()), confidence)
         else:
             found = mean_interval(first[:, k], cell.clusters, confidence=confidence)
             own = found.low, found.high
         low[k], high[k] = min(low[k], own[0]), max(high[k], own[1])
     return low, high
+
+
+def _right_or_wrong(values: Floats) -> Bools:
+    """Which columns hold nothing but 0 and 1."""
+    flags: Bools = np.asarray(np.isin(values, (0, 1)).all(axis=0))
+    return flags
 
 
 @lru_cache(maxsize=4096)
@@ -117,7 +123,7 @@ def _honest_loss(context: Context, i: int, low: Floats, high: Floats) -> tuple[F
     lost = score[:, :1] - score
     moved = (np.abs(lost) > JITTER).sum(axis=0)
     alone = cell.n_clusters == cell.n_items
-    binary = np.isin(score, (0, 1)).all(axis=0)
+    binary = _right_or_wrong(score)
     for k in range(1, score.shape[1]):
         if moved[k] >= _FEW_FLIPS:
             continue

@@ -23,7 +23,7 @@ from difficulty.runs.halves import in_calibration_half
 from difficulty.runs.table import some
 
 N_RESAMPLES = 2000
-_MOST_NUMBERS = 60_000_000  # of one family's draws on one scale (480 MB): B does not grow beyond
+_MOST_NUMBERS = 16_000_000  # of one family's draws on one scale (128 MB; some fifteen are held): B does not grow beyond
 
 
 @dataclass(frozen=True)
