@@ -168,12 +168,28 @@ def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
         unresolved = "" if len(verdicts) == 1 else "the models differ, or some cannot resolve it."
         if verdicts == {"inconclusive"}:
             unresolved = "it is inconclusive for every model."
+    lacking = [name for name, c in usable.items() if c.details.get("missing")]
+    doubted = [name for name, c in usable.items() if _spoken_against(c, rules)]
+    against = f"in {some(lacking)} a control is missing." if lacking else ""
+    if doubted and not against:
+        against = f"it is shown in {some(doubted)}, but there something speaks against it."
     evidence = Evidence(
-        claim, Scope(method, headline=True), first.unit, effects, remark=remark, unresolved=unresolved, about=about,
+        claim, Scope(method, headline=True), first.unit, effects, against=against, remark=remark, unresolved=unresolved, about=about,
         details={"models": {name: c.estimate for name, c in usable.items()}},
     )  # fmt: skip
     delta = {"P1": rules.delta, "P3": rules.delta_level}.get(claim, rules.delta_tier)
     return judge(evidence, evidence.p, rules, delta, f"{STATEMENTS[claim]}: random effects over models")
+
+
+def _spoken_against(claim: Claim, rules: Rules) -> bool:
+    """Whether a model's effect is shown on every scale, and yet the claim is not called supported."""
+    lows = [form["ci_low"] for scale in claim.details["scales"].values() for form in _forms(scale)]
+    shown = min(lows) > 0 and claim.p_holm is not None and claim.p_holm < rules.alpha
+    return shown and claim.verdict == "inconclusive"
+
+
+def _forms(scale: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [scale[name] for name in ("these", "like") if name in scale]
 
 
 def _observed(claim: Claim, scale: str) -> dict[str, Any]:

@@ -162,3 +162,25 @@ def test_models_that_answer_few_questions_alike_are_two_models() -> None:
     rows = tidy(replace(World((Arm(),), families=2, items=60, easiness=12.0, margins=False), model="a"), 0)
     other = tidy(replace(World((Arm(),), families=2, items=60, easiness=12.0, margins=False), model="b"), 1)
     assert list(judged(rows, other, claims=("P1",)).results) == ["a", "b"]
+
+
+def test_what_no_model_shows_for_want_of_a_control_is_not_shown_over_models() -> None:
+    world = replace(BASE, arms=(Arm(share=0.5), Arm("random", (0.2, 0.3, 0.4))), items=150)
+    found = judged(
+        *(tidy(replace(world, model=name), n) for n, name in enumerate("abc")), claims=("P2", "P6")
+    )
+    assert {r.headline()["P6"].verdict for r in found.results.values()} == {"inconclusive"}
+    claim = found.headline()["P6"]
+    assert claim.verdict == "inconclusive"
+    assert "in a, b, c a control is missing" in claim.reason or "a control is missing" in claim.reason
+    assert found.hypothesis.verdict == "inconclusive"
+
+
+def test_what_something_speaks_against_in_each_model_is_not_shown_over_models() -> None:
+    """Pruning orders nothing, quantization the wrong way round: the difference is above 0, and P4 is not supported."""
+    world = replace(BASE, arms=(Arm(share=0.0), Arm("rtn", bits=(8.0, 6.0), losses=(0.6, 1.2), share=-0.5)))
+    found = judged(*(tidy(replace(world, model=name), n) for n, name in enumerate("abc")), claims=("P4",))
+    assert "supported" not in {r.headline()["P4"].verdict for r in found.results.values()}
+    claim = found.headline()["P4"]
+    assert claim.verdict == "inconclusive"
+    assert "something speaks against it" in claim.reason
