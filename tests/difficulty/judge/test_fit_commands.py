@@ -38,9 +38,9 @@ def test_fit_prints_verdicts_first_and_writes_what_is_asked(tmp_path: Path) -> N
     )  # fmt: skip
     assert out.index("supported") < out.index("Methods")
     assert "not tested" in out
-    assert json.loads((tmp_path / "f.json").read_text())["schema"] == 1
+    assert json.loads((tmp_path / "f.json").read_text())["schema"] == 2
     assert len(pd.read_csv(tmp_path / "c.csv")) == 2 * 3 * 5
-    assert set(pd.read_csv(tmp_path / "f.csv")["claim"]) == {"P1", "P2", "P3", "P4", "P5"}
+    assert set(pd.read_csv(tmp_path / "f.csv")["claim"]) == {"P1", "P2", "P3", "P4", "P4 memory", "P5", "P6"}
     again = json.loads(run("fit", tmp_path / "t.parquet", "--resamples", 200, "--json", "-"))
     assert again == json.loads((tmp_path / "f.json").read_text())
 
