@@ -55,6 +55,20 @@ def estimate_text(estimate: float | None, low: float | None, high: float | None,
     return f"{estimate:{form}} {interval_text(low, high, form)}".rstrip()
 
 
+def count_text(count: float) -> str:
+    """A number of weights with two digits or more, and its unit.
+
+    >>> count_text(950), count_text(1_302_560), count_text(70e6), count_text(1.4e9)
+    ('950', '1.3 M', '70 M', '1.4 B')
+    """
+    for unit in ("", "k", "M", "B"):
+        text = f"{count:.0f}" if count >= 9.95 or not unit else f"{count:.1f}"
+        if float(text) < 1000:
+            return f"{text} {unit}".rstrip()
+        count /= 1000
+    return f"{count:.1f} T"
+
+
 NOISE_MARK = "≈"  # beside a difference that is no larger than the noise floor (`difficulty.runs.noise`)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from difficulty.judge.series import Condition
 
@@ -24,6 +24,11 @@ def drawn_by_lot(condition: Condition) -> tuple[str, ...]:
     if condition.done.recovered:
         found.append("training")
     return tuple(found)
+
+
+def common_replicates(conditions: Sequence[Condition]) -> int:
+    """The number of replicates that all of some conditions have: what a spread between replicates can be known from."""
+    return len(set(conditions[0].replicates).intersection(*(c.replicates for c in conditions)))
 
 
 def for_this(conditions: Iterable[Condition], n_replicates: int) -> str:

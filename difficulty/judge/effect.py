@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from difficulty.stats.bootstrap import summarise
 from difficulty.stats.components import Combined, Component, combined, crossed
@@ -123,7 +124,14 @@ def several_families(families: Sequence[Floats], samples: Sequence[Sample], conf
     drawn = [c for c in _crossed(own, sample) if c.name != "items"]
     over = ("items", f"{len(own)} {sample.replicates}", *names)
     found = _combined(meta.estimate, (between, *drawn), sample, over, confidence)
-    return Effect(fixed.these, found.these, meta, found.variance)
+    return Effect(fixed.these, found.these, _with_replicates(meta, found.these, confidence), found.variance)
+
+
+def _with_replicates(meta: RandomEffects, like: Estimate, confidence: float) -> RandomEffects:
+    """The prediction interval with what replicates add: tau^2 and the squared half-width of `like`, on its quantile."""
+    t = float(special.stdtrit(meta.df, (1 + confidence) / 2))
+    half = float(np.hypot(t * np.sqrt(meta.tau2), (like.ci_high - like.ci_low) / 2))
+    return replace(meta, prediction_low=meta.estimate - half, prediction_high=meta.estimate + half)
 
 
 def known_replicates(views: Floats) -> Floats:

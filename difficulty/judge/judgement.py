@@ -13,11 +13,11 @@ from difficulty.judge.cells import COLUMNS, cell_rows, critical_rows
 from difficulty.judge.claims import critical, interaction, memory, recovery, small_weights
 from difficulty.judge.claims.context import Context, Setting, excluded, make_context
 from difficulty.judge.claims.monotone import Curves
-from difficulty.judge.claims.parts import Part, Pooled, Question, verdicts
-from difficulty.judge.drawn import for_this
+from difficulty.judge.claims.parts import Part, Pooled, Question, over_the_tested, verdicts
+from difficulty.judge.drawn import common_replicates, for_this
 from difficulty.judge.draws import draw
 from difficulty.judge.panel import Panel
-from difficulty.judge.series import Series, conditions
+from difficulty.judge.series import PRIMARY, Series, conditions
 from difficulty.judge.verdicts import CLAIMS, Claim, Rules, not_tested
 from difficulty.runs.halves import in_calibration_half
 from difficulty.runs.table import some
@@ -125,7 +125,7 @@ class _Asked:
     def once(self, series: Series) -> str:
         """What was drawn by lot once for a method's levels."""
         own = [self.setting.conditions[k] for k in series.at]
-        return for_this(own, min(len(c.columns) for c in own))
+        return for_this(own, common_replicates(own))
 
     def family(self, context: Context) -> None:
         """Take in one family."""
@@ -168,7 +168,9 @@ class _Asked:
         """The verdicts, headline first within each claim."""
         judged: list[Claim] = []
         if "P1" in self.wanted:
-            judged += [claim for curves in self.curves.values() for claim in curves.claims()]
+            pooled = {m: curves.pooled_p() for m, curves in self.curves.items()}
+            corrected = over_the_tested(pooled, self._controls())
+            judged += [claim for m, curves in self.curves.items() for claim in curves.claims(corrected[m])]
         judged += self._ordered(
             "P2",
             interaction.UNIT,
@@ -213,7 +215,15 @@ class _Asked:
         rules = self.setting.rules
         none = interaction.NONE_USABLE if claim == "P2" else critical.NONE_USABLE
         question = Question(
-            claim, unit, rule(rules), delta, rules, self.setting.primary, self._once(parts), none
+            claim,
+            unit,
+            rule(rules),
+            delta,
+            rules,
+            self.setting.primary,
+            self._once(parts),
+            none,
+            self._controls(),
         )
         found = verdicts(question, parts, pool)
         reason = "fewer than two tiers take part: the others are at chance or at the ceiling when dense, or there are none."
@@ -225,19 +235,26 @@ class _Asked:
         once = {s.method: self.once(s) for s in self.setting.series}
         for way in self.ways:
             own = [self.setting.conditions[k] for k in way.at]
-            once[way.method] = for_this(own, min(len(c.columns) for c in own))
+            least = common_replicates(own)
+            if way.control is not None:  # the dense model was trained too
+                least = min(least, len(self.setting.conditions[way.control.at].columns))
+            once[way.method] = for_this(own, least)
         found: dict[str, str] = {}
         for method in dict.fromkeys(part.method for part in parts):
             words = [once[name] for name in method.split(" vs ") if once.get(name)]
             found[method] = " and ".join(dict.fromkeys(words))
         return found
 
+    def _controls(self) -> frozenset[str]:
+        """The methods that magnitude is compared with: what is said of them is no test of a claim on small weights."""
+        return frozenset(small_weights.CONTROLS) if self.setting.primary == PRIMARY else frozenset()
+
     def _why_not(self) -> str:
         if not self.n_taking_part:
             return "in no tier is the dense model shown to be above chance."
         if not any(series.kind == "pruned" for series in self.setting.series):
             return "there are no pruned runs."
-        return "too few levels, or no family has two tiers in which the dense model is above chance."
+        return "too few levels, or no family has two tiers that take part (above chance, and neither at the ceiling nor cut off)."
 
 
 def _naming(claim: Claim, families: Sequence[str]) -> Claim:

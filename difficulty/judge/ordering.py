@@ -15,6 +15,7 @@ from difficulty.judge.verdicts import Rules
 from difficulty.stats.bootstrap import interval
 from difficulty.stats.result import Bools, Floats
 
+_BEYOND = 1.25  # how far beyond the largest measured loss a slope is still known
 _WIDEST = 2.0  # the levels around a loss must not lie further apart than this many times the loss
 
 
@@ -142,22 +143,25 @@ def at_loss(ordering: Ordering, scale: str, losses: Floats, cells: tuple[int, ..
     """The slope of `ordering` where its mean loss over `cells` is `losses` (1 + K, 1 + B), between levels (loss 0: slope 0).
 
     Only levels with just these tiers above the floor count, because a mean over other tiers is another measure of damage.
-    None where none of them loses as much, or where the two levels around that loss lie further apart than twice of it: then
-    the slope between them is not known.
+    Up to a quarter beyond the largest loss that was measured the slope goes on in proportion to the loss, as it does between
+    no loss and the first level. None where the loss lies further out, or where the two levels around it lie further apart
+    than twice of it: then the slope between them is not known.
     """
     known = [n for n, level in enumerate(ordering.levels) if level.cells == cells]
     own = ordering.losses[scale]
     target = float(losses[0, 0])
     measured = np.concatenate([[0.0], np.maximum.accumulate(own[known, 0, 0])]) if known else np.zeros(1)
-    if not 0 < target <= measured[-1]:
+    if not 0 < target <= _BEYOND * measured[-1]:
         return None
-    right = max(int((measured < target).sum()), 1)
+    right = min(max(int((measured < target).sum()), 1), len(measured) - 1)
     if measured[right] - measured[right - 1] > _WIDEST * target:
         return None
     x = np.concatenate([np.zeros((1, *losses.shape)), np.maximum.accumulate(own[known], axis=0)])
     y = np.concatenate([np.zeros((1, *losses.shape)), ordering.slopes[scale][known]])
-    found = interpolate(x.reshape(len(x), -1), y.reshape(len(y), -1), losses.ravel())
-    return found.reshape(losses.shape)
+    found = interpolate(x.reshape(len(x), -1), y.reshape(len(y), -1), losses.ravel()).reshape(losses.shape)
+    beyond = losses / np.where(x[-1] > 0, x[-1], np.inf)
+    result: Floats = np.where(beyond > 1, found * beyond, found)
+    return result
 
 
 def interpolate(x: Floats, y: Floats, wanted: Floats) -> Floats:

@@ -7,7 +7,7 @@ Over models the claim's effect of each model is one observation, with its own st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ import pandas as pd
 from scipy import special
 
 from difficulty.errors import UsageError
+from difficulty.judge.claims.small_weights import CONTROLS, both_controls
 from difficulty.judge.effect import ENOUGH_FAMILIES, Effect
 from difficulty.judge.fit import FitResult, fit
+from difficulty.judge.series import PRIMARY
 from difficulty.judge.verdicts import (
     CLAIMS,
     STATEMENTS,
@@ -30,7 +32,7 @@ from difficulty.judge.verdicts import (
     not_tested,
 )
 from difficulty.runs.read import Runs
-from difficulty.runs.table import DENSE, MARGIN, some
+from difficulty.runs.table import DENSE, MARGIN, N_WEIGHTS, some
 from difficulty.stats.random_effects import random_effects
 from difficulty.stats.result import Estimate
 
@@ -70,7 +72,7 @@ def fit_models(runs: Runs, **options: Any) -> ModelsResult:
     results = {}
     for name in models:
         try:
-            results[name] = fit(_of_model(runs, name), **options)
+            results[name] = fit(of_model(runs, name), **options)
         except UsageError as error:
             raise UsageError(f"model {name!r} cannot be judged: {error}") from error
     rules = next(iter(results.values())).rules
@@ -79,7 +81,8 @@ def fit_models(runs: Runs, **options: Any) -> ModelsResult:
     return ModelsResult(results, over, hypothesis({c.claim: c for c in over}), _sizes(runs, models))
 
 
-def _of_model(runs: Runs, name: str) -> Runs:
+def of_model(runs: Runs, name: str) -> Runs:
+    """What is known of one model of `runs`."""
     keep = set(runs.runs.loc[runs.runs["model"].astype(str) == name, "run"].astype(str))
     return Runs(
         runs.table[runs.table["model"].astype(str) == name],
@@ -89,6 +92,7 @@ def _of_model(runs: Runs, name: str) -> Runs:
         {key: facts for key, facts in runs.tasks.items() if key[0] in keep},
         {},
         {run: source for run, source in runs.sources.items() if run in keep},
+        noise={model: floor for model, floor in runs.noise.items() if model == name},
     )
 
 
@@ -140,59 +144,90 @@ def _one_behaviour(table: pd.DataFrame, first: str, second: str) -> bool:
 
 def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
     """The verdict on a claim over models, by the effects that their headlines stand on."""
+    if claim == "P6":
+        return _over_controls(results, rules)
     headlines = {name: result.headline().get(claim) for name, result in results.items()}
+    found = _combined(claim, headlines, rules)
+    if claim not in ("P1", "P3") or found.verdict == "not tested":
+        return found
+    # their rules stand on the steps and the grid of each model: over models they hold where they hold for each
+    verdicts = {c.verdict for c in headlines.values() if c is not None and c.estimate is not None}
+    if len(verdicts) > 1:
+        return replace(found, verdict="inconclusive", reason=f"the models differ. {_by_model(headlines)}")
+    verdict = verdicts.pop()
+    return replace(found, verdict=verdict, reason=f"it is {verdict} for every model. {_by_model(headlines)}")
+
+
+def _over_controls(results: Mapping[str, FitResult], rules: Rules) -> Claim:
+    """P6 over models: against each control by itself, supported where it is against all of them, refuted by one."""
+    rows = {
+        control: {name: _against(result, control) for name, result in results.items()} for control in CONTROLS
+    }
+    there = {control: own for control, own in rows.items() if any(c is not None for c in own.values())}
+    if not there:
+        headlines = {name: result.headline().get("P6") for name, result in results.items()}
+        return not_tested("P6", PRIMARY, _why_none(headlines))
+    return both_controls(
+        [_combined("P6", own, rules) for own in there.values()], [c for c in CONTROLS if c not in there], None
+    )
+
+
+def _against(result: FitResult, control: str) -> Claim | None:
+    wanted = f"{PRIMARY} vs {control}"
+    return next((c for c in result.claims if c.claim == "P6" and c.scope.pooled and c.method == wanted), None)
+
+
+def _combined(claim: str, headlines: Mapping[str, Claim | None], rules: Rules) -> Claim:
+    """The effects of all models that have one, combined; what holds more than a third of the models back holds this back."""
     usable = {
         name: c
         for name, c in headlines.items()
         if c is not None and c.details.get("scales") and c.estimate is not None
     }
-    method = next((c.method for c in usable.values()), "")
+    method = next((c.method for c in headlines.values() if c is not None), "")
     if not usable:
-        reasons = "; ".join(f"{name}: {c.reason}" for name, c in headlines.items() if c is not None)
-        return not_tested(claim, method, reasons or "no model tests it.")
-    left_out = [name for name in results if name not in usable]
+        return not_tested(claim, method, _why_none(headlines))
+    left_out = [name for name in headlines if name not in usable]
     first = next(iter(usable.values()))
     scales = [s for s in first.details["scales"] if all(s in c.details["scales"] for c in usable.values())]
-    effects = {scale: _effect([_observed(c, scale) for c in usable.values()], rules) for scale in scales}
-    by_model = {name: c.verdict for name, c in usable.items()}
-    words = ", ".join(f"{name} {verdict}" for name, verdict in by_model.items())
+    effects = {
+        scale: _effect([observed_effect(c, scale) for c in usable.values()], rules) for scale in scales
+    }
+    held = {name: str(c.details["held_back"]) for name, c in usable.items() if c.details.get("held_back")}
     n = len(usable)
     about = (
         f"models like these ({n})" if n >= ENOUGH_FAMILIES else f"these {n} models" if n > 1 else "one model"
     )
-    remark = f"By model: {words}." + (f" Not judged: {some(left_out)}." if left_out else "")
-    unresolved = ""
-    if claim in ("P1", "P3"):
-        # their rules stand on steps and grids of each model; over models they hold where they hold for each
-        verdicts = set(by_model.values())
-        unresolved = "" if len(verdicts) == 1 else "the models differ, or some cannot resolve it."
-        if verdicts == {"inconclusive"}:
-            unresolved = "it is inconclusive for every model."
-    lacking = [name for name, c in usable.items() if c.details.get("missing")]
-    doubted = [name for name, c in usable.items() if _spoken_against(c, rules)]
-    against = f"in {some(lacking)} a control is missing." if lacking else ""
-    if doubted and not against:
-        against = f"it is shown in {some(doubted)}, but there something speaks against it."
+    remark = _by_model(usable) + (f" Not judged: {some(left_out)}." if left_out else "")
+    against = ""
+    if 3 * len(held) > n:
+        name, why = next(iter(held.items()))
+        against = f"{len(held)} of {n} models hold it back, e.g. {name}: {why}"
     evidence = Evidence(
-        claim, Scope(method, headline=True), first.unit, effects, against=against, remark=remark, unresolved=unresolved, about=about,
-        details={"models": {name: c.estimate for name, c in usable.items()}},
+        claim, Scope(method, headline=True), first.unit, effects, against=against, remark=remark, about=about,
+        details={"models": {name: c.estimate for name, c in usable.items()}, "held_back_in": held},
     )  # fmt: skip
     delta = {"P1": rules.delta, "P3": rules.delta_level}.get(claim, rules.delta_tier)
     return judge(evidence, evidence.p, rules, delta, f"{STATEMENTS[claim]}: random effects over models")
 
 
-def _spoken_against(claim: Claim, rules: Rules) -> bool:
-    """Whether a model's effect is shown on every scale, and yet the claim is not called supported."""
-    lows = [form["ci_low"] for scale in claim.details["scales"].values() for form in _forms(scale)]
-    shown = min(lows) > 0 and claim.p_holm is not None and claim.p_holm < rules.alpha
-    return shown and claim.verdict == "inconclusive"
+def _by_model(headlines: Mapping[str, Claim | None]) -> str:
+    words = ", ".join(f"{name} {claim.verdict}" for name, claim in headlines.items() if claim is not None)
+    return f"By model: {words}."
 
 
-def _forms(scale: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [scale[name] for name in ("these", "like") if name in scale]
+def _why_none(headlines: Mapping[str, Claim | None]) -> str:
+    """Why no model tests a claim; what holds for all of them is said once."""
+    alike: dict[str, list[str]] = {}
+    for name, claim in headlines.items():
+        if claim is not None:
+            alike.setdefault(claim.reason, []).append(name)
+    if len(alike) == 1:
+        return next(iter(alike))
+    return " ".join(f"{some(names)}: {reason}" for reason, names in alike.items()) or "no model tests it."
 
 
-def _observed(claim: Claim, scale: str) -> dict[str, Any]:
+def observed_effect(claim: Claim, scale: str) -> dict[str, Any]:
     """A model's own effect on a scale: that of families like these where there is one."""
     found: dict[str, dict[str, Any]] = claim.details["scales"][scale]
     return found.get("like") or found["these"]
@@ -221,12 +256,15 @@ def _standard_error(observed: Mapping[str, Any], confidence: float) -> float:
 
 
 def _sizes(runs: Runs, models: Sequence[str]) -> dict[str, float]:
-    """Weights of each model, where a run's manifest says so."""
-    found = {}
+    """Weights of each model, where its dense run says so, else the largest number that a run of it says."""
+    found: dict[str, float] = {}
+    if N_WEIGHTS not in runs.runs:
+        return found
     for name in models:
-        own = runs.runs.loc[runs.runs["model"].astype(str) == name, "run"].astype(str)
-        known = [runs.manifests.get(run, {}).get("n_weights") for run in own]
-        numbers = [float(value) for value in known if isinstance(value, (int, float))]
-        if numbers:
-            found[name] = max(numbers)
+        own = runs.runs[runs.runs["model"].astype(str) == name]
+        counted = pd.to_numeric(own[N_WEIGHTS], errors="coerce")
+        dense = counted[own["method"] == DENSE].dropna()
+        known = dense if len(dense) else counted.dropna()
+        if len(known):
+            found[name] = float(known.max())
     return found

@@ -222,6 +222,8 @@ def claim_of(evidence: Evidence, p_holm: float | None, verdict: Verdict, rule: s
     main = None if evidence.blocked else evidence.main
     reason = f"{reason} {evidence.remark}".strip()
     details = dict(evidence.details)
+    if evidence.against or evidence.unresolved:
+        details["held_back"] = evidence.unresolved or evidence.against
     if evidence.effects:
         details["scales"] = {name: effect.as_dict() for name, effect in evidence.effects.items()}
     if main is None:

@@ -13,10 +13,10 @@ import pandas as pd
 from difficulty.errors import UsageError
 from difficulty.runs.evaluated import Evaluated, evaluated
 from difficulty.runs.label import Label, label_of
-from difficulty.runs.part import Part, TaskFacts, cells_of
+from difficulty.runs.part import Part, TaskFacts, cells_of, count_of, weights_in
 from difficulty.runs.rows import Keep, TaskRows, task_rows
 from difficulty.runs.samples import check_count, read_json, read_samples, samples_file
-from difficulty.runs.table import COLUMNS, some
+from difficulty.runs.table import COLUMNS, N_WEIGHTS, some
 from difficulty.runs.values import as_number
 
 # results_TIME.json, or NAME_TIME.json where --output_path was a NAME.json
@@ -138,6 +138,10 @@ def _facts(results: Mapping[str, Any], who: Evaluated) -> dict[str, Any]:
     for name, value in (("weights_sha256", who.manifest), ("lm_eval_version", results)):
         given = value.get(name)
         found[name] = given if isinstance(given, str) else None
+    config = results.get("config")
+    logged = config.get("model_num_parameters") if isinstance(config, Mapping) else None  # by lm-eval's `hf`
+    # of packed weights lm-eval counts what is stored, which is fewer
+    found[N_WEIGHTS] = weights_in(who.manifest) or (None if who.run.bits is not None else count_of(logged))
     return found
 
 

@@ -28,8 +28,8 @@ class TaskFacts:
 class Part:
     """The rows of one run from one source.
 
-    `facts`: effective_bits, sparsity_all, weights_sha256, lm_eval_version, matched where known. `kept`: task -> item id -> what the
-    reader was asked to keep.
+    `facts`: effective_bits, sparsity_all, weights_sha256, lm_eval_version, matched, n_weights where known. `kept`: task -> item id ->
+    what the reader was asked to keep.
     """
 
     source: str
@@ -43,6 +43,19 @@ class Part:
     def named(self, run: Run) -> Part:
         """The same rows as those of `run`."""
         return replace(self, run=run, rows=self.rows.assign(**cells_of(run)))
+
+
+def weights_in(block: Mapping[str, Any]) -> int | None:
+    """How many weights the whole model has, by a `junkdna` block or manifest; None where it does not say.
+
+    Of packed codes, in which zeros cannot be counted, the block counts what is stored: less than the model's weights.
+    """
+    return None if block.get("sparsity_all") is None else count_of(block.get("weights_all"))
+
+
+def count_of(value: Any) -> int | None:
+    """`value` as a number of weights; None where it is no whole number above 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def cells_of(run: Run) -> dict[str, Any]:

@@ -21,11 +21,20 @@ from difficulty.runs.part import Part, TaskFacts, run_of_cells
 from difficulty.runs.replicates import draw_of, numbered, same_weights
 from difficulty.runs.rows import Keep
 from difficulty.runs.sweep_folder import find_sweeps, read_sweep, unscored
-from difficulty.runs.table import IDENTITY, KNOWN_BY, MATCHED, NOISE_FLOOR, read_table, some, validate
+from difficulty.runs.table import (
+    IDENTITY,
+    KNOWN_BY,
+    MATCHED,
+    N_WEIGHTS,
+    NOISE_FLOOR,
+    read_table,
+    some,
+    validate,
+)
 
 RUN_COLUMNS = (
     "run", *IDENTITY, "effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version", "task_versions", "manifest",
-    "known_by", MATCHED,
+    "known_by", MATCHED, N_WEIGHTS,
 )  # fmt: skip
 _SAME = 1e-6  # two dense runs count as one when no score differs by more than this
 
@@ -35,7 +44,8 @@ class Runs:
     """Evaluations as one tidy table, and what else is known of them.
 
     `table`: the tidy rows of all runs. `runs`: one row per run with the columns `RUN_COLUMNS` (`task_versions` and
-    `manifest` are JSON text; `matched` is true where the level was chosen by loss on the calibration half of the items). `manifests`: run id -> its `junkdna` block or manifest, empty where there was none.
+    `manifest` are JSON text; `matched` is true where the level was chosen by loss on the calibration half of the items;
+    `n_weights` counts the weights of the whole model). `manifests`: run id -> its `junkdna` block or manifest, empty where there was none.
     `warnings`: sentences for the user. `tasks`: (run id, task) -> how it was evaluated. `kept`: (run id, task) -> item id -> what the caller asked to keep.
     `sources`: run id -> where it was read. `again`: the rows of second evaluations of dense weights, which are in none of the
     others. `noise`: model -> what such an evaluation differs by from its dense run.
@@ -100,9 +110,11 @@ class Runs:
 
     def tidy(self) -> pd.DataFrame:
         """The table to write, which says the same when it is read again: where a run is a guess or its level was chosen by its
-        loss, with a column that says so; where there is a noise floor, with its rows and the column `noise_floor`."""
+        loss, with a column that says so; where models' sizes are known, with theirs; where there is a noise floor, with its rows and
+        the column `noise_floor`."""
         told = [KNOWN_BY] if self.guessed else []
         told += [MATCHED] if MATCHED in self.runs and self.runs[MATCHED].any() else []
+        told += [N_WEIGHTS] if N_WEIGHTS in self.runs and self.runs[N_WEIGHTS].notna().any() else []
         by_run = {name: dict(zip(self.runs["run"], self.runs[name], strict=True)) for name in told}
         table = self.table.assign(**{name: self.table["run"].map(said) for name, said in by_run.items()})
         if self.again is None:
@@ -142,7 +154,7 @@ def read_runs(
     _compare_versions(parts, warnings)
     rows = pd.concat([part.rows for part in parts], ignore_index=True)
     rows = validate(rows, "the given runs", keep_noise_floor=True)
-    rows = share_clusters(rows.drop(columns=[KNOWN_BY, MATCHED], errors="ignore"))
+    rows = share_clusters(rows.drop(columns=[KNOWN_BY, MATCHED, N_WEIGHTS], errors="ignore"))
     parts, table, again = take_apart(parts, rows, warnings)
     noise, unused = ({}, []) if again is None else noise_floors(table, again)
     warnings += unused
@@ -194,7 +206,7 @@ def _read_file(
             str(path),
             run_of_cells(rows.iloc[0], known_by=_said_by(rows)),
             rows,
-            facts={MATCHED: _matched(rows)},
+            facts={MATCHED: _matched(rows), N_WEIGHTS: _weights(rows)},
         )
         for _, rows in read_table(path).groupby("run", sort=False)
     ]
@@ -209,6 +221,12 @@ def _said_by(rows: pd.DataFrame) -> KnownBy:
 def _matched(rows: pd.DataFrame) -> bool | None:
     """Whether a table says that the run's level was chosen by loss; None where it does not."""
     return True if MATCHED in rows and bool(rows[MATCHED].any()) else None
+
+
+def _weights(rows: pd.DataFrame) -> int | None:
+    """How many weights a table says that the run's model has; None where it does not."""
+    known = rows[N_WEIGHTS].dropna() if N_WEIGHTS in rows else ()
+    return int(max(known)) if len(known) else None
 
 
 def _logged(path: Path, labels: Mapping[Path, Label], keep: Keep | None, warnings: list[str]) -> list[Part]:
@@ -339,6 +357,7 @@ def _run_row(part: Part) -> dict[str, Any]:
         "manifest": json.dumps(part.manifest, sort_keys=True, default=str),
         "known_by": part.run.known_by,
         MATCHED: bool(part.facts.get(MATCHED)),
+        N_WEIGHTS: part.facts.get(N_WEIGHTS),
     }
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import read_object
-from difficulty.runs.part import Part, TaskFacts, run_of_cells
+from difficulty.runs.part import Part, TaskFacts, run_of_cells, weights_in
 from difficulty.runs.rows import Keep
 from difficulty.runs.store import (
     PLAN,
@@ -26,7 +26,7 @@ from difficulty.runs.store import (
     require_whole,
     table_path,
 )
-from difficulty.runs.table import HIGHER_IS_BETTER, MATCHED, read_table
+from difficulty.runs.table import HIGHER_IS_BETTER, MATCHED, N_WEIGHTS, read_table
 
 _Asked = dict[tuple[str, int], tuple[str, dict[str, Any]]]
 
@@ -87,15 +87,17 @@ def _finished(folder: Path) -> list[str]:
 
 
 def _part(folder: Path, rows: pd.DataFrame, manifest: Mapping[str, Any], tasks: list[dict[str, Any]]) -> Part:
-    block = manifest.get("manifest")
+    given = manifest.get("manifest")
+    block = dict(given) if isinstance(given, Mapping) else {}
     facts = {
         name: manifest.get(name)
         for name in ("effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version", MATCHED)
     }
+    facts[N_WEIGHTS] = weights_in(block)
     run = run_of_cells(rows.iloc[0], known_by="store")
     known = {str(task): _task_facts(str(task), manifest, tasks, folder) for task in rows["task"].unique()}
     source = f"{folder} ({run})"
-    return Part(source, run, rows, known, facts, dict(block) if isinstance(block, Mapping) else {})
+    return Part(source, run, rows, known, facts, block)
 
 
 def _task_facts(

@@ -36,6 +36,8 @@ HIGHER_IS_BETTER, SCALE, WEIGHT = "higher_is_better", "scale", "weight"
 KNOWN_BY = "known_by"
 # Optional column: true where the run's level was chosen by its loss on one half of the items (`difficulty.runs.halves`).
 MATCHED = "matched"
+# Optional column: how many weights the whole model has, a whole number.
+N_WEIGHTS = "n_weights"
 # Optional column: true for rows of a second evaluation of the dense weights (`difficulty.runs.noise`).
 NOISE_FLOOR = "noise_floor"
 OPTION_LOGLIK = (
@@ -117,6 +119,8 @@ def _with_defaults(table: pd.DataFrame, source: str) -> pd.DataFrame:
         table[NOISE_FLOOR] = _truths(table, NOISE_FLOOR, source).fillna(False).astype(bool)
     if WEIGHT in table:
         table[WEIGHT] = _numbers(table, WEIGHT, source, np.nan)
+    if N_WEIGHTS in table:
+        table[N_WEIGHTS] = _numbers(table, N_WEIGHTS, source, np.nan)
     if SCALE in table:
         table[SCALE] = table[SCALE].fillna("mean").replace({"": "mean"}).astype(str)
     if TIERS_FROM in table:
@@ -171,6 +175,11 @@ def _whole(numbers: pd.Series[float], name: str, source: str) -> pd.Series[int]:
     return numbers.astype(np.int64)
 
 
+def _no_count(numbers: pd.Series[float]) -> pd.Series[bool]:
+    known = numbers.notna()
+    return known & ((numbers < 1) | (numbers != np.floor(numbers)) | np.isinf(numbers))
+
+
 def _truths(table: pd.DataFrame, name: str, source: str) -> pd.Series[Any]:
     """True, false or missing, from truth values, 0 and 1, or their text."""
     column = table[name]
@@ -207,6 +216,11 @@ def _check_ranges(table: pd.DataFrame, source: str) -> None:
         ("n_symbols", table["n_symbols"] < 1, "1 or more"),
         ("replicate", table["replicate"] < 0, "0 or more"),
         *([(WEIGHT, table[WEIGHT] <= 0, "above 0")] if WEIGHT in table else []),
+        *(
+            [(N_WEIGHTS, _no_count(table[N_WEIGHTS]), "a whole number, 1 or more")]
+            if N_WEIGHTS in table
+            else []
+        ),
         *([(SCALE, ~table[SCALE].isin(SCALES), f"one of {', '.join(SCALES)}")] if SCALE in table else []),
     )
     for name, wrong, allowed in rules:

@@ -76,6 +76,6 @@ def crossing(levels: Floats, values: Floats, threshold: float) -> Floats:
     share = np.where(first > 0, -up_to_here / np.where(first > 0, from_here - up_to_here, 1.0), 0.0)
     previous = levels[np.maximum(first - 1, 0)]
     found = previous + np.clip(share, 0.0, 1.0) * (levels[first] - previous)
-    found = np.where(passes, np.where(first == 0, levels[0], found), levels[-1])
-    result: Floats = np.where(np.isnan(excess[..., -1]), np.nan, found)
+    within = np.where(passes, np.where(first == 0, levels[0], found), levels[-1])
+    result: Floats = np.where(np.isnan(excess[..., -1]), np.nan, within)
     return result

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -14,9 +12,9 @@ from rich.table import Table
 from difficulty.judge.fit import FitResult
 from difficulty.judge.fit_output import methods_paragraph
 from difficulty.judge.over_models import ModelsResult
-from difficulty.judge.scales import short
+from difficulty.judge.summary import Bounds, margin_text, margins, models_by_size, scale_rows
 from difficulty.judge.verdicts import STATEMENTS, Claim, Hypothesis
-from difficulty.text import estimate_text, p_text
+from difficulty.text import count_text, estimate_text, p_text
 from junkdna_harness.presentation.console import console as usual_console
 
 _COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow", "not tested": "dim"}
@@ -119,46 +117,33 @@ def _scales(console: Console, headline: Mapping[str, Claim]) -> None:
     ):
         table.add_column(name)
     for claim in headline.values():
-        for name, found in claim.details.get("scales", {}).items():
-            like = found.get("like")
+        for row in scale_rows(claim):
             table.add_row(
-                claim.claim, escape(short(name)), "yes", _interval(found["these"]), _interval(like) if like else "",
-                escape(", ".join((like or found["these"])["over"])), escape(_shares(found.get("variance", {}))),
+                claim.claim, escape(row.scale), "yes" if row.decides else "", _interval(row.these), _interval(row.like),
+                escape(", ".join(row.over)), escape(row.shares),
             )  # fmt: skip
-        for name, beside in claim.details.get("sensitivity", {}).items():
-            table.add_row(claim.claim, escape(short(name)), "", _interval(beside), "", "", "")
     console.print(table)
 
 
-def _interval(found: Mapping[str, Any]) -> str:
-    return escape(estimate_text(found["estimate"], found["ci_low"], found["ci_high"]))
-
-
-def _shares(variance: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in variance.items())
+def _interval(found: Bounds | None) -> str:
+    return "" if found is None else escape(estimate_text(*found))
 
 
 def _margins(result: FitResult) -> Table | None:
-    """SD of the margins over the dense SD and their correlation, by tier and level of the primary method, mean over families."""
-    cells = result.cells[(result.cells["method"] == result.primary) & result.cells["sd_ratio"].notna()]
-    if not len(cells):
+    """SD of the margins over the dense SD and their correlation, by tier and level of the primary method."""
+    found = margins(result)
+    if found is None:
         return None
-    mean: pd.DataFrame = (
-        cells.groupby(["tier", "level"])[["sd_ratio", "margin_correlation"]].mean().unstack("level")
-    )
     table = Table(
-        title=f"Margins under {result.primary}: SD over the dense SD, and correlation with the dense margins", title_justify="left",
-        box=box.SIMPLE_HEAD,
+        title=f"Margins under {escape(found.method)}: SD over the dense SD, and correlation with the dense margins",
+        title_justify="left", box=box.SIMPLE_HEAD,
     )  # fmt: skip
     table.add_column("tier", justify="right")
-    levels = sorted(cells["level"].unique())
-    for level in levels:
-        table.add_column(f"{level:g}", justify="right")
-    for tier, row in mean.iterrows():
-        table.add_row(
-            str(tier),
-            *(f"{row['sd_ratio', level]:.2f}, {row['margin_correlation', level]:.2f}" for level in levels),
-        )
+    for state in found.states:
+        table.add_column(state, justify="right")
+    for tier, ratios, correlations in zip(found.tiers, found.sd_ratio, found.correlation, strict=True):
+        cells = (margin_text(pair) for pair in zip(ratios, correlations, strict=True))
+        table.add_row(str(tier), *cells)
     return table
 
 
@@ -171,9 +156,9 @@ def _by_model(found: ModelsResult) -> Table:
     claims = [claim.claim for claim in found.over if claim.verdict != "not tested"]
     for name in claims:
         table.add_column(name)
-    for model in sorted(found.results, key=lambda name: found.sizes.get(name, float("inf"))):
+    for model in models_by_size(found):
         headline = found.results[model].headline()
-        size = [f"{found.sizes[model] / 1e6:,.0f} M" if model in found.sizes else ""] if found.sizes else []
+        size = [count_text(found.sizes[model]) if model in found.sizes else ""] if found.sizes else []
         cells = []
         for name in claims:
             claim = headline.get(name)

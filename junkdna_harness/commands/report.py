@@ -55,7 +55,7 @@ def report(
     """
     from difficulty.files import write_atomic
     from junkdna_harness.presentation.console import console
-    from junkdna_harness.report import formats
+    from junkdna_harness.report import formats, verdicts
     from junkdna_harness.report.build import DEFAULT_BY, build
 
     made = build(
@@ -80,7 +80,10 @@ def report(
     }
     notes = log(made.folders, "report", made.fits, options) if made.fits else []
     texts: tuple[tuple[Path | None, Callable[[], str]], ...] = (
-        (markdown, lambda: formats.markdown_page(boards, made.looked)),
+        (
+            markdown,
+            lambda: formats.markdown_page(boards, made.looked, verdicts.markdown(made.fits, made.over)),
+        ),
         (csv, lambda: formats.csv_table(boards)),
         (latex, lambda: "\n".join(formats.latex_table(board) for board in boards)),
     )

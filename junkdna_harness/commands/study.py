@@ -84,7 +84,7 @@ def study(
         ),
     ] = False,
 ) -> None:
-    """Run the paper on one model: sweep, recovery arms, verdicts on all five claims, and an HTML report.
+    """Run the paper on one model: sweep, recovery arms, verdicts on the claims, and an HTML report.
 
     Without arguments: the embedded model, in less than ten minutes on two cores. Exit code 1: some run failed (the
     others are in the report).

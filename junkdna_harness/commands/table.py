@@ -22,7 +22,8 @@ def table(
 
     Columns: run, model, method, level, bits, replicate, task, family, axis, tier, item_id, cluster_id, metric, value,
     n_symbols, chance; others follow where they were logged: higher_is_better, and for perplexities weight and scale
-    (value: nats per word or byte). Rows of a second evaluation of the dense weights are true in the column noise_floor.
+    (value: nats per word or byte). Rows of a second evaluation of the dense weights are true in the column noise_floor;
+    n_weights counts the weights of a run's model.
     """
     from difficulty.runs.read import read_runs
     from difficulty.runs.table import write_table

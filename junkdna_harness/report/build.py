@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from difficulty.judge.fit import fit
+from difficulty.judge.over_models import fit_models, of_model, own_dense_runs
 from difficulty.runs.looks import added_after_look, folders_of
 from difficulty.runs.read import Runs, read_runs
 from difficulty.runs.same import (
@@ -21,14 +22,16 @@ from difficulty.runs.same import (
 from difficulty.runs.table import DENSE
 from junkdna_harness.report.curves import measure
 from junkdna_harness.report.documents import Documents, asked, documents
+from junkdna_harness.report.forest import forest, over_families, over_models
 from junkdna_harness.report.leaderboard import Leaderboard, leaderboard
-from junkdna_harness.report.plots import plots
+from junkdna_harness.report.plots import plots, shorten
 from junkdna_harness.report.select import select
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from difficulty.judge.fit import FitResult
+    from difficulty.judge.over_models import ModelsResult
     from junkdna_harness.report.plots import Plot
 
 DEFAULT_BY = ("tier", "family")
@@ -38,7 +41,7 @@ DEFAULT_BY = ("tier", "family")
 class Report:
     """What is reported. `fits`, `plots` and `documents` are empty unless they were asked for.
 
-    `folders`: those of the sweeps among the sources; `looked`: sentences on runs that were added to them after a look.
+    `fits`: the verdicts on each model. `over`: those over models, None unless several can be judged. `folders`: those of the sweeps among the sources; `looked`: sentences on runs that were added to them after a look.
     """
 
     items: pd.DataFrame = field(repr=False)
@@ -53,6 +56,7 @@ class Report:
     metric: str | None
     folders: tuple[Path, ...] = ()
     looked: tuple[str, ...] = ()
+    over: ModelsResult | None = None
 
     @property
     def models(self) -> list[str]:
@@ -104,12 +108,16 @@ def build(
         for one in by
     )
     warnings = [*read.warnings, *noted]
-    fits = tuple(_fits(items, read, metric, seed, allow, warnings)) if with_fit else ()
-    warnings[:0] = [sentence for one in fits for sentence in one.guesses]
-    pictures = tuple(_plots(items, bits, metric, seed, allow, fits, warnings)) if with_plots else ()
-    shown_documents = documents(items, read) if with_documents else Documents({}, {})
     shown = set(items["run"].unique())
     listed = read.runs[read.runs["run"].isin(shown)].reset_index(drop=True)
+    selected = _selected(read, items, listed)
+    over = _over(selected, metric, seed, allow, warnings) if with_fit else None
+    fits = tuple(over.results.values()) if over else ()
+    if with_fit and over is None:
+        fits = tuple(_fits(selected, metric, seed, allow, warnings))
+    warnings[:0] = [sentence for one in fits for sentence in one.guesses]
+    pictures = tuple(_plots(items, bits, metric, seed, allow, fits, over, warnings)) if with_plots else ()
+    shown_documents = documents(items, read) if with_documents else Documents({}, {})
     manifests = {run: block for run, block in read.manifests.items() if run in shown and block}
     folders = tuple(folders_of(read.tasks.values()))
     return Report(
@@ -125,6 +133,7 @@ def build(
         metric,
         folders,
         tuple(sentence for folder in folders for sentence in added_after_look(folder)),
+        over,
     )
 
 
@@ -143,21 +152,38 @@ def _require_dense(items: pd.DataFrame) -> None:
         )
 
 
-def _fits(
-    items: pd.DataFrame, read: Runs, metric: str | None, seed: int, allow: bool, warnings: list[str]
-) -> list[FitResult]:
+def _selected(read: Runs, items: pd.DataFrame, listed: pd.DataFrame) -> Runs:
+    """The runs, tasks and items that are shown, with all that is known of them."""
+    runs, tasks = set(listed["run"]), set(items["task"].unique())
+    return replace(
+        read,
+        table=items,
+        runs=listed,
+        manifests={run: block for run, block in read.manifests.items() if run in runs},
+        tasks={key: facts for key, facts in read.tasks.items() if key[0] in runs and key[1] in tasks},
+        kept={},
+        sources={run: source for run, source in read.sources.items() if run in runs},
+    )
+
+
+def _over(read: Runs, metric: str | None, seed: int, allow: bool, warnings: list[str]) -> ModelsResult | None:
+    """The verdicts over models, with each one's; None where there is one, or where the warnings tell why there are none."""
+    if not own_dense_runs(read.table):
+        return None
+    try:
+        return fit_models(read, metric=metric, seed=seed, allow_different_prompts=allow)
+    except UsageError as error:
+        warnings.append(f"no verdicts over models: {error}")
+        return None
+
+
+def _fits(read: Runs, metric: str | None, seed: int, allow: bool, warnings: list[str]) -> list[FitResult]:
     """The verdicts on each model; one that cannot be judged is told in the warnings."""
     found = []
-    for model in items["model"].unique():
+    for model in read.table["model"].unique():
         try:
             found.append(
-                fit(
-                    items[items["model"] == model],
-                    runs=read.runs,
-                    metric=metric,
-                    seed=seed,
-                    allow_different_prompts=allow,
-                )
+                fit(of_model(read, str(model)), metric=metric, seed=seed, allow_different_prompts=allow)
             )
         except UsageError as error:
             warnings.append(f"no verdicts on {model}: {error}")
@@ -171,19 +197,37 @@ def _plots(
     seed: int,
     allow: bool,
     fits: Sequence[FitResult],
+    over: ModelsResult | None,
     warnings: list[str],
 ) -> list[Plot]:
-    made = []
-    for model in items["model"].unique():
+    """The plots over models first, then those of each; where there are several models, their number is in the names."""
+    models = [str(name) for name in items["model"].unique()]
+    made = [] if over is None else _forest_of_models(over)
+    for number, model in enumerate(models, 1):
         part = items[items["model"] == model]
+        own: list[Plot] = []
         if part["run"].nunique() < 2:
             warnings.append(f"no plots of {model}: there is only its dense run.")
             continue
+        judged = next((f for f in fits if f.model == model), None)
         try:
-            made += plots(
-                measure(part, bits, str(model), metric, seed, allow),
-                next((f for f in fits if f.model == model), None),
-            )
+            own += plots(measure(part, bits, model, metric, seed, allow), judged)
         except UsageError as error:
             warnings.append(f"no plots of {model}: {error}")
+        if judged is not None:
+            own += _forest_of_families(judged)
+        made += own if len(models) == 1 else [replace(one, name=f"{one.name}_{number}") for one in own]
     return made
+
+
+def _forest_of_models(over: ModelsResult) -> list[Plot]:
+    heading = f"Effects on {len(over.results)} models and their mean, intervals 95 %"
+    heading += ", from the smallest model to the largest" if over.sizes else ""
+    found = forest(over_models(over), heading, "forest_models")
+    return [] if found is None else [found]
+
+
+def _forest_of_families(fit: FitResult) -> list[Plot]:
+    heading = f"Effects in each family and their mean, intervals 95 %: {shorten(fit.model, 60)}, {fit.n_items:,} items"
+    found = forest(over_families(fit), heading, "forest_families")
+    return [] if found is None else [found]

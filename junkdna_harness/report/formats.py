@@ -99,9 +99,10 @@ def markdown(board: Leaderboard) -> str:
     return "\n".join(lines) + f"\n\n{markdown_cell(caption(board))}\n{notes}\n"
 
 
-def markdown_page(boards: Sequence[Leaderboard], remarks: Sequence[str] = ()) -> str:
-    """The tables one below the other, after what a reader must know of their runs."""
+def markdown_page(boards: Sequence[Leaderboard], remarks: Sequence[str] = (), verdicts: str = "") -> str:
+    """The tables one below the other, after what a reader must know of their runs, and the verdicts where there are any."""
     above = "".join(f"Note: {markdown_cell(sentence)}\n\n" for sentence in remarks)
+    above += f"{verdicts}\n" if verdicts else ""
     return above + "\n".join(f"### By {board.by}\n\n{markdown(board)}" for board in boards)
 
 

@@ -12,20 +12,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from difficulty.judge.fit_output import methods_paragraph
-from difficulty.judge.verdicts import STATEMENTS
-from difficulty.text import NOISE_MARK, interval_text, p_text, p_words
+from difficulty.text import NOISE_MARK
 from junkdna_harness.presentation.escape import script_json
 from junkdna_harness.report import formats
 from junkdna_harness.report.build import Report
 from junkdna_harness.report.explorer import explorer
 from junkdna_harness.report.leaderboard import OVERALL, Leaderboard
-from junkdna_harness.report.plots import Plot
+from junkdna_harness.report.verdicts import blocks
 
 if TYPE_CHECKING:
-    from difficulty.judge.fit import FitResult
-    from difficulty.judge.verdicts import Claim
+    from junkdna_harness.report.plots import Plot
 
-_MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "not tested": "–"}
 _WIDE = 760  # CSS pixels beyond which a plot scrolls sideways on a phone in place of shrinking
 
 
@@ -51,7 +48,7 @@ def render(report: Report) -> str:
         js=Markup(js),
         script_hash=base64.b64encode(hashlib.sha256(js.encode()).digest()).decode(),
         warnings=report.warnings,
-        verdicts=[_verdicts(fit) for fit in report.fits],
+        verdicts=blocks(report.fits, report.over, report.warnings),
         looked=report.looked,
         boards=[_board(board) for board in report.boards],
         plots=[_plot(plot) for plot in report.plots],
@@ -67,48 +64,6 @@ def render(report: Report) -> str:
         version=version("junkdna-harness"),
         one_model=len(report.models) == 1,
     )
-
-
-def _verdicts(fit: FitResult) -> dict[str, Any]:
-    headline = [_claim(claim) for claim in fit.headline().values()]
-    shown = set(map(id, fit.headline().values()))
-    return {
-        "name": fit.model,
-        "cards": headline,
-        "families": [_claim(claim) for claim in fit.claims if id(claim) not in shown],
-    }
-
-
-def _claim(claim: Claim) -> dict[str, Any]:
-    number = "" if claim.estimate is None else f"{claim.estimate:.3g}"
-    interval = interval_text(claim.ci_low, claim.ci_high, ".3g")
-    p = claim.p_holm if claim.p_holm is not None else claim.p
-    parts = [
-        f"{claim.unit}: {number}",
-        f"95 % {interval}" if interval else "",
-        p_words(p),
-    ]
-    return {
-        "claim": claim.claim,
-        "statement": STATEMENTS[claim.claim],
-        "family": claim.family,
-        "method": claim.method,
-        "verdict": claim.verdict,
-        "css": claim.verdict.replace(" ", "-"),
-        "mark": _MARKS[claim.verdict],
-        "estimate": ", ".join(part for part in parts if part) if number else "",
-        "number": number,
-        "sort": "" if claim.estimate is None else repr(float(claim.estimate)),
-        "interval": interval,
-        "p": p_text(p),
-        "p_sort": "" if p is None or p != p else repr(float(p)),
-        "n_items": claim.n_items,
-        "sample": f"{claim.method}, {claim.n_items:,} items in {claim.n_clusters:,} clusters"
-        if claim.n_items
-        else claim.method,
-        "reason": claim.reason,
-        "rule": claim.rule,
-    }
 
 
 def _board(board: Leaderboard) -> dict[str, Any]:

@@ -25,7 +25,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 # Okabe & Ito (2008), without yellow, which is too pale on white; for names without an order.
 NAMES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_STYLE = {
+STYLE = {
     "text.parse_math": False,
     "svg.fonttype": "path",
     "svg.hashsalt": "junkdna",
@@ -66,11 +66,11 @@ def plots(measured: Measured, fit: FitResult | None = None) -> list[Plot]:
         ("recovery_gap", recovery_gap),
     ]
     made = []
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         for name, maker in makers:
             figure = maker(measured)
             if figure is not None:
-                made.append(_finish(name, figure))
+                made.append(finish(name, figure))
     return made
 
 
@@ -99,7 +99,7 @@ def score_vs_sparsity(measured: Measured) -> Figure | None:
                 k,
                 len(measured.tiers),
             )
-        axes.set_title(_short(one.method, 40))
+        axes.set_title(shorten(one.method, 40))
         axes.set_xlabel("sparsity (share of weights removed)")
     panels[0].set_ylabel(_score_label(measured))
     _legend(figure, panels[0], "tier 1 is the easiest")
@@ -123,7 +123,7 @@ def score_by_family(measured: Measured) -> Figure | None:
             tier = measured.draws.cells[cell].tier
             k = measured.tiers.index(tier)
             _curve(axes, score_curve(measured, series[0], [cell], f"tier {tier}"), k, len(measured.tiers))
-        axes.set_title(_short(family, 34))
+        axes.set_title(shorten(family, 34))
         axes.set_xlabel("sparsity")
     panels[0].set_ylabel(_score_label(measured))
     _legend(figure, max(panels, key=lambda a: len(a.lines)), "tier 1 is the easiest")
@@ -150,7 +150,7 @@ def drop_heatmap(measured: Measured) -> Figure | None:
         axes.grid(visible=False)
         axes.set_xticks(range(len(one.levels)), [_level(measured, one, i) for i in range(len(one.levels))])
         axes.set_yticks(range(len(tiers)), [f"tier {t}" for t in tiers])
-        axes.set_title(_short(one.method, 30))
+        axes.set_title(shorten(one.method, 30))
         axes.set_xlabel("bits" if one.kind == "quantized" else "sparsity, %")
         for (row, column), value in np.ndenumerate(grid):
             dark = value > 0.55 * top
@@ -196,7 +196,7 @@ def critical_sparsity(measured: Measured, fit: FitResult) -> Figure | None:
                 xi, yi, marker, color=color, markersize=6, markerfacecolor="white" if open_end else color
             )
         axes.plot(
-            [], [], marker=marker, color=color, linestyle=DASHES[k % len(DASHES)], label=_short(family, 24)
+            [], [], marker=marker, color=color, linestyle=DASHES[k % len(DASHES)], label=shorten(family, 24)
         )
     tiers = sorted(found["tier"].unique())
     axes.set_xticks(tiers, [f"tier {t}" for t in tiers])
@@ -226,7 +226,7 @@ def equal_memory(measured: Measured) -> Figure | None:
             axes.fill_between(bits, curve.low, curve.high, color=color, alpha=0.12, linewidth=0)
             axes.plot(
                 bits, curve.seen, marker=MARKERS[k % len(MARKERS)], color=color, linestyle=style, linewidth=1.2,
-                markersize=4.5, markerfacecolor=filled, label=_short(one.method, 24),
+                markersize=4.5, markerfacecolor=filled, label=shorten(one.method, 24),
             )  # fmt: skip
         axes.set_xscale("log", base=2)
         least = min(measured.draws.conditions[i].effective_bits for one in measured.series for i in one.at)
@@ -331,7 +331,7 @@ def _legend(figure: Figure, axes: Axes, note: str) -> None:
 
 def _title(figure: Figure, measured: Measured, what: str) -> None:
     counted = (
-        f"{_short(measured.panel.model, 60)}, {measured.n_items:,} items, {len(measured.draws.families)} "
+        f"{shorten(measured.panel.model, 60)}, {measured.n_items:,} items, {len(measured.draws.families)} "
     )
     counted += "family" if len(measured.draws.families) == 1 else "families"
     width = int(figure.get_figwidth() * 12.5)
@@ -347,12 +347,14 @@ def _level(measured: Measured, series: Series, position: int) -> str:
     return f"{condition.bits:g}" if series.kind == "quantized" else f"{100 * condition.level:g}"
 
 
-def _short(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
+    """At most `most` characters of a name, without what cannot be drawn."""
     line = "".join(c if c.isprintable() else " " for c in text)
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _finish(name: str, figure: Figure) -> Plot:
+def finish(name: str, figure: Figure) -> Plot:
+    """The figure as a plot, its title being the words for it; the same figure gives the same bytes."""
     from matplotlib import pyplot
 
     suptitle = figure._suptitle.get_text() if figure._suptitle else name  # type: ignore[attr-defined]

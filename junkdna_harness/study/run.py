@@ -209,12 +209,15 @@ def _report(folder: Path, sources: list[Path], seed: int) -> tuple[FitResult, Pa
 
 
 def verdict_lines(fit: FitResult) -> list[str]:
-    """One line per claim: verdict, statement, estimate with interval, and what decided."""
+    """The hypothesis, then one line per claim: verdict, statement, estimate with interval, what it holds for, and what decided."""
+    from difficulty.judge.summary import hypothesis_line
     from difficulty.judge.verdicts import STATEMENTS
 
-    lines = []
+    lines = [hypothesis_line(fit.hypothesis)]
+    width = max(len(name) for name in fit.headline())
     for name, claim_ in fit.headline().items():
         number = estimate_text(claim_.estimate, claim_.ci_low, claim_.ci_high, ".3g")
-        number = f" {number} {claim_.unit};" if number else ""
-        lines.append(f"{name} {claim_.verdict:<13}{STATEMENTS[name]}:{number} {claim_.reason}")
+        about = f" in {claim_.about}" if claim_.about else ""
+        number = f" {number} {claim_.unit}{about};" if number else ""
+        lines.append(f"{name:<{width}} {claim_.verdict:<13}{STATEMENTS[name]}:{number} {claim_.reason}")
     return lines

@@ -70,11 +70,71 @@ def test_the_page_is_one_file_without_links_to_elsewhere(page_text: str) -> None
 
 
 def test_cards_tables_plots_methods_and_the_command_are_there(report: Report, page_text: str) -> None:
-    assert page_text.count('<article class="card') == 5
+    assert page_text.count('<article class="card') == 7
     assert page_text.count('<table class="sortable board"') == len(report.boards)
-    assert page_text.count("<figure>") == len(report.plots) == 5
+    assert page_text.count("<figure>") == len(report.plots) == 6
     assert "junkdna report" in page_text
     assert "Tables: acc" in page_text
+
+
+def test_the_hypothesis_stands_above_the_cards_which_say_what_they_hold_for(
+    report: Report, page_text: str
+) -> None:
+    (fit,) = report.fits
+    line = f"The hypothesis is {fit.hypothesis.verdict}: {fit.hypothesis.reason}"
+    assert page_text.count(line) == 1
+    assert (
+        page_text.index("<h2>Verdicts</h2>") < page_text.index(line) < page_text.index('<article class="card')
+    )
+    cards = page_text.split('<article class="card')[1:]
+    for card, claim in zip(cards, fit.headline().values(), strict=True):
+        assert f"<h4>{claim.claim}: " in card
+        said = re.findall(r'<p class="about">In (.*?)</p>', card.split("</article>")[0])
+        assert said == ([claim.about] if claim.about else [])
+
+
+def test_each_estimated_claim_has_a_table_of_its_scales(report: Report, page_text: str) -> None:
+    (fit,) = report.fits
+    tables = dict(
+        re.findall(
+            r'<details class="scales"><summary>(.*?) on each scale(.*?)</details>', page_text, re.DOTALL
+        )
+    )
+    estimated = [name for name, claim in fit.headline().items() if claim.details.get("scales")]
+    assert list(tables) == estimated and "P2" in estimated
+    for name in estimated:
+        details = fit.headline()[name].details
+        rows = [re.findall(r"<td.*?>(.*?)</td>", row) for row in re.findall(r"<tr><td.*?</tr>", tables[name])]
+        assert len(rows) == len(details["scales"]) + len(details.get("sensitivity", {}))
+        assert [row[1] for row in rows] == ["yes"] * len(details["scales"]) + [""] * len(
+            details.get("sensitivity", {})
+        )
+        for row, found in zip(rows, details["scales"].values(), strict=False):
+            assert f"{found['these']['estimate']:.3g} [{found['these']['ci_low']:.3g}, " in row[2]
+            assert ", ".join(found["these"]["over"]) in row
+
+
+def test_margins_stand_by_tier_and_level(report: Report, page_text: str) -> None:
+    (fit,) = report.fits
+    table = page_text.split('<details class="margins">')[1].split("</details>")[0]
+    heads = re.findall(r"<th scope.*?>(.*?)</th>", table)
+    assert heads == ["Tier", "0.3", "0.6"]
+    rows = [re.findall(r"<td.*?>(.*?)</td>", row) for row in re.findall(r"<tr><td.*?</tr>", table)]
+    assert [row[0] for row in rows] == ["1", "2", "3", "4"]
+    cells = fit.cells[
+        (fit.cells["method"] == fit.primary) & (fit.cells["tier"] == 2) & (fit.cells["level"] == 0.6)
+    ]
+    assert len(cells) == 2
+    expected = cells["sd_ratio"].mean(), cells["margin_correlation"].mean()
+    assert rows[1][2] == f"{expected[0]:.2f}, {expected[1]:.2f}"
+
+
+def test_what_is_left_out_is_told(report: Report, page_text: str) -> None:
+    from html import unescape
+
+    (fit,) = report.fits
+    plain = unescape(page_text)
+    assert all(sentence in plain for sentence in (*fit.excluded, *fit.warnings))
 
 
 def test_the_tables_hold_the_numbers_of_the_other_formats(report: Report, page_text: str) -> None:
@@ -189,6 +249,26 @@ def test_the_theme_follows_the_system_and_the_button(page: Any) -> None:
     assert back() == "rgb(255, 255, 255)"
     page.locator("#theme").click()
     assert back() == dark
+
+
+@pytest.mark.slow
+def test_both_themes_have_the_same_structure(page: Any) -> None:
+    def tree() -> list[str]:
+        found = page.evaluate("[...document.querySelectorAll('*')].map((e) => e.tagName + '.' + e.className)")
+        return [str(name) for name in found]
+
+    def shown() -> list[float]:
+        return list(
+            page.evaluate(
+                "[...document.querySelectorAll('#verdicts *')].map((e) => e.getBoundingClientRect().height)"
+            )
+        )
+
+    page.emulate_media(color_scheme="light")
+    page.evaluate("document.querySelectorAll('#verdicts details').forEach((e) => { e.open = true; })")
+    light, heights = tree(), shown()
+    page.emulate_media(color_scheme="dark")
+    assert tree() == light and shown() == heights
 
 
 @pytest.mark.slow

@@ -1,1 +1,1 @@
-"""The five claims, one file each; `difficulty.judge.fit` puts them together."""
+"""The six claims, one file each; `difficulty.judge.fit` puts them together."""

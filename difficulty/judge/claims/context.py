@@ -110,10 +110,10 @@ class Context:
     def _known(self) -> dict[tuple[str, str], Any]:
         return {}
 
-    def sample(self, cells: tuple[int, ...], series: Series | None = None) -> Sample:
-        """The sample behind draws over some cells; replicates are called by what was drawn for a method."""
+    def sample(self, cells: tuple[int, ...], *series: Series) -> Sample:
+        """The sample behind draws over some cells; replicates are called by what was drawn for some methods (none given: all)."""
         chosen = [self.draws.cells[i] for i in cells]
-        at = series.at if series is not None else range(1, len(self.setting.conditions))
+        at = [k for one in series for k in one.at] or list(range(1, len(self.setting.conditions)))
         several = [self.setting.conditions[k] for k in at if len(self.setting.conditions[k].columns) > 1]
         return Sample(
             sum(c.n_items for c in chosen), len(self.clusters(cells)), fewest_clusters(chosen), plural(several) if several else "replicates",

@@ -52,7 +52,7 @@ def rule(rules: Rules) -> str:
     return (
         f"critical level: where the isotonic fit of the loss passes {rules.delta_latent:g} log-odds, by interpolation; fall = minus "
         f"its slope on the tier; supported: p < {rules.alpha:g} and interval above 0 on every scale; refuted: interval wholly below "
-        f"{rules.delta_level:g} on every scale, with every tier passing its mark; inconclusive otherwise, and where the grid cannot "
+        f"{rules.delta_level:g} on every scale, with every tier passing its mark unless the opposite is shown; inconclusive otherwise, and where the grid cannot "
         f"resolve it: the levels around a tier's mark are more than {2 * rules.delta_level:g} apart, or it is passed before the "
         "first level"
     )

@@ -44,7 +44,9 @@ def of_family(context: Context, series: Series, n_shuffles: int, rng: np.random.
     draws = {scale: ordering.mean[scale] for scale in context.draws.scales} if ordering.mean else {}
     extra: dict[str, Floats] = {}
     if not draws:
-        blocked = blocked or "no level is usable: where scores moved, fewer than two tiers were above chance."
+        above = any(len(level.cells) > 1 for level in ordering.levels)
+        why = "a mean loss is shown at none" if above else "fewer than two tiers are above chance at each"
+        blocked = blocked or f"no level is usable: {why}."
     else:
         first = context.draws.scales[0]
         extra["rest"], strongest = _without_strongest(ordering, first)
@@ -91,7 +93,9 @@ def pool(parts: Sequence[Part], rules: Rules) -> Pooled:
     if not against and rest.ci_low <= 0:
         against = "without the level at which it is largest in each family it is not shown, so that it hangs on single runs."
     opposite = [
-        part.family for part in parts if np.quantile(next(iter(part.draws.values()))[0, 1:], 0.975) < 0
+        part.family
+        for part in parts
+        if np.quantile(next(iter(part.draws.values()))[0, 1:], 1 - rules.alpha / 2) < 0
     ]
     ending = f", and the opposite is shown in {', '.join(opposite)}." if opposite else "."
     return Pooled(

@@ -59,7 +59,7 @@ def _part(
 ) -> Part:  # fmt: skip
     cells = context.ordered_cells
     return Part(
-        claim, f"{pruned.method} vs {quantized.method}", context.family, context.sample(cells, pruned), context.clusters(cells),
+        claim, f"{pruned.method} vs {quantized.method}", context.family, context.sample(cells, pruned, quantized), context.clusters(cells),
         draws, extra={} if own is None else {"pruning": own}, blocked=context.blocked or why, details=details,
     )  # fmt: skip
 

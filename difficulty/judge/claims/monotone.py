@@ -58,6 +58,7 @@ class Curves:
     def __init__(self, setting: Setting, series: Series, for_this: str) -> None:
         self.setting, self.series, self.for_this = setting, series, for_this
         self._sum: Floats | None = None
+        self._pooled = False
         self._losses: list[Floats] = []
         self._samples: list[Sample] = []
         self._cells: list[tuple[Cell, ...]] = []
@@ -86,10 +87,26 @@ class Curves:
             context.family, effect, scores, curve.sample.fewest, [cells], f"this family{self._once()}"
         )
 
-    def claims(self) -> list[Claim]:
-        """P1 of the method: pooled first, then families."""
+    def pooled_p(self) -> float:
+        """p of all families pooled, before it is corrected over methods; NaN where there is none."""
         if self._sum is None:
+            return float("nan")
+        if not self._pooled:
+            self._pool()
+        return self._evidence[-1].p
+
+    def claims(self, p_pooled: float) -> list[Claim]:
+        """P1 of the method: pooled first with its corrected p, then families, corrected over these."""
+        if np.isnan(self.pooled_p()):
             return []
+        p = [evidence.p for evidence in self._evidence]
+        adjusted = [*holm(np.array(p[:-1])), p_pooled]
+        found = [verdict(float(a)) for verdict, a in zip(self._verdicts, adjusted, strict=True)]
+        return [found[-1], *sorted(found[:-1], key=lambda claim: claim.family)]
+
+    def _pool(self) -> None:
+        assert self._sum is not None
+        self._pooled = True
         n = len(self._losses)
         effect = several_families(self._losses, self._samples, self.setting.rules.confidence)
         where = (
@@ -104,10 +121,6 @@ class Curves:
         if effect.like is None:
             remark = f"{remark} {ONLY_THESE}".strip()
         self._judge(None, effect, self._sum / n, fewest, self._cells, where + self._once(), remark)
-        p = [evidence.p for evidence in self._evidence]
-        adjusted = [*holm(np.array(p[:-1])), p[-1]]
-        found = [verdict(float(a)) for verdict, a in zip(self._verdicts, adjusted, strict=True)]
-        return [found[-1], *sorted(found[:-1], key=lambda claim: claim.family)]
 
     def _once(self) -> str:
         return f", {self.for_this}" if self.for_this else ""
@@ -150,12 +163,14 @@ class _Steps:
     def __init__(
         self, setting: Setting, series: Series, curve: Floats, fewest: int, cells: Sequence[tuple[Cell, ...]]
     ) -> None:
-        self.setting, self.curve, self.cells = setting, curve, cells
+        self.setting, self.cells = setting, cells
         self.rules: Rules = setting.rules
         self.levels, self.at = (0.0, *series.levels), (0, *series.at)
-        self.rises = np.diff(curve, axis=1)
-        self.lows, _ = interval(self.rises, fewest, 1 - self.rules.alpha / self.rises.shape[1])
-        _, self.highs = interval(self.rises, fewest, 1 - 2 * self.rules.alpha)
+        rises = np.diff(curve, axis=1)
+        self.lows, _ = interval(rises, fewest, 1 - self.rules.alpha / rises.shape[1])
+        _, self.highs = interval(rises, fewest, 1 - 2 * self.rules.alpha)
+        # what was seen alone is kept: there may be many families and levels
+        self.curve, self.rises = curve[:1].copy(), rises[:1].copy()
         self.worst = int(np.argmax(self.rises[0]))
 
     def words(self, step: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from difficulty.judge.effect import Effect, Sample, known_replicates, one_family, several_families
+from difficulty.judge.effect import Effect, Sample, one_family, several_families
 from difficulty.judge.verdicts import ONLY_THESE, Claim, Evidence, Rules, Scope, judge
 from difficulty.runs.table import some
 from difficulty.stats.multiple import holm
@@ -72,18 +72,23 @@ class Question:
     headline: str  # the method of the headline row
     for_this: Mapping[str, str] = field(default_factory=dict)
     none_usable: str = "in no family can it be judged."
+    controls: frozenset[str] = (
+        frozenset()
+    )  # methods that are run to compare with: no tests of the claim of their own
 
 
 def verdicts(
     question: Question, parts: Sequence[Part], pool: Callable[[Sequence[Part]], Pooled]
 ) -> list[Claim]:
     """The claims of all methods: pooled first, then families by name. p is corrected over the families of a method, and for
-    pooled rows over methods."""
+    pooled rows over the methods that are no controls."""
     methods = list(dict.fromkeys(part.method for part in parts))
     pooled = {m: _pooled(question, m, [p for p in parts if p.method == m], pool) for m in methods}
-    over_methods = holm(np.array([np.nan if e.blocked else e.p for e in pooled.values()]))
+    over_methods = over_the_tested(
+        {m: np.nan if e.blocked else e.p for m, e in pooled.items()}, question.controls
+    )
     claims: list[Claim] = []
-    for method, corrected in zip(methods, over_methods, strict=True):
+    for method, corrected in over_methods.items():
         own = [part for part in parts if part.method == method]
         single = [_single(question, part) for part in own]
         over_families = holm(np.array([np.nan if e.blocked else e.p for e in single]))
@@ -91,6 +96,13 @@ def verdicts(
         judged = [judge(e, p, question.rules, question.delta, question.rule) for e, p in rows]
         claims += [judged[0], *sorted(judged[1:], key=lambda claim: claim.family)]
     return claims
+
+
+def over_the_tested(p: Mapping[str, float], controls: frozenset[str]) -> dict[str, float]:
+    """The p of each method corrected over those that the claim is tested with; controls keep their own."""
+    tested = [method for method in p if method not in controls]
+    corrected = dict(zip(tested, holm(np.array([p[method] for method in tested])).tolist(), strict=True))
+    return {method: corrected.get(method, value) for method, value in p.items()}
 
 
 def _single(question: Question, part: Part) -> Evidence:
@@ -104,7 +116,7 @@ def _single(question: Question, part: Part) -> Evidence:
     return Evidence(
         question.claim, Scope(part.method, part.family), question.unit, effects,
         part.blocked or ("" if effects else question.none_usable), part.against, part.cannot_refute, part.unresolved, part.remark,
-        about=_about("this family", question, part.method, [part]), details=details,
+        about=_about("this family", question, part.method), details=details,
     )  # fmt: skip
 
 
@@ -134,7 +146,7 @@ def _pooled(
         remark = f"{remark} {ONLY_THESE}".strip()
     return Evidence(
         question.claim, scope, question.unit, effects, "", added.against, added.cannot_refute, added.unresolved, remark,
-        about=_about(where, question, method, usable), details=details,
+        about=_about(where, question, method), details=details,
     )  # fmt: skip
 
 
@@ -144,11 +156,10 @@ def _left_out(parts: Sequence[Part], usable: Sequence[Part]) -> str:
     return f"Not in it: {some(names)}, which cannot be judged." if names else ""
 
 
-def _about(where: str, question: Question, method: str, parts: Sequence[Part]) -> str:
+def _about(where: str, question: Question, method: str) -> str:
     """What a verdict holds for: families, and the one mask, calibration or training where only one was drawn."""
     once = question.for_this.get(method, "")
-    drawn = any(len(known_replicates(draws)) for part in parts for draws in part.draws.values())
-    return f"{where}, {once}" if once and not drawn else where
+    return f"{where}, {once}" if once else where
 
 
 def _effects(parts: Sequence[Part], confidence: float, name: str) -> dict[str, Effect]:

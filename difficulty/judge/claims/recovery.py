@@ -20,7 +20,7 @@ from difficulty.judge.controls import (
 from difficulty.judge.effect import one_family
 from difficulty.judge.ordering import lost, tier_slope
 from difficulty.judge.series import PRIMARY, Condition
-from difficulty.judge.verdicts import Claim, Rules, as_dict, not_tested
+from difficulty.judge.verdicts import Claim, Rules, Scope, as_dict, not_tested
 from difficulty.runs.identity import DENSE, SPARSE_TO_DENSE, SPARSE_TRANSFER, Method
 from difficulty.stats.bootstrap import interval
 from difficulty.stats.result import Floats
@@ -144,6 +144,7 @@ def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, 
         for way in ways
         if way.control is not None and way.method not in judged
     ]
+    claims = [replace(c, scope=Scope(c.method, headline=n == 0 and not judged)) for n, c in enumerate(claims)]
     if not judged:
         return claims
     rules = setting.rules

@@ -13,6 +13,7 @@ import numpy as np
 from difficulty.judge.claims.context import Context, Setting
 from difficulty.judge.claims.equal_loss import loss_range, slopes_at_equal_loss, usable
 from difficulty.judge.claims.parts import Part, Pooled, Question, verdicts
+from difficulty.judge.ordering import Ordering
 from difficulty.judge.series import PRIMARY, Series
 from difficulty.judge.verdicts import Claim, Rules, Scope, Verdict, not_tested
 
@@ -48,18 +49,30 @@ def _part(context: Context, ours: Series, control: Series) -> Part:
     blocked = context.blocked
     if not used:
         ranges = f"{PRIMARY} {loss_range(mine, scales[0])}, {control.method} {loss_range(theirs, scales[0])}"
-        blocked = (
-            blocked or f"the two have no mean loss in common over the same tiers ({ranges} log-odds). {_HOW}"
-        )
+        between = _would_give_it(mine, theirs, control.method, scales[0])
+        none = f"the two have no mean loss in common over the same tiers ({ranges} log-odds).{between} {_HOW}"
+        blocked = blocked or none
     details = {
         "levels": [mine.levels[n].severity for n in used],
         "losses": [mine.levels[n].loss[scales[0]] for n in used],
         "control_levels": [level.severity for level in theirs.levels],
     }
     return Part(
-        "P6", f"{PRIMARY} vs {control.method}", context.family, context.sample(cells, control), context.clusters(cells),
+        "P6", f"{PRIMARY} vs {control.method}", context.family, context.sample(cells, ours, control), context.clusters(cells),
         differences, blocked=blocked, details=details,
     )  # fmt: skip
+
+
+def _would_give_it(mine: Ordering, theirs: Ordering, method: str, scale: str) -> str:
+    """Between which levels of a control the loss of magnitude's first usable level lies; a level at chance loses more than all."""
+    wanted = [level.loss[scale] for level in mine.usable]
+    if not wanted:
+        return ""
+    lost = [(level.severity, level.loss.get(scale, np.inf)) for level in theirs.levels]
+    low = max((at for at, loss in lost if loss <= wanted[0]), default=0.0)
+    high = min((at for at, loss in lost if loss > wanted[0]), default=None)
+    between = f"above {low:g}" if high is None or high < low else f"between {low:g} and {high:g}"
+    return f" A level of {method} {between} would lose {wanted[0]:.2f}."
 
 
 def _pool(parts: Sequence[Part]) -> Pooled:
@@ -86,13 +99,14 @@ def judge_small_weights(
         return [not_tested("P6", PRIMARY, "no family has two tiers that may take part.")]
     rules = setting.rules
     question = Question(
-        "P6", UNIT, rule(rules), rules.delta_tier, rules, "", for_this, NONE_USABLE
+        "P6", UNIT, rule(rules), rules.delta_tier, rules, "", for_this, NONE_USABLE,
+        controls=frozenset(part.method for part in parts),  # both must show it, so nothing is to be corrected between them
     )  # fmt: skip
     claims = verdicts(question, parts, _pool)
-    return [_both(claims, missing, n_half), *claims]
+    return [both_controls(claims, missing, n_half), *claims]
 
 
-def _both(claims: Sequence[Claim], missing: Sequence[str], n_half: int | None) -> Claim:
+def both_controls(claims: Sequence[Claim], missing: Sequence[str], n_half: int | None) -> Claim:
     """The headline: supported against every control, refuted by one."""
     pooled = [claim for claim in claims if claim.scope.pooled]
     weakest = min(pooled, key=lambda c: np.inf if c.estimate is None else c.estimate)
@@ -105,7 +119,9 @@ def _both(claims: Sequence[Claim], missing: Sequence[str], n_half: int | None) -
         words += f" Judged on the {n_half:,} items that did not choose the matched levels."
     shown = refuted[0] if refuted else weakest
     verdict: Verdict = "refuted" if refuted else "supported" if supported else "inconclusive"
+    once = [part for claim in pooled for part in claim.about.split(", ")[1:]]
+    about = ", ".join(dict.fromkeys([shown.about.split(", ")[0], *once]))
     return replace(
-        shown, scope=Scope(PRIMARY, headline=True), verdict=verdict, reason=words,
+        shown, about=about, scope=Scope(PRIMARY, headline=True), verdict=verdict, reason=words,
         details={**shown.details, "shown": shown.method, "controls": {c.method: c.verdict for c in pooled}, "missing": list(missing)},
     )  # fmt: skip
