@@ -14,8 +14,8 @@ from difficulty.judge.scales import SCORE
 from difficulty.stats.bootstrap import interval
 from difficulty.stats.flips import flips
 from difficulty.stats.isotonic import isotonic
-from difficulty.stats.mean import mean_interval
-from difficulty.stats.paired_loss import PairedLoss, paired_loss
+from difficulty.stats.mean import JITTER, mean_interval
+from difficulty.stats.paired_loss import paired_loss
 from difficulty.stats.result import Bools, Floats
 from difficulty.stats.scales import above_chance, retention
 
@@ -66,6 +66,7 @@ def _cell_rows(context: Context, i: int) -> list[dict[str, Any]]:
         "retention": (kept, (kept_low, kept_high)),
         "latent_loss": (latent_loss, interval(latent_loss, n, confidence)),
     }
+    ratio, correlation = _margins(context, i)
     corrected, fits = above_chance(score[0], np.array(cell.chance)), _isotonic(context, i)
     rows = []
     for k, condition in enumerate(conditions):
@@ -80,6 +81,7 @@ def _cell_rows(context: Context, i: int) -> list[dict[str, Any]]:
             row |= {name: float(values[0, k]), f"{name}_low": float(low[k]), f"{name}_high": float(high[k])}
         row |= dict(zip(("isotonic", "isotonic_low", "isotonic_high"), fits[k], strict=True))
         row |= _items(context, i, k)
+        row |= {"sd_ratio": float(ratio[k]), "margin_correlation": float(correlation[k])}
         rows.append({name: row[name] for name in COLUMNS})
     return rows
 
@@ -87,33 +89,51 @@ def _cell_rows(context: Context, i: int) -> list[dict[str, Any]]:
 def _honest_score(context: Context, i: int, low: Floats, high: Floats) -> tuple[Floats, Floats]:
     """Bounds of the scores that do not collapse at 0 or 1: the wider of the bootstrap's and `mean_interval`'s."""
     cell, panel = context.draws.cells[i], context.setting.panel
+    confidence, alone = context.rules.confidence, cell.n_clusters == cell.n_items
+    first = panel.score[cell.rows][:, [c.columns[0] for c in context.draws.conditions]]
+    counted = _right_or_wrong(first)
     for k, condition in enumerate(context.draws.conditions):
         if low[k] < high[k] and len(condition.columns) > 1:
             continue
-        own = mean_interval(
-            panel.score[cell.rows, condition.columns[0]], cell.clusters, confidence=context.rules.confidence
-        )
-        low[k], high[k] = min(low[k], own.low), max(high[k], own.high)
+        if alone and counted[k]:
+            own = _counted_score(cell.n_items, int(first[:, k].sum()), confidence)
+        else:
+            found = mean_interval(first[:, k], cell.clusters, confidence=confidence)
+            own = found.low, found.high
+        low[k], high[k] = min(low[k], own[0]), max(high[k], own[1])
     return low, high
+
+
+def _right_or_wrong(values: Floats) -> Bools:
+    """Which columns hold nothing but 0 and 1."""
+    flags: Bools = np.asarray(np.isin(values, (0, 1)).all(axis=0))
+    return flags
+
+
+@lru_cache(maxsize=4096)
+def _counted_score(n: int, right: int, confidence: float) -> tuple[float, float]:
+    found = mean_interval(np.array([1.0] * right + [0.0] * (n - right)), confidence=confidence)
+    return found.low, found.high
 
 
 def _honest_loss(context: Context, i: int, low: Floats, high: Floats) -> tuple[Floats, Floats]:
     """Bounds of the losses that do not collapse where few answers changed: the wider of the bootstrap's and `PairedLoss`'s."""
     cell, panel, alpha = context.draws.cells[i], context.setting.panel, context.rules.alpha
-    dense = over_replicates(panel.score, cell.rows, context.draws.conditions[0])
-    for k, condition in enumerate(context.draws.conditions[1:], start=1):
-        found = paired_loss(dense, over_replicates(panel.score, cell.rows, condition), cell.clusters)
-        if found.moved < _FEW_FLIPS:
-            exact = _bounds(found, alpha / 2)
-            low[k], high[k] = min(low[k], exact[0]), max(high[k], exact[1])
+    score = np.stack([over_replicates(panel.score, cell.rows, c) for c in context.draws.conditions], axis=1)
+    lost = score[:, :1] - score
+    moved = (np.abs(lost) > JITTER).sum(axis=0)
+    alone = cell.n_clusters == cell.n_items
+    binary = _right_or_wrong(score)
+    for k in range(1, score.shape[1]):
+        if moved[k] >= _FEW_FLIPS:
+            continue
+        if alone and binary[0] and binary[k]:
+            counts = int((lost[:, k] > 0).sum()), int((lost[:, k] < 0).sum())
+            exact = _counted_bounds(cell.n_items, *counts, alpha / 2)
+        else:
+            exact = paired_loss(score[:, 0], score[:, k], cell.clusters).bounds(alpha / 2)
+        low[k], high[k] = min(low[k], exact[0]), max(high[k], exact[1])
     return low, high
-
-
-def _bounds(loss: PairedLoss, alpha: float) -> tuple[float, float]:
-    """`PairedLoss.bounds`, looked up where the same counts were seen before: many cells have no flip, or one."""
-    if loss.binary and loss.design_effect == 1:
-        return _counted_bounds(loss.n_items, loss.lost, loss.gained, alpha)
-    return loss.bounds(alpha)
 
 
 @lru_cache(maxsize=4096)
@@ -132,7 +152,6 @@ def _items(context: Context, i: int, k: int) -> dict[str, Any]:
     each = scores[:, list(condition.columns)].mean(axis=0)
     divergence = over_replicates(panel.kl, cell.rows, condition)
     known = divergence[~np.isnan(divergence)]
-    ratio, correlation = _margins(panel.margin[cell.rows][:, [dense.columns[0], condition.columns[0]]])
     return {
         "lost": flipped.lost,
         "gained": flipped.gained,
@@ -140,19 +159,24 @@ def _items(context: Context, i: int, k: int) -> dict[str, Any]:
         "mcnemar_p": flipped.p,
         "kl": float(known.mean()) if len(known) else np.nan,
         "replicate_sd": float(each.std(ddof=1)) if len(each) > 1 else np.nan,
-        "sd_ratio": ratio,
-        "margin_correlation": correlation,
     }
 
 
-def _margins(pair: Floats) -> tuple[float, float]:
-    """SD of a run's margins over the dense SD, and their correlation (non-uniform differential functioning); NaN if unknown."""
-    if len(pair) < 3 or np.isnan(pair).any():
-        return float("nan"), float("nan")
-    first, second = (float(column.std(ddof=1)) for column in pair.T)
-    if not (first > 0 and second > 0):
-        return float("nan"), float("nan")
-    return second / first, float(np.asarray(np.corrcoef(pair.T))[0, 1])
+def _margins(context: Context, i: int) -> tuple[Floats, Floats]:
+    """SD of each run's margins over the dense SD, and their correlation (non-uniform differential functioning).
+
+    Of the first replicate of each condition, (n_conditions,) both; NaN if unknown.
+    """
+    columns = [condition.columns[0] for condition in context.draws.conditions]
+    margin = context.setting.panel.margin[context.draws.cells[i].rows][:, columns]
+    if len(margin) < 3:
+        return np.full(len(columns), np.nan), np.full(len(columns), np.nan)
+    apart = margin - margin.mean(axis=0)
+    spread = np.sqrt((apart**2).sum(axis=0))
+    spread[~(margin.max(axis=0) > margin.min(axis=0))] = np.nan
+    ratio: Floats = spread / spread[0]
+    correlation: Floats = np.clip(apart[:, 0] @ apart / (spread[0] * spread), -1.0, 1.0)
+    return ratio, correlation
 
 
 def _isotonic(context: Context, i: int) -> dict[int, tuple[float, float, float]]:

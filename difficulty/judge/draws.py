@@ -252,6 +252,10 @@ def replicate_ids(conditions: Sequence[Condition]) -> tuple[int, ...]:
 
 def _views(by_run: Floats, conditions: Sequence[Condition], ids: tuple[int, ...]) -> Floats:
     """(1 + B, ..., n_runs) as (1 + K, 1 + B, ..., n_conditions): the mean over replicates, then each replicate."""
+    first = [condition.columns[0] for condition in conditions]
+    if not ids and all(len(condition.columns) == 1 for condition in conditions):
+        same = first == list(range(by_run.shape[-1]))
+        return by_run[None] if same else by_run[None, ..., first]
     found = np.empty((1 + len(ids), *by_run.shape[:-1], len(conditions)))
     several = {c.method for c in conditions if len(c.columns) > 1 and c.kind != "dense"}
     for k, condition in enumerate(conditions):

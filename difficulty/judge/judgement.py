@@ -23,7 +23,9 @@ from difficulty.runs.halves import in_calibration_half
 from difficulty.runs.table import some
 
 N_RESAMPLES = 2000
-_MOST_NUMBERS = 60_000_000  # of one family's draws on one scale (480 MB): B does not grow beyond
+_MOST_NUMBERS = (
+    16_000_000  # of one family's draws on one scale (128 MB; some fifteen are held): B does not grow beyond
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def judge_panel(
         asked.matched = _matched(setting, n_resamples, seed)
     judged = asked.claims()
     found = Judgement(
-        setting, tuple(judged), pd.DataFrame(asked.cells, columns=list(COLUMNS)), pd.DataFrame(asked.critical),
+        setting, tuple(judged), asked.table_of_cells(), pd.DataFrame(asked.critical),
         tuple(asked.excluded), asked.cut_by, n_resamples, asked.n_taking_part,
     )  # fmt: skip
     return found, judged
@@ -111,7 +113,7 @@ class _Asked:
         self.parts: dict[str, list[Part]] = {name: [] for name in CLAIMS}
         self.curves = {s.method: Curves(setting, s, self.once(s)) for s in setting.series if len(s.at) > 1}
         self.ways = recovery.ways_of(setting)
-        self.cells: list[dict[str, Any]] = []
+        self.cells: list[pd.DataFrame] = []
         self.critical: list[dict[str, Any]] = []
         self.excluded: list[str] = []
         self.cut_by: dict[str, str] = {}
@@ -140,8 +142,14 @@ class _Asked:
             for curves in self.curves.values():
                 curves.add(context)
         if self.tables:
-            self.cells += cell_rows(context)
+            self.cells.append(pd.DataFrame(cell_rows(context), columns=list(COLUMNS)))
             self.critical += critical_rows(context)
+
+    def table_of_cells(self) -> pd.DataFrame:
+        """The cells of all families."""
+        if not self.cells:
+            return pd.DataFrame(columns=list(COLUMNS))
+        return pd.concat(self.cells, ignore_index=True)
 
     def _said(self, context: Context) -> list[tuple[str, Sequence[Part | None]]]:
         series = self.setting.series
@@ -184,7 +192,7 @@ class _Asked:
         if "P6" in self.wanted:
             parts, n_half = (self.parts["P6"], None) if self.matched is None else self.matched
             judged += small_weights.judge_small_weights(self.setting, parts, self._once(parts), n_half)
-        judged = [_naming(claim, self.few_tiers) for claim in judged]
+        judged = [_naming(claim, self.families) for claim in judged]
         there = {claim.claim for claim in judged if claim.scope.headline}
         judged += [
             not_tested(name, self.setting.primary, self._why_not())
@@ -249,15 +257,18 @@ class _Asked:
         return "too few levels, or no family has two tiers that take part (above chance, and neither at the ceiling nor cut off)."
 
 
-def _naming(claim: Claim, few_tiers: Sequence[str]) -> Claim:
-    """A pooled verdict on the order of tiers with the families in it that have no two tiers to order."""
-    if not few_tiers or claim.claim == "P1" or not claim.scope.pooled or claim.estimate is None:
+def _naming(claim: Claim, families: Sequence[str]) -> Claim:
+    """A pooled verdict on the order of tiers with the names of the families that said nothing on it."""
+    if "families" not in claim.details:
         return claim
-    left_out = sorted({*claim.details.get("families_left_out", ()), *few_tiers})
+    named = claim.details["families_left_out"]
+    silent = [name for name in families if name not in claim.details["families"] and name not in named]
+    if not silent:
+        return claim
     return replace(
         claim,
-        reason=f"{claim.reason} Not in it for want of two tiers that take part: {some(few_tiers)}.",
-        details={**claim.details, "families_left_out": left_out},
+        reason=f"{claim.reason} Not in it for want of two tiers that take part: {some(silent)}.",
+        details={**claim.details, "families_left_out": sorted({*named, *silent})},
     )
 
 

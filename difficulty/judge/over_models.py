@@ -167,9 +167,12 @@ def _over_controls(results: Mapping[str, FitResult], rules: Rules) -> Claim:
     if not there:
         headlines = {name: result.headline().get("P6") for name, result in results.items()}
         return not_tested("P6", PRIMARY, _why_none(headlines))
-    return both_controls(
-        [_combined("P6", own, rules) for own in there.values()], [c for c in CONTROLS if c not in there], None
-    )
+    missing = []
+    for control, own in rows.items():
+        without = [name for name, claim in own.items() if claim is None]
+        if without:
+            missing.append(f"{control} in {some(without)}" if control in there else control)
+    return both_controls([_combined("P6", own, rules) for own in there.values()], missing, None)
 
 
 def _against(result: FitResult, control: str) -> Claim | None:

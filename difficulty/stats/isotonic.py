@@ -7,20 +7,21 @@ import numpy as np
 from difficulty.stats.result import Floats
 
 ROUNDING = 1e-9  # a threshold that is passed by less has not been passed
-_MANY_LEVELS = 24
+_MANY_LEVELS = 12
+_AT_ONCE = 64  # curves fitted in one call: their sums lose at most six bits
 
 
 def isotonic(values: Floats, increasing: bool = True) -> Floats:
     """Least-squares monotone fit along the last axis, same shape as `values`.
 
     The max-min formula, fit_k = max_{i<=k} min_{j>=k} mean(values_i .. values_j), is exact and works on all curves
-    together; its time goes by the square of the levels, so that many levels are fitted curve by curve by SciPy (PAVA).
+    together; its time goes by the square of the levels, so that many levels are fitted by SciPy (PAVA), some curves at a time.
     """
     if not increasing:
         return -isotonic(-values)
     n = values.shape[-1]
     if n > _MANY_LEVELS:
-        return np.apply_along_axis(_pava, -1, values)
+        return _pava(values)
     sums = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
     fit = np.empty_like(values, dtype=float)
     fit.fill(-np.inf)
@@ -32,10 +33,22 @@ def isotonic(values: Floats, increasing: bool = True) -> Floats:
     return fit
 
 
-def _pava(curve: Floats) -> Floats:
+def _pava(values: Floats) -> Floats:
+    """Curves laid end to end, each lifted above the one before it, are one curve whose fit falls apart into theirs."""
     from scipy.optimize import isotonic_regression
 
-    return np.asarray(isotonic_regression(curve).x)
+    curves = values.reshape(-1, values.shape[-1]).astype(float)
+    fit = np.full_like(curves, np.nan)
+    known = np.flatnonzero(~np.isnan(curves).any(axis=1))
+    for start in range(0, len(known), _AT_ONCE):
+        at = known[start : start + _AT_ONCE]
+        some = curves[at]
+        # whole powers of two, so that lifting rounds little
+        lift = np.exp2(np.ceil(np.log2(2 * np.ptp(some) + 1e-300)))
+        lifted = some + lift * np.arange(len(some))[:, None]
+        rows = np.asarray(isotonic_regression(lifted.ravel()).x).reshape(some.shape)
+        fit[at] = rows - lift * np.arange(len(some))[:, None]
+    return fit.reshape(values.shape)
 
 
 def crossing(levels: Floats, values: Floats, threshold: float) -> Floats:

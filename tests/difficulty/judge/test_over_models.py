@@ -93,7 +93,7 @@ def test_all_claims_have_a_row_and_what_no_model_tests_says_why() -> None:
     assert list(found.headline()) == ["P1", "P2", "P3", "P4", "P4 memory", "P5", "P6"]
     claim = found.headline()["P5"]
     assert claim.verdict == "not tested"
-    assert claim.reason.startswith("there are no recovered runs")
+    assert claim.reason == "there are no recovered runs. Make some with junkdna recover."
     assert found.hypothesis.verdict == "not tested"
 
 
@@ -162,3 +162,41 @@ def test_models_that_answer_few_questions_alike_are_two_models() -> None:
     rows = tidy(replace(World((Arm(),), families=2, items=60, easiness=12.0, margins=False), model="a"), 0)
     other = tidy(replace(World((Arm(),), families=2, items=60, easiness=12.0, margins=False), model="b"), 1)
     assert list(judged(rows, other, claims=("P1",)).results) == ["a", "b"]
+
+
+def test_what_no_model_shows_for_want_of_a_control_is_not_shown_over_models() -> None:
+    world = replace(BASE, arms=(Arm(share=0.5), Arm("random", (0.2, 0.3, 0.4))), items=150)
+    found = judged(
+        *(tidy(replace(world, model=name), n) for n, name in enumerate("abc")), claims=("P2", "P6")
+    )
+    assert {r.headline()["P6"].verdict for r in found.results.values()} == {"inconclusive"}
+    claim = found.headline()["P6"]
+    assert claim.verdict == "inconclusive"
+    assert "There are no runs of largest." in claim.reason
+    assert found.hypothesis.verdict == "inconclusive"
+
+
+def test_what_something_speaks_against_in_each_model_is_not_shown_over_models() -> None:
+    """Pruning orders nothing, quantization the wrong way round: the difference is above 0, and P4 is not supported."""
+    world = replace(BASE, arms=(Arm(share=0.0), Arm("rtn", bits=(8.0, 6.0), losses=(0.6, 1.2), share=-0.5)))
+    found = judged(*(tidy(replace(world, model=name), n) for n, name in enumerate("abc")), claims=("P4",))
+    assert "supported" not in {r.headline()["P4"].verdict for r in found.results.values()}
+    claim = found.headline()["P4"]
+    assert claim.verdict == "inconclusive"
+    assert "3 of 3 models hold it back, e.g. a: pruning itself does not order the tiers there" in claim.reason
+
+
+def test_a_control_that_some_models_lack_is_missing_over_models() -> None:
+    arms = (Arm(share=0.5), Arm("random", (0.2, 0.3, 0.4)), Arm("largest", (0.05, 0.1, 0.15)))
+    whole, fewer = (replace(BASE, arms=a, items=150) for a in (arms, arms[:2]))
+    tables = [
+        tidy(replace(w, model=name), n)
+        for n, (name, w) in enumerate((("a", whole), ("b", fewer), ("c", fewer)))
+    ]
+    found = judged(*tables, claims=("P2", "P6"))
+    assert found.results["a"].headline()["P6"].verdict == "supported"
+    claim = found.headline()["P6"]
+    assert claim.verdict == "inconclusive"
+    assert "There are no runs of largest in b and c." in claim.reason or "largest in b, c" in claim.reason
+    complete = [tidy(replace(whole, model=name), n) for n, name in enumerate("abc")]
+    assert judged(*complete, claims=("P2", "P6")).headline()["P6"].verdict == "supported"

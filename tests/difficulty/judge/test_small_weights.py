@@ -183,3 +183,13 @@ def test_a_panel_gives_what_the_table_gives() -> None:
     assert [(c.method, c.family, c.estimate, c.p) for c in direct] == [
         (c.method, c.family, c.estimate, c.p) for c in result.claims
     ]
+
+
+def test_a_family_with_few_items_left_in_the_half_is_named() -> None:
+    rows, runs = with_matched(world(MAGNITUDE, RANDOM, LARGEST, families=2), ("random", "largest"))
+    chose = pd.Series(in_calibration_half(rows["cluster_id"]), index=rows.index)
+    # of one family only tier 1 is left in the half that is judged
+    rows = rows[chose | (rows["family"] != "f01") | (rows["tier"] == 1)]
+    claim = fit(rows, runs, n_resamples=FEW).headline()["P6"]
+    assert "f01" in claim.reason
+    assert claim.about == "this family" or "f01" in claim.details["families_left_out"]
