@@ -23,9 +23,8 @@ from difficulty.runs.halves import in_calibration_half
 from difficulty.runs.table import some
 
 N_RESAMPLES = 2000
-_MOST_NUMBERS = (
-    16_000_000  # of one family's draws on one scale (128 MB; some fifteen are held): B does not grow beyond
-)
+# Of one family's draws on one scale (32 MB; some fifteen are held): B does not grow beyond, and p is then that of t.
+_MOST_NUMBERS = 4_000_000
 
 
 @dataclass(frozen=True)

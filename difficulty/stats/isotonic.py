@@ -8,6 +8,7 @@ from difficulty.stats.result import Floats
 
 ROUNDING = 1e-9  # a threshold that is passed by less has not been passed
 _MANY_LEVELS = 12
+_CHUNK = 32_768  # numbers that are worked on at once: 256 kB, which stays near the processor
 _AT_ONCE = 64  # curves fitted in one call: their sums lose at most six bits
 
 
@@ -60,6 +61,16 @@ def crossing(levels: Floats, values: Floats, threshold: float) -> Floats:
     min_{i<k} c_i < min_{j>=k} c_j (the switch relation of isotonic fits: Groeneboom & Jongbloed 2014, section 3.2). There a
     block of equal values starts, so that the fit is the least mean from k on, and before it the greatest mean up to k - 1.
     """
+    n = values.shape[-1]
+    curves = values.reshape(-1, n)
+    found = np.empty(len(curves))
+    step = max(1, _CHUNK // n)
+    for start in range(0, len(curves), step):
+        found[start : start + step] = _crossing(levels, curves[start : start + step], threshold)
+    return found.reshape(values.shape[:-1])
+
+
+def _crossing(levels: Floats, values: Floats, threshold: float) -> Floats:
     n = values.shape[-1]
     excess = np.cumsum(values - threshold, axis=-1)
     before = np.concatenate([np.zeros((*values.shape[:-1], 1)), excess[..., :-1]], axis=-1)
