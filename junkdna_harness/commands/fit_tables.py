@@ -30,7 +30,7 @@ def show(result: FitResult, console: Console | None = None, every: bool = False)
         f"[bold]{escape(result.model)}[/bold], {result.n_items:,} items in {result.n_clusters:,} clusters"
     )
     _hypothesis(console, result.hypothesis)
-    console.print(_claims(list(headline.values()), "Verdicts, all families pooled", statements=True))
+    console.print(_claims(console, list(headline.values()), "Verdicts, all families pooled", statements=True))
     _reasons(console, headline)
     if every:
         _scales(console, headline)
@@ -42,7 +42,7 @@ def show(result: FitResult, console: Console | None = None, every: bool = False)
     shown = [claim for claim in rest if every or claim.method in main or claim.scope.pooled]
     if shown:
         console.print()
-        console.print(_claims(shown, "By family and method", statements=False))
+        console.print(_claims(console, shown, "By family and method", statements=False))
     if len(shown) < len(rest):
         console.print(f"{len(rest) - len(shown)} rows of other methods: --all, --csv or --json.", style="dim")
     for sentence in result.excluded:
@@ -57,7 +57,7 @@ def show_models(found: ModelsResult, console: Console | None = None, every: bool
     console = console or usual_console(width=140)
     console.print(f"[bold]{len(found.results)} models[/bold]: {escape(', '.join(found.results))}")
     _hypothesis(console, found.hypothesis)
-    console.print(_claims(list(found.over), "Verdicts over models", statements=True))
+    console.print(_claims(console, list(found.over), "Verdicts over models", statements=True))
     _reasons(console, found.headline())
     console.print(_by_model(found))
     for result in found.results.values():
@@ -78,28 +78,32 @@ def _reasons(console: Console, headline: Mapping[str, Claim]) -> None:
         console.print(f"  {name}: {escape(claim.reason)}", style="dim", highlight=False)
 
 
-def _claims(claims: Iterable[Claim], title: str, statements: bool) -> Table:
+_NARROW = (
+    120  # a terminal of fewer characters shows no units and numbers of items: they are in --csv and --json
+)
+
+
+def _claims(console: Console, claims: Iterable[Claim], title: str, statements: bool) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in (
-        "verdict",
-        "claim",
-        "method" if statements else "family",
-        "holds for",
-        "estimate [interval]",
-        "unit",
-    ):
-        table.add_column(name)
-    for name in ("p (Holm)", "items"):
-        table.add_column(name, justify="right")
+    wide = console.width >= _NARROW
+    table.add_column("verdict", no_wrap=True)
+    for name in ("claim", "method" if statements else "family", "holds for", "estimate [interval]"):
+        table.add_column(name, overflow="fold")
+    if wide:
+        table.add_column("unit")
+    table.add_column("p (Holm)", justify="right")
+    if wide:
+        table.add_column("items", justify="right")
     for claim in claims:
         colour = _COLOURS[claim.verdict]
         what = f"{claim.claim} {STATEMENTS[claim.claim]}" if statements else claim.claim
         where = claim.method if statements else f"{claim.family}, {claim.method}"
-        table.add_row(
-            f"[{colour}]{claim.verdict}[/{colour}]", escape(what), escape(where), escape(claim.about),
-            escape(estimate_text(claim.estimate, claim.ci_low, claim.ci_high)), escape(claim.unit), p_text(claim.p_holm),
-            f"{claim.n_items:,}" if claim.n_items else "",
-        )  # fmt: skip
+        cells = [f"[{colour}]{claim.verdict}[/{colour}]", escape(what), escape(where), escape(claim.about)]
+        cells.append(escape(estimate_text(claim.estimate, claim.ci_low, claim.ci_high)))
+        cells += [escape(claim.unit)] if wide else []
+        cells.append(p_text(claim.p_holm))
+        cells += [f"{claim.n_items:,}" if claim.n_items else ""] if wide else []
+        table.add_row(*cells)
     return table
 
 
