@@ -130,17 +130,31 @@ def of_family(context: Context, series: Series) -> Part | None:
         ],
         "n_censored": hidden,
         "unresolved": [list(bracket) for bracket in wide],
+        "kind": series.kind,
+        "no_room": _no_room(context, found),
     }
     return Part(
         "P3", series.method, context.family, context.sample(cells, series), context.clusters(cells),
         {scale: falls[scale] for scale in scales}, {SCORE: falls[SCORE]}, blocked=blocked,
-        cannot_refute=_hidden(hidden), unresolved=_not_resolved(wide), details=details,
+        cannot_refute=_hidden(hidden) or details["no_room"], unresolved=_not_resolved(wide, series.kind), details=details,
     )  # fmt: skip
 
 
-def _not_resolved(wide: Sequence[Sequence[float]]) -> str:
+def _no_room(context: Context, found: Critical) -> str:
+    """Where all tiers break at once, a fall that matters has no room below their critical levels: that cannot refute."""
+    tiers = [context.draws.cells[i].tier for i in found.cells]
+    highest = max(float(found.levels[scale][0, 0].max()) for scale in context.draws.scales)
+    needed = context.rules.delta_level * (max(tiers) - min(tiers))
+    if highest >= needed:
+        return ""
+    return f"all tiers pass their mark below {highest:.2g}, where a fall of {context.rules.delta_level:g} a tier has no room."
+
+
+def _not_resolved(wide: Sequence[Sequence[float]], kind: str) -> str:
     if not wide:
         return ""
+    if kind == "quantized":
+        return "tiers pass their mark between numbers of bits that are neighbours, so that their critical level is not known."
     between = ", ".join(f"{low:g} and {high:g}" for low, high in wide)
     return (
         f"the grid cannot resolve it: tiers pass their mark somewhere between {between}. Add levels there, e.g. "
@@ -169,11 +183,12 @@ def pool(parts: Sequence[Part]) -> Pooled:
     against = f"only {sum(above)} of {len(above)} families have a fall above 0." if few else ""
     return Pooled(
         against=against,
-        cannot_refute=_hidden(hidden),
-        unresolved=_not_resolved(wide),
+        cannot_refute=_hidden(hidden)
+        or next((p.details["no_room"] for p in parts if p.details["no_room"]), ""),
+        unresolved=_not_resolved(wide, parts[0].details["kind"]),
         details={
             "n_censored": hidden,
             "unresolved": [list(bracket) for bracket in wide],
-            "levels_to_add": midpoints(wide),
+            "levels_to_add": midpoints(wide) if parts[0].details["kind"] != "quantized" else [],
         },
     )
