@@ -99,6 +99,20 @@ class PairedLoss:
         one_sided = float(stats.binom.sf(self.fell - 1, self.fell + self.rose, 0.5))
         return max(p, min(one_sided, self._rare_p(self.rose, -limit)))
 
+    def p_exceeds_for_most(self, limit: float) -> float:
+        """P-value of "the loss is at most `limit`" where an unbounded metric has too few items for its mean alone.
+
+        Two things must be shown, and the larger p counts: that the mean exceeds the limit (`p_exceeds`; losses that are all
+        equal are taken as they are), and that most clusters do, each by itself (the exact sign test). One item that carries a
+        whole loss shows the first at most.
+        """
+        shift = self._shift_of(limit)
+        over = int((self.sums > shift * self.sizes).sum())
+        sign = float(stats.binom.sf(over - 1, self.n_clusters, 0.5))
+        if self.standard_error == 0 and self.n_clusters > 1:
+            return sign if self.shift > shift else 1.0
+        return max(self.p_exceeds(limit), sign)
+
     def p_below(self, limit: float) -> float:
         """P-value of "the loss is at least `limit`": small when the loss is shown to stay below it."""
         if self.binary:

@@ -75,7 +75,9 @@ def _too_few(comparisons: list[Comparison]) -> str:
     if one.loss.n_clusters < one.loss.n_items:
         have += f" in {one.loss.n_clusters:,} clusters"
     others = f", as {len(comparisons) - 1} more" if len(comparisons) > 1 else ""
-    return f"{one.name} has {have} of {one.metric}{others}; an unbounded metric needs {UNBOUNDED_ITEMS} to show anything."
+    return (
+        f"{one.name} has {have} of {one.metric}{others}; an unbounded metric needs {UNBOUNDED_ITEMS} to pass."
+    )
 
 
 def human(gate: Gate) -> str:

@@ -241,7 +241,10 @@ def _known_metrics(limits: Limits, new: RunItems, baseline: RunItems) -> None:
 
 def decide(comparisons: list[Comparison], alpha: float) -> list[Comparison]:
     """The comparisons with their verdicts: Holm over all of them for a fail, each on its own for a pass."""
-    tested = [1.0 if one.loss.too_few else one.p_exceeds for one in comparisons]
+    # A few items of an unbounded metric cannot show that nothing is lost; that most of them are far worse they can.
+    tested = [
+        one.loss.p_exceeds_for_most(one.limit) if one.loss.too_few else one.p_exceeds for one in comparisons
+    ]
     adjusted = holm(np.array(tested)).tolist()
     decided = []
     for one, p in zip(comparisons, adjusted, strict=True):

@@ -277,7 +277,15 @@ def test_an_unbounded_metric_of_few_items_is_inconclusive_by_name() -> None:
         assert gate.verdict == wanted
     base = rng.gamma(5, 4, 62)
     old = run_items(one_run({("wikitext", 1): base}, metric="word_perplexity"))
-    worse = run_items(one_run({("wikitext", 1): base * 3}, metric="word_perplexity"))
+    collapsed = run_items(one_run({("wikitext", 1): base * 3}, metric="word_perplexity"))
+    assert check(collapsed, old, relative).verdict == "fail"  # nearly every document is far worse
+    equally = run_items(one_run({("wikitext", 1): base + 100}, metric="word_perplexity"))
+    assert check(equally, old, relative).verdict == "fail"  # and where all are by the same, too
+    one_document = base.copy()
+    one_document[0] = 100_000
+    spoiled = run_items(one_run({("wikitext", 1): one_document}, metric="word_perplexity"))
+    assert check(spoiled, old, relative).verdict == "inconclusive"
+    worse = run_items(one_run({("wikitext", 1): base * 1.01}, metric="word_perplexity"))
     gate = check(worse, old, relative)
     assert gate.verdict == "inconclusive"
     assert "62 items of word_perplexity" in sentence(gate) and "an unbounded metric needs 200" in sentence(
