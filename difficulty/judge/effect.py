@@ -93,11 +93,7 @@ def one_family(views: Floats, sample: Sample, confidence: float) -> Effect:
 
 def several_families(families: Sequence[Floats], samples: Sequence[Sample], confidence: float) -> Effect:
     """The effect over families that weigh the same: in these, and in families like these where there are at least three."""
-    pooled = np.mean(families, axis=0)
-    sample = Sample(
-        sum(s.n_items for s in samples), sum(s.n_clusters for s in samples), min(s.fewest for s in samples),
-        samples[0].replicates,
-    )  # fmt: skip
+    pooled, sample = np.mean(families, axis=0), together(samples)
     fixed = one_family(pooled, sample, confidence)
     if len(families) < ENOUGH_FAMILIES:
         return fixed
@@ -125,6 +121,21 @@ def several_families(families: Sequence[Floats], samples: Sequence[Sample], conf
     over = ("items", f"{len(own)} {sample.replicates}", *names)
     found = _combined(meta.estimate, (between, *drawn), sample, over, confidence)
     return Effect(fixed.these, found.these, _with_replicates(meta, found.these, confidence), found.variance)
+
+
+def together(samples: Sequence[Sample]) -> Sample:
+    """The sample behind the mean over some families."""
+    return Sample(
+        sum(s.n_items for s in samples), sum(s.n_clusters for s in samples), min(s.fewest for s in samples),
+        samples[0].replicates,
+    )  # fmt: skip
+
+
+def holds_for(effect: Effect, n_families: int) -> str:
+    """The families that an effect is about, in words."""
+    if effect.like is not None:
+        return f"families like these ({n_families})"
+    return "this family" if n_families == 1 else f"these {n_families} families"
 
 
 def _with_replicates(meta: RandomEffects, like: Estimate, confidence: float) -> RandomEffects:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.judge.drawn import common_replicates
 from difficulty.judge.guess import require_no_rivals
 from difficulty.judge.judgement import N_RESAMPLES, Judgement, judge_panel
 from difficulty.judge.panel import Panel, build_panel, one_axis
@@ -265,15 +266,15 @@ def _unequal(judged: Judgement) -> list[str]:
     for series in (*judged.setting.series, *recovered):
         own = [judged.setting.conditions[k] for k in series.at]
         if len({c.replicates for c in own}) > 1:
-            common = set(own[0].replicates).intersection(*(c.replicates for c in own))
+            common = common_replicates(own)
             counts = ", ".join(
                 f"{level:g}: {len(c.columns)}" for level, c in zip(series.levels, own, strict=True)
             )
             found.append(
                 f"the levels of {series.method} have unequal numbers of replicates ({counts}): means are over all of them, and the "
                 + (
-                    f"spread between replicates is that of the {len(common)} which all levels have."
-                    if len(common) > 1
+                    f"spread between replicates is that of the {common} which all levels have."
+                    if common > 1
                     else "spread between replicates is unknown."
                 )
             )

@@ -241,11 +241,7 @@ def _known_metrics(limits: Limits, new: RunItems, baseline: RunItems) -> None:
 
 def decide(comparisons: list[Comparison], alpha: float) -> list[Comparison]:
     """The comparisons with their verdicts: Holm over all of them for a fail, each on its own for a pass."""
-    # A few items of an unbounded metric cannot show that nothing is lost; that most of them are far worse they can.
-    tested = [
-        one.loss.p_exceeds_for_most(one.limit) if one.loss.too_few else one.p_exceeds for one in comparisons
-    ]
-    adjusted = holm(np.array(tested)).tolist()
+    adjusted = holm(np.array([one.p_exceeds for one in comparisons])).tolist()
     decided = []
     for one, p in zip(comparisons, adjusted, strict=True):
         verdict: Verdict = "fail" if p < alpha else "inconclusive"
@@ -332,7 +328,7 @@ def _compare(
             f"the {metric} of the baseline is beyond all numbers in {scope}, so that no limit can be set. Choose another baseline."
         )
     limit = limits.of(loss.before)
-    compared = Comparison(
-        scope, family, tier, metric, loss, limit, loss.p_exceeds(limit), loss.p_below(limit)
-    )
+    # A few items of an unbounded metric cannot show that nothing is lost; that most of them are far worse they can.
+    p_exceeds = loss.p_exceeds_for_most(limit) if loss.too_few else loss.p_exceeds(limit)
+    compared = Comparison(scope, family, tier, metric, loss, limit, p_exceeds, loss.p_below(limit))
     return replace(compared, noise=pool(pair.noise for pair in pairs))

@@ -10,7 +10,7 @@ import numpy as np
 
 from difficulty.judge.claims.context import Context, Setting
 from difficulty.judge.draws import Cell, over_replicates
-from difficulty.judge.effect import Effect, Sample, one_family, several_families
+from difficulty.judge.effect import Effect, Sample, holds_for, one_family, several_families
 from difficulty.judge.scales import SCORE
 from difficulty.judge.series import Series
 from difficulty.judge.verdicts import ONLY_THESE, Claim, Evidence, Rules, claim_of
@@ -109,13 +109,7 @@ class Curves:
         self._pooled = True
         n = len(self._losses)
         effect = several_families(self._losses, self._samples, self.setting.rules.confidence)
-        where = (
-            f"families like these ({n})"
-            if effect.like
-            else "this family"
-            if n == 1
-            else f"these {n} families"
-        )
+        where = holds_for(effect, n)
         fewest = min(sample.fewest for sample in self._samples)
         remark = f"Not in it: {some(self._left_out)}, at chance." if self._left_out else ""
         if effect.like is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from difficulty.judge.effect import Effect, Sample, one_family, several_families
+from difficulty.judge.effect import Effect, Sample, holds_for, one_family, several_families, together
 from difficulty.judge.verdicts import ONLY_THESE, Claim, Evidence, Rules, Scope, judge
 from difficulty.runs.table import some
 from difficulty.stats.multiple import holm
@@ -138,11 +138,10 @@ def _pooled(
     beside = _effects(usable, question.rules.confidence, "beside")
     if beside:
         details["sensitivity"] = {name: _estimate(effect) for name, effect in beside.items()}
-    n = len(usable)
-    like = next(iter(effects.values())).like is not None
-    where = f"families like these ({n})" if like else "this family" if n == 1 else f"these {n} families"
+    first = next(iter(effects.values()))
+    where = holds_for(first, len(usable))
     remark = f"{added.remark} {_left_out(parts, usable)}".strip()
-    if not like:
+    if first.like is None:
         remark = f"{remark} {ONLY_THESE}".strip()
     return Evidence(
         question.claim, scope, question.unit, effects, "", added.against, added.cannot_refute, added.unresolved, remark,
@@ -195,11 +194,7 @@ def _samples(parts: Sequence[Part]) -> list[Sample]:
 def mean_estimate(parts: Sequence[Part], name: str, confidence: float) -> Effect:
     """The mean over families of an extra draw."""
     pooled = np.mean([part.extra[name] for part in parts], axis=0)
-    samples = _samples(parts)
-    whole = Sample(
-        sum(s.n_items for s in samples), sum(s.n_clusters for s in samples), min(s.fewest for s in samples), samples[0].replicates
-    )  # fmt: skip
-    return one_family(pooled, whole, confidence)
+    return one_family(pooled, together(_samples(parts)), confidence)
 
 
 def _estimate(effect: Effect) -> dict[str, Any]:
