@@ -46,7 +46,7 @@ class Settings:
 class FitResult:
     """Verdicts and the numbers beneath them.
 
-    `hypothesis`: the verdict on the whole, from P2 and P6. `claims`: headline first, then by method and family. `cells`: see
+    `claims`: headline first, then by method and family. `cells`: see
     `difficulty.judge.cells.COLUMNS`. `critical`: critical levels by tier. `excluded`: sentences on tiers that take no part.
     `warnings`: sentences for the reader. `guesses`: those of them that say that the dense run is a guess, on which all
     verdicts stand.
@@ -56,7 +56,6 @@ class FitResult:
     dense: str
     primary: str
     metrics: tuple[str, ...]
-    hypothesis: Hypothesis
     claims: tuple[Claim, ...]
     cells: pd.DataFrame = field(repr=False)
     critical: pd.DataFrame = field(repr=False)
@@ -68,6 +67,11 @@ class FitResult:
     n_items: int
     n_clusters: int
     guesses: tuple[str, ...] = ()
+
+    @property
+    def hypothesis(self) -> Hypothesis:
+        """The verdict on the whole, from P2 and P6."""
+        return hypothesis(self.headline())
 
     def headline(self) -> dict[str, Claim]:
         """The pooled claim of the primary method, by name: P1 .. P6."""
@@ -133,13 +137,11 @@ def fit(
     judged, found = judge_panel(panel, rules, known, wanted, n_resamples, seed, cut_from=own)
     warnings.extend(panel.warnings)
     warnings.extend(_remarks(judged, known))
-    headline = {claim.claim: claim for claim in reversed(found) if claim.scope.headline}
     return FitResult(
         model=panel.model,
         dense=str(panel.runs["run"].iloc[0]),
         primary=judged.primary,
         metrics=panel.metrics,
-        hypothesis=hypothesis(headline),
         claims=tuple(found),
         cells=judged.cells.assign(within_noise=mark(judged.cells, noise.get(panel.model), metric)),
         critical=judged.critical,

@@ -29,16 +29,14 @@ _MOST_NUMBERS = 4_000_000
 
 @dataclass(frozen=True)
 class Judgement:
-    """The claims on a panel, with the tables beneath them. `cut_by`: family -> the run that its tiers were cut from."""
+    """What the claims on a panel stand on. `cut_by`: family -> the run that its tiers were cut from."""
 
     setting: Setting
-    claims: tuple[Claim, ...]
     cells: pd.DataFrame = field(repr=False)
     critical: pd.DataFrame = field(repr=False)
     excluded: tuple[str, ...]
     cut_by: Mapping[str, str]
     n_resamples: int
-    n_taking_part: int
 
     @property
     def primary(self) -> str:
@@ -76,8 +74,8 @@ def judge_panel(
         asked.matched = _matched(setting, n_resamples, seed)
     judged = asked.claims()
     found = Judgement(
-        setting, tuple(judged), asked.table_of_cells(), pd.DataFrame(asked.critical),
-        tuple(asked.excluded), asked.cut_by, n_resamples, asked.n_taking_part,
+        setting, asked.table_of_cells(), pd.DataFrame(asked.critical),
+        tuple(asked.excluded), asked.cut_by, n_resamples,
     )  # fmt: skip
     return found, judged
 
