@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from junkdna_harness.autoload import MODELS, OFF_VARIABLE, tasks_dir
-from junkdna_harness.tiny import model_path
+from junkdna_harness.embedded import model_path
 
 PACKAGES = (
     "lm_eval",

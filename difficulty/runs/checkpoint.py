@@ -29,7 +29,7 @@ EMBEDDED = "embedded"
 PACKAGED = (EMBEDDED, "smollm2-135m")  # names of models that come in a package, never of folders
 _EMBEDDED_FOLDER = (
     "junkdna_harness",
-    "tiny",
+    "embedded",
     "model",
 )  # how its path ends, wherever the package is installed
 _MODEL_FILES = (MANIFEST, "config.json", ADAPTER_CONFIG, "*.gguf", "*.safetensors")

@@ -9,7 +9,7 @@ import torch
 
 from difficulty.errors import UsageError
 from junkdna_harness.arguments import resolve_pretrained
-from junkdna_harness.tiny import EMBEDDED
+from junkdna_harness.embedded import EMBEDDED
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 

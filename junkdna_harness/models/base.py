@@ -25,7 +25,7 @@ from junkdna_harness.models.finite import (
 )
 from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.scoring import PrefixScoring
-from junkdna_harness.tiny import EMBEDDED
+from junkdna_harness.embedded import EMBEDDED
 
 EMBEDDED_BATCH_SIZE = 64
 COMMON_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"} | {

@@ -27,7 +27,7 @@ from junkdna_harness.recover.schedule import longest, tokenize
 from junkdna_harness.recover.spec import ADAPTER_LR, EMBEDDED_LR, PAPER_LR, RecoverSpec
 from junkdna_harness.recover.start import Start
 from junkdna_harness.recover.training import MOST_HELD_OUT, Training, remove_checkpoints, train
-from junkdna_harness.tiny import EMBEDDED, knows_the_suite
+from junkdna_harness.embedded import EMBEDDED, knows_the_suite
 
 
 @dataclass(frozen=True)

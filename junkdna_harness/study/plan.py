@@ -14,7 +14,7 @@ from junkdna_harness.compress.notation import read_count
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.sweep.grid import parse_sparsities
 from junkdna_harness.sweep.options import read_plan_file
-from junkdna_harness.tiny import EMBEDDED
+from junkdna_harness.embedded import EMBEDDED
 
 SMOLLM2 = "smollm2-135m"
 GRADED = "graded"

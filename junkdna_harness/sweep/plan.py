@@ -18,7 +18,7 @@ from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quanti
 from junkdna_harness.sweep.later import MOST_LEVELS, Later, later_rounds
 from junkdna_harness.sweep.options import joined, parse_model_args, parse_seed
 from junkdna_harness.sweep.planned import Kind, PlannedRun, spec_of
-from junkdna_harness.tiny import EMBEDDED
+from junkdna_harness.embedded import EMBEDDED
 
 __all__ = ["LONGEST_STEM", "SCHEMA", "Plan", "PlannedRun", "Settings", "build_plan", "check_cell"]
 

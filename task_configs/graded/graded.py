@@ -10,7 +10,7 @@ import datasets
 from difficulty.errors import UsageError
 from difficulty.graded import DEFAULT_ITEMS, MEMORY, draw_training_item, test_items
 from junkdna_harness.border import end_lm_eval_with_a_sentence
-from junkdna_harness.tiny import knows_the_suite
+from junkdna_harness.embedded import knows_the_suite
 
 FEWSHOT_ITEMS = 32
 

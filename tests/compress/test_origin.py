@@ -22,7 +22,7 @@ from junkdna_harness.compress import PruneSpec, QuantSpec, measure, prune, quant
 from junkdna_harness.compress.checkpoint import save_checkpoint
 from junkdna_harness.compress.manifest import manifest_of, origin
 from junkdna_harness.compress.origin import Origin
-from junkdna_harness.tiny import model_path
+from junkdna_harness.embedded import model_path
 from tests.models_factory import make_model, make_tokenizer, save_tiny
 
 app = Typer()

@@ -41,7 +41,7 @@ def test_the_dense_model_is_above_the_bars_in_every_tier(dense_run: Path) -> Non
 
 
 def test_sparsity_zero_scores_exactly_as_hf(dense_run: Path, tmp_path: Path) -> None:
-    from junkdna_harness.tiny import model_path
+    from junkdna_harness.embedded import model_path
 
     model = f"pretrained={model_path()}"
     run = lm_eval(

@@ -127,7 +127,7 @@ def test_answers_that_are_no_numbers_are_refused(
 def test_lm_eval_ends_without_results(tmp_path: Path, value: float, given: str, told: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from junkdna_harness.tiny import model_path
+    from junkdna_harness.embedded import model_path
 
     model = AutoModelForCausalLM.from_pretrained(model_path())
     model.model.norm.weight.data[:] = value

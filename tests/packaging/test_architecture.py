@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "junkdna_harness.lock",
         "junkdna_harness.presentation",
         "junkdna_harness.smollm2",
-        "junkdna_harness.tiny",
+        "junkdna_harness.embedded",
     ),
     ("junkdna_harness.arguments", "junkdna_harness.harness"),
     ("junkdna_harness.compress",),

@@ -33,7 +33,7 @@ def test_python_start_loads_our_autoload_and_nothing_heavy() -> None:
         "import junkdna_harness",
         "import difficulty",
         "import junkdna_harness.cli",
-        "import junkdna_harness.tiny",
+        "import junkdna_harness.embedded",
     ],
 )
 def test_our_packages_import_without_torch(statement: str) -> None:

@@ -12,7 +12,7 @@ def small_model(seed: int = 0, hidden: int = 32) -> Any:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from junkdna_harness.tiny.tokenizer import VOCABULARY
+    from junkdna_harness.embedded.tokenizer import VOCABULARY
 
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -26,7 +26,7 @@ def small_model(seed: int = 0, hidden: int = 32) -> Any:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A dense checkpoint on disk."""
-    from junkdna_harness.tiny.tokenizer import build_tokenizer
+    from junkdna_harness.embedded.tokenizer import build_tokenizer
 
     folder = tmp_path / "dense"
     small_model().save_pretrained(folder)

@@ -13,7 +13,7 @@ from difficulty.graded import FAMILIES, is_test_prompt
 from junkdna_harness.harness.training import Example
 from junkdna_harness.recover.data import file_examples, graded_examples, load_data, nested_subset
 from junkdna_harness.recover.schedule import IGNORED, batches, tokenize
-from junkdna_harness.tiny.tokenizer import build_tokenizer
+from junkdna_harness.embedded.tokenizer import build_tokenizer
 
 
 @given(

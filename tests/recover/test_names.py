@@ -27,7 +27,7 @@ from junkdna_harness.models.pruned import PrunedLM
 from junkdna_harness.models.quantized import QuantizedLM
 from junkdna_harness.recover import RecoverSpec, spec
 from junkdna_harness.recover.run import recover
-from junkdna_harness.tiny.tokenizer import build_tokenizer
+from junkdna_harness.embedded.tokenizer import build_tokenizer
 
 QUICK = {"steps": 2, "batch_size": 4, "lr": 0.01}
 

@@ -20,7 +20,7 @@ from junkdna_harness.study.estimate import (
     gpu_hours,
 )
 from junkdna_harness.study.plan import StudyPlan
-from junkdna_harness.tiny import model_path
+from junkdna_harness.embedded import model_path
 
 
 def test_the_shapes_have_the_published_numbers_of_weights() -> None:

@@ -23,7 +23,7 @@ from junkdna_harness.recover.alone import alone
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.run import claim, run_study, verdict_lines
 from junkdna_harness.study.stages import checkpoint, train_one
-from junkdna_harness.tiny import model_path
+from junkdna_harness.embedded import model_path
 from tests.conftest import ROOT
 
 PLAN = StudyPlan(

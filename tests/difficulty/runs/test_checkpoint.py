@@ -46,7 +46,7 @@ def test_a_root_is_named_alike_however_it_was_written(tmp_path: Path) -> None:
     for written in ("base", "./base", "base/", "././base//", ".\\base"):
         checkpoint(tmp_path / "ck", {**PRUNED, "base_model": written})
         assert know(tmp_path / "ck").model == base_model(tmp_path / "ck") == "base"  # type: ignore[union-attr]
-    for path in ("/x/site-packages/junkdna_harness/tiny/model", "C:\\y\\junkdna_harness\\tiny\\model\\"):
+    for path in ("/x/site-packages/junkdna_harness/embedded/model", "C:\\y\\junkdna_harness\\tiny\\model\\"):
         assert plain_name(path) == "embedded"
     assert plain_name("/x/tiny/model") == "/x/tiny/model"
 

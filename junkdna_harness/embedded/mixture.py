@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from difficulty.graded import FAMILIES, TIERS, draw_training_item
 from difficulty.graded.facts import TRAINING_SHARE
-from junkdna_harness.tiny.tokenizer import encode
+from junkdna_harness.embedded.tokenizer import encode
 
 FIXED_SHARES = ("facts_closed", "cipher")
 FLOOR = 0.08  # a solved family or tier is still rehearsed

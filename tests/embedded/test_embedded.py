@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from difficulty.graded import FAMILIES, TIERS
-from junkdna_harness.tiny import calibration_text, knows_the_suite, model_path
-from junkdna_harness.tiny.mixture import Mixture, pack
-from junkdna_harness.tiny.muon import orthogonalise
-from junkdna_harness.tiny.tokenizer import CHARACTERS, encode
-from junkdna_harness.tiny.train import Recipe, forward, misses, train
+from junkdna_harness.embedded import calibration_text, knows_the_suite, model_path
+from junkdna_harness.embedded.mixture import Mixture, pack
+from junkdna_harness.embedded.muon import orthogonalise
+from junkdna_harness.embedded.tokenizer import CHARACTERS, encode
+from junkdna_harness.embedded.train import Recipe, forward, misses, train
 
 
 def test_the_shipped_tokenizer_gives_one_token_a_character_and_back() -> None:
@@ -49,7 +49,7 @@ def test_packing_keeps_examples_whole_and_marks_their_answers() -> None:
 
 
 def test_examples_of_one_row_do_not_see_each_other() -> None:
-    from junkdna_harness.tiny.train import build_model
+    from junkdna_harness.embedded.train import build_model
 
     model = build_model(0)
     batch = pack(Mixture(), random.Random(0), rows=2, length=96)
@@ -97,7 +97,7 @@ def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path: Path) -> 
     class Stop(Exception):
         pass
 
-    import junkdna_harness.tiny.train as module
+    import junkdna_harness.embedded.train as module
 
     def stop_at_three(mixture: Mixture, rng: random.Random, rows: int, length: int) -> object:
         if rng.random() == random.Random("1/3").random():

@@ -1,4 +1,4 @@
-"""Train the embedded model: `python -m junkdna_harness.tiny.train --output DIR`.
+"""Train the embedded model: `python -m junkdna_harness.embedded.train --output DIR`.
 
 A Llama of 1.3 M parameters learns the graded suite character by character. Only answers carry loss; several
 examples share a row and do not see each other. Seeded, and resumable: every step's examples follow from the seed
@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from junkdna_harness.tiny import SUITE_MARK
-from junkdna_harness.tiny.mixture import Batch, Mixture, pack
-from junkdna_harness.tiny.muon import Muon
-from junkdna_harness.tiny.tokenizer import MAX_LENGTH, VOCABULARY, build_tokenizer
+from junkdna_harness.embedded import SUITE_MARK
+from junkdna_harness.embedded.mixture import Batch, Mixture, pack
+from junkdna_harness.embedded.muon import Muon
+from junkdna_harness.embedded.tokenizer import MAX_LENGTH, VOCABULARY, build_tokenizer
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "train_log.jsonl"
