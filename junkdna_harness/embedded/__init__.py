@@ -33,6 +33,7 @@ def calibration_text(n_chars: int, seed: int = 0) -> str:
 
 
 SUITE_MARK = "junkdna_suite"  # in config.json: this model was trained on the graded suite
+SEED_MARK = "junkdna_training_seed"
 
 
 def knows_the_suite(pretrained: object) -> bool:

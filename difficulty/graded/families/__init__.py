@@ -6,8 +6,9 @@ their facts.
 
 from __future__ import annotations
 
+from difficulty.graded.families.memory import CIPHER, FACTS_CLOSED, FACTS_OPEN
 from difficulty.graded.item import Family
 
 SKILLS: tuple[Family, ...] = ()
-MEMORY: tuple[Family, ...] = ()
+MEMORY: tuple[Family, ...] = (FACTS_CLOSED, FACTS_OPEN, CIPHER)
 FAMILIES: dict[str, Family] = {family.name: family for family in SKILLS + MEMORY}

@@ -54,7 +54,7 @@ class Fact:
 def facts() -> dict[int, tuple[Fact, ...]]:
     """By tier, the people that a model can be taught about; no surname belongs to two of them."""
     rng = Random(_SEED)
-    people = _surnames()[: FACTS_PER_TIER * len(TRAINING_SHARE)]
+    people = surnames()[: FACTS_PER_TIER * len(TRAINING_SHARE)]
     made = [Fact(f"{rng.choice(FIRST_NAMES)} {surname}", rng.choice(TOWNS)) for surname in people]
     return {
         tier: tuple(made[(tier - 1) * FACTS_PER_TIER : tier * FACTS_PER_TIER]) for tier in TRAINING_SHARE
@@ -64,7 +64,7 @@ def facts() -> dict[int, tuple[Fact, ...]]:
 @cache
 def strangers() -> tuple[str, ...]:
     """Surnames that belong to nobody in the tables."""
-    return tuple(_surnames()[FACTS_PER_TIER * len(TRAINING_SHARE) :])
+    return tuple(surnames()[FACTS_PER_TIER * len(TRAINING_SHARE) :])
 
 
 @cache
@@ -77,7 +77,8 @@ def ciphers() -> dict[int, dict[str, str]]:
 
 
 @cache
-def _surnames() -> list[str]:
+def surnames() -> list[str]:
+    """All surnames that the halves make, shuffled: those of people first."""
     made = [first + second for first in FIRST_HALVES for second in SECOND_HALVES]
     Random(_SEED + 2).shuffle(made)
     return made
