@@ -50,7 +50,7 @@ def test_items(
     if n_items < 1:
         raise UsageError(f"n_items={n_items} items cannot be asked. Give a whole number of at least 1.")
     rng = random.Random(f"{family}/{level}/{seed}")
-    found = _sample(spec, level, n_items, rng) if spec.pool else _draw(spec, level, n_items, rng)
+    found = draw_test_items(spec, level, n_items, rng)
     if len(found) < n_items:
         raise UsageError(
             f"level {level} of {family!r} ({spec.axis_label}) has only {len(found)} test items, not n_items={n_items}. "
@@ -59,13 +59,11 @@ def test_items(
     return found
 
 
-def _sample(spec: Family, level: int, n_items: int, rng: random.Random) -> list[Item]:
-    assert spec.pool is not None
-    pool = spec.pool(level)
-    return rng.sample(pool, min(n_items, len(pool)))
-
-
-def _draw(spec: Family, level: int, n_items: int, rng: random.Random) -> list[Item]:
+def draw_test_items(spec: Family, level: int, n_items: int, rng: random.Random) -> list[Item]:
+    """Up to `n_items` different test items of a level; fewer where there are no more."""
+    if spec.pool is not None:
+        pool = spec.pool(level)
+        return rng.sample(pool, min(n_items, len(pool)))
     items: dict[str, Item] = {}
     for _ in range(n_items * _MAX_DRAWS_PER_ITEM):
         item = spec.draw(rng, level)

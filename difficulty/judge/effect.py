@@ -120,7 +120,7 @@ def several_families(families: Sequence[Floats], samples: Sequence[Sample], conf
     drawn = [c for c in _crossed(own, sample) if c.name != "items"]
     over = ("items", f"{len(own)} {sample.replicates}", *names)
     found = _combined(meta.estimate, (between, *drawn), sample, over, confidence)
-    return Effect(fixed.these, found.these, _with_replicates(meta, found.these, confidence), found.variance)
+    return Effect(fixed.these, found.these, with_replicates(meta, found.these, confidence), found.variance)
 
 
 def together(samples: Sequence[Sample]) -> Sample:
@@ -138,7 +138,7 @@ def holds_for(effect: Effect, n_families: int) -> str:
     return "this family" if n_families == 1 else f"these {n_families} families"
 
 
-def _with_replicates(meta: RandomEffects, like: Estimate, confidence: float) -> RandomEffects:
+def with_replicates(meta: RandomEffects, like: Estimate, confidence: float) -> RandomEffects:
     """The prediction interval with what replicates add: tau^2 and the squared half-width of `like`, on its quantile."""
     t = float(special.stdtrit(meta.df, (1 + confidence) / 2))
     half = float(np.hypot(t * np.sqrt(meta.tau2), (like.ci_high - like.ci_low) / 2))

@@ -31,12 +31,16 @@ def to_json(result: FitResult) -> str:
 
 
 def models_to_json(found: ModelsResult) -> str:
-    """The verdicts over models (`hypothesis`, `claims`) and each model's fit (`models`: what `to_json` writes) as JSON text."""
+    """The verdicts over models (`hypothesis`, `claims`) and each model's fit (`models`: what `to_json` writes) as JSON text.
+
+    `trainings`: name -> models that are trainings of it, where there are several.
+    """
     document = {
         "schema": SCHEMA,
         "hypothesis": asdict(found.hypothesis),
         "claims": [claim_dict(claim) for claim in found.over],
         "sizes": dict(found.sizes),
+        "trainings": {base: list(names) for base, names in found.trainings.items()},
         "models": [_document(result) for result in found.results.values()],
     }
     return _json(document)

@@ -1,13 +1,14 @@
 """Several models: each one's verdicts, and what holds over models like these.
 
 Over models the claim's effect of each model is one observation, with its own standard error; random effects over at least three
-(Hartung-Knapp), and over two the mean of the two, about these alone.
+(Hartung-Knapp), and over two the mean of the two, about these alone. Models that are one, trained with several seeds
+(`difficulty.runs.replicates.trainings`), are one observation, which holds what differs between trainings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from difficulty.errors import UsageError
 from difficulty.judge.claims.small_weights import CONTROLS, both_controls
 from difficulty.judge.effect import ENOUGH_FAMILIES, Effect
 from difficulty.judge.fit import FitResult, fit
+from difficulty.judge.over_trainings import TRAININGS, over_trainings
 from difficulty.judge.series import PRIMARY
 from difficulty.judge.verdicts import (
     CLAIMS,
@@ -32,9 +34,10 @@ from difficulty.judge.verdicts import (
     not_tested,
 )
 from difficulty.runs.read import Runs
+from difficulty.runs.replicates import trainings
 from difficulty.runs.table import DENSE, MARGIN, N_WEIGHTS, some
 from difficulty.stats.random_effects import random_effects
-from difficulty.stats.result import Estimate
+from difficulty.stats.result import Estimate, Floats
 
 _ENOUGH = 20  # right and wrong answers each, that two models do not have in common by chance
 _SAME = 1e-9  # dense margins or scores that agree to this on every item are those of one model
@@ -52,6 +55,31 @@ class ModelsResult:
     def headline(self) -> dict[str, Claim]:
         """The verdict over models on each claim."""
         return {claim.claim: claim for claim in self.over}
+
+    @property
+    def trainings(self) -> dict[str, tuple[str, ...]]:
+        """Name -> models that are trainings of it, where there are several."""
+        return {base: names for base, names in trainings(self.results).items() if len(names) > 1}
+
+    @property
+    def kind(self) -> str:
+        """What the verdicts are over: `"trainings"` where all models are trainings of one, else `"models"`."""
+        return _kind(self.results)
+
+    @property
+    def title(self) -> str:
+        """How many of them there are, e.g. `"3 trainings of embedded"`, `"4 models"`."""
+        of = f" of {next(iter(self.trainings))}" if self.kind == TRAININGS else ""
+        return f"{len(self.results)} {self.kind}{of}"
+
+    def notes(self) -> list[str]:
+        """A sentence on each model of which there are several trainings."""
+        return [
+            f"{some(names)} are taken for {len(names)} trainings of one model, by their names: verdicts over them hold for trainings "
+            f"like these, whose spread has {len(names) - 1} degree{'s' * (len(names) > 2)} of freedom. All are asked the same items, "
+            "whose error therefore counts in full."
+            for names in self.trainings.values()
+        ]
 
 
 def own_dense_runs(table: pd.DataFrame) -> list[str]:
@@ -153,9 +181,11 @@ def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
     # their rules stand on the steps and the grid of each model: over models they hold where they hold for each
     verdicts = {c.verdict for c in headlines.values() if c is not None and c.estimate is not None}
     if len(verdicts) > 1:
-        return replace(found, verdict="inconclusive", reason=f"the models differ. {_by_model(headlines)}")
+        reason = f"the {_kind(headlines)} differ. {_by_model(headlines)}"
+        return replace(found, verdict="inconclusive", reason=reason)
     verdict = verdicts.pop()
-    return replace(found, verdict=verdict, reason=f"it is {verdict} for every model. {_by_model(headlines)}")
+    reason = f"it is {verdict} for every {_kind(headlines)[:-1]}. {_by_model(headlines)}"
+    return replace(found, verdict=verdict, reason=reason)
 
 
 def _over_controls(results: Mapping[str, FitResult], rules: Rules) -> Claim:
@@ -194,29 +224,42 @@ def _combined(claim: str, headlines: Mapping[str, Claim | None], rules: Rules) -
     first = next(iter(usable.values()))
     scales = [s for s in first.details["scales"] if all(s in c.details["scales"] for c in usable.values())]
     effects = {
-        scale: _effect([observed_effect(c, scale) for c in usable.values()], rules) for scale in scales
+        scale: _effect({name: observed_effect(c, scale) for name, c in usable.items()}, rules)
+        for scale in scales
     }
     held = {name: str(c.details["held_back"]) for name, c in usable.items() if c.details.get("held_back")}
-    n = len(usable)
-    about = (
-        f"models like these ({n})" if n >= ENOUGH_FAMILIES else f"these {n} models" if n > 1 else "one model"
-    )
     remark = _by_model(usable) + (f" Not judged: {some(left_out)}." if left_out else "")
     against = ""
-    if 3 * len(held) > n:
+    if 3 * len(held) > len(usable):
         name, why = next(iter(held.items()))
-        against = f"{len(held)} of {n} models hold it back, e.g. {name}: {why}"
+        against = f"{len(held)} of {len(usable)} {_kind(usable)} hold it back, e.g. {name}: {why}"
     evidence = Evidence(
-        claim, Scope(method, headline=True), first.unit, effects, against=against, remark=remark, about=about,
+        claim, Scope(method, headline=True), first.unit, effects, against=against, remark=remark, about=_about(usable),
         details={"models": {name: c.estimate for name, c in usable.items()}, "held_back_in": held},
     )  # fmt: skip
     delta = {"P1": rules.delta, "P3": rules.delta_level}.get(claim, rules.delta_tier)
-    return judge(evidence, evidence.p, rules, delta, f"{STATEMENTS[claim]}: random effects over models")
+    rule = f"{STATEMENTS[claim]}: random effects over {_kind(usable)}"
+    return judge(evidence, evidence.p, rules, delta, rule)
+
+
+def _kind(models: Iterable[str]) -> str:
+    return TRAININGS if len(models := list(models)) > 1 and len(trainings(models)) == 1 else "models"
+
+
+def _about(models: Iterable[str]) -> str:
+    """What a verdict over some models holds for."""
+    names = list(models)
+    if _kind(names) == TRAININGS:
+        return f"trainings like these ({len(names)})"
+    n = len(trainings(names))
+    return (
+        f"models like these ({n})" if n >= ENOUGH_FAMILIES else f"these {n} models" if n > 1 else "one model"
+    )
 
 
 def _by_model(headlines: Mapping[str, Claim | None]) -> str:
     words = ", ".join(f"{name} {claim.verdict}" for name, claim in headlines.items() if claim is not None)
-    return f"By model: {words}."
+    return f"By {_kind(headlines)[:-1]}: {words}."
 
 
 def _why_none(headlines: Mapping[str, Claim | None]) -> str:
@@ -236,10 +279,13 @@ def observed_effect(claim: Claim, scale: str) -> dict[str, Any]:
     return found.get("like") or found["these"]
 
 
-def _effect(observed: Sequence[Mapping[str, Any]], rules: Rules) -> Effect:
-    effects = np.array([float(o["estimate"]) for o in observed])
-    errors = np.array([_standard_error(o, rules.confidence) for o in observed])
-    n_items, n_clusters = (sum(int(o[name]) for o in observed) for name in ("n_items", "n_clusters"))
+def _effect(observed: Mapping[str, Mapping[str, Any]], rules: Rules) -> Effect:
+    """Over models, from what was observed of each (by name); trainings of one model are put together before."""
+    own = [_of_one([observed[name] for name in names], rules) for names in trainings(observed).values()]
+    if len(own) == 1 and len(observed) > 1:
+        return own[0]
+    effects, errors, items, clusters = _as_arrays([effect.deciding for effect in own], rules)
+    n_items, n_clusters = sum(items), sum(clusters)
     names = ("items", f"{len(effects)} models")
     if len(effects) < ENOUGH_FAMILIES or not (errors > 0).any():
         error = float(np.sqrt((errors**2).sum()) / len(effects))
@@ -252,10 +298,33 @@ def _effect(observed: Sequence[Mapping[str, Any]], rules: Rules) -> Effect:
     return Effect(like, like, meta)
 
 
-def _standard_error(observed: Mapping[str, Any], confidence: float) -> float:
+def _of_one(observed: Sequence[Mapping[str, Any]], rules: Rules) -> Effect:
+    """The effect of one model: its own, or that over its trainings."""
+    estimates = [Estimate(**{**found, "over": tuple(found["over"])}) for found in map(_plain, observed)]
+    if len(estimates) == 1:
+        return Effect(estimates[0])
+    return over_trainings(*_as_arrays(estimates, rules), rules.confidence)
+
+
+def _plain(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What is an estimate in the details of a claim; random effects beside it are left out."""
+    return {field.name: found[field.name] for field in fields(Estimate)}
+
+
+def _as_arrays(estimates: Sequence[Estimate], rules: Rules) -> tuple[Floats, Floats, list[int], list[int]]:
+    """Effects, standard errors, numbers of items and of clusters."""
+    return (
+        np.array([e.estimate for e in estimates]),
+        np.array([_standard_error(e, rules.confidence) for e in estimates]),
+        [e.n_items for e in estimates],
+        [e.n_clusters for e in estimates],
+    )
+
+
+def _standard_error(observed: Estimate, confidence: float) -> float:
     """The standard error that an interval stands for, by the normal quantile: too large where it has few degrees of freedom."""
     z = float(special.ndtri((1 + confidence) / 2))
-    return (float(observed["ci_high"]) - float(observed["ci_low"])) / (2 * z)
+    return (observed.ci_high - observed.ci_low) / (2 * z)
 
 
 def _sizes(runs: Runs, models: Sequence[str]) -> dict[str, float]:

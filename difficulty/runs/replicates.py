@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,21 @@ from difficulty.runs.identity import Run
 from difficulty.runs.part import Part
 
 NUMBERED = ("store", "table")  # whose runs bring the number of their draw
+_SEEDED = re.compile(r"(.+):\d+")  # a model that was trained again with another seed, e.g. embedded:1
+
+
+def trainings(models: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Name -> the models that are trainings of it, in their order: NAME itself and NAME:1, NAME:2, ... Each model is in one.
+
+    >>> trainings(["embedded", "embedded:1", "llama"])
+    {'embedded': ('embedded', 'embedded:1'), 'llama': ('llama',)}
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name in models:
+        seeded = _SEEDED.fullmatch(name)
+        base = seeded[1] if seeded else name
+        found[base] = (*found.get(base, ()), name)
+    return {base if len(names) > 1 else names[0]: names for base, names in found.items()}
 
 
 def draw_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:

@@ -55,10 +55,12 @@ def show(result: FitResult, console: Console | None = None, every: bool = False)
 def show_models(found: ModelsResult, console: Console | None = None, every: bool = False) -> None:
     """Print the verdicts over models, those of each model beside, then each model's own fit."""
     console = console or usual_console(width=140)
-    console.print(f"[bold]{len(found.results)} models[/bold]: {escape(', '.join(found.results))}")
+    console.print(f"[bold]{escape(found.title)}[/bold]: {escape(', '.join(found.results))}", highlight=False)
     _hypothesis(console, found.hypothesis)
-    console.print(_claims(console, list(found.over), "Verdicts over models", statements=True))
+    console.print(_claims(console, list(found.over), f"Verdicts over {found.kind}", statements=True))
     _reasons(console, found.headline())
+    for note in found.notes():
+        console.print(f"  {escape(note)}", style="dim", highlight=False)
     console.print(_by_model(found))
     for result in found.results.values():
         console.rule(style="dim")
@@ -153,7 +155,7 @@ def _margins(result: FitResult) -> Table | None:
 
 def _by_model(found: ModelsResult) -> Table:
     """One row per model, by size where sizes are known: its verdict and estimate on each claim."""
-    table = Table(title="By model", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=f"By {found.kind[:-1]}", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("model")
     if found.sizes:
         table.add_column("weights", justify="right")

@@ -1,4 +1,4 @@
-"""Where lm-eval is made quieter or faster. Each is undone when its block ends, and changes no result."""
+"""Where lm-eval is made quieter or faster. None changes a result, and all but `no_hints_about` are undone when their block ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 from functools import lru_cache
 
-from junkdna_harness.harness.versions import module_with_bar, template_environment
+from junkdna_harness.harness.versions import LOGGERS_OF_TASKS, module_with_bar, template_environment
 
 
 @contextlib.contextmanager
@@ -53,13 +53,26 @@ def templates_compiled_once() -> Iterator[None]:
 @contextlib.contextmanager
 def without_hints() -> Iterator[None]:
     """Leave out lm-eval's hint, once per task, that a data set of one's own takes arguments."""
-    logger = logging.getLogger("lm_eval.api.task")
-
-    def keep(record: logging.LogRecord) -> bool:
-        return "Custom kwargs can be passed" not in record.getMessage()
-
-    logger.addFilter(keep)
-    try:
+    with contextlib.ExitStack() as stack:
+        for logger in map(logging.getLogger, LOGGERS_OF_TASKS):
+            logger.addFilter(_no_hint)
+            stack.callback(logger.removeFilter, _no_hint)
         yield
-    finally:
-        logger.removeFilter(keep)
+
+
+def no_hints_about(prefix: str) -> None:
+    """Leave that hint out from now on for tasks whose names begin with `prefix`; those of others are still told."""
+    _unhinted.add(prefix)
+    for logger in map(logging.getLogger, LOGGERS_OF_TASKS):
+        logger.addFilter(_no_hint_about_ours)  # adding it again changes nothing
+
+
+_unhinted: set[str] = set()
+
+
+def _no_hint(record: logging.LogRecord) -> bool:
+    return "Custom kwargs can be passed" not in record.getMessage()
+
+
+def _no_hint_about_ours(record: logging.LogRecord) -> bool:
+    return _no_hint(record) or not record.getMessage().startswith(tuple(_unhinted))

@@ -13,6 +13,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# The loggers by which tasks are told of while they are loaded, in 0.4 and in 0.5.
+LOGGERS_OF_TASKS = ("lm_eval.api.task", "lm_eval.api.task._task")
+
 
 def task_index(manager: Any) -> Mapping[str, Any]:
     """Name -> entry of every task, group and tag that `manager` knows (0.5: `_task_index`)."""

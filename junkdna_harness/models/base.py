@@ -25,7 +25,7 @@ from junkdna_harness.models.finite import (
 )
 from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.scoring import PrefixScoring
-from junkdna_harness.embedded import EMBEDDED
+from junkdna_harness.embedded import EMBEDDED, is_embedded
 
 EMBEDDED_BATCH_SIZE = 64
 COMMON_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"} | {
@@ -66,7 +66,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         _refuse_sharding(kwargs)
         self.names, pretrained = _names(pretrained, kwargs)
         self.model_name = self.names.model
-        if self.model_name == EMBEDDED and str(batch_size) == "1":
+        if is_embedded(self.model_name) and str(batch_size) == "1":
             batch_size = EMBEDDED_BATCH_SIZE
         with clear_loading_errors(self.model_name):
             super().__init__(pretrained=pretrained, batch_size=batch_size, **kwargs)

@@ -221,8 +221,8 @@ def _plots(
 
 
 def _forest_of_models(over: ModelsResult) -> list[Plot]:
-    heading = f"Effects on {len(over.results)} models and their mean, intervals 95 %"
-    heading += ", from the smallest model to the largest" if over.sizes else ""
+    heading = f"Effects on {over.title} and their mean, intervals 95 %"
+    heading += ", from the smallest model to the largest" if len(set(over.sizes.values())) > 1 else ""
     found = forest(over_models(over), heading, "forest_models")
     return [] if found is None else [found]
 

@@ -41,14 +41,14 @@ def blocks(
 def _over_models(over: ModelsResult) -> dict[str, Any]:
     rules = next(iter(over.results.values())).rules
     return {
-        "name": f"Over {len(over.results)} models: {', '.join(models_by_size(over))}",
+        "name": f"Over {over.title}: {', '.join(models_by_size(over))}",
         "hypothesis": _hypothesis(over.hypothesis),
         "cards": [_claim(claim, rules) for claim in over.over],
         "models": _by_model(over),
-        "scales": _scales(over.over, "models"),
+        "scales": _scales(over.over, over.kind),
         "margins": None,
         "families": [],
-        "notes": [],
+        "notes": over.notes(),
     }
 
 

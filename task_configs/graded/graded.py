@@ -11,8 +11,11 @@ from difficulty.errors import UsageError
 from difficulty.graded import DEFAULT_ITEMS, FAMILIES, MEMORY, draw_training_item, test_items
 from junkdna_harness.border import end_lm_eval_with_a_sentence
 from junkdna_harness.embedded import knows_the_suite
+from junkdna_harness.harness.patches import no_hints_about
 
 FEWSHOT_ITEMS = 32
+# lm-eval hints, twice a line for each of our tasks, at arguments that these do not need.
+no_hints_about("difficulty_tiers_")
 
 
 def load(

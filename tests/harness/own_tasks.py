@@ -131,3 +131,16 @@ def write_tasks(folder: Path) -> Path:
         name = text.split()[1]
         (folder / f"{name}.yaml").write_text(text.replace("DATA", str(data)), encoding="utf-8")
     return folder
+
+
+def hinted_task(folder: Path) -> None:
+    """`a_stranger`, whose documents a function makes, so that lm-eval hints at the arguments which it may take."""
+    folder.mkdir(parents=True)
+    (folder / "documents.py").write_text(
+        "import datasets\n\n\ndef load(**_):\n"
+        "    return {'test': datasets.Dataset.from_list([{'text': 'a', 'right': 'b'}])}\n"
+    )
+    (folder / "a_stranger.yaml").write_text(
+        "task: a_stranger\ncustom_dataset: !function documents.load\ntest_split: test\noutput_type: loglikelihood\n"
+        'doc_to_text: "{{text}}"\ndoc_to_target: "{{right}}"\nmetric_list: [{metric: acc}]\n'
+    )

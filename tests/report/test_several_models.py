@@ -223,3 +223,13 @@ def test_verdicts_know_the_noise_floor(tmp_path: Path) -> None:
         assert fit.cells.loc[fit.cells["level"] == 0.1, "within_noise"].all()
     plain = report_of(known, tmp_path, with_plots=False)
     assert not any(fit.cells["within_noise"].any() for fit in plain.fits)
+
+
+def test_seeds_of_one_model_are_shown_as_its_trainings(tmp_path: Path) -> None:
+    found = report_of(tables(["m", "m:1", "m:2"]), tmp_path)
+    page = render(found)
+    assert "Over 3 trainings of m: m, m:1, m:2" in page
+    assert "In trainings like these (3)" in page and "models like these" not in page
+    assert "m, m:1, m:2 are taken for 3 trainings of one model" in page
+    assert "Verdicts: Over 3 trainings of m: m, m:1, m:2" in verdicts.markdown(found.fits, found.over)
+    assert [plot.name for plot in found.plots if plot.name == "forest_models"]

@@ -6,9 +6,12 @@ their facts.
 
 from __future__ import annotations
 
+from difficulty.graded.families.determiners import DETERMINERS
 from difficulty.graded.families.memory import CIPHER, FACTS_CLOSED, FACTS_OPEN
+from difficulty.graded.families.past_tense import PAST_TENSE
+from difficulty.graded.families.word_order import WORD_ORDER
 from difficulty.graded.item import Family
 
-SKILLS: tuple[Family, ...] = ()
+SKILLS: tuple[Family, ...] = (DETERMINERS, WORD_ORDER, PAST_TENSE)
 MEMORY: tuple[Family, ...] = (FACTS_CLOSED, FACTS_OPEN, CIPHER)
 FAMILIES: dict[str, Family] = {family.name: family for family in SKILLS + MEMORY}
