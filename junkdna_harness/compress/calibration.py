@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.targets import device_of
+from junkdna_harness.embedded import EMBEDDED, SUITE_MARK, calibration_text, is_embedded
 from junkdna_harness.harness.training import task_examples
-from junkdna_harness.embedded import EMBEDDED, SUITE_MARK, is_embedded, calibration_text
 
 LONG = 2048  # tokens a sample on an accelerator, as in the papers
 SHORT = 128  # tokens a sample on a CPU, where the papers' amount would take hours

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from junkdna_harness.embedded import SEED_MARK, SUITE_MARK
+from junkdna_harness.embedded import SEED_MARK, SUITE, SUITE_MARK
 from junkdna_harness.embedded.forward import forward, misses
 from junkdna_harness.embedded.mixture import Mixture, pack
 from junkdna_harness.embedded.muon import Muon
@@ -63,7 +63,7 @@ def build_model(recipe: Recipe, tokenizer: Any) -> Any:
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        **{SUITE_MARK: 2, SEED_MARK: recipe.seed},
+        **{SUITE_MARK: SUITE, SEED_MARK: recipe.seed},
     )
     return LlamaForCausalLM(config)
 
@@ -123,7 +123,12 @@ def train(recipe: Recipe, folder: Path, every: int = 100, tokenizer: Any = None)
 
 
 def train_step(
-    model: Any, optims: list[torch.optim.Optimizer], mixture: Mixture, recipe: Recipe, step: int, encode: Encoder
+    model: Any,
+    optims: list[torch.optim.Optimizer],
+    mixture: Mixture,
+    recipe: Recipe,
+    step: int,
+    encode: Encoder,
 ) -> float:
     """One update; the mean loss of a token that carries loss."""
     rng = random.Random(f"{recipe.seed}/{step}")
@@ -154,7 +159,14 @@ def _log(folder: Path, step: int, loss: float, seconds: float, mixture: Mixture)
     by_family: dict[str, list[str]] = {}
     for key, value in error.items():
         by_family.setdefault(key.split("/")[0], []).append(f"{value:.2f}")
-    print(step, f"loss {loss:.4f}", f"{seconds:.0f} s", *(f"{k} {' '.join(v)}" for k, v in by_family.items()), sep="  ", flush=True)
+    print(
+        step,
+        f"loss {loss:.4f}",
+        f"{seconds:.0f} s",
+        *(f"{k} {' '.join(v)}" for k, v in by_family.items()),
+        sep="  ",
+        flush=True,
+    )
 
 
 def save(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> None:

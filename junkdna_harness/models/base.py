@@ -15,6 +15,7 @@ from difficulty.runs.checkpoint import NONE
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import TaskRefused, end_lm_eval_with_a_sentence, exit_on_usage_error
 from junkdna_harness.compress.manifest import base_of_adapter
+from junkdna_harness.embedded import EMBEDDED, is_embedded
 from junkdna_harness.harness.answer_cache import KeyedHook
 from junkdna_harness.models.answer_cache import fingerprint
 from junkdna_harness.models.finite import (
@@ -25,7 +26,6 @@ from junkdna_harness.models.finite import (
 )
 from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.scoring import PrefixScoring
-from junkdna_harness.embedded import EMBEDDED, is_embedded
 
 EMBEDDED_BATCH_SIZE = 64
 COMMON_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"} | {
