@@ -24,7 +24,9 @@ from junkdna_harness.models.finite import (
     refuse_unfinite_model,
 )
 from junkdna_harness.models.loaded import Loaded, Names, look
-from junkdna_harness.models.scoring import PrefixScoring
+from junkdna_harness.models.option_lengths import OPTION_LENGTHS, note_on_lengths, option_lengths
+from junkdna_harness.models.outcome import tell
+from junkdna_harness.models.scoring import Answer, PrefixScoring, Request
 from junkdna_harness.embedded import EMBEDDED
 
 EMBEDDED_BATCH_SIZE = 64
@@ -73,6 +75,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         self.junkdna: dict[str, Any] = {}
         # Arguments that were filled in where the user gave none: what lm-eval prints and stores.
         self.filled: dict[str, Any] = {}
+        self._asked: Sequence[Any] = ()  # lm-eval's requests, while they are tokenized
 
     def look(self, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> Loaded:
         """What the model is before anything is done to it; its adapters are folded into its weights.
@@ -157,9 +160,32 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         Raises:
             UsageError: one is no number, or all are minus infinity.
         """
-        answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        self._asked = requests
+        try:
+            answers: list[Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        finally:
+            self._asked = ()
         refuse_impossible_answers([value for value, _ in answers])
         return answers
+
+    def _loglikelihood_tokens(self, requests: list[Request], *args: Any, **kwargs: Any) -> list[Answer]:
+        if self._asked:
+            asked, self._asked = self._asked, ()
+            self.note_lengths(asked, requests)
+        return super()._loglikelihood_tokens(requests, *args, **kwargs)
+
+    def note_lengths(self, asked: Sequence[Any], tokenized: Sequence[Request]) -> None:
+        """Say in the `junkdna` block, and on stderr, in how many items the options are of unequal length in tokens."""
+        found = option_lengths(asked, (tokens for _, _, tokens in tokenized))
+        self.junkdna = {name: value for name, value in self.junkdna.items() if name != OPTION_LENGTHS}
+        if found:
+            self.junkdna[OPTION_LENGTHS] = found
+            self.tell(f"note: {note_on_lengths(found)}")
+
+    def tell(self, sentence: str) -> None:
+        """A line on stderr, from one of several processes."""
+        if self.rank == 0:
+            tell(self.NAME, sentence)
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """The texts that follow the contexts.
