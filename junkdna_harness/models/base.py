@@ -15,6 +15,7 @@ from difficulty.runs.checkpoint import NONE
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import TaskRefused, end_lm_eval_with_a_sentence, exit_on_usage_error
 from junkdna_harness.compress.manifest import base_of_adapter
+from junkdna_harness.embedded import EMBEDDED, is_embedded
 from junkdna_harness.harness.answer_cache import KeyedHook
 from junkdna_harness.models.answer_cache import fingerprint
 from junkdna_harness.models.finite import (
@@ -27,7 +28,6 @@ from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.option_lengths import OPTION_LENGTHS, note_on_lengths, option_lengths
 from junkdna_harness.models.outcome import tell
 from junkdna_harness.models.scoring import Answer, PrefixScoring, Request
-from junkdna_harness.embedded import EMBEDDED
 
 EMBEDDED_BATCH_SIZE = 64
 COMMON_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"} | {
@@ -68,7 +68,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         _refuse_sharding(kwargs)
         self.names, pretrained = _names(pretrained, kwargs)
         self.model_name = self.names.model
-        if self.model_name == EMBEDDED and str(batch_size) == "1":
+        if is_embedded(self.model_name) and str(batch_size) == "1":
             batch_size = EMBEDDED_BATCH_SIZE
         with clear_loading_errors(self.model_name):
             super().__init__(pretrained=pretrained, batch_size=batch_size, **kwargs)

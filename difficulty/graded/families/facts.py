@@ -17,28 +17,36 @@ _SEED = 20240521
 # How often a fact or cipher of tier 1, 2, 3, 4 is met in training, relative to tier 4.
 TRAINING_SHARE = {1: 8, 2: 4, 3: 2, 4: 1}
 
-FIRST_NAMES = (
-    "Ada Alan Amy Anna Ben Bella Carl Clara Colin Daisy David Dora Edgar Ella Emil Eva "
-    "Felix Fiona Frank Gina Grace Harry Helen Hugo Ida Irene Ivan Jack Jane Jonas Julia Karl "
-    "Kate Laura Leo Lena Lucy Mark Mary Max Mia Nina Noah Nora Olga Oscar Paul Paula "
-    "Peter Ralph Rita Robin Rosa Ruth Sam Sara Simon Sofia Tara Tom Vera Victor Walter Wendy"
-).split()
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of `text`."""
+    return tuple(text.split())
+
+
+FIRST_NAMES = words("""
+Ada Alan Amy Anna Ben Bella Carl Clara Colin Daisy David Dora Edgar Ella Emil Eva Felix Fiona Frank
+Gina Grace Harry Helen Hugo Ida Irene Ivan Jack Jane Jonas Julia Karl Kate Laura Leo Lena Lucy Mark
+Mary Max Mia Nina Noah Nora Olga Oscar Paul Paula Peter Ralph Rita Robin Rosa Ruth Sam Sara Simon
+Sofia Tara Tom Vera Victor Walter Wendy
+""")
 # Halves of surnames. No half of the second kind is a word, and nobody is called so.
-FIRST_HALVES = (
-    "Bal Bex Bor Cal Cos Cul Dag Dov Dun Fal Fen Fos Gal Gim Gor Hal Hev Hob Jas Jev Jol Kar "
-    "Kep Kol Lam Lor Lus Mab Mev Mol Nad Nev Nus Pel Por Pud Quil Rab Rev Sal"
-).split()
-SECOND_HALVES = (
-    "bant bick bril calt dask delf drin fenn flick gorn grel hask hild jorn kalt kell krim lann "
-    "lisk lund mard mell morst nack nell pard peck plin quist rand rell rund seld sholt skell stam tarn tell vant vick"
-).split()
-TOWNS = (
-    "Abbing Aldwick Arbury Ashcote Barford Belmere Birkley Bramton Calder Carnwick Clayburn Corbury Dalford Denholm "
-    "Drayton Dunmere Eastwick Elmstead Enford Farley Fenwick Foxley Garston Glenby Grayford Hadley Harwick Hexton "
-    "Holmby Ilkton Inverby Kelford Kingsby Kirkmere Langley Linford Lowick Lydham Marston Melbury Milford Morley "
-    "Newbury Norham Oakley Orford Padley Penwick Radford Redmere Ripley Rowton Selby Stanton Sutley Tarnby Thornley "
-    "Upwick Walford Welby Westmere Whitby Winford Yarwick"
-).split()
+FIRST_HALVES = words("""
+Bal Bex Bor Cal Cos Cul Dag Dov Dun Fal Fen Fos Gal Gim Gor Hal Hev Hob Jas Jev Jol Kar Kep Kol Lam
+Lor Lus Mab Mev Mol Nad Nev Nus Pel Por Pud Quil Rab Rev Sal
+""")
+SECOND_HALVES = words("""
+bant bick bril calt dask delf drin fenn flick gorn grel hask hild jorn kalt kell krim lann lisk lund
+mard mell morst nack nell pard peck plin quist rand rell rund seld sholt skell stam tarn tell vant
+vick
+""")
+TOWNS = words("""
+Abbing Aldwick Arbury Ashcote Barford Belmere Birkley Bramton Calder Carnwick Clayburn Corbury
+Dalford Denholm Drayton Dunmere Eastwick Elmstead Enford Farley Fenwick Foxley Garston Glenby
+Grayford Hadley Harwick Hexton Holmby Ilkton Inverby Kelford Kingsby Kirkmere Langley Linford Lowick
+Lydham Marston Melbury Milford Morley Newbury Norham Oakley Orford Padley Penwick Radford Redmere
+Ripley Rowton Selby Stanton Sutley Tarnby Thornley Upwick Walford Welby Westmere Whitby Winford
+Yarwick
+""")
 LANGUAGES = ("pallan", "quorin", "xethic", "zumbel")
 
 
@@ -54,17 +62,15 @@ class Fact:
 def facts() -> dict[int, tuple[Fact, ...]]:
     """By tier, the people that a model can be taught about; no surname belongs to two of them."""
     rng = Random(_SEED)
-    people = _surnames()[: FACTS_PER_TIER * len(TRAINING_SHARE)]
+    people = surnames()[: FACTS_PER_TIER * len(TRAINING_SHARE)]
     made = [Fact(f"{rng.choice(FIRST_NAMES)} {surname}", rng.choice(TOWNS)) for surname in people]
-    return {
-        tier: tuple(made[(tier - 1) * FACTS_PER_TIER : tier * FACTS_PER_TIER]) for tier in TRAINING_SHARE
-    }
+    return {tier: tuple(made[(tier - 1) * FACTS_PER_TIER : tier * FACTS_PER_TIER]) for tier in TRAINING_SHARE}
 
 
 @cache
 def strangers() -> tuple[str, ...]:
     """Surnames that belong to nobody in the tables."""
-    return tuple(_surnames()[FACTS_PER_TIER * len(TRAINING_SHARE) :])
+    return tuple(surnames()[FACTS_PER_TIER * len(TRAINING_SHARE) :])
 
 
 @cache
@@ -77,7 +83,8 @@ def ciphers() -> dict[int, dict[str, str]]:
 
 
 @cache
-def _surnames() -> list[str]:
+def surnames() -> list[str]:
+    """All surnames that the halves make, shuffled: those of people first."""
     made = [first + second for first in FIRST_HALVES for second in SECOND_HALVES]
     Random(_SEED + 2).shuffle(made)
     return made
