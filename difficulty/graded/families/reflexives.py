@@ -7,7 +7,7 @@ from random import Random
 from difficulty.graded.item import Family, Item
 from difficulty.graded.vocabulary import PREPOSITIONS, THINGS, plural
 
-_PEOPLE = {
+PEOPLE = {
     "herself": (
         *(
             ("aunt", "aunts"),
@@ -41,7 +41,7 @@ _PEOPLE = {
         ),
     ),
 }
-_KINDS = (
+KINDS = (
     "angry",
     "clever",
     "famous",
@@ -55,19 +55,19 @@ _KINDS = (
     "tall",
     "young",
 )
-_KNOW = ("believe", "guess", "heard", "hope", "know", "think")
-_VERBS = ("blamed", "hated", "helped", "hurt", "praised", "saw", "taught", "trusted")
+KNOW = ("believe", "guess", "heard", "hope", "know", "think")
+VERBS = ("blamed", "hated", "helped", "hurt", "praised", "saw", "taught", "trusted")
 
 
 def _draw(rng: Random, level: int) -> Item:
     many = rng.random() < 0.5
     alone = rng.choice(("herself", "himself"))
-    subject = f"{rng.choice(_KINDS)} {rng.choice(_PEOPLE[alone])[many]}"
+    subject = f"{rng.choice(KINDS)} {rng.choice(PEOPLE[alone])[many]}"
     others = rng.sample(THINGS, level)
     attractors = "".join(
         f" {rng.choice(PREPOSITIONS)} the {other if many else plural(other)}" for other in others
     )
-    prompt = f"I {rng.choice(_KNOW)} that the {subject}{attractors} {rng.choice(_VERBS)}"
+    prompt = f"I {rng.choice(KNOW)} that the {subject}{attractors} {rng.choice(VERBS)}"
     choices = (f" {alone}", " themselves")
     return Item(prompt, choices[many], choices)
 
