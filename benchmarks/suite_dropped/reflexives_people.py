@@ -1,4 +1,4 @@
-"""Reflexives with people as attractors, who could be meant: a small model is at chance from two of them on."""
+"""Reflexives with people as attractors, who could be meant too: a small model is near chance from three of them on."""
 
 from __future__ import annotations
 

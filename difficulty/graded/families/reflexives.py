@@ -9,36 +9,28 @@ from difficulty.graded.vocabulary import PREPOSITIONS, THINGS, plural
 
 PEOPLE = {
     "herself": (
-        *(
-            ("aunt", "aunts"),
-            ("daughter", "daughters"),
-            ("girl", "girls"),
-            ("lady", "ladies"),
-            ("mother", "mothers"),
-        ),
-        *(
-            ("princess", "princesses"),
-            ("queen", "queens"),
-            ("sister", "sisters"),
-            ("wife", "wives"),
-            ("woman", "women"),
-        ),
+        ("aunt", "aunts"),
+        ("daughter", "daughters"),
+        ("girl", "girls"),
+        ("lady", "ladies"),
+        ("mother", "mothers"),
+        ("princess", "princesses"),
+        ("queen", "queens"),
+        ("sister", "sisters"),
+        ("wife", "wives"),
+        ("woman", "women"),
     ),
     "himself": (
-        *(
-            ("boy", "boys"),
-            ("brother", "brothers"),
-            ("father", "fathers"),
-            ("gentleman", "gentlemen"),
-            ("king", "kings"),
-        ),
-        *(
-            ("husband", "husbands"),
-            ("man", "men"),
-            ("prince", "princes"),
-            ("son", "sons"),
-            ("uncle", "uncles"),
-        ),
+        ("boy", "boys"),
+        ("brother", "brothers"),
+        ("father", "fathers"),
+        ("gentleman", "gentlemen"),
+        ("king", "kings"),
+        ("husband", "husbands"),
+        ("man", "men"),
+        ("prince", "princes"),
+        ("son", "sons"),
+        ("uncle", "uncles"),
     ),
 }
 KINDS = (
