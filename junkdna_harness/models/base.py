@@ -13,9 +13,13 @@ from transformers import LogitsProcessorList
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.checkpoint import NONE
 from junkdna_harness.arguments import resolve_pretrained, restore_names
-from junkdna_harness.border import TaskRefused, end_lm_eval_with_a_sentence, exit_on_usage_error
+from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
 from junkdna_harness.compress.manifest import base_of_adapter
+<<<<<<< HEAD
 from junkdna_harness.embedded import EMBEDDED, is_embedded
+=======
+from junkdna_harness.embedded import EMBEDDED
+>>>>>>> lmeval
 from junkdna_harness.harness.answer_cache import KeyedHook
 from junkdna_harness.models.answer_cache import fingerprint
 from junkdna_harness.models.finite import (
@@ -25,7 +29,10 @@ from junkdna_harness.models.finite import (
     refuse_unfinite_model,
 )
 from junkdna_harness.models.loaded import Loaded, Names, look
-from junkdna_harness.models.scoring import PrefixScoring
+from junkdna_harness.models.option_lengths import OPTION_LENGTHS, note_on_lengths, option_lengths
+from junkdna_harness.models.outcome import tell
+from junkdna_harness.models.room import refuse_impossible_continuations, refuse_long_generations
+from junkdna_harness.models.scoring import Answer, PrefixScoring, Request
 
 EMBEDDED_BATCH_SIZE = 64
 COMMON_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"} | {
@@ -73,6 +80,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         self.junkdna: dict[str, Any] = {}
         # Arguments that were filled in where the user gave none: what lm-eval prints and stores.
         self.filled: dict[str, Any] = {}
+        self._asked: Sequence[Any] = ()  # lm-eval's requests, while they are tokenized
 
     def look(self, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> Loaded:
         """What the model is before anything is done to it; its adapters are folded into its weights.
@@ -156,10 +164,39 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
 
         Raises:
             UsageError: one is no number, or all are minus infinity.
+            TaskRefused: an answer comes to no token, or is longer than all that the model takes.
         """
-        answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        self._asked = requests
+        try:
+            answers: list[Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        finally:
+            self._asked = ()
         refuse_impossible_answers([value for value, _ in answers])
         return answers
+
+    def _loglikelihood_tokens(self, requests: list[Request], *args: Any, **kwargs: Any) -> list[Answer]:
+        if self._asked:
+            asked, self._asked = self._asked, ()
+            self.note_lengths(asked, requests)
+        return super()._loglikelihood_tokens(requests, *args, **kwargs)
+
+    def note_lengths(self, asked: Sequence[Any], tokenized: Sequence[Request]) -> None:
+        """Say in the `junkdna` block, and on stderr, in how many items the options are of unequal length in tokens.
+
+        Raises:
+            TaskRefused: an answer comes to no token, or is longer than all that the model takes.
+        """
+        refuse_impossible_continuations(asked, tokenized, self.max_length, self.model_name)
+        found = option_lengths(asked, (tokens for _, _, tokens in tokenized))
+        self.junkdna = {name: value for name, value in self.junkdna.items() if name != OPTION_LENGTHS}
+        if found:
+            self.junkdna[OPTION_LENGTHS] = found
+            self.tell(f"note: {note_on_lengths(found)}")
+
+    def tell(self, sentence: str) -> None:
+        """A line on stderr, from one of several processes."""
+        if self.rank == 0:
+            tell(self.NAME, sentence)
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """The texts that follow the contexts.
@@ -167,16 +204,8 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         Raises:
             TaskRefused: a task wants as many tokens as the model takes in all, so that nothing is left for the question.
         """
-        try:
-            texts: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
-        except AssertionError as error:
-            if "max tokens to generate" not in str(error):
-                raise
-            tasks = ", ".join(repr(name) for name in dict.fromkeys(_too_long(requests, self.max_length)))
-            raise TaskRefused(
-                f"task {tasks} cannot be asked: {self.model_name!r} takes {self.max_length} tokens in all, and its answers may be "
-                f"as long (max_gen_toks). {self.INSTEAD}".rstrip()
-            ) from error
+        refuse_long_generations(requests, self.max_length, self.max_gen_toks, self.model_name, self.INSTEAD)
+        texts: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
         return texts
 
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
@@ -206,13 +235,6 @@ def _names(pretrained: Any, arguments: dict[str, Any]) -> tuple[Names, Any]:
         arguments["delta"] = resolve_pretrained(delta)
     plain = not arguments.get("gguf_file") and delta is None and not arguments.get("subfolder")
     return Names(name, peft, delta, plain, arguments.get("revision")), resolve_pretrained(name)
-
-
-def _too_long(requests: Sequence[Any], limit: int) -> Iterator[str]:
-    """The tasks of the requests that leave no token for the context; those of all where it cannot be told."""
-    wanted = [(request.task_name, request.args[1].get("max_gen_toks")) for request in requests]
-    found = [str(name) for name, tokens in wanted if tokens is not None and int(tokens) >= limit]
-    yield from found or [str(name) for name, _ in wanted]
 
 
 def parse_bool(name: str, value: object) -> bool:

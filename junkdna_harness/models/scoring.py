@@ -51,6 +51,7 @@ class PrefixScoring:
         """(log-likelihood, is greedy) of each request, in order."""
         lm: Any = self
         if not self._prefix_cache or not self._own_passes():
+            self._say_what_is_cut(requests)
             plain = super()._loglikelihood_tokens  # type: ignore[misc]
             answers: list[Answer] = plain(requests, disable_tqdm=disable_tqdm, override_bs=override_bs)
             self.check_answers(answers)
@@ -68,16 +69,7 @@ class PrefixScoring:
         """The batches that score `requests`. They hold for every state of the model's weights."""
         lm: Any = self
         pairs = [split_request(context, continuation, lm.max_length) for _, context, continuation in requests]
-        cut = sum(
-            len(context) + len(continuation) > lm.max_length + 1 for _, context, continuation in requests
-        )
-        if cut:
-            logger.warning(
-                "junkdna: %d of %d requests are longer than the model's %d tokens and were cut on the left.",
-                cut,
-                len(requests),
-                lm.max_length,
-            )
+        self._say_what_is_cut(requests)
         batches = self._batches(build_rows(pairs, self._may_share), override_bs)
         cached = [batch for batch in batches if batch.header or batch.rows[0].tails]
         if not cached or self._prefix_checked:
@@ -87,6 +79,18 @@ class PrefixScoring:
             self._turn_off(fault)
             batches = self._batches(build_rows(pairs, self._may_share), override_bs)
         return batches
+
+    def _say_what_is_cut(self, requests: Sequence[Request]) -> None:
+        lm: Any = self
+        longest = lm.max_length
+        cut = sum(len(context) + len(continuation) > longest + 1 for _, context, continuation in requests)
+        if cut:
+            logger.warning(
+                "junkdna: %d of %d requests are longer than the model's %d tokens and were cut on the left.",
+                cut,
+                len(requests),
+                longest,
+            )
 
     def score(
         self,

@@ -12,6 +12,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.looks import added_after_look, log_added
 from difficulty.runs.store import read_manifest
 from junkdna_harness.harness.tasks import find_tasks
+from junkdna_harness.models.option_lengths import OPTION_LENGTHS, note_on_lengths
 from junkdna_harness.sweep.engines import (
     Engine,
     Event,
@@ -219,6 +220,9 @@ class _Sweep:
             outcome.failed.pop(plan.run_id(event.cell), None)
             if failed := manifest.get("failed_tasks"):
                 outcome.failed_tasks[plan.run_id(event.cell)] = dict(failed)
+            if lengths := manifest["manifest"].get(OPTION_LENGTHS):
+                which = f"{manifest['model']}: " if len(plan.models) > 1 else ""
+                self.note(which + note_on_lengths(lengths))
             self._add(manifest["seconds"])
         elif isinstance(event, Failed):
             store.discard(plan, event.cell)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ from junkdna_harness.compress.samples import check_samples
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.base import JunkDNALM
+from junkdna_harness.models.option_lengths import OPTION_LENGTHS
 from junkdna_harness.sweep import fingerprint
 from junkdna_harness.sweep.command import lm_eval_command
 from junkdna_harness.sweep.evaluated import Evaluated
@@ -46,6 +47,16 @@ class SweepLM(JunkDNALM):
     def own_arguments(cls) -> frozenset[str]:
         """None beside `hf`'s."""
         return frozenset()
+
+    def note_lengths(self, asked: Sequence[Any], tokenized: Sequence[Any]) -> None:
+        """As the wrappers do, keeping what is known of tasks that were asked before."""
+        before = self.junkdna.get(OPTION_LENGTHS, {})
+        super().note_lengths(asked, tokenized)
+        if known := {**before, **self.junkdna.get(OPTION_LENGTHS, {})}:
+            self.junkdna[OPTION_LENGTHS] = known
+
+    def tell(self, sentence: str) -> None:
+        """Nothing: the sweep notes it once, whatever the number of runs and workers."""
 
     def score(self, *args: Any, **kwargs: Any) -> list[tuple[float, bool]]:
         """The wrappers' scoring, in inference mode: nothing is trained here, and a tenth of the time is saved."""
@@ -119,6 +130,8 @@ class Session:
         sizes = {} if cell.kind != "prune" else {"group_sizes": group_sizes(self.lm.model, cell.arguments)}
         again = {"noise_floor": True} if cell.noise_floor else {}
         described = {**block, "model": self.plan.model_name(cell), "replicate": cell.replicate, **again}
+        if lengths := self.lm.junkdna.get(OPTION_LENGTHS):
+            described[OPTION_LENGTHS] = lengths
         manifest = self._manifest(cell, described, scores.results, seconds)
         return Evaluated(samples, responses, {**manifest, **sizes, **how, **again, "failed_tasks": failed})
 

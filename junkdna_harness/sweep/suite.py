@@ -127,6 +127,7 @@ class Suite:
 
         if self._passes is None:
             self._tokens = tokenize(lm, instances)
+            lm.note_lengths(instances, self._tokens)
             batches = lm.plan_scoring(self._tokens)
             tokens = sum(len(context) + len(continuation) for _, context, continuation in self._tokens)
             self._passes = [prepare(b) for b in batches] if tokens <= MOST_TOKENS_KEPT else batches

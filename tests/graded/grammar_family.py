@@ -7,7 +7,7 @@ from collections import Counter
 
 from difficulty.graded.item import Family, Item
 
-DRAWS = 8_000
+DRAWS = 12_000
 ENOUGH = 4_000  # different items: one in eight is a test item, and a level needs 250 of them and many more in training
 
 
@@ -24,7 +24,7 @@ def check_items(family: Family, level: int) -> None:
     assert items[:50] == drawn(family, level, 50)
     assert all(len(set(item.choices)) == 2 and item.answer in item.choices for item in items)
     first = sum(item.answer == item.choices[0] for item in items) / len(items)
-    assert 0.47 < first < 0.53  # five standard errors of a fair coin are 0.028
+    assert 0.47 < first < 0.53  # six standard errors of a fair coin are 0.027
 
 
 def check_answers_balanced(family: Family, level: int) -> None:
