@@ -9,7 +9,8 @@ from collections import Counter
 import pytest
 
 from difficulty.errors import UsageError
-from difficulty.graded import TIERS, draw_training_item, test_items as items_for_test
+from difficulty.graded import TIERS, draw_training_item
+from difficulty.graded import test_items as items_for_test
 from difficulty.graded.families.facts import FACTS_PER_TIER, LANGUAGES, TOWNS, facts, surnames
 from difficulty.graded.families.memory import CIPHER, FACTS_CLOSED, FACTS_OPEN
 
