@@ -14,6 +14,18 @@ from difficulty.errors import UsageError
 from difficulty.graded import FAMILIES, TIERS, draw_training_item
 from difficulty.runs.checkpoint import EMBEDDED, EMBEDDED_NAMES
 
+__all__ = [
+    "EMBEDDED",
+    "EMBEDDED_NAMES",
+    "SEED_MARK",
+    "SUITE",
+    "SUITE_MARK",
+    "calibration_text",
+    "is_embedded",
+    "knows_the_suite",
+    "model_path",
+]
+
 SUITE_MARK = "junkdna_suite"  # in config.json: this model was trained on the graded suite, of this edition
 SUITE = 2  # the edition in plain English
 SEED_MARK = "junkdna_training_seed"  # in config.json: the seed that a model was trained with

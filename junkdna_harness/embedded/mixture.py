@@ -86,7 +86,7 @@ def echo(rng: random.Random, encode: Encoder) -> Example:
     """Random tokens, then the same again from some place on; these have to be foreseen from the third on."""
     ids = rng.choices(range(len(encode.tokenizer)), k=rng.randint(*ECHO_LENGTH))
     start = rng.randrange(len(ids) // 2)
-    again = ids[start : start + rng.randint(4, len(ids))]
+    again = ids[start : start + rng.randint(3, len(ids))]
     where = range(len(ids) + 2, len(ids) + len(again))
     return Example(f"{ECHO}/1", ids + again, where, [(position, ARGMAX) for position in where])
 
