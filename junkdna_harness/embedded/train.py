@@ -138,7 +138,7 @@ def train_step(
     mean = 0.0
     for batch in batches:
         loss, preferred = forward(model, batch, getattr(torch, recipe.dtype))
-        (loss / total).backward()
+        (loss / total).backward()  # type: ignore[no-untyped-call]
         mean += loss.item() / total
         for key, outcomes in misses(batch, preferred).items():
             wrong.setdefault(key, []).extend(outcomes)

@@ -24,7 +24,7 @@ from junkdna_harness.embedded import (
     model_path,
 )
 from junkdna_harness.embedded.forward import block_mask, forward, misses, states
-from junkdna_harness.embedded.mixture import ARGMAX, Batch, Mixture, as_example, pack
+from junkdna_harness.embedded.mixture import ARGMAX, Batch, Mixture, as_example, echo, pack
 from junkdna_harness.embedded.muon import orthogonalise
 from junkdna_harness.embedded.tokenizer import Encoder, build_tokenizer, suite_words
 from junkdna_harness.embedded.train import Recipe, build_model, train
@@ -42,8 +42,13 @@ def encode(tokenizer: Any) -> Encoder:
     return Encoder(tokenizer)
 
 
+def families_alone(error: float = 1.0) -> Mixture:
+    """Without random repeats."""
+    return Mixture({f"{family}/{tier}": error for family in FAMILIES for tier in TIERS} | {"echo/1": 0.0})
+
+
 def packed(encode: Encoder, seed: int = 0, rows: int = 6) -> Batch:
-    return pack(Mixture(), random.Random(seed), encode, rows, length=128)[0]
+    return pack(families_alone(), random.Random(seed), encode, rows, length=128)[0]
 
 
 def test_the_names_of_the_embedded_models() -> None:
@@ -99,10 +104,10 @@ def test_a_long_example_gets_a_long_row_and_a_longer_one_is_refused(
 ) -> None:
     long = Item("a b c d e " * 20, " f.")
     monkeypatch.setattr("junkdna_harness.embedded.mixture.draw_training_item", lambda *_: long)
-    (batch,) = pack(Mixture(), random.Random(0), encode, rows=8, length=64)
+    (batch,) = pack(families_alone(), random.Random(0), encode, rows=8, length=64)
     assert batch.tokens.shape == (2, 256)
     with pytest.raises(ValueError, match="tokens, a row at most 64"):
-        pack(Mixture(), random.Random(0), encode, rows=8, length=16)
+        pack(families_alone(), random.Random(0), encode, rows=8, length=16)
 
 
 def test_a_written_answer_has_all_tokens_as_rivals_and_an_option_the_others(encode: Encoder) -> None:
@@ -163,7 +168,7 @@ def test_examples_of_one_row_do_not_see_each_other(tokenizer: Any, encode: Encod
 
 def test_frequency_is_the_axis_of_facts_and_ciphers_whatever_the_errors() -> None:
     error = {f"{family}/{tier}": (1.0 if tier == 4 else 0.0) for family in FAMILIES for tier in TIERS}
-    mixture = Mixture(error)
+    mixture = Mixture(error | {"echo/1": 0.0})
     rng = random.Random(0)
     drawn = [mixture.draw(rng) for _ in range(40_000)]
     for family in ("facts_closed", "cipher"):
@@ -172,6 +177,28 @@ def test_frequency_is_the_axis_of_facts_and_ciphers_whatever_the_errors() -> Non
         assert shares == pytest.approx([8 / 15, 4 / 15, 2 / 15, 1 / 15], abs=0.03)
     opened = [sum(1 for f, t in drawn if f == "facts_open" and t == tier) for tier in TIERS]
     assert opened[3] > 5 * opened[0]
+
+
+def test_random_repeats_are_drawn_until_they_are_learned(encode: Encoder) -> None:
+    rng = random.Random(0)
+    shares = []
+    for error in (1.0, 0.5, 0.0):
+        mixture = Mixture(families_alone().error | {"echo/1": error})
+        shares.append(sum(mixture.draw(rng)[0] == "echo" for _ in range(5000)) / 5000)
+    assert shares == pytest.approx([0.4, 0.2, 0.0], abs=0.03)
+    for _ in range(200):
+        example = echo(rng, encode)
+        for position, _ in example.rivals:
+            seen = [example.ids[i - 2 : i] for i in range(2, position)]
+            before = example.ids[position - 2 : position]
+            assert (
+                before in seen
+            )  # the two before it stood there already, and what followed them is the answer
+            assert any(
+                example.ids[i] == example.ids[position]
+                for i in range(2, position)
+                if example.ids[i - 2 : i] == before
+            )
 
 
 def test_muon_pushes_singular_values_towards_one() -> None:
