@@ -25,7 +25,7 @@ PROMPT_WEIGHT = 0.5  # so much of it: the examples within prompts teach to look 
 ARGMAX = -1  # as a rival: any other token
 ECHO = "echo"  # besides the families: random tokens and then a stretch of them again, by which looking back is learned early
 ECHO_SHARE = 0.4  # of the draws, times the error
-ECHO_LENGTH = (8, 40)
+ECHO_LENGTH = (4, 10)
 
 
 @dataclass
