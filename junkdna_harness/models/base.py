@@ -15,11 +15,7 @@ from difficulty.runs.checkpoint import NONE
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
 from junkdna_harness.compress.manifest import base_of_adapter
-<<<<<<< HEAD
 from junkdna_harness.embedded import EMBEDDED, is_embedded
-=======
-from junkdna_harness.embedded import EMBEDDED
->>>>>>> lmeval
 from junkdna_harness.harness.answer_cache import KeyedHook
 from junkdna_harness.models.answer_cache import fingerprint
 from junkdna_harness.models.finite import (
