@@ -23,6 +23,9 @@ LONG = 4  # rows for long examples are so many times as long
 PROMPT_SHARE = 0.15  # of a prompt's tokens carry loss,
 PROMPT_WEIGHT = 0.5  # so much of it: the examples within prompts teach to look back
 ARGMAX = -1  # as a rival: any other token
+ECHO = "echo"  # besides the families: random tokens and then a stretch of them again, by which looking back is learned early
+ECHO_SHARE = 0.4  # of the draws, times the error
+ECHO_LENGTH = (8, 40)
 
 
 @dataclass
@@ -30,11 +33,13 @@ class Mixture:
     """Running error by (family, tier); decides how often each is drawn."""
 
     error: dict[str, float] = field(
-        default_factory=lambda: {f"{f}/{t}": 1.0 for f in FAMILIES for t in TIERS}
+        default_factory=lambda: {f"{ECHO}/1": 1.0} | {f"{f}/{t}": 1.0 for f in FAMILIES for t in TIERS}
     )
 
     def draw(self, rng: random.Random) -> tuple[str, int]:
         """The family and tier of the next example."""
+        if rng.random() < ECHO_SHARE * self.error[f"{ECHO}/1"]:
+            return ECHO, 1
         names = list(FAMILIES)
         family = rng.choices(names, [FLOOR + self._family_error(name) for name in names])[0]
         if family in FIXED_SHARES:
@@ -77,6 +82,22 @@ def as_example(key: str, item: Item, encode: Encoder) -> Example:
     return Example(key, ids, where, rivals)
 
 
+def echo(rng: random.Random, encode: Encoder) -> Example:
+    """Random tokens, then the same again from some place on; these have to be foreseen from the third on."""
+    ids = rng.choices(range(len(encode.tokenizer)), k=rng.randint(*ECHO_LENGTH))
+    start = rng.randrange(len(ids) // 2)
+    again = ids[start : start + rng.randint(4, len(ids))]
+    where = range(len(ids) + 2, len(ids) + len(again))
+    return Example(f"{ECHO}/1", ids + again, where, [(position, ARGMAX) for position in where])
+
+
+def _draw(mixture: Mixture, rng: random.Random, encode: Encoder) -> Example:
+    family, tier = mixture.draw(rng)
+    if family == ECHO:
+        return echo(rng, encode)
+    return as_example(f"{family}/{tier}", draw_training_item(family, tier, rng), encode)
+
+
 def _first_difference(ids: list[int], start: int, other: list[int]) -> list[tuple[int, int]]:
     for position, token in enumerate(other, start=start):
         if position < len(ids) and ids[position] != token:
@@ -109,12 +130,11 @@ def pack(mixture: Mixture, rng: random.Random, encode: Encoder, rows: int, lengt
     room: dict[int, list[int]] = {length: [], length * LONG: []}
     left, misfits = rows, 0
     while misfits < 8:
-        family, tier = mixture.draw(rng)
-        example = as_example(f"{family}/{tier}", draw_training_item(family, tier, rng), encode)
+        example = _draw(mixture, rng, encode)
         size = next((size for size in filled if len(example.ids) <= size), None)
         if size is None:
             raise ValueError(
-                f"an example of {family}/{tier} has {len(example.ids)} tokens, a row at most {length * LONG}"
+                f"an example of {example.key} has {len(example.ids)} tokens, a row at most {length * LONG}"
             )
         row = next((r for r, free in enumerate(room[size]) if len(example.ids) <= free), None)
         if row is None and left < size // length:

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -170,13 +171,14 @@ def _log(folder: Path, step: int, loss: float, seconds: float, mixture: Mixture)
 
 
 def save(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> None:
-    """The model's folder. Weights lie there in 16 bits, and are computed with in 32, as the configuration says."""
+    """The model's folder, with recipe and log. Weights lie there in 16 bits, and are computed with in 32, as the configuration says."""
     model.half().save_pretrained(folder / "model")
     path = folder / "model" / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n")
     tokenizer.save_pretrained(folder / "model")
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    (folder / "model" / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    shutil.copy(folder / LOG, folder / "model" / LOG)
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ Gina Grace Harry Helen Hugo Ida Irene Ivan Jack Jane Jonas Julia Karl Kate Laura
 Mary Max Mia Nina Noah Nora Olga Oscar Paul Paula Peter Ralph Rita Robin Rosa Ruth Sam Sara Simon
 Sofia Tara Tom Vera Victor Walter Wendy
 """)
-# Halves of surnames. No half of the second kind is a word, and nobody is called so.
+# Halves of surnames that nobody is likely to have.
 FIRST_HALVES = words("""
 Bal Bex Bor Cal Cos Cul Dag Dov Dun Fal Fen Fos Gal Gim Gor Hal Hev Hob Jas Jev Jol Kar Kep Kol Lam
 Lor Lus Mab Mev Mol Nad Nev Nus Pel Por Pud Quil Rab Rev Sal
