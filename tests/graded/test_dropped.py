@@ -40,7 +40,7 @@ def solve(family: str, prompt: str) -> str:
         return str((MONTHS * 2)[MONTHS.index(start) + count])
     numbers = re.findall(r"\d+", prompt)
     if family == "larger_number":
-        return max(numbers)  # of equal length, so the order of strings is that of numbers
+        return str(max(numbers))  # of equal length, so the order of strings is that of numbers
     if family == "sums":
         assert numbers[:2] == numbers[2:]
         return str(int(numbers[0]) + int(numbers[1]))
