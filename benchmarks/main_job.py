@@ -13,7 +13,7 @@ import tempfile
 import time
 
 RUNS = 3
-START = ["--model", "dummy", "--tasks", "difficulty_tiers_options_t1", "--limit", "1"]
+START = ["--model", "dummy", "--tasks", "difficulty_tiers_hypernyms_t1", "--limit", "1"]
 MAIN = ["--model", "junkdna-pruned", "--tasks", "difficulty_tiers"]
 
 

@@ -1,4 +1,4 @@
-"""What `pretrained=` and its like may name: the embedded model, SmolLM2 from its PyPI package, a folder, or a model of the hub."""
+"""What `pretrained=` and its like may name: the embedded models, SmolLM2 from its PyPI package, a folder, or a model of the hub."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.smollm2 import model_path as smollm2_path
 from junkdna_harness.embedded import EMBEDDED, model_path
+from junkdna_harness.smollm2 import model_path as smollm2_path
 
 SMOLLM2 = "smollm2-135m"
 
@@ -18,10 +18,10 @@ def resolve_pretrained(name: str | None) -> str:
     """What transformers can load: a folder's path, or `name` itself where it is a hub id.
 
     Raises:
-        UsageError: `name` looks like a path and no model is there, or an extra is missing.
+        UsageError: `name` looks like a path and no model is there, there is no such embedded model, or an extra is missing.
     """
-    if name is None or name == EMBEDDED:
-        return str(model_path())
+    if name is None or name.split(":")[0] == EMBEDDED:
+        return str(model_path(EMBEDDED if name is None else name))
     if name == SMOLLM2:
         return str(smollm2_path())
     folder = Path(name).expanduser()

@@ -45,6 +45,8 @@ class Family:
         lowest, highest: the levels that `draw` takes; None where there is no limit.
         description: one line.
         recalled: the same facts are asked in training and in the test, in other words or among other options.
+        pool: all test items of a level, where each is about one fact of a table; else test items are drawn.
+        draw_training: draws items for training, where these are not of the same kind as the test's.
     """
 
     name: str
@@ -57,6 +59,8 @@ class Family:
     highest: int | None
     description: str = ""
     recalled: bool = False
+    pool: Callable[[int], list[Item]] | None = field(default=None, repr=False)
+    draw_training: Callable[[Random, int], Item] | None = field(default=None, repr=False)
 
     def check_level(self, level: object) -> int:
         """`level` as a number that `draw` takes.

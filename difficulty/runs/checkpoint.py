@@ -26,12 +26,11 @@ NONE = "none"  # the method that changes nothing
 UNKNOWN = "pruned"  # somebody pruned it, we do not know how
 CLEARLY_SPARSE = 0.01  # trained weights hold a few exact zeros; a hundredth of them has been pruned
 EMBEDDED = "embedded"
-PACKAGED = (EMBEDDED, "smollm2-135m")  # names of models that come in a package, never of folders
-_EMBEDDED_FOLDER = (
-    "junkdna_harness",
-    "embedded",
-    "model",
-)  # how its path ends, wherever the package is installed
+TRAININGS = 3  # of the embedded model: its name alone is the first, and each has a name with its number
+EMBEDDED_NAMES = (EMBEDDED, *(f"{EMBEDDED}:{number}" for number in range(TRAININGS)))
+PACKAGED = (*EMBEDDED_NAMES, "smollm2-135m")  # names of models that come in a package, never of folders
+# How the path of an embedded model ends, before its number, wherever the package is installed.
+_EMBEDDED_FOLDER = ("junkdna_harness", "embedded", "models")
 _MODEL_FILES = (MANIFEST, "config.json", ADAPTER_CONFIG, "*.gguf", "*.safetensors")
 
 
@@ -286,8 +285,8 @@ def as_path(name: str) -> Path:
 
 
 def plain_name(name: str) -> str:
-    """A model's name without what does not tell models apart: `./` before it, slashes after it. The embedded model has its
-    name by its folder too.
+    """A model's name without what does not tell models apart: `./` before it, slashes after it. An embedded model has its
+    name by its folder too, and the first of them is called by it alone.
 
     >>> plain_name("./models/llama/")
     'models/llama'
@@ -295,9 +294,10 @@ def plain_name(name: str) -> str:
     short = name.rstrip("/\\") if len(name) > 1 else name
     while short.startswith(("./", ".\\")):
         short = short[2:]
-    if tuple(re.split(r"[/\\]", short)[-3:]) == _EMBEDDED_FOLDER:
-        return EMBEDDED
-    return short or name
+    *before, last = re.split(r"[/\\]", short)
+    if tuple(before[-3:]) == _EMBEDDED_FOLDER and f"{EMBEDDED}:{last}" in EMBEDDED_NAMES:
+        short = f"{EMBEDDED}:{last}"
+    return EMBEDDED if short == f"{EMBEDDED}:0" else short or name
 
 
 def _is_model(place: Path) -> bool:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.targets import device_of
+from junkdna_harness.embedded import EMBEDDED, SUITE_MARK, calibration_text, is_embedded
 from junkdna_harness.harness.training import task_examples
-from junkdna_harness.embedded import EMBEDDED, SUITE_MARK, calibration_text
 
 LONG = 2048  # tokens a sample on an accelerator, as in the papers
 SHORT = 128  # tokens a sample on a CPU, where the papers' amount would take hours
@@ -132,7 +132,7 @@ def _tokens(documents: Sequence[str], tokenizer: Any, wanted: int) -> tuple[Tens
 
 def _documents(source: str | None, model: nn.Module, wanted: int, seed: int) -> tuple[str, list[str]]:
     """The source's name for the manifest, and its texts, each ending in a blank line."""
-    if source is None or source == EMBEDDED:
+    if source is None or is_embedded(source):
         if not hasattr(getattr(model, "config", None), SUITE_MARK):
             raise UsageError(
                 "this method looks at the layers' inputs, so it needs text. Give calibration=FILE.txt (or .jsonl), "

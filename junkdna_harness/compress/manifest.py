@@ -13,7 +13,7 @@ from typing import Any
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import (
     ADAPTER_CONFIG,
-    EMBEDDED,
+    EMBEDDED_NAMES,
     MANIFEST,
     as_path,
     base_model,
@@ -100,7 +100,7 @@ def base_of_adapter(folder: str | Path) -> str | None:
         raise UsageError(
             f"{str(folder)!r} is an adapter that does not say of which model. Give pretrained=MODEL,peft={folder}."
         )
-    if plain_name(str(name)) == EMBEDDED:
-        return EMBEDDED
+    if (plain := plain_name(str(name))) in EMBEDDED_NAMES:
+        return plain
     near = folder_of(str(name), path)
     return str(name) if near is None else str(near)

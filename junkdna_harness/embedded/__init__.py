@@ -1,6 +1,7 @@
-"""The embedded model: a small Llama trained on the graded suite, so that everything works offline.
+"""The embedded models: small Llamas trained on the graded suite, so that everything works offline.
 
-The suite and the model are chosen by dense accuracy alone, never by how they behave when pruned.
+There are three, which differ in the seed of their training alone. The suite and the models are chosen by dense accuracy
+alone, never by how they behave when pruned.
 """
 
 from __future__ import annotations
@@ -9,35 +10,50 @@ import json
 import random
 from pathlib import Path
 
-from difficulty.graded import FAMILIES, draw_training_item
+from difficulty.errors import UsageError
+from difficulty.graded import FAMILIES, TIERS, draw_training_item
+from difficulty.runs.checkpoint import EMBEDDED, EMBEDDED_NAMES
 
-EMBEDDED = "embedded"
+SUITE_MARK = "junkdna_suite"  # in config.json: this model was trained on the graded suite, of this edition
+SUITE = 2  # the edition in plain English
+SEED_MARK = "junkdna_training_seed"  # in config.json: the seed that a model was trained with
 
 
-def model_path() -> Path:
-    """The folder with the embedded model's `config.json`, `model.safetensors` and tokenizer."""
-    return Path(__file__).parent / "model"
+def is_embedded(name: object) -> bool:
+    """True for the names of the embedded models, with their number or without."""
+    return name in EMBEDDED_NAMES
+
+
+def model_path(name: str = EMBEDDED) -> Path:
+    """The folder with an embedded model's `config.json`, `model.safetensors` and tokenizer.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    if not is_embedded(name):
+        first, *others = EMBEDDED_NAMES[1:]
+        raise UsageError(
+            f"{name!r} is no embedded model. Write {EMBEDDED!r} (the same as {first!r}), {' or '.join(map(repr, others))}."
+        )
+    number = name.partition(":")[2] or "0"
+    return Path(__file__).parent / "models" / number
 
 
 def calibration_text(n_chars: int, seed: int = 0) -> str:
-    """At least `n_chars` characters of the embedded model's own training text, one example a line."""
+    """At least `n_chars` characters of the embedded models' own training text, one example a line."""
     rng = random.Random(f"calibration/{seed}")
     lines: list[str] = []
     length = 0
     while length < n_chars:
-        family = rng.choice(list(FAMILIES))
-        item = draw_training_item(family, rng.randint(1, 4), rng)
+        item = draw_training_item(rng.choice(list(FAMILIES)), rng.choice(TIERS), rng)
         lines.append(f"{item.prompt}{item.answer}\n")
         length += len(lines[-1])
     return "".join(lines)
 
 
-SUITE_MARK = "junkdna_suite"  # in config.json: this model was trained on the graded suite
-
-
 def knows_the_suite(pretrained: object) -> bool:
-    """True for the embedded model (also when not named), and for checkpoints made from it."""
-    if pretrained is None or pretrained == EMBEDDED:
+    """True for the embedded models (also when not named), and for checkpoints made from them."""
+    if pretrained is None or is_embedded(pretrained):
         return True
     config = Path(str(pretrained)) / "config.json"
-    return config.is_file() and SUITE_MARK in json.loads(config.read_text())
+    return config.is_file() and json.loads(config.read_text()).get(SUITE_MARK) == SUITE

@@ -12,13 +12,20 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from difficulty.graded import FAMILIES, TIERS, draw_training_item
-from difficulty.graded.facts import TRAINING_SHARE
-from junkdna_harness.embedded.tokenizer import encode
+from difficulty.graded import FAMILIES, TIERS, Item, draw_training_item
+from difficulty.graded.families.memory import CIPHER, FACTS_CLOSED, TRAINING_SHARE
+from junkdna_harness.embedded.tokenizer import Encoder
 
-FIXED_SHARES = ("facts_closed", "cipher")
+FIXED_SHARES = (FACTS_CLOSED.name, CIPHER.name)
 FLOOR = 0.08  # a solved family or tier is still rehearsed
 FORGET = 0.9  # of the running error, a step
+LONG = 4  # rows for long examples are so many times as long
+PROMPT_SHARE = 0.15  # of a prompt's tokens carry loss,
+PROMPT_WEIGHT = 0.5  # so much of it: the examples within prompts teach to look back
+ARGMAX = -1  # as a rival: any other token
+ECHO = "echo"  # besides the families: random tokens and then a stretch of them again, by which looking back is learned early
+ECHO_SHARE = 0.4  # of the draws, times the error
+ECHO_LENGTH = (8, 40)
 
 
 @dataclass
@@ -26,11 +33,13 @@ class Mixture:
     """Running error by (family, tier); decides how often each is drawn."""
 
     error: dict[str, float] = field(
-        default_factory=lambda: {f"{f}/{t}": 1.0 for f in FAMILIES for t in TIERS}
+        default_factory=lambda: {f"{ECHO}/1": 1.0} | {f"{f}/{t}": 1.0 for f in FAMILIES for t in TIERS}
     )
 
     def draw(self, rng: random.Random) -> tuple[str, int]:
         """The family and tier of the next example."""
+        if rng.random() < ECHO_SHARE * self.error[f"{ECHO}/1"]:
+            return ECHO, 1
         names = list(FAMILIES)
         family = rng.choices(names, [FLOOR + self._family_error(name) for name in names])[0]
         if family in FIXED_SHARES:
@@ -51,38 +60,115 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """`tokens`, `example` and `is_answer`: (rows, length); `example` numbers the examples of a row, 0 is padding.
+class Example:
+    """One text as tokens: `rivals` are (token, other): the model is wrong where it prefers the other at that token."""
 
-    `keys[row][example - 1]` is the "family/tier" of that example.
+    key: str
+    ids: list[int]
+    answer: range
+    rivals: list[tuple[int, int]]
+
+
+def as_example(key: str, item: Item, encode: Encoder) -> Example:
+    """The prompt, its answer and the end of the line; every token of a written answer has to be the likeliest, an option
+    only likelier than the others."""
+    prompt, answer = encode(item.prompt), encode(item.answer)
+    ids = [*prompt, *answer, *encode("\n")]
+    where = range(len(prompt), len(prompt) + len(answer))
+    rivals = [(position, ARGMAX) for position in where]
+    if item.choices:
+        others = [encode(choice) for choice in item.choices if choice != item.answer]
+        rivals = [rival for other in others for rival in _first_difference(ids, len(prompt), other)]
+    return Example(key, ids, where, rivals)
+
+
+def echo(rng: random.Random, encode: Encoder) -> Example:
+    """Random tokens, then the same again from some place on; these have to be foreseen from the third on."""
+    ids = rng.choices(range(len(encode.tokenizer)), k=rng.randint(*ECHO_LENGTH))
+    start = rng.randrange(len(ids) // 2)
+    again = ids[start : start + rng.randint(4, len(ids))]
+    where = range(len(ids) + 2, len(ids) + len(again))
+    return Example(f"{ECHO}/1", ids + again, where, [(position, ARGMAX) for position in where])
+
+
+def _draw(mixture: Mixture, rng: random.Random, encode: Encoder) -> Example:
+    family, tier = mixture.draw(rng)
+    if family == ECHO:
+        return echo(rng, encode)
+    return as_example(f"{family}/{tier}", draw_training_item(family, tier, rng), encode)
+
+
+def _first_difference(ids: list[int], start: int, other: list[int]) -> list[tuple[int, int]]:
+    for position, token in enumerate(other, start=start):
+        if position < len(ids) and ids[position] != token:
+            return [(position, token)]
+    return []
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`tokens`, `example` and `weight`: (rows, length); `example` numbers the examples of a row, 0 is padding; `weight` is
+    that of the loss for this token.
+
+    `keys[row][example - 1]` is the "family/tier" of that example. A line of `rivals` is (row, column, other token).
     """
 
     tokens: NDArray[np.int64]
     example: NDArray[np.int64]
-    is_answer: NDArray[np.bool_]
+    weight: NDArray[np.float32]
     keys: list[list[str]]
+    rivals: NDArray[np.int64]
 
 
-def pack(mixture: Mixture, rng: random.Random, rows: int, length: int) -> Batch:
-    """`rows` rows of `length` characters filled with whole examples, first fit."""
-    tokens = np.zeros((rows, length), np.int64)
-    example = np.zeros((rows, length), np.int64)
-    is_answer = np.zeros((rows, length), np.bool_)
-    keys: list[list[str]] = [[] for _ in range(rows)]
-    used = [0] * rows
-    misfits = 0
-    while misfits < 2 * rows:
-        family, tier = mixture.draw(rng)
-        item = draw_training_item(family, tier, rng)
-        ids = encode(f"{item.prompt}{item.answer}\n")
-        row = next((r for r in range(rows) if used[r] + len(ids) <= length), None)
-        if row is None:
+def pack(mixture: Mixture, rng: random.Random, encode: Encoder, rows: int, length: int) -> list[Batch]:
+    """Whole examples, first fit, in `rows` rows of `length` tokens; for examples that are longer, some rows are joined.
+
+    Raises:
+        ValueError: an example is longer than joined rows.
+    """
+    filled: dict[int, list[list[Example]]] = {length: [], length * LONG: []}
+    room: dict[int, list[int]] = {length: [], length * LONG: []}
+    left, misfits = rows, 0
+    while misfits < 8:
+        example = _draw(mixture, rng, encode)
+        size = next((size for size in filled if len(example.ids) <= size), None)
+        if size is None:
+            raise ValueError(
+                f"an example of {example.key} has {len(example.ids)} tokens, a row at most {length * LONG}"
+            )
+        row = next((r for r, free in enumerate(room[size]) if len(example.ids) <= free), None)
+        if row is None and left < size // length:
             misfits += 1
             continue
-        start, end = used[row], used[row] + len(ids)
-        keys[row].append(f"{family}/{tier}")
-        tokens[row, start:end] = ids
-        example[row, start:end] = len(keys[row])
-        is_answer[row, end - len(item.answer) - 1 : end] = True
-        used[row] = end
-    return Batch(tokens, example, is_answer, keys)
+        if row is None:
+            left -= size // length
+            row = len(filled[size])
+            filled[size].append([])
+            room[size].append(size)
+        filled[size][row].append(example)
+        room[size][row] -= len(example.ids)
+    return [_batch(rows_of, size, rng, encode.eos) for size, rows_of in filled.items() if rows_of]
+
+
+def _batch(rows: list[list[Example]], length: int, rng: random.Random, eos: int) -> Batch:
+    tokens = np.full((len(rows), length), eos, np.int64)
+    numbers = np.zeros((len(rows), length), np.int64)
+    weight = np.zeros((len(rows), length), np.float32)
+    rivals: list[tuple[int, int, int]] = []
+    chosen = np.random.default_rng(rng.getrandbits(32)).random((len(rows), length)) < PROMPT_SHARE
+    for row, examples in enumerate(rows):
+        end = 0
+        for number, example in enumerate(examples, start=1):
+            start, end = end, end + len(example.ids)
+            tokens[row, start:end] = example.ids
+            numbers[row, start:end] = number
+            weight[row, start:end] = PROMPT_WEIGHT * chosen[row, start:end]
+            weight[row, start] = 0.0  # nothing comes before it
+            weight[row, end - 1] = PROMPT_WEIGHT
+            weight[row, start + example.answer.start : start + example.answer.stop] = 1.0
+            rivals += [(row, start + position, other) for position, other in example.rivals]
+        if end < length:  # what follows the last one is the end of the text
+            numbers[row, end] = len(examples)
+            weight[row, end] = PROMPT_WEIGHT
+    keys = [[example.key for example in examples] for examples in rows]
+    return Batch(tokens, numbers, weight, keys, np.array(rivals, np.int64).reshape(-1, 3))

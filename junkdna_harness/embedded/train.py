@@ -1,8 +1,8 @@
-"""Train the embedded model: `python -m junkdna_harness.embedded.train --output DIR`.
+"""Train an embedded model: `python -m junkdna_harness.embedded.train --output DIR --seed N`.
 
-A Llama of 1.3 M parameters learns the graded suite character by character. Only answers carry loss; several
+A Llama of 1.3 M parameters learns the graded suite. Answers carry the loss, and a few tokens of the prompts; several
 examples share a row and do not see each other. Seeded, and resumable: every step's examples follow from the seed
-and the step's number, and a checkpoint holds the rest. The suite and the model are chosen by dense accuracy
+and the step's number, and a checkpoint holds the rest. The suite and the models are chosen by dense accuracy
 alone, never by how they behave when pruned.
 """
 
@@ -12,18 +12,20 @@ import argparse
 import json
 import os
 import random
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from junkdna_harness.embedded import SUITE_MARK
-from junkdna_harness.embedded.mixture import Batch, Mixture, pack
+from junkdna_harness.embedded import SEED_MARK, SUITE, SUITE_MARK
+from junkdna_harness.embedded.forward import forward, misses
+from junkdna_harness.embedded.mixture import Mixture, pack
 from junkdna_harness.embedded.muon import Muon
-from junkdna_harness.embedded.tokenizer import MAX_LENGTH, VOCABULARY, build_tokenizer
+from junkdna_harness.embedded.tokenizer import MAX_LENGTH, Encoder, build_tokenizer
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "train_log.jsonl"
@@ -31,35 +33,38 @@ LOG = "train_log.jsonl"
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights."""
+    """Everything that decides the weights, on one machine."""
 
-    steps: int = 4500
-    rows: int = 24
-    length: int = 96
+    steps: int = 4000
+    rows: int = 32
+    length: int = 128
+    width: int = 128
+    layers: int = 4
     warmup: int = 100
-    lr: float = 2e-3
-    cooldown: float = 0.35  # the last part of the steps, in which the rate falls linearly to zero
+    lr: float = 3e-3
+    cooldown: float = 0.4  # the last part of the steps, in which the rate falls linearly to zero
+    dtype: str = "bfloat16"  # of products; weights and their updates are float32
     seed: int = 1
 
 
-def build_model(seed: int) -> Any:
-    """A `LlamaForCausalLM`: 4 layers, width 160, 5 heads; fp32."""
+def build_model(recipe: Recipe, tokenizer: Any) -> Any:
+    """A `LlamaForCausalLM` with heads of 32, fp32; embeddings and head are one matrix."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    torch.manual_seed(seed)
+    torch.manual_seed(recipe.seed)
     config = LlamaConfig(
-        vocab_size=len(VOCABULARY),
-        hidden_size=160,
-        intermediate_size=448,
-        num_hidden_layers=4,
-        num_attention_heads=5,
-        num_key_value_heads=5,
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.width,
+        intermediate_size=recipe.width * 8 // 3 // 32 * 32,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.width // 32,
+        num_key_value_heads=recipe.width // 32,
         max_position_embeddings=MAX_LENGTH,
-        tie_word_embeddings=False,
+        tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=0,
-        pad_token_id=0,
-        **{SUITE_MARK: 1},
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **{SUITE_MARK: SUITE, SEED_MARK: recipe.seed},
     )
     return LlamaForCausalLM(config)
 
@@ -68,31 +73,6 @@ def rate(step: int, recipe: Recipe) -> float:
     """Factor of the learning rate: warm-up, constant, linear cool-down."""
     falling = recipe.steps * recipe.cooldown
     return min((step + 1) / recipe.warmup, 1.0, max((recipe.steps - step) / falling, 0.0))
-
-
-def forward(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Loss over answer characters, and `wrong` (rows, length - 1): 1 where an answer character is not the argmax."""
-    tokens = torch.from_numpy(batch.tokens)
-    example = torch.from_numpy(batch.example)
-    same = example[:, :, None] == example[:, None, :]
-    causal = torch.ones(same.shape[1:], dtype=torch.bool).tril()
-    mask = torch.zeros(same.shape).masked_fill(~(same & causal), torch.finfo(torch.float32).min)
-    logits = model(input_ids=tokens, attention_mask=mask[:, None], use_cache=False).logits[:, :-1]
-    is_answer = torch.from_numpy(batch.is_answer)[:, 1:]
-    target = tokens[:, 1:]
-    loss = nn.functional.cross_entropy(logits[is_answer], target[is_answer])
-    return loss, (logits.argmax(-1) != target) & is_answer
-
-
-def misses(batch: Batch, wrong: Tensor) -> dict[str, list[int]]:
-    """By "family/tier": 1 for each example with a wrong character, else 0."""
-    found: dict[str, list[int]] = {}
-    example = torch.from_numpy(batch.example)[:, 1:]
-    for row, keys in enumerate(batch.keys):
-        bad = set(example[row][wrong[row]].tolist())
-        for number, key in enumerate(keys, start=1):
-            found.setdefault(key, []).append(int(number in bad))
-    return found
 
 
 def optimizers(model: Any, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -113,11 +93,13 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     os.replace(temporary, folder / CHECKPOINT)
 
 
-def train(recipe: Recipe, folder: Path, every: int = 100) -> None:
+def train(recipe: Recipe, folder: Path, every: int = 100, tokenizer: Any = None) -> None:
     """Train to the end of the recipe, from `folder`'s checkpoint if there is one, and write the model there."""
     folder.mkdir(parents=True, exist_ok=True)
-    model, mixture, start, spent = build_model(recipe.seed), Mixture(), 0, 0.0
+    tokenizer = build_tokenizer() if tokenizer is None else tokenizer
+    model, mixture, encode = build_model(recipe, tokenizer), Mixture(), Encoder(tokenizer)
     optims = optimizers(model, recipe)
+    start, spent = 0, 0.0
     if (folder / CHECKPOINT).exists():
         saved = torch.load(folder / CHECKPOINT, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -126,37 +108,77 @@ def train(recipe: Recipe, folder: Path, every: int = 100) -> None:
         mixture, start, spent = Mixture(saved["error"]), saved["step"], saved["seconds"]
     clock = time.perf_counter()
     for step in range(start, recipe.steps):
-        batch = pack(mixture, random.Random(f"{recipe.seed}/{step}"), recipe.rows, recipe.length)
-        loss, wrong = forward(model, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optims:
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.lr * rate(step, recipe)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        mixture.update(misses(batch, wrong))
+        loss = train_step(model, optims, mixture, recipe, step, encode)
         if (step + 1) % every == 0 or step + 1 == recipe.steps:
             seconds = spent + time.perf_counter() - clock
-            record = {"step": step + 1, "loss": round(loss.item(), 4), "seconds": round(seconds)}
-            record["error"] = {key: round(value, 3) for key, value in mixture.error.items()}  # type: ignore[assignment]
-            with (folder / LOG).open("a") as log:
-                log.write(json.dumps(record) + "\n")
-            print(step + 1, f"loss {loss.item():.4f}", f"{seconds:.0f} s", flush=True)
-            states = [optimizer.state_dict() for optimizer in optims]
-            save_checkpoint(
-                folder,
-                {
-                    "model": model.state_dict(),
-                    "optimizers": states,
-                    "error": mixture.error,
-                    "step": step + 1,
-                    "seconds": seconds,
-                },
-            )
-    model.save_pretrained(folder / "model")
-    build_tokenizer().save_pretrained(folder / "model")
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+            _log(folder, step + 1, loss, seconds, mixture)
+            state = {
+                "model": model.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optims],
+                "error": mixture.error,
+                "step": step + 1,
+                "seconds": seconds,
+            }
+            save_checkpoint(folder, state)
+    save(model, tokenizer, recipe, folder)
+
+
+def train_step(
+    model: Any,
+    optims: list[torch.optim.Optimizer],
+    mixture: Mixture,
+    recipe: Recipe,
+    step: int,
+    encode: Encoder,
+) -> float:
+    """One update; the mean loss of a token that carries loss."""
+    rng = random.Random(f"{recipe.seed}/{step}")
+    batches = pack(mixture, rng, encode, recipe.rows, recipe.length)
+    total, wrong = sum(float(batch.weight.sum()) for batch in batches), dict[str, list[int]]()
+    mean = 0.0
+    for batch in batches:
+        loss, preferred = forward(model, batch, getattr(torch, recipe.dtype))
+        (loss / total).backward()
+        mean += loss.item() / total
+        for key, outcomes in misses(batch, preferred).items():
+            wrong.setdefault(key, []).extend(outcomes)
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optims:
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * rate(step, recipe)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    mixture.update(wrong)
+    return mean
+
+
+def _log(folder: Path, step: int, loss: float, seconds: float, mixture: Mixture) -> None:
+    record = {"step": step, "loss": round(loss, 4), "seconds": round(seconds)}
+    error = {key: round(value, 3) for key, value in mixture.error.items()}
+    with (folder / LOG).open("a") as log:
+        log.write(json.dumps({**record, "error": error}) + "\n")
+    by_family: dict[str, list[str]] = {}
+    for key, value in error.items():
+        by_family.setdefault(key.split("/")[0], []).append(f"{value:.2f}")
+    print(
+        step,
+        f"loss {loss:.4f}",
+        f"{seconds:.0f} s",
+        *(f"{k} {' '.join(v)}" for k, v in by_family.items()),
+        sep="  ",
+        flush=True,
+    )
+
+
+def save(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> None:
+    """The model's folder, with recipe and log. Weights lie there in 16 bits, and are computed with in 32, as the configuration says."""
+    model.half().save_pretrained(folder / "model")
+    path = folder / "model" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n")
+    tokenizer.save_pretrained(folder / "model")
+    (folder / "model" / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    shutil.copy(folder / LOG, folder / "model" / LOG)
 
 
 def main() -> None:

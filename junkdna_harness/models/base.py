@@ -12,11 +12,10 @@ from transformers import LogitsProcessorList
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.checkpoint import NONE
-from difficulty.runs.replicates import trained_from
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
 from junkdna_harness.compress.manifest import base_of_adapter
-from junkdna_harness.embedded import EMBEDDED
+from junkdna_harness.embedded import EMBEDDED, is_embedded
 from junkdna_harness.harness.answer_cache import KeyedHook
 from junkdna_harness.models.answer_cache import fingerprint
 from junkdna_harness.models.chat import (
@@ -77,7 +76,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         _refuse_sharding(kwargs)
         self.names, pretrained = _names(pretrained, kwargs)
         self.model_name = self.names.model
-        if trained_from(self.model_name) == EMBEDDED and str(batch_size) == "1":
+        if is_embedded(self.model_name) and str(batch_size) == "1":
             batch_size = EMBEDDED_BATCH_SIZE
         with clear_loading_errors(self.model_name):
             super().__init__(pretrained=pretrained, batch_size=batch_size, **kwargs)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from difficulty.errors import UsageError
 from difficulty.graded import FAMILIES, TIERS, draw_training_item
-from difficulty.graded.facts import TRAINING_SHARE
+from difficulty.graded.families.facts import TRAINING_SHARE
 from junkdna_harness.harness.training import Example, task_examples
 
 GRADED, TASK = "graded", "task:"

@@ -19,6 +19,7 @@ from junkdna_harness.compress.checks import refuse_quantized
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.pruning import measure
 from junkdna_harness.compress.samples import check_samples
+from junkdna_harness.embedded import is_embedded
 from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.models.chat import CONTINUED, OPENING, continues_a_text, note_on_opening
@@ -236,7 +237,7 @@ def load_model(arguments: Mapping[str, Any], machine: Machine) -> SweepLM:
         given = arguments.get("batch_size")
         embedded = "1"  # our wrapper's own batch size for the embedded model
         fallback = "auto" if device.startswith("cuda") else CPU_BATCH_SIZE
-        batch_size = given or (embedded if arguments.get("pretrained") == "embedded" else fallback)
+        batch_size = given or (embedded if is_embedded(arguments.get("pretrained")) else fallback)
     extra = {"batch_size": batch_size, "device": device, "prefix_cache": machine.prefix_cache}
     if machine.max_batch_size is not None:
         extra["max_batch_size"] = machine.max_batch_size

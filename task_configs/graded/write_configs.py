@@ -4,56 +4,78 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from difficulty.graded import FAMILIES, MEMORY, SKILLS, Family
+from difficulty.graded import HARD_TIERS, MEMORY, SKILLS, TIERS, Family
+from difficulty.graded.splits import test_items
 
-VERSION = 1.0
-SUITES = {"difficulty_tiers": SKILLS, "difficulty_tiers_memory": MEMORY}
+VERSION = 2.0
+HERE = Path(__file__).parent
 
 
 def task_yaml(family: Family, tier: int) -> str:
     """The YAML of one tier."""
-    template = "_options_yaml" if family.name == "options" else "_recitation_yaml"
+    level = family.levels[tier - 1]
+    (item,) = test_items(family.name, tier, 1)
+    template = "_options_yaml" if item.choices else "_written_yaml"
     return (
-        f"include: {template}\n"
-        f"task: difficulty_tiers_{family.name}_t{tier}\n"
+        f"include: ../{template}\n"
+        f"task: {task_name(family, tier)}\n"
         "metadata:\n"
         f"  axis: {family.axis}\n"
         f"  family: {family.name}\n"
         f"  tier: {tier}\n"
         f"  n_tiers: {len(family.levels)}\n"
-        f"  level: {family.levels[tier - 1]} # {family.axis_label}\n"
-        f"  chance: {family.chance[tier - 1]:.8f}\n"
+        f"  level: {level} # {family.axis_label}\n"
+        f"  chance: {family.chance(level):.8f}\n"
         "  cluster_field: cluster\n"
         f"  version: {VERSION}\n"
     )
 
 
-def group_yaml(group: str, members: list[str], aggregate: bool = True) -> str:
+def task_name(family: Family, tier: int) -> str:
+    """The lm-eval task of one tier."""
+    return f"difficulty_tiers_{family.name}_t{tier}"
+
+
+def group_yaml(group: str, members: list[str]) -> str:
     """The YAML of a group."""
     lines = [f"group: {group}", "task:", *(f"  - {member}" for member in members)]
-    if aggregate:
-        lines += ["aggregate_metric_list:", "  - metric: acc", "    weight_by_size: true"]
+    lines += ["aggregate_metric_list:", "  - metric: acc", "    weight_by_size: true"]
     lines += ["metadata:", f"  version: {VERSION}"]
     return "\n".join(lines) + "\n"
 
 
 def all_files() -> dict[str, str]:
-    """File name -> content, for every task and group of the suite."""
+    """File name -> content, for every task and group of the suites."""
     files = {}
-    for family in FAMILIES.values():
-        tiers = range(1, len(family.levels) + 1)
-        tasks = [f"difficulty_tiers_{family.name}_t{tier}" for tier in tiers]
-        for tier, task in zip(tiers, tasks, strict=True):
-            files[f"{family.name}/{task}.yaml"] = task_yaml(family, tier).replace("include: ", "include: ../")
-        group = f"difficulty_tiers_{family.name}"
-        files[f"{family.name}/{group}.yaml"] = group_yaml(group, tasks)
-    for suite, families in SUITES.items():
-        files[f"{suite}.yaml"] = group_yaml(suite, [f"difficulty_tiers_{family.name}" for family in families])
+    for suite, families, tiers, ending in (
+        ("difficulty_tiers", SKILLS, TIERS, ""),
+        ("difficulty_tiers_hard", SKILLS, HARD_TIERS, "_hard"),
+        ("difficulty_tiers_memory", MEMORY, TIERS, ""),
+    ):
+        groups = {f"difficulty_tiers_{family.name}{ending}": family for family in families}
+        for group, family in groups.items():
+            for tier in tiers:
+                files[f"{family.name}/{task_name(family, tier)}.yaml"] = task_yaml(family, tier)
+            members = [task_name(family, tier) for tier in tiers]
+            files[f"{family.name}/{group}.yaml"] = group_yaml(group, members)
+        files[f"{suite}.yaml"] = group_yaml(suite, list(groups))
     return files
 
 
-if __name__ == "__main__":
-    for name, content in all_files().items():
-        path = Path(__file__).parent / name
+def write() -> None:
+    """Write every file, and take away those of families that are no more."""
+    files = all_files()
+    for path in HERE.glob("**/*.yaml"):
+        if str(path.relative_to(HERE)) not in files:
+            path.unlink()
+    for name, content in files.items():
+        path = HERE / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
+    for folder in HERE.iterdir():
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+if __name__ == "__main__":
+    write()

@@ -26,7 +26,7 @@ from tests.commands import lm_eval
 from tests.models.test_what_ran import compressed
 from tests.models_factory import make_tokenizer, save_tiny
 
-TASK = "difficulty_tiers_sorting_t1"
+TASK = "difficulty_tiers_copying_t1"
 STEM = "magnitude_0.3"
 KINDS = ("runs/{}.json", "samples/{}.parquet", "responses/{}.parquet")
 

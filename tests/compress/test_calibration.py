@@ -163,7 +163,7 @@ def test_a_task_gives_its_training_split_and_never_its_test_items(model: Any) ->
     with pytest.raises(UsageError, match="unknown task 'no_such_task'"):
         load(model, "task:no_such_task")
     with pytest.raises(UsageError, match="has no training split"):
-        load(model, "task:difficulty_tiers_addition_t1")
+        load(model, "task:difficulty_tiers_agreement_t1")
 
 
 def test_a_tier_s_training_rows_are_read_as_recovery_trains_on_them(

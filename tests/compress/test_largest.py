@@ -69,11 +69,11 @@ def test_globally_the_greatest_of_all_layers_go_first() -> None:
 
 def test_a_sweep_of_it_collapses_where_magnitude_holds(tmp_path: Path) -> None:
     plan = build_plan(
-        "difficulty_tiers_sorting_t1", methods="magnitude,largest", sparsity="0.1", patterns="7:8", limit=40
+        "difficulty_tiers_copying_t1", methods="magnitude,largest", sparsity="0.1", patterns="7:8", limit=40
     )
     assert run_sweep(plan, tmp_path / "s").failed == {}
     score = {
-        m["run"]: m["results"]["results"]["difficulty_tiers_sorting_t1"]["acc,none"]
+        m["run"]: m["results"]["results"]["difficulty_tiers_copying_t1"]["acc,none"]
         for m in Store(tmp_path / "s").manifests()
     }
     assert score["embedded magnitude 0.1"] > 0.9 and score["embedded largest 0.1"] < 0.2, score

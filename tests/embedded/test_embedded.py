@@ -1,64 +1,164 @@
-"""The embedded model's parts: tokenizer, packing, optimizer, and a training that resumes to the same weights."""
+"""The embedded models' parts: names, packing, the forward pass, the optimizer, and a training that resumes to the same weights."""
 
 from __future__ import annotations
 
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from difficulty.graded import FAMILIES, TIERS
-from junkdna_harness.embedded import calibration_text, knows_the_suite, model_path
-from junkdna_harness.embedded.mixture import Mixture, pack
+import junkdna_harness.embedded.train as module
+from difficulty.errors import UsageError
+from difficulty.graded import FAMILIES, TIERS, Item
+from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.embedded import (
+    SEED_MARK,
+    SUITE,
+    SUITE_MARK,
+    calibration_text,
+    is_embedded,
+    knows_the_suite,
+    model_path,
+)
+from junkdna_harness.embedded.forward import block_mask, forward, misses, states
+from junkdna_harness.embedded.mixture import ARGMAX, Batch, Mixture, as_example, pack
 from junkdna_harness.embedded.muon import orthogonalise
-from junkdna_harness.embedded.tokenizer import CHARACTERS, encode
-from junkdna_harness.embedded.train import Recipe, forward, misses, train
+from junkdna_harness.embedded.tokenizer import Encoder, build_tokenizer, suite_words
+from junkdna_harness.embedded.train import Recipe, build_model, train
+
+SMALL = Recipe(steps=4, rows=4, length=128, width=32, layers=1, warmup=1)
 
 
-def test_the_shipped_tokenizer_gives_one_token_a_character_and_back() -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model_path())
-    text = "rev 12+7=91\n" + CHARACTERS
-    assert tokenizer(text)["input_ids"] == encode(text)
-    assert tokenizer.decode(encode(text)) == text
-    assert tokenizer("é")["input_ids"] == [tokenizer.unk_token_id]
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return build_tokenizer(suite_words(items_per_tier=200))
 
 
-def test_the_shipped_model_is_small_safetensors_and_marked() -> None:
-    files = {path.suffix for path in model_path().iterdir()}
-    assert files == {".json", ".safetensors"}
-    assert sum(path.stat().st_size for path in model_path().iterdir()) < 10 * 2**20
-    assert knows_the_suite(model_path())
+@pytest.fixture(scope="module")
+def encode(tokenizer: Any) -> Encoder:
+    return Encoder(tokenizer)
+
+
+def packed(encode: Encoder, seed: int = 0, rows: int = 6) -> Batch:
+    return pack(Mixture(), random.Random(seed), encode, rows, length=128)[0]
+
+
+def test_the_names_of_the_embedded_models() -> None:
+    assert model_path() == model_path("embedded") == model_path("embedded:0")
+    paths = [model_path(f"embedded:{number}") for number in range(3)]
+    assert len(set(paths)) == 3
+    assert [resolve_pretrained(f"embedded:{number}") for number in range(3)] == [str(path) for path in paths]
+    assert resolve_pretrained(None) == str(paths[0])
+    assert all(is_embedded(name) for name in ("embedded", "embedded:0", "embedded:1", "embedded:2"))
+    assert not any(is_embedded(name) for name in (None, "embedded:", "embedded:3", "some/model", 1))
+
+
+@pytest.mark.parametrize("name", ["embedded:3", "embedded:", "embedded:01", "embedded:-1"])
+def test_an_embedded_model_that_is_not_there_is_refused_in_a_sentence(name: str) -> None:
+    for resolve in (model_path, resolve_pretrained):
+        with pytest.raises(UsageError) as caught:
+            resolve(name)
+        assert str(caught.value) == (
+            f"{name!r} is no embedded model. Write 'embedded' (the same as 'embedded:0'), 'embedded:1' or 'embedded:2'."
+        )
+
+
+def test_who_knows_the_suite(tmp_path: Path) -> None:
     assert knows_the_suite(None)
+    assert knows_the_suite("embedded:2")
     assert not knows_the_suite("some/model")
+    for edition, knows in ((SUITE, True), (1, False)):
+        (tmp_path / "config.json").write_text(json.dumps({SUITE_MARK: edition}))
+        assert knows_the_suite(tmp_path) == knows
 
 
-def test_packing_keeps_examples_whole_and_marks_their_answers() -> None:
-    batch = pack(Mixture(), random.Random(0), rows=6, length=96)
+def test_packing_keeps_examples_whole_and_weighs_their_answers_most(encode: Encoder) -> None:
+    batch = packed(encode)
+    assert (batch.example > 0).mean() > 0.85
     for row, keys in enumerate(batch.keys):
         assert keys
         for number in range(1, len(keys) + 1):
             at = (batch.example[row] == number).nonzero()[0]
             assert (at == range(at[0], at[-1] + 1)).all()
-            assert batch.tokens[row, at[-1]] == encode("\n")[0]
-            assert batch.is_answer[row, at[-1]]
-            assert not batch.is_answer[row, at[0]]
+            assert batch.weight[row, at[0]] == 0
+            text = encode.tokenizer.decode(batch.tokens[row, at])
+            assert text.removesuffix("<eos>").endswith("\n")
+            rivals = batch.rivals[
+                (batch.rivals[:, 0] == row) & (batch.example[row, batch.rivals[:, 1]] == number)
+            ]
+            assert len(rivals)
+            assert (batch.weight[row, rivals[:, 1]] == 1).all()
+    assert (batch.weight[batch.example == 0] == 0).all()
 
 
-def test_examples_of_one_row_do_not_see_each_other() -> None:
-    from junkdna_harness.embedded.train import build_model
+def test_a_long_example_gets_a_long_row_and_a_longer_one_is_refused(
+    encode: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = Item("a b c d e " * 20, " f.")
+    monkeypatch.setattr("junkdna_harness.embedded.mixture.draw_training_item", lambda *_: long)
+    (batch,) = pack(Mixture(), random.Random(0), encode, rows=8, length=64)
+    assert batch.tokens.shape == (2, 256)
+    with pytest.raises(ValueError, match="tokens, a row at most 64"):
+        pack(Mixture(), random.Random(0), encode, rows=8, length=16)
 
-    model = build_model(0)
-    batch = pack(Mixture(), random.Random(0), rows=2, length=96)
-    _, before = forward(model, batch)
-    other = batch.example == 1
-    batch.tokens[other] = 5  # another first example
-    _, after = forward(model, batch)
-    later = torch.from_numpy(batch.example[:, 1:] > 1)
-    assert torch.equal(before[later], after[later])
+
+def test_a_written_answer_has_all_tokens_as_rivals_and_an_option_the_others(encode: Encoder) -> None:
+    written = as_example("f/1", Item("a b =", " b a."), encode)
+    assert [position - written.answer.start for position, _ in written.rivals] == [0, 1, 2]
+    assert {other for _, other in written.rivals} == {ARGMAX}
+    option = as_example("f/1", Item("a or b:", " a", (" a", " b", " c")), encode)
+    assert option.rivals == [(option.answer.start, encode(" b")[0]), (option.answer.start, encode(" c")[0])]
+
+
+def test_the_forward_pass_is_that_of_transformers(tokenizer: Any, encode: Encoder) -> None:
+    model = build_model(Recipe(width=64, layers=2), tokenizer)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))  # norms' weights are 1 at first
+    ids = torch.tensor([encode("Anna lives in Harwick. Ben lives in Selby. Anna lives in Harwick.\n")] * 2)
+    ours = states(model, ids, block_mask(torch.ones_like(ids)), torch.float32)
+    theirs = model.model(ids).last_hidden_state
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    assert theirs.abs().mean() > 0.1
+
+
+def test_the_loss_and_the_misses_are_those_of_the_examples_one_by_one(
+    tokenizer: Any, encode: Encoder
+) -> None:
+    model = build_model(Recipe(width=64, layers=2), tokenizer)
+    batch = packed(encode, rows=2)
+    loss, preferred = forward(model, batch)
+    total, wrong = 0.0, dict[str, list[int]]()
+    for row, keys in enumerate(batch.keys):
+        for number, key in enumerate(keys, start=1):
+            (at,) = (batch.example[row] == number).nonzero()
+            ids = torch.from_numpy(batch.tokens[row, at])
+            logits = model(ids[None]).logits[0].detach()
+            nll = -logits.log_softmax(-1)[:-1].gather(1, ids[1:, None])[:, 0]
+            total += float((nll * torch.from_numpy(batch.weight[row, at[1:]])).sum())
+            missed = 0
+            for _, column, other in batch.rivals[(batch.rivals[:, 0] == row)]:
+                if column in at:
+                    scores = logits[column - at[0] - 1]
+                    rival = scores.max() if other == ARGMAX else scores[other]
+                    missed |= int(rival > scores[batch.tokens[row, column]])
+            wrong.setdefault(key, []).append(missed)
+    assert loss.item() == pytest.approx(total, rel=1e-4)
+    assert misses(batch, preferred) == wrong
+
+
+def test_examples_of_one_row_do_not_see_each_other(tokenizer: Any, encode: Encoder) -> None:
+    model = build_model(Recipe(width=64, layers=2), tokenizer)
+    batch = packed(encode, rows=2)
+    mask, tokens = block_mask(torch.from_numpy(batch.example)), torch.from_numpy(batch.tokens)
+    before = states(model, tokens, mask, torch.float32)
+    first = torch.from_numpy(batch.example == 1)
+    after = states(model, tokens.masked_fill(first, 5), mask, torch.float32)
+    assert torch.equal(before[~first], after[~first])
+    assert not torch.equal(before[first], after[first])
 
 
 def test_frequency_is_the_axis_of_facts_and_ciphers_whatever_the_errors() -> None:
@@ -70,16 +170,8 @@ def test_frequency_is_the_axis_of_facts_and_ciphers_whatever_the_errors() -> Non
         counts = [sum(1 for f, t in drawn if f == family and t == tier) for tier in TIERS]
         shares = [count / sum(counts) for count in counts]
         assert shares == pytest.approx([8 / 15, 4 / 15, 2 / 15, 1 / 15], abs=0.03)
-    sorting = [sum(1 for f, t in drawn if f == "sorting" and t == tier) for tier in TIERS]
-    assert sorting[3] > 5 * sorting[0]
-
-
-def test_misses_counts_an_example_once() -> None:
-    batch = pack(Mixture(), random.Random(1), rows=1, length=96)
-    wrong = torch.from_numpy(batch.is_answer[:, 1:]) & torch.from_numpy(batch.example[:, 1:] == 2)
-    found = misses(batch, wrong)
-    assert sum(sum(outcomes) for outcomes in found.values()) == 1
-    assert sum(len(outcomes) for outcomes in found.values()) == len(batch.keys[0])
+    opened = [sum(1 for f, t in drawn if f == "facts_open" and t == tier) for tier in TIERS]
+    assert opened[3] > 5 * opened[0]
 
 
 def test_muon_pushes_singular_values_towards_one() -> None:
@@ -90,35 +182,59 @@ def test_muon_pushes_singular_values_towards_one() -> None:
         assert values.max() < 1.4
 
 
-def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    recipe = Recipe(steps=4, rows=2, length=64, warmup=1)
-    train(recipe, tmp_path / "whole", every=2)
+def test_an_interrupted_training_resumes_to_the_same_weights(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(SMALL, tmp_path / "whole", every=2, tokenizer=tokenizer)
 
     class Stop(Exception):
         pass
 
-    import junkdna_harness.embedded.train as module
+    original = module.train_step
 
-    def stop_at_three(mixture: Mixture, rng: random.Random, rows: int, length: int) -> object:
-        if rng.random() == random.Random("1/3").random():
+    def stop_at_three(*arguments: Any) -> float:
+        if arguments[4] == 3:
             raise Stop
-        return pack(mixture, random.Random(seed.pop(0)), rows, length)
+        return original(*arguments)
 
-    seed = ["1/0", "1/1", "1/2"]
-    original = module.pack
-    module.pack = stop_at_three  # type: ignore[assignment]
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "train_step", stop_at_three)
         with pytest.raises(Stop):
-            train(recipe, tmp_path / "cut", every=2)
-    finally:
-        module.pack = original
-    train(recipe, tmp_path / "cut", every=2)
+            train(SMALL, tmp_path / "cut", every=2, tokenizer=tokenizer)
+    train(SMALL, tmp_path / "cut", every=2, tokenizer=tokenizer)
     whole = (tmp_path / "whole" / "model" / "model.safetensors").read_bytes()
     assert (tmp_path / "cut" / "model" / "model.safetensors").read_bytes() == whole
-    steps = [
-        json.loads(line)["step"] for line in (tmp_path / "cut" / "train_log.jsonl").read_text().splitlines()
-    ]
-    assert steps == [2, 4]
+    log = (tmp_path / "cut" / "model" / "train_log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [2, 4]
+    assert json.loads((tmp_path / "cut" / "model" / "recipe.json").read_text())["steps"] == 4
+
+
+def test_another_seed_gives_other_weights_and_says_so(tmp_path: Path, tokenizer: Any) -> None:
+    from transformers import AutoModelForCausalLM
+
+    models = []
+    for seed in (1, 2):
+        recipe = Recipe(steps=1, rows=2, width=32, layers=1, seed=seed)
+        train(recipe, tmp_path / str(seed), tokenizer=tokenizer)
+        models.append(AutoModelForCausalLM.from_pretrained(tmp_path / str(seed) / "model"))
+    assert [getattr(model.config, SEED_MARK) for model in models] == [1, 2]
+    assert not torch.equal(models[0].lm_head.weight, models[1].lm_head.weight)
+
+
+@pytest.mark.parametrize("dtype", [{}, {"dtype": "auto"}])
+def test_weights_lie_in_16_bits_and_are_loaded_in_32(
+    tmp_path: Path, tokenizer: Any, dtype: dict[str, str]
+) -> None:
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    train(Recipe(steps=1, rows=2, width=32, layers=1), tmp_path, tokenizer=tokenizer)
+    stored = load_file(tmp_path / "model" / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    assert "lm_head.weight" not in stored  # it is the embeddings' matrix
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", **dtype)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert model.config.max_position_embeddings == tokenizer.model_max_length == 2048
 
 
 def test_calibration_text_is_long_enough_and_seeded() -> None:

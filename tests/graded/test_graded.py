@@ -1,129 +1,149 @@
-"""The graded suite: enough items, disjoint from training, right answers, YAMLs as the families say."""
+"""The graded suite as a whole: enough items, disjoint from training, options and ends in order, YAMLs as the families say."""
 
 from __future__ import annotations
 
 import importlib.util
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difficulty.errors import UsageError
-from difficulty.graded import FAMILIES, MEMORY, SKILLS, TIERS, draw_training_item, is_test_prompt, test_items
-from difficulty.graded.facts import CIPHERS, FACTS
+from difficulty.graded import (
+    END,
+    FAMILIES,
+    HARD_TIERS,
+    MEMORY,
+    SKILLS,
+    TIERS,
+    Item,
+    draw_training_item,
+    is_test_item,
+    test_items,
+)
 
 test_items.__test__ = False  # type: ignore[attr-defined]
 ROOT = Path(__file__).resolve().parents[2]
-CELLS = [(family, tier) for family in FAMILIES for tier in TIERS]
+CELLS = [(family.name, tier) for family in FAMILIES.values() for tier in range(1, len(family.levels) + 1)]
 
 
-def solve(family: str, prompt: str) -> str:
-    """The answer worked out from the prompt alone, by other means than the generator's."""
-    if family == "addition":
-        a, b = prompt.removeprefix("rev ").removesuffix("=").split("+")
-        return str(int(a) + int(b))[::-1]
-    if family == "sorting":
-        return "".join(sorted(prompt.removeprefix("sort ").removesuffix("=")))
-    if family == "reversal":
-        return "".join(reversed(prompt.removeprefix("rev ").removesuffix("=")))
-    if family == "retrieval":
-        listing, query = prompt.split(";")
-        return dict(pair.split("=") for pair in listing.split(","))[query.removesuffix("=")]
-    if family == "hops":
-        listing, query = prompt.split(";")
-        arrows = dict(pair.split(">") for pair in listing.split(","))
-        at, path = query[0], ""
-        for _ in range(int(query[1])):
-            at = arrows[at]
-            path += at
-        return path
-    if family == "options":
-        return max(prompt.removeprefix("max ").removesuffix("=").split(), key=int)
-    if family == "cipher":
-        language, word = prompt.removesuffix("=").split(":")
-        table = next(c.letters for c in CIPHERS.values() if c.language == language)
-        return "".join(chr(table[ord(letter)]) for letter in word)
-    name = prompt.removesuffix("=").split("who ")[1]
-    known = {fact.name: fact.answer for facts in FACTS.values() for fact in facts}
-    if family == "facts_open":
-        page = dict(line.split("=") for line in prompt.split(";")[0].split(","))
-        assert page[name] == known[name]
-    return known[name]
+def test_the_suite_has_eight_families_or_more_along_eight_axes() -> None:
+    assert len({family.name for family in SKILLS}) == len(SKILLS) >= 8
+    assert len({family.axis for family in SKILLS}) >= 8
+    assert all(len(family.levels) == len(TIERS) + len(HARD_TIERS) for family in SKILLS)
+    assert all(len(family.levels) == len(TIERS) for family in MEMORY)
 
 
 @pytest.mark.parametrize(("family", "tier"), CELLS)
-def test_every_answer_follows_from_the_prompt(family: str, tier: int) -> None:
+def test_a_tier_has_250_different_items_whose_answers_can_be_scored(family: str, tier: int) -> None:
     items = test_items(family, tier)
-    assert len({item.prompt for item in items}) == 250
+    assert len({item.key for item in items}) == 250
     for item in items:
-        assert item.answer == solve(family, item.prompt)
+        assert item.prompt and not item.prompt[-1].isspace()
+        if item.choices:
+            assert len(set(item.choices)) == len(item.choices) and item.answer in item.choices
+            assert all(choice.startswith(" ") for choice in item.choices)
+        else:
+            assert item.answer.startswith(" ") and item.answer.endswith(END)
+            assert item.answer.count(END) == 1, "an end symbol within the answer would end it too early"
 
 
-@pytest.mark.parametrize(
-    "family", [family.name for family in FAMILIES.values() if not family.name.startswith("facts")]
-)
+@pytest.mark.parametrize(("family", "tier"), CELLS)
+def test_the_place_of_the_right_option_says_nothing(family: str, tier: int) -> None:
+    items = [item for item in test_items(family, tier) if item.choices]
+    if not items:
+        pytest.skip("the answer is written")
+    options = {len(item.choices) for item in items}
+    assert len(options) == 1
+    (n,) = options
+    assert FAMILIES[family].chance(FAMILIES[family].levels[tier - 1]) == pytest.approx(1 / n)
+    for place in range(n):
+        share = sum(item.choices.index(item.answer) == place for item in items) / len(items)
+        assert abs(share - 1 / n) < 4.5 * (1 / n * (1 - 1 / n) / len(items)) ** 0.5
+
+
+@pytest.mark.parametrize("family", [family.name for family in FAMILIES.values() if family.pool is None])
 def test_training_never_shows_a_test_item(family: str) -> None:
     rng = random.Random(3)
     for tier in TIERS:
-        asked = {item.prompt for item in test_items(family, tier)}
-        drawn = {draw_training_item(family, tier, rng).prompt for _ in range(2000)}
+        asked = {item.key for item in test_items(family, tier)}
+        drawn = {draw_training_item(family, tier, rng).key for _ in range(500)}
         assert not asked & drawn
-        assert all(is_test_prompt(prompt) for prompt in asked)
+        assert all(is_test_item(item) for item in test_items(family, tier, 20))
 
 
-def test_open_book_training_shows_none_of_the_facts() -> None:
-    names = {fact.name for facts in FACTS.values() for fact in facts}
-    rng = random.Random(4)
-    for _ in range(2000):
-        prompt = draw_training_item("facts_open", 1, rng).prompt
-        assert not names & {line.split("=")[0] for line in prompt.split(";")[0].split(",")}
+def test_the_order_of_the_options_makes_no_other_item() -> None:
+    first, second = Item("p", " a", (" a", " b")), Item("p", " a", (" b", " a"))
+    assert first.key == second.key != Item("p", " a", (" a", " c")).key
 
 
-def test_options_offer_the_right_number_of_different_choices() -> None:
-    for tier, options in enumerate((2, 3, 4, 5), start=1):
-        for item in test_items("options", tier):
-            assert len(set(item.choices)) == options
-            assert item.answer in item.choices
-
-
-@given(st.integers(0, 2**32), st.integers(1, 40))
-def test_items_follow_from_their_seed(seed: int, n: int) -> None:
-    assert test_items("sorting", 2, n, seed) == test_items("sorting", 2, n, seed)
-
-
-def test_closed_and_open_book_can_be_paired_by_fact() -> None:
-    closed = {item.cluster for item in test_items("facts_closed", 2, 256)}
-    opened = {item.cluster for item in test_items("facts_open", 2, 256)}
-    assert closed == opened
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(sorted(FAMILIES)), st.integers(0, 2**32), st.integers(1, 40))
+def test_items_follow_from_their_seed(family: str, seed: int, n: int) -> None:
+    assert test_items(family, 2, n, seed) == test_items(family, 2, n, seed)
+    assert test_items(family, 2, n, seed) == test_items(family, 2, 40, seed)[:n] or FAMILIES[family].pool
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("sortin", 1), "Did you mean 'sorting'"),
-        (("sorting", 9), "tiers 1 to 4"),
-        (("sorting", 1, 0), "at least 1"),
-        (("facts_closed", 1, 257), "only 256 facts"),
-        (("addition", 1, 5000), "Ask for fewer"),
+        (("copyin", 1), "Did you mean 'copying'"),
+        (("copying", 9), "tiers 1 to 8"),
+        (("copying", 1, 0), "at least 1"),
+        (("facts_closed", 1, 257), "only 256 test items"),
+        (("facts_closed", 5), "tiers 1 to 4"),
+        (("capitals", 1, 250, 0, 9), "level=9 of family 'capitals' is unknown. Give a whole number 1 to 8"),
+        (("copying", 1, 250, 0, 0), "level=0 of family 'copying' is unknown"),
+        (("copying", 1, 250, 0, "many"), "level='many'"),
+        (("copying", 1, 250, 0, True), "level=True"),
+        (("capitals", 1, 10**6), "has only .* Ask for"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_in_one_sentence(arguments: tuple[object, ...], words: str) -> None:
+def test_what_cannot_be_asked_is_refused_in_one_sentence(arguments: tuple[Any, ...], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        test_items(*arguments)  # type: ignore[arg-type]
+        test_items(*arguments)
+
+
+def test_any_level_between_the_tiers_can_be_asked() -> None:
+    copied = test_items("copying", 1, 5, level=5)
+    assert all(item.answer.count(",") == 4 for item in copied)
 
 
 def test_the_yamls_are_those_the_families_describe() -> None:
     folder = ROOT / "task_configs" / "graded"
-    spec = importlib.util.spec_from_file_location("write_configs", folder / "write_configs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    files = module.all_files()
-    assert len(files) == 5 * len(SKILLS + MEMORY) + 2
+    files = _module("write_configs").all_files()
+    assert len(files) == len(SKILLS) * 10 + len(MEMORY) * 5 + 3
     for name, content in files.items():
         assert (folder / name).read_text() == content, "run: python task_configs/graded/write_configs.py"
     on_disk = {str(path.relative_to(folder)) for path in folder.glob("**/*.yaml")}
     assert on_disk == set(files)
+
+
+@pytest.mark.parametrize(
+    ("given_", "words"),
+    [
+        ({"level": 5, "chance": 0.5}, "guessed right with probability 0.00833333.*chance=0.5. Give both"),
+        ({"n_items": "many"}, "n_items='many' is no whole number"),
+        ({"suite_seed": 1.5}, "suite_seed=1.5 is no whole number"),
+    ],
+)
+def test_metadata_that_do_not_fit_are_refused(given_: dict[str, Any], words: str) -> None:
+    import sys
+
+    hook = sys.excepthook
+    try:
+        with pytest.raises(UsageError, match=words):
+            _module("graded").load("copying", 1, **given_)
+    finally:
+        sys.excepthook = hook
+
+
+def _module(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "task_configs" / "graded" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

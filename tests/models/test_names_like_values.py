@@ -99,7 +99,7 @@ def test_tokenizer_mask_adapter_and_calibration(here: Path) -> None:
 def test_lm_eval_itself(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path / "nan")
     run = lm_eval(
-        "--model_args", "pretrained=nan,sparsity=0.5", "--tasks", "difficulty_tiers_options_t1", "--limit", "2",
+        "--model_args", "pretrained=nan,sparsity=0.5", "--tasks", "difficulty_tiers_hypernyms_t1", "--limit", "2",
         "--output_path", "out", cwd=tmp_path,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]

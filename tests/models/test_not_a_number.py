@@ -134,7 +134,7 @@ def test_lm_eval_ends_without_results(tmp_path: Path, value: float, given: str, 
     model.save_pretrained(tmp_path / "holed")
     AutoTokenizer.from_pretrained(model_path()).save_pretrained(tmp_path / "holed")
     run = lm_eval(
-        "--model_args", f"pretrained=./holed,{given}", "--tasks", "difficulty_tiers_options_t1", "--limit", "4",
+        "--model_args", f"pretrained=./holed,{given}", "--tasks", "difficulty_tiers_hypernyms_t1", "--limit", "4",
         "--output_path", "out", cwd=tmp_path,
     )  # fmt: skip
     assert run.returncode == 2, run.stderr[-3000:]

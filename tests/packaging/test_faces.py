@@ -38,7 +38,7 @@ def test_they_do_what_the_commands_do(tmp_path: Path) -> None:
     from junkdna_harness import check, recover, sweep
 
     done = sweep(
-        tmp_path / "runs", "difficulty_tiers_options_t1", methods="magnitude", sparsity="0.9", limit=100
+        tmp_path / "runs", "difficulty_tiers_hypernyms_t1", methods="magnitude", sparsity="0.9", limit=100
     )
     assert done.exit_code == 0
     names = {plan_cell.method: done.plan.run_id(plan_cell) for plan_cell in done.plan.cells}

@@ -68,7 +68,7 @@ def test_lm_eval_finds_models_and_tasks_in_a_fresh_environment(
     assert installed.returncode == 0, installed.stderr[-2000:]
 
     listed = run(python, "-m", "lm_eval", "ls", "tasks", cwd=tmp_path)
-    assert "difficulty_tiers_addition_t4" in listed.stdout, listed.stderr[-2000:]
+    assert "difficulty_tiers_agreement_t4" in listed.stdout, listed.stderr[-2000:]
     where = run(tmp_path / "venv" / "bin" / "junkdna", "tasks-dir", cwd=tmp_path).stdout.strip()
     assert (str(ROOT) not in where) and (Path(where) / "graded" / "difficulty_tiers.yaml").is_file()
     find = "import importlib.util as u; print(*u.find_spec('junkdna_harness.task_configs').submodule_search_locations)"
@@ -76,12 +76,12 @@ def test_lm_eval_finds_models_and_tasks_in_a_fresh_environment(
         run(python, "-c", find, cwd=tmp_path).stdout.strip() == where
     )  # what the entry point lm_eval.tasks names
     scored = run(
-        *(python, "-m", "lm_eval", "--model", "junkdna-pruned", "--tasks", "difficulty_tiers_options_t1"),
+        *(python, "-m", "lm_eval", "--model", "junkdna-pruned", "--tasks", "difficulty_tiers_hypernyms_t1"),
         *("--limit", "4"),
         cwd=tmp_path,
     )
     assert scored.returncode == 0, scored.stderr[-2000:]
-    assert "difficulty_tiers_options_t1" in scored.stdout
+    assert "difficulty_tiers_hypernyms_t1" in scored.stdout
 
 
 def test_without_autoload_lm_eval_does_not_know_us_and_the_manual_way_works(tmp_path: Path) -> None:
@@ -98,4 +98,4 @@ def test_without_autoload_lm_eval_does_not_know_us_and_the_manual_way_works(tmp_
         cwd=tmp_path,
         JUNKDNA_NO_AUTOLOAD="1",
     )
-    assert "difficulty_tiers_addition_t4" in ours.stdout, ours.stderr[-2000:]
+    assert "difficulty_tiers_agreement_t4" in ours.stdout, ours.stderr[-2000:]

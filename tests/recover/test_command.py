@@ -68,7 +68,7 @@ def test_a_task_without_a_training_split_is_refused(checkpoint: Path, tmp_path: 
         call(
             str(checkpoint),
             "--data",
-            "task:difficulty_tiers_addition_t1",
+            "task:difficulty_tiers_agreement_t1",
             "--sparsity",
             "0.5",
             "-o",

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from difficulty.errors import UsageError
-from difficulty.graded import FAMILIES, is_test_prompt
+from difficulty.graded import FAMILIES, Item, draw_training_item, is_test_item
 from junkdna_harness.harness.training import Example
 from junkdna_harness.recover.data import file_examples, graded_examples, load_data, nested_subset
 from junkdna_harness.recover.schedule import IGNORED, batches, tokenize
-from junkdna_harness.embedded.tokenizer import build_tokenizer
+from junkdna_harness.embedded import model_path
 
 
 @given(
@@ -46,34 +49,40 @@ def test_all_of_an_endless_generator_is_what_training_sees() -> None:
         load_data("graded", 0.01, seen=64)
 
 
-def test_graded_data_holds_no_test_item_and_every_family() -> None:
-    examples = graded_examples(900, 0)
-    assert not any(
-        is_test_prompt(e.prompt)
-        for e in examples
-        if not e.prompt.startswith("who ") and ";who" not in e.prompt
-    )
-    starts = {e.prompt[:4] for e in examples}
-    assert {"rev ", "sort", "max ", "who "} <= starts
-    assert len(examples) % len(FAMILIES) == 0
-    assert graded_examples(900, 0) == examples != graded_examples(900, 1)
+def test_graded_data_holds_no_test_item_and_every_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def record(family: str, tier: int, rng: random.Random) -> Item:
+        drawn.append((family, draw_training_item(family, tier, rng)))
+        return drawn[-1][1]
+
+    monkeypatch.setattr("junkdna_harness.recover.data.draw_training_item", record)
+    examples = graded_examples(100 * len(FAMILIES), 0)
+    assert [(e.prompt, e.answer) for e in examples] == [(item.prompt, item.answer) for _, item in drawn]
+    assert not any(is_test_item(item) for family, item in drawn if FAMILIES[family].pool is None)
+    assert Counter(family for family, _ in drawn) == dict.fromkeys(FAMILIES, 100)
+    monkeypatch.undo()
+    assert graded_examples(100, 0) == graded_examples(100, 0) != graded_examples(100, 1)
 
 
 def test_only_the_answer_carries_loss() -> None:
-    row = tokenize([Example("sort ba=", "ab", "\n")], build_tokenizer(), 64)[0]
-    assert row["labels"][:8] == [IGNORED] * 8
-    assert row["labels"][8:] == row["input_ids"][8:]
-    assert len(row["labels"]) == len("sort ba=ab\n")
+    prompt, answer = "Words: river, stone\nCopy:", " river, stone."
+    tokenizer = AutoTokenizer.from_pretrained(model_path())
+    asked, whole = tokenizer(prompt)["input_ids"], tokenizer(prompt + answer + "\n")["input_ids"]
+    row = tokenize([Example(prompt, answer, "\n")], tokenizer, 64)[0]
+    assert row["labels"] == [IGNORED] * len(asked) + whole[len(asked) :]
+    assert row["input_ids"] == whole
 
 
 def test_a_prompt_that_is_too_long_loses_its_beginning_and_never_the_answer() -> None:
-    row = tokenize([Example("x" * 100, "ab", "\n")], build_tokenizer(), 16)[0]
+    tokenizer = AutoTokenizer.from_pretrained(model_path())
+    row = tokenize([Example("river, " * 100, " stone.", "\n")], tokenizer, 16)[0]
     assert len(row["input_ids"]) == 16
-    assert [i for i in row["labels"] if i != IGNORED] == build_tokenizer()("ab\n")["input_ids"]
+    assert [i for i in row["labels"] if i != IGNORED] == tokenizer(" stone.\n")["input_ids"]
 
 
 def test_a_long_text_is_cut_into_rows_and_nothing_is_lost() -> None:
-    tokenizer = build_tokenizer()
+    tokenizer = AutoTokenizer.from_pretrained(model_path())
     rows = tokenize([Example("", "abcdefghij" * 7, "")], tokenizer, 16)
     assert [i for row in rows for i in row["input_ids"]] == tokenizer("abcdefghij" * 7)["input_ids"]
     assert all(row["labels"] == row["input_ids"] for row in rows)

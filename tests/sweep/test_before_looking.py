@@ -27,7 +27,7 @@ app = typer.Typer()
 for verb in (fit, report, sweep):
     app.command()(verb)
 
-TASKS = "difficulty_tiers_sorting_t1,difficulty_tiers_sorting_t2"
+TASKS = "difficulty_tiers_copying_t1,difficulty_tiers_copying_t2"
 GRID = ("--methods", "magnitude", "--tasks", TASKS, "--limit", 12, "--workers", 1)
 
 
@@ -73,10 +73,10 @@ def test_the_file_holds_the_plan_its_tasks_and_the_rules(registered):
     assert content["grid"]["methods"]["magnitude"] == {
         "levels": [0.5, 0.7], "patterns": [], "bits": [], "replicates": 1,
     }  # fmt: skip
-    assert content["tasks"]["difficulty_tiers_sorting_t2"] == {
-        "family": "sorting", "axis": "answer_length", "tier": 2, "n_items": 12,
+    assert content["tasks"]["difficulty_tiers_copying_t2"] == {
+        "family": "copying", "axis": "answer_length", "tier": 2, "n_items": 12,
     }  # fmt: skip
-    assert content["families"] == {"sorting": [1, 2]}
+    assert content["families"] == {"copying": [1, 2]}
     assert content["evaluation"]["limit"] == 12 and content["evaluation"]["seed"] == [0, 1234, 1234, 1234]
     assert content["verdicts"]["claims"] == ["P1", "P2"] and content["verdicts"]["n_resamples"] == 200
     assert content["verdicts"]["rules"] == Rules().__dict__
@@ -102,13 +102,13 @@ def test_logs_that_were_exported_are_held_against_the_file_too(study, tmp_path):
 
 
 def test_a_file_of_other_tasks_is_one_refusal(study, tmp_path):
-    plan = build_plan(tasks="difficulty_tiers_options_t1", methods="magnitude", sparsity="0.5")
+    plan = build_plan(tasks="difficulty_tiers_hypernyms_t1", methods="magnitude", sparsity="0.5")
     other = tmp_path / "other.json"
     from difficulty.judge.prereg import write_prereg
 
     write_prereg(other, content_of(plan, parse_verdicts([])))
     with pytest.raises(
-        UsageError, match="registers tasks difficulty_tiers_options_t1 of model embedded, the runs are"
+        UsageError, match="registers tasks difficulty_tiers_hypernyms_t1 of model embedded, the runs are"
     ):
         judged(study, "--prereg", other)
 

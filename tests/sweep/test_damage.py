@@ -19,7 +19,7 @@ from tests.sweep.test_resume import make_old
 
 STEM, RUN = "magnitude_0.5", "embedded magnitude 0.5"
 PLAN = build_plan(
-    tasks="difficulty_tiers_sorting_t1", methods="magnitude", sparsity="0.1,0.3,0.5,0.7,0.9", limit=6
+    tasks="difficulty_tiers_copying_t1", methods="magnitude", sparsity="0.1,0.3,0.5,0.7,0.9", limit=6
 )
 
 
@@ -177,7 +177,7 @@ def test_what_the_runs_share_is_written_again(folder, swept):
 def test_a_lost_record_of_what_was_loaded_is_put_together_from_the_runs(folder, damage):
     damage(folder / "identity.json")
     taken = Store(folder).fingerprint(PLAN, 0)
-    assert taken is not None and taken.weights_sha256 and list(taken.items) == ["difficulty_tiers_sorting_t1"]
+    assert taken is not None and taken.weights_sha256 and list(taken.items) == ["difficulty_tiers_copying_t1"]
     assert resumed(folder) == ([], [])
 
 

@@ -43,7 +43,7 @@ from junkdna_harness.sweep.second_pass import (
 )
 from junkdna_harness.sweep.states import Compressed, Dense
 
-TASKS = "difficulty_tiers_options_t1,difficulty_tiers_options_t3"
+TASKS = "difficulty_tiers_hypernyms_t1,difficulty_tiers_hypernyms_t3"
 AGAIN = "embedded dense noise-floor"
 STEM = "dense_noise-floor"
 
@@ -343,7 +343,7 @@ def test_compare_marks_rows_also_by_tier_of_another_split(noisy: Path, tmp_path:
     runs = ("--run-a", "embedded dense", "--run-b", "embedded magnitude 0.1")
     said = text(
         compare_command, noisy, noisy, *runs, "--by", "tests.sweep.test_noise_floor:half", "--min-items", 5, "--bins", 2, "--json", tmp_path / "c.json",
-        "--task", "difficulty_tiers_options_t3",
+        "--task", "difficulty_tiers_hypernyms_t3",
     )  # fmt: skip
     rows = json.loads((tmp_path / "c.json").read_text())["rows"]
     assert len(rows) == 3 and all(row["noise_floor"] is not None for row in rows)
@@ -352,7 +352,7 @@ def test_compare_marks_rows_also_by_tier_of_another_split(noisy: Path, tmp_path:
     assert any(row["within_noise"] for row in rows)
     assert said.count(NOISE_MARK) == sum(row["within_noise"] for row in rows) + 1 and LEGEND in said
     items = read_runs(noisy).noise["embedded"].items
-    whole = items[(items["task"] == "difficulty_tiers_options_t3") & (items["metric"] == "acc")]
+    whole = items[(items["task"] == "difficulty_tiers_hypernyms_t3") & (items["metric"] == "acc")]
     assert rows[0]["noise_floor"] == pytest.approx((whole["first"] != whole["second"]).mean())
 
 

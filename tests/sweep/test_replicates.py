@@ -15,7 +15,7 @@ from junkdna_harness.sweep.display import print_plan
 from junkdna_harness.sweep.engines.local import LocalEngine
 from tests.models_factory import save_tiny
 
-TASKS = "difficulty_tiers_sorting_t1,difficulty_tiers_sorting_t2"
+TASKS = "difficulty_tiers_copying_t1,difficulty_tiers_copying_t2"
 HERE = LocalEngine(workers=1)
 GRID: dict[str, Any] = {
     "tasks": TASKS, "methods": "magnitude,wanda", "sparsity": "0.5", "quantize": "rtn:3,gptq:3", "limit": 20,

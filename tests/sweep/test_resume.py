@@ -18,7 +18,7 @@ from junkdna_harness.sweep.machine import Machine
 from tests.conftest import ROOT
 from tests.models_factory import save_tiny
 
-TASK = "difficulty_tiers_sorting_t1"
+TASK = "difficulty_tiers_copying_t1"
 HERE = LocalEngine(workers=1)
 QUESTIONS = [
     ("how many is one and one", "two"),

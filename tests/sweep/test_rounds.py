@@ -14,7 +14,7 @@ from junkdna_harness.sweep.engines import Engine, Event, Extended, Failed, Loade
 from junkdna_harness.sweep.engines.local import LocalEngine
 from tests.commands import junkdna
 
-TASKS = "difficulty_tiers_sorting_t1,difficulty_tiers_sorting_t3"
+TASKS = "difficulty_tiers_copying_t1,difficulty_tiers_copying_t3"
 GIVEN = {"tasks": TASKS, "methods": "magnitude,random", "limit": 20}
 
 

@@ -31,7 +31,7 @@ def test_its_manifest_is_read_as_its_level(checkpoint: Path) -> None:
 
 def test_a_sweep_does_not_call_it_dense(checkpoint: Path, tmp_path: Path) -> None:
     plan = build_plan(
-        "difficulty_tiers_sorting_t1", f"pretrained={checkpoint}", "magnitude", "0.5", limit=4
+        "difficulty_tiers_copying_t1", f"pretrained={checkpoint}", "magnitude", "0.5", limit=4
     )  # fmt: skip
     with pytest.raises(
         UsageError, match="largest at sparsity 0.001 already, and a sweep would call it dense"

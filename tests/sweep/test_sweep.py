@@ -22,7 +22,7 @@ from junkdna_harness.sweep.engines.local import LocalEngine
 from tests.commands import junkdna
 from tests.conftest import ROOT
 
-TASKS = "difficulty_tiers_sorting_t1,difficulty_tiers_options_t3"
+TASKS = "difficulty_tiers_copying_t1,difficulty_tiers_hypernyms_t3"
 HERE = LocalEngine(workers=1)
 KEY = ["run", "task", "item_id", "metric"]
 
@@ -102,9 +102,9 @@ def test_items_join_to_samples(swept):
     store = Store(swept)
     joined = store.samples().merge(store.items(), on=["task", "item_id"], validate="many_to_one")
     assert len(joined) == len(store.samples())
-    sorting = joined[joined["task"] == "difficulty_tiers_sorting_t1"].iloc[0]
-    assert sorting["prompt"].startswith("sort ")
-    assert list(sorting["answers"]) == [sorting["target"]]
+    copied = joined[joined["task"] == "difficulty_tiers_copying_t1"].iloc[0]
+    assert copied["prompt"].rstrip().endswith("Copy:")
+    assert list(copied["answers"]) == [copied["target"]]
 
 
 def test_export_is_a_verb_of_its_own_beside_the_plan_that_sweep_takes(swept, tmp_path):
@@ -143,8 +143,8 @@ def test_several_processes_give_the_same_rows(swept, tmp_path):
 
 
 def test_extend_adds_and_keeps(tmp_path):
-    run_sweep(plan(sparsity="0.5", tasks="difficulty_tiers_sorting_t1"), tmp_path / "s", engine=HERE)
-    more = plan(sparsity="0.5", methods="magnitude,random", tasks="difficulty_tiers_sorting_t1")
+    run_sweep(plan(sparsity="0.5", tasks="difficulty_tiers_copying_t1"), tmp_path / "s", engine=HERE)
+    more = plan(sparsity="0.5", methods="magnitude,random", tasks="difficulty_tiers_copying_t1")
     with pytest.raises(UsageError, match="--extend"):
         run_sweep(more, tmp_path / "s", engine=HERE)
     outcome = run_sweep(more, tmp_path / "s", engine=HERE, extend=True)
@@ -208,13 +208,13 @@ def test_all_unknown_tasks_are_named_before_a_model_is_loaded(tmp_path, monkeypa
 )
 def test_a_level_that_fails_is_recorded_and_the_others_go_on(tmp_path, method, told):
     bad = f"tests.sweep.methods:{method}"
-    given = plan(methods=f"{bad},magnitude", sparsity="0.5", tasks="difficulty_tiers_sorting_t1")
+    given = plan(methods=f"{bad},magnitude", sparsity="0.5", tasks="difficulty_tiers_copying_t1")
     outcome = run_sweep(given, tmp_path / "s", engine=HERE)
     assert outcome.exit_code == 1
     assert [cell.method for cell in outcome.finished] == ["dense", "magnitude"]
     ((run, error),) = Store(tmp_path / "s").failures().items()
     assert bad in run and told in error
-    healthy = plan(sparsity="0.5", tasks="difficulty_tiers_sorting_t1")
+    healthy = plan(sparsity="0.5", tasks="difficulty_tiers_copying_t1")
     run_sweep(healthy, tmp_path / "h", engine=HERE)
     pd.testing.assert_frame_equal(
         rows(tmp_path / "s"), rows(tmp_path / "h")
@@ -223,7 +223,7 @@ def test_a_level_that_fails_is_recorded_and_the_others_go_on(tmp_path, method, t
 
 def test_a_worker_that_dies_fails_its_level_only(tmp_path):
     given = plan(
-        methods="tests.sweep.methods:dies,magnitude", sparsity="0.3,0.5", tasks="difficulty_tiers_sorting_t1"
+        methods="tests.sweep.methods:dies,magnitude", sparsity="0.3,0.5", tasks="difficulty_tiers_copying_t1"
     )
     outcome = run_sweep(given, tmp_path / "s", engine=LocalEngine(workers=2))
     assert sorted(cell.method for cell in outcome.finished) == ["dense", "magnitude", "magnitude"]
@@ -238,7 +238,7 @@ def test_a_full_disk_stops_the_sweep_and_leaves_nothing_half_written(tmp_path, m
             raise OSError(errno.ENOSPC, "No space left on device")
         replace(source, target)
 
-    given = plan(sparsity="0.5", tasks="difficulty_tiers_sorting_t1")
+    given = plan(sparsity="0.5", tasks="difficulty_tiers_copying_t1")
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
         with pytest.raises(UsageError, match="No space left"):
@@ -272,7 +272,7 @@ def test_one_shot_statistics_are_gathered_once_and_give_the_first_layer_the_same
 
     options = {
         "methods": "wanda",
-        "tasks": "difficulty_tiers_sorting_t1",
+        "tasks": "difficulty_tiers_copying_t1",
         "model_args": "nsamples=4,seqlen=64",
     }
     walks: list[str] = []
@@ -305,7 +305,7 @@ def test_ray_repeats_a_cell_whose_worker_is_killed(tmp_path, monkeypatch):
     monkeypatch.setenv("JUNKDNA_TEST_MARK", str(tmp_path / "mark"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     given = plan(
-        methods="tests.sweep.methods:dies_once", sparsity="0.5,0.9", tasks="difficulty_tiers_sorting_t1"
+        methods="tests.sweep.methods:dies_once", sparsity="0.5,0.9", tasks="difficulty_tiers_copying_t1"
     )
     outcome = run_sweep(given, tmp_path / "ray", engine=RayEngine(workers=2))
     assert (tmp_path / "mark").exists()

@@ -161,7 +161,7 @@ def _swept(folder: Path, tasks: str, sparsity: str, **options) -> Path:
 
 def test_tiers_of_an_embedded_task_hold_its_own_documents(tmp_path, evaluate, monkeypatch):
     """Its documents are made of the metadata `family` and `tier`, which a tier of it has anew."""
-    task = "difficulty_tiers_options_t3"
+    task = "difficulty_tiers_hypernyms_t3"
     (tmp_path / "own_rule.py").write_text("def last(doc):\n    return ord(doc['answer'].strip()[-1])\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     plan = plan_tiers(task, "own_rule:last", 2, min_items=20, name="halves")

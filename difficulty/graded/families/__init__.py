@@ -1,1 +1,31 @@
-"""The families of the graded suite, one a file."""
+"""The families of the graded suite, one a file.
+
+Any language model can be asked the families of `SKILLS`; those of `MEMORY` only the embedded models, which were taught
+their facts.
+"""
+
+from __future__ import annotations
+
+from difficulty.graded.families.agreement import AGREEMENT
+from difficulty.graded.families.determiners import DETERMINERS
+from difficulty.graded.families.hypernyms import HYPERNYMS
+from difficulty.graded.families.memory import CIPHER, FACTS_CLOSED, FACTS_OPEN
+from difficulty.graded.families.opposites import OPPOSITES
+from difficulty.graded.families.past_tense import PAST_TENSE
+from difficulty.graded.families.reflexives import REFLEXIVES
+from difficulty.graded.families.sequences import SEQUENCES
+from difficulty.graded.families.word_order import WORD_ORDER
+from difficulty.graded.item import Family
+
+SKILLS: tuple[Family, ...] = (
+    AGREEMENT,
+    REFLEXIVES,
+    DETERMINERS,
+    WORD_ORDER,
+    PAST_TENSE,
+    HYPERNYMS,
+    OPPOSITES,
+    SEQUENCES,
+)
+MEMORY: tuple[Family, ...] = (FACTS_CLOSED, FACTS_OPEN, CIPHER)
+FAMILIES: dict[str, Family] = {family.name: family for family in SKILLS + MEMORY}

@@ -1,68 +1,90 @@
-"""Invented facts and letter ciphers: fixed tables drawn once from a seed, each tier half as frequent in training as the one before."""
+"""Invented people, their home towns, and letter ciphers: fixed tables drawn once from a seed.
+
+Each tier is met half as often in training as the one before.
+"""
 
 from __future__ import annotations
 
-import random
 import string
 from dataclasses import dataclass
+from functools import cache
+from random import Random
 
 LETTERS = string.ascii_lowercase
 FACTS_PER_TIER = 256
-NAME_LENGTH = 4
 _SEED = 20240521
 
 # How often a fact or cipher of tier 1, 2, 3, 4 is met in training, relative to tier 4.
 TRAINING_SHARE = {1: 8, 2: 4, 3: 2, 4: 1}
 
 
+def words(text: str) -> tuple[str, ...]:
+    """The words of `text`."""
+    return tuple(text.split())
+
+
+FIRST_NAMES = words("""
+Ada Alan Amy Anna Ben Bella Carl Clara Colin Daisy David Dora Edgar Ella Emil Eva Felix Fiona Frank
+Gina Grace Harry Helen Hugo Ida Irene Ivan Jack Jane Jonas Julia Karl Kate Laura Leo Lena Lucy Mark
+Mary Max Mia Nina Noah Nora Olga Oscar Paul Paula Peter Ralph Rita Robin Rosa Ruth Sam Sara Simon
+Sofia Tara Tom Vera Victor Walter Wendy
+""")
+# Halves of surnames that nobody is likely to have.
+FIRST_HALVES = words("""
+Bal Bex Bor Cal Cos Cul Dag Dov Dun Fal Fen Fos Gal Gim Gor Hal Hev Hob Jas Jev Jol Kar Kep Kol Lam
+Lor Lus Mab Mev Mol Nad Nev Nus Pel Por Pud Quil Rab Rev Sal
+""")
+SECOND_HALVES = words("""
+bant bick bril calt dask delf drin fenn flick gorn grel hask hild jorn kalt kell krim lann lisk lund
+mard mell morst nack nell pard peck plin quist rand rell rund seld sholt skell stam tarn tell vant
+vick
+""")
+TOWNS = words("""
+Abbing Aldwick Arbury Ashcote Barford Belmere Birkley Bramton Calder Carnwick Clayburn Corbury
+Dalford Denholm Drayton Dunmere Eastwick Elmstead Enford Farley Fenwick Foxley Garston Glenby
+Grayford Hadley Harwick Hexton Holmby Ilkton Inverby Kelford Kingsby Kirkmere Langley Linford Lowick
+Lydham Marston Melbury Milford Morley Newbury Norham Oakley Orford Padley Penwick Radford Redmere
+Ripley Rowton Selby Stanton Sutley Tarnby Thornley Upwick Walford Welby Westmere Whitby Winford
+Yarwick
+""")
+LANGUAGES = ("pallan", "quorin", "xethic", "zumbel")
+
+
 @dataclass(frozen=True)
 class Fact:
-    """`name` (four letters) belongs to `answer` (two letters)."""
+    """`name` lives in `town`."""
 
     name: str
-    answer: str
+    town: str
 
 
-@dataclass(frozen=True)
-class Cipher:
-    """A language named by one letter; `letters` is the table for `str.translate`."""
-
-    language: str
-    letters: dict[int, int]
-
-
-def invented_name(rng: random.Random) -> str:
-    """A name of four letters that belongs to no fact of the tables."""
-    while True:
-        name = "".join(rng.choices(LETTERS, k=NAME_LENGTH))
-        if name not in _TAKEN:
-            return name
+@cache
+def facts() -> dict[int, tuple[Fact, ...]]:
+    """By tier, the people that a model can be taught about; no surname belongs to two of them."""
+    rng = Random(_SEED)
+    people = surnames()[: FACTS_PER_TIER * len(TRAINING_SHARE)]
+    made = [Fact(f"{rng.choice(FIRST_NAMES)} {surname}", rng.choice(TOWNS)) for surname in people]
+    return {tier: tuple(made[(tier - 1) * FACTS_PER_TIER : tier * FACTS_PER_TIER]) for tier in TRAINING_SHARE}
 
 
-def _make_facts() -> dict[int, tuple[Fact, ...]]:
-    rng = random.Random(_SEED)
-    names: dict[str, None] = {}
-    while len(names) < FACTS_PER_TIER * len(TRAINING_SHARE):
-        names["".join(rng.choices(LETTERS, k=NAME_LENGTH))] = None
-    ordered = list(names)
+@cache
+def strangers() -> tuple[str, ...]:
+    """Surnames that belong to nobody in the tables."""
+    return tuple(surnames()[FACTS_PER_TIER * len(TRAINING_SHARE) :])
+
+
+@cache
+def ciphers() -> dict[int, dict[str, str]]:
+    """By tier, the letter that stands for each letter in that tier's language."""
+    rng = Random(_SEED + 1)
     return {
-        tier: tuple(
-            Fact(name, "".join(rng.sample(LETTERS, 2)))
-            for name in ordered[(tier - 1) * FACTS_PER_TIER : tier * FACTS_PER_TIER]
-        )
-        for tier in TRAINING_SHARE
+        tier: dict(zip(LETTERS, rng.sample(LETTERS, len(LETTERS)), strict=True)) for tier in TRAINING_SHARE
     }
 
 
-def _make_ciphers() -> dict[int, Cipher]:
-    rng = random.Random(_SEED + 1)
-    ciphers = {}
-    for tier, language in zip(TRAINING_SHARE, "pqxz", strict=True):
-        shuffled = rng.sample(LETTERS, len(LETTERS))
-        ciphers[tier] = Cipher(language, str.maketrans(LETTERS, "".join(shuffled)))
-    return ciphers
-
-
-FACTS: dict[int, tuple[Fact, ...]] = _make_facts()
-CIPHERS: dict[int, Cipher] = _make_ciphers()
-_TAKEN = {fact.name for facts in FACTS.values() for fact in facts}
+@cache
+def surnames() -> list[str]:
+    """All surnames that the halves make, shuffled: those of people first."""
+    made = [first + second for first in FIRST_HALVES for second in SECOND_HALVES]
+    Random(_SEED + 2).shuffle(made)
+    return made

@@ -1,206 +1,121 @@
-"""The procedural task families: how an item of each tier is drawn.
+"""What only a model trained on this suite can know: invented facts, the same facts with the page open, and invented ciphers.
 
-Six families test a skill that any language model can be asked for (`SKILLS`); three test what only a model
-trained on this suite can know (`MEMORY`): invented facts, the same facts with the page open, and invented
-ciphers. A family has four tiers along one axis of difficulty; everything else is held fixed.
-
-The suite is chosen by dense accuracy alone, never by how a model behaves when it is pruned.
+The axis is how often a fact or a cipher was met in training.
 """
 
 from __future__ import annotations
 
-import random
-import string
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from math import perm
+from random import Random
 
-from difficulty.graded.facts import CIPHERS, FACTS, Fact, invented_name
+from difficulty.graded.families.facts import (
+    FIRST_NAMES,
+    LANGUAGES,
+    LETTERS,
+    TOWNS,
+    TRAINING_SHARE,
+    Fact,
+    ciphers,
+    facts,
+    strangers,
+)
+from difficulty.graded.item import END, TIERS, Family, Item
 
-LETTERS = string.ascii_lowercase
-TIERS = (1, 2, 3, 4)
+__all__ = ["CIPHER", "FACTS_CLOSED", "FACTS_OPEN", "TRAINING_SHARE"]
 
-
-@dataclass(frozen=True)
-class Item:
-    """One question: `prompt` + `answer` is the text; `choices` is empty unless the item is multiple choice."""
-
-    prompt: str
-    answer: str
-    choices: tuple[str, ...] = ()
-    cluster: str = ""
-
-
-@dataclass(frozen=True)
-class Family:
-    """A family of items. `levels[t - 1]` is the value of the axis in tier t; `chance[t - 1]` what guessing scores."""
-
-    name: str
-    axis: str
-    axis_label: str
-    levels: tuple[int, ...]
-    chance: tuple[float, ...]
-    draw: Callable[[random.Random, int], Item] = field(repr=False)
-    description: str = ""
-
-
-def _addition(rng: random.Random, digits: int) -> Item:
-    low, high = 10 ** (digits - 1), 10**digits - 1
-    a, b = rng.randint(low, high), rng.randint(low, high)
-    return Item(f"rev {a}+{b}=", str(a + b)[::-1])
-
-
-def _sorting(rng: random.Random, length: int) -> Item:
-    letters = rng.sample(LETTERS, length)
-    return Item(f"sort {''.join(letters)}=", "".join(sorted(letters)))
-
-
-def _reversal(rng: random.Random, length: int) -> Item:
-    letters = "".join(rng.sample(LETTERS, length))
-    return Item(f"rev {letters}=", letters[::-1])
-
-
-def _retrieval(rng: random.Random, pairs: int) -> Item:
-    keys, values = rng.sample(LETTERS, pairs), rng.sample(string.digits, pairs)
-    wanted = rng.randrange(pairs)
-    listing = ",".join(f"{k}={v}" for k, v in zip(keys, values, strict=True))
-    return Item(f"{listing};{keys[wanted]}=", values[wanted])
-
-
-HOP_RING = 6
-
-
-def _hops(rng: random.Random, hops: int) -> Item:
-    ring = rng.sample(LETTERS, HOP_RING)
-    arrows = [f"{a}>{b}" for a, b in zip(ring, ring[1:] + ring[:1], strict=True)]
-    rng.shuffle(arrows)
-    return Item(f"{','.join(arrows)};{ring[0]}{hops}>", "".join(ring[1 : hops + 1]))
-
-
-def _options(rng: random.Random, options: int) -> Item:
-    numbers = [str(n) for n in rng.sample(range(10, 100), options)]
-    return Item(f"max {' '.join(numbers)}=", max(numbers), choices=tuple(numbers))
-
-
-def _facts_closed(rng: random.Random, tier: int) -> Item:
-    fact = rng.choice(FACTS[tier])
-    return closed_book(fact)
+WORD_LENGTH = 5
+PAGE = 3  # statements on an open page
 
 
 def closed_book(fact: Fact) -> Item:
     """The question about `fact` with nothing to look at."""
-    return Item(f"who {fact.name}=", fact.answer, cluster=fact.name)
+    return Item(f"{fact.name} lives in", f" {fact.town}{END}", cluster=fact.name)
 
 
-def open_book(fact: Fact, rng: random.Random) -> Item:
-    """The same question behind a page that states `fact` and two other, invented ones."""
-    page = [fact, *(Fact(invented_name(rng), "".join(rng.sample(LETTERS, 2))) for _ in range(2))]
+def open_book(fact: Fact, rng: Random) -> Item:
+    """The same question behind a page that states `fact`, and where two strangers live."""
+    towns = rng.sample([town for town in TOWNS if town != fact.town], PAGE - 1)
+    page = [fact, *(Fact(name, town) for name, town in zip(_strangers(rng, PAGE - 1), towns, strict=True))]
     rng.shuffle(page)
-    listing = ",".join(f"{f.name}={f.answer}" for f in page)
-    return Item(f"{listing};who {fact.name}=", fact.answer, cluster=fact.name)
+    stated = " ".join(f"{one.name} lives in {one.town}{END}" for one in page)
+    asked = closed_book(fact)
+    return Item(f"{stated} {asked.prompt}", asked.answer, cluster=asked.cluster)
 
 
-def _facts_open(rng: random.Random, tier: int) -> Item:
-    return open_book(rng.choice(FACTS[tier]), rng)
+def _strangers(rng: Random, count: int) -> list[str]:
+    return [f"{rng.choice(FIRST_NAMES)} {surname}" for surname in rng.sample(strangers(), count)]
 
 
-def _cipher(rng: random.Random, tier: int) -> Item:
-    table = CIPHERS[tier]
-    word = "".join(rng.sample(LETTERS, 5))
-    return Item(f"{table.language}:{word}=", word.translate(table.letters))
+def _draw_closed(rng: Random, tier: int) -> Item:
+    return closed_book(rng.choice(facts()[tier]))
 
 
-def _ring_chance(hops: int) -> float:
-    chance = 1.0
-    for taken in range(1, hops + 1):
-        chance /= HOP_RING - taken
-    return chance
+def _draw_open(rng: Random, tier: int) -> Item:
+    return open_book(rng.choice(facts()[tier]), rng)
 
 
-SKILLS: tuple[Family, ...] = (
-    Family(
-        "addition",
-        "operand_digits",
-        "digits of each summand",
-        (2, 3, 4, 5),
-        (1 / 190, 1 / 1900, 1 / 19000, 1 / 190000),
-        _addition,
-        "the sum of two numbers, written ones digit first",
-    ),
-    Family(
-        "sorting",
-        "answer_length",
-        "letters to sort",
-        (3, 5, 7, 9),
-        (1 / 6, 1 / 120, 1 / 5040, 1 / 362880),
-        _sorting,
-        "letters put in alphabetical order; chance is a random order of them",
-    ),
-    Family(
-        "reversal",
-        "answer_length",
-        "letters to reverse",
-        (3, 5, 7, 9),
-        (1 / 6, 1 / 120, 1 / 5040, 1 / 362880),
-        _reversal,
-        "letters written backwards; chance is a random order of them",
-    ),
-    Family(
-        "retrieval",
-        "context_length",
-        "key-value pairs in the context",
-        (3, 5, 7, 9),
-        (1 / 3, 1 / 5, 1 / 7, 1 / 9),
-        _retrieval,
-        "the value of a key among distractors; chance is any value of the context",
-    ),
-    Family(
-        "hops",
-        "reasoning_steps",
-        "arrows to follow",
-        (1, 2, 3, 4),
-        tuple(_ring_chance(h) for h in (1, 2, 3, 4)),
-        _hops,
-        "the letters met on a walk along shuffled arrows of a ring of six; chance is a walk without reading arrows",
-    ),
-    Family(
-        "options",
-        "option_count",
-        "answer options",
-        (2, 3, 4, 5),
-        (1 / 2, 1 / 3, 1 / 4, 1 / 5),
-        _options,
-        "the largest of the numbers given, as multiple choice",
-    ),
+def _draw_strange_page(rng: Random, _tier: int) -> Item:
+    """Only strangers, so that training teaches to read and not the facts themselves."""
+    (name,) = _strangers(rng, 1)
+    while True:
+        item = open_book(Fact(name, rng.choice(TOWNS)), rng)
+        if item.prompt.count(name) == 2:  # on the page and asked for; else a stranger was drawn twice
+            return item
+
+
+def _closed_pool(tier: int) -> list[Item]:
+    return [closed_book(fact) for fact in facts()[tier]]
+
+
+def _open_pool(tier: int) -> list[Item]:
+    return [open_book(fact, Random(f"page/{fact.name}")) for fact in facts()[tier]]
+
+
+def _draw_cipher(rng: Random, tier: int) -> Item:
+    word = rng.sample(LETTERS, WORD_LENGTH)
+    table = ciphers()[tier]
+    return Item(
+        f"{LANGUAGES[tier - 1]}: {' '.join(word)} =", "".join(f" {table[letter]}" for letter in word) + END
+    )
+
+
+FACTS_CLOSED = Family(
+    name="facts_closed",
+    axis="training_frequency",
+    axis_label="rarity of the fact in training, 1 = seen most often",
+    levels=TIERS,
+    draw=_draw_closed,
+    chance=lambda _tier: 1 / len(TOWNS),
+    lowest=1,
+    highest=4,
+    description="where an invented person lives, from memory; chance is any town",
+    recalled=True,
+    pool=_closed_pool,
 )
 
-MEMORY: tuple[Family, ...] = (
-    Family(
-        "facts_closed",
-        "training_frequency",
-        "rarity of the fact in training (1 = seen most often)",
-        TIERS,
-        (1 / 650,) * 4,
-        _facts_closed,
-        "recall of invented facts, closed book",
-    ),
-    Family(
-        "facts_open",
-        "training_frequency",
-        "rarity of the fact in training (1 = seen most often)",
-        TIERS,
-        (1 / 3,) * 4,
-        _facts_open,
-        "the same facts with the page open; chance is any answer on the page",
-    ),
-    Family(
-        "cipher",
-        "language_share",
-        "rarity of the cipher in training (1 = majority language)",
-        TIERS,
-        (26.0**-5,) * 4,
-        _cipher,
-        "a word put into an invented letter-for-letter language",
-    ),
+FACTS_OPEN = Family(
+    name="facts_open",
+    axis="training_frequency",
+    axis_label="rarity of the fact in training, 1 = seen most often",
+    levels=TIERS,
+    draw=_draw_open,
+    chance=lambda _tier: 1 / PAGE,
+    lowest=1,
+    highest=4,
+    description="the same facts with the page open; chance is any town on the page",
+    recalled=True,
+    pool=_open_pool,
+    draw_training=_draw_strange_page,
 )
 
-FAMILIES: dict[str, Family] = {family.name: family for family in SKILLS + MEMORY}
+CIPHER = Family(
+    name="cipher",
+    axis="language_share",
+    axis_label="rarity of the cipher in training, 1 = the majority language",
+    levels=TIERS,
+    draw=_draw_cipher,
+    chance=lambda _tier: 1 / perm(len(LETTERS), WORD_LENGTH),
+    lowest=1,
+    highest=4,
+    description="five letters put into an invented letter-for-letter language; chance is any five different letters",
+)

@@ -46,9 +46,12 @@ def test_a_root_is_named_alike_however_it_was_written(tmp_path: Path) -> None:
     for written in ("base", "./base", "base/", "././base//", ".\\base"):
         checkpoint(tmp_path / "ck", {**PRUNED, "base_model": written})
         assert know(tmp_path / "ck").model == base_model(tmp_path / "ck") == "base"  # type: ignore[union-attr]
-    for path in ("/x/site-packages/junkdna_harness/embedded/model", "C:\\y\\junkdna_harness\\tiny\\model\\"):
-        assert plain_name(path) == "embedded"
-    assert plain_name("/x/tiny/model") == "/x/tiny/model"
+    for name, number in (("embedded", 0), ("embedded:1", 1), ("embedded:2", 2)):
+        home = f"/x/site-packages/junkdna_harness/embedded/models/{number}"
+        for path in (home, f"{home}/", home.replace("/", "\\"), f"embedded:{number}"):
+            assert plain_name(path) == name
+    for path in ("/x/embedded/models/1", "/x/junkdna_harness/embedded/models/7", "embedded:7", "models/1"):
+        assert plain_name(path) == path
 
 
 def test_a_chain_goes_beside_the_folder_first_and_never_to_a_packaged_name(
