@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 OPENING = "chat_answer_opens_with"  # in the `junkdna` block
-GRADED = "difficulty_tiers"  # how the names of the tasks begin that continue a text
+# Documents of the graded suite have these fields, and its tasks names that begin like this (as have tiers of benchmarks).
+GRADED, FIELDS = "difficulty_tiers", {"prompt", "answer", "choices"}
 CONTINUED = (
-    f"the tasks {GRADED} continue a text. With a chat template the text is the user's turn, and an answer is scored as the first "
+    f"the graded tasks of {GRADED} continue a text. With a chat template the text is the user's turn, and an answer is scored as the first "
     "words of the assistant: a question other than without it, whose scores do not compare. Leave --apply_chat_template out to "
     "ask them as they are meant."
 )
@@ -45,5 +46,7 @@ def note_on_opening(opening: str) -> str:
 
 
 def continues_a_text(requests: Iterable[Any]) -> bool:
-    """Whether one of lm-eval's requests is of a task that continues a text."""
-    return any(str(request.task_name).startswith(GRADED) for request in requests)
+    """Whether one of lm-eval's requests is of a graded task, which continues a text."""
+    return any(
+        str(request.task_name).startswith(GRADED) and FIELDS.issubset(request.doc) for request in requests
+    )

@@ -22,13 +22,14 @@ OPENINGS = {
     "line": ("{% if add_generation_prompt %}[assistant]\n{% endif %}", ""),
     "none": ("", ""),
 }
+LIKE_OURS = "difficulty_tiers_like"
 TASK = """\
 task: NAME
 dataset_path: json
 dataset_kwargs: {data_files: {test: DATA}}
 test_split: test
 output_type: multiple_choice
-doc_to_text: "{{text}}"
+doc_to_text: "{{prompt}}"
 doc_to_choice: ["1", "2"]
 doc_to_target: 0
 GEN_PREFIX
@@ -84,7 +85,8 @@ def folder_with(folder: Path, opening: str, name: str, gen_prefix: str = "") -> 
     (folder / "model" / "chat_template.jinja").write_text(TURNS + OPENINGS[opening][0])
     (folder / "tasks").mkdir()
     data = folder / "items.jsonl"
-    data.write_text(json.dumps({"text": "add 1"}) + "\n")
+    document = {"prompt": "add 1", "answer": "1", "choices": ["1", "2"], "cluster": "add"}
+    data.write_text(json.dumps(document if name == LIKE_OURS else {"prompt": "add 1"}) + "\n")
     text = TASK.replace("NAME", name).replace("DATA", str(data)).replace("GEN_PREFIX", gen_prefix)
     (folder / "tasks" / f"{name}.yaml").write_text(text)
     return folder
@@ -95,7 +97,8 @@ def folder_with(folder: Path, opening: str, name: str, gen_prefix: str = "") -> 
     ("opening", "name", "gen_prefix", "prompt"),
     [
         ("plain", "own_task", "", "[user]add 1\n[assistant]"),
-        ("plain", "difficulty_tiers_like", "", "[user]add 1\n[assistant]"),
+        ("plain", LIKE_OURS, "", "[user]add 1\n[assistant]"),
+        ("plain", "difficulty_tiers_of_a_benchmark", "", "[user]add 1\n[assistant]"),
         ("think", "own_task", "", "[user]add 1\n[assistant]<think>\n"),
         ("plain", "own_task", 'gen_prefix: "So"', "[user]add 1\n[assistant]So"),
     ],
@@ -114,7 +117,7 @@ def test_lm_eval_says_what_a_template_does(
     text = OPENINGS[opening][1]
     assert [line for line in told if line] == [
         *([note_on_opening(text)] if text else []),
-        *([CONTINUED] if name.startswith("difficulty_tiers") else []),
+        *([CONTINUED] if name == LIKE_OURS else []),
     ]
     (results,) = folder.glob("out/**/results_*.json")
     assert json.loads(results.read_text())["config"]["junkdna"].get("chat_answer_opens_with", "") == text
@@ -124,9 +127,9 @@ def test_lm_eval_says_what_a_template_does(
 
 
 def test_a_sweep_notes_what_a_template_does(tmp_path: Path) -> None:
-    folder = folder_with(tmp_path, "sure", "difficulty_tiers_like")
+    folder = folder_with(tmp_path, "sure", LIKE_OURS)
     plan = build_plan(
-        tasks="difficulty_tiers_like", model_args=f"pretrained={folder / 'model'}", methods="magnitude", sparsity="0.3",
+        tasks=LIKE_OURS, model_args=f"pretrained={folder / 'model'}", methods="magnitude", sparsity="0.3",
         include_path=str(folder / "tasks"), apply_chat_template=True,
     )  # fmt: skip
     outcome = run_sweep(plan, folder / "sweep")
