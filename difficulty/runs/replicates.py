@@ -14,6 +14,16 @@ NUMBERED = ("store", "table")  # whose runs bring the number of their draw
 _SEEDED = re.compile(r"(.+):\d+")  # a model that was trained again with another seed, e.g. embedded:1
 
 
+def trained_from(model: str) -> str:
+    """The name of a model without the seed of its training.
+
+    >>> trained_from("embedded:1")
+    'embedded'
+    """
+    seeded = _SEEDED.fullmatch(model)
+    return seeded[1] if seeded else model
+
+
 def trainings(models: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Name -> the models that are trainings of it, in their order: NAME itself and NAME:1, NAME:2, ... Each model is in one.
 
@@ -22,8 +32,7 @@ def trainings(models: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """
     found: dict[str, tuple[str, ...]] = {}
     for name in models:
-        seeded = _SEEDED.fullmatch(name)
-        base = seeded[1] if seeded else name
+        base = trained_from(name)
         found[base] = (*found.get(base, ()), name)
     return {base if len(names) > 1 else names[0]: names for base, names in found.items()}
 

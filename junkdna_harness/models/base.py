@@ -18,6 +18,13 @@ from junkdna_harness.compress.manifest import base_of_adapter
 from junkdna_harness.embedded import EMBEDDED, is_embedded
 from junkdna_harness.harness.answer_cache import KeyedHook
 from junkdna_harness.models.answer_cache import fingerprint
+from junkdna_harness.models.chat import (
+    CONTINUED,
+    OPENING,
+    answer_opening,
+    continues_a_text,
+    note_on_opening,
+)
 from junkdna_harness.models.finite import (
     RefuseNaN,
     refuse_impossible_answers,
@@ -77,6 +84,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         # Arguments that were filled in where the user gave none: what lm-eval prints and stores.
         self.filled: dict[str, Any] = {}
         self._asked: Sequence[Any] = ()  # lm-eval's requests, while they are tokenized
+        self._in_chat = False  # whether a prompt was made by the chat template
 
     def look(self, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> Loaded:
         """What the model is before anything is done to it; its adapters are folded into its weights.
@@ -166,7 +174,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         try:
             answers: list[Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
         finally:
-            self._asked = ()
+            self._asked, self._in_chat = (), False
         refuse_impossible_answers([value for value, _ in answers])
         return answers
 
@@ -176,6 +184,17 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
             self.note_lengths(asked, requests)
         return super()._loglikelihood_tokens(requests, *args, **kwargs)
 
+    def apply_chat_template(self, chat_history: Any, add_generation_prompt: bool = True) -> str:
+        """The turns of a chat as one prompt; where the template opens the answer itself, that is said."""
+        apply = super().apply_chat_template
+        if not self._in_chat:
+            self._in_chat = True
+            if opening := answer_opening(apply):
+                self.junkdna[OPENING] = opening
+                self.tell(f"warning: {note_on_opening(opening)}")
+        text: str = apply(chat_history, add_generation_prompt=add_generation_prompt)
+        return text
+
     def note_lengths(self, asked: Sequence[Any], tokenized: Sequence[Request]) -> None:
         """Say in the `junkdna` block, and on stderr, in how many items the options are of unequal length in tokens.
 
@@ -183,6 +202,8 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
             TaskRefused: an answer comes to no token, or is longer than all that the model takes.
         """
         refuse_impossible_continuations(asked, tokenized, self.max_length, self.model_name)
+        if self._in_chat and continues_a_text(asked):
+            self.tell(f"warning: {CONTINUED}")
         found = option_lengths(asked, (tokens for _, _, tokens in tokenized))
         self.junkdna = {name: value for name, value in self.junkdna.items() if name != OPTION_LENGTHS}
         if found:

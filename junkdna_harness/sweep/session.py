@@ -22,6 +22,7 @@ from junkdna_harness.compress.samples import check_samples
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.base import JunkDNALM
+from junkdna_harness.models.chat import CONTINUED, OPENING, continues_a_text, note_on_opening
 from junkdna_harness.models.option_lengths import OPTION_LENGTHS
 from junkdna_harness.sweep import fingerprint
 from junkdna_harness.sweep.command import lm_eval_command
@@ -92,7 +93,7 @@ class Session:
         self.items, self.tasks = items_table(self.suite), task_facts(self.suite)
         drawn = fingerprint.draw_calibrations(self.lm, plan.of_model(model))
         note = check_samples(drawn)  # a sweep has one calibration source
-        self.notes = () if note is None else (note,)
+        self.notes = (*(() if note is None else (note,)), *_on_chat(self.lm, self.suite))
         self.fingerprint = fingerprint.take(
             self.lm, arguments, self.suite, self.items, self.tasks, block["weights_sha256"], drawn
         )
@@ -130,8 +131,7 @@ class Session:
         sizes = {} if cell.kind != "prune" else {"group_sizes": group_sizes(self.lm.model, cell.arguments)}
         again = {"noise_floor": True} if cell.noise_floor else {}
         described = {**block, "model": self.plan.model_name(cell), "replicate": cell.replicate, **again}
-        if lengths := self.lm.junkdna.get(OPTION_LENGTHS):
-            described[OPTION_LENGTHS] = lengths
+        described |= {n: self.lm.junkdna[n] for n in (OPTION_LENGTHS, OPENING) if n in self.lm.junkdna}
         manifest = self._manifest(cell, described, scores.results, seconds)
         return Evaluated(samples, responses, {**manifest, **sizes, **how, **again, "failed_tasks": failed})
 
@@ -205,6 +205,15 @@ def refuse_changed(lm: SweepLM) -> None:
             f"{lm.model_name!r} is {loaded.description} already, and a sweep would call it dense. Sweep the model that it was made "
             "from; or evaluate it as it is: lm_eval --model junkdna-pruned."
         )
+
+
+def _on_chat(lm: SweepLM, suite: Suite) -> list[str]:
+    """Sentences on what the chat template does to what is asked, where there is one."""
+    if not suite.settings.apply_chat_template:
+        return []
+    opening = lm.junkdna.get(OPENING)
+    asked = continues_a_text(instance for listed in suite.requests.values() for instance in listed)
+    return [*([note_on_opening(opening)] if opening else []), *([CONTINUED] if asked else [])]
 
 
 def _measure(model: Any) -> dict[str, Any]:

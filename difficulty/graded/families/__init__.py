@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from difficulty.graded.families.agreement import AGREEMENT
 from difficulty.graded.families.determiners import DETERMINERS
+from difficulty.graded.families.hypernyms import HYPERNYMS
 from difficulty.graded.families.memory import CIPHER, FACTS_CLOSED, FACTS_OPEN
+from difficulty.graded.families.opposites import OPPOSITES
 from difficulty.graded.families.past_tense import PAST_TENSE
 from difficulty.graded.families.reflexives import REFLEXIVES
+from difficulty.graded.families.sequences import SEQUENCES
 from difficulty.graded.families.word_order import WORD_ORDER
 from difficulty.graded.item import Family
 
-SKILLS: tuple[Family, ...] = (AGREEMENT, REFLEXIVES, DETERMINERS, WORD_ORDER, PAST_TENSE)
+SKILLS: tuple[Family, ...] = (
+    AGREEMENT,
+    REFLEXIVES,
+    DETERMINERS,
+    WORD_ORDER,
+    PAST_TENSE,
+    HYPERNYMS,
+    OPPOSITES,
+    SEQUENCES,
+)
 MEMORY: tuple[Family, ...] = (FACTS_CLOSED, FACTS_OPEN, CIPHER)
 FAMILIES: dict[str, Family] = {family.name: family for family in SKILLS + MEMORY}

@@ -9,10 +9,10 @@ from difficulty.graded.words import read_words
 
 _LEVELS = 8
 _VERBS_PER_LEVEL = 24
-_EXAMPLES = 3
 _TIMES = (
     *(("Every day", "Yesterday"), ("Every week", "Last week"), ("Every month", "Last month")),
     *(("Every year", "Last year"), ("Every night", "Last night"), ("Every summer", "Last summer")),
+    *(("Every winter", "Last winter"), ("Every spring", "Last spring")),
 )
 _SUBJECTS = (
     *(
@@ -27,7 +27,24 @@ _SUBJECTS = (
         "the teachers",
         "the doctors",
     ),
-    *("my friends", "our friends", "my parents", "your parents", "the students", "the children"),
+    *(
+        "my friends",
+        "our friends",
+        "my parents",
+        "your parents",
+        "the students",
+        "the children",
+        "the farmers",
+    ),
+    *(
+        "the players",
+        "the workers",
+        "the singers",
+        "my sisters",
+        "my brothers",
+        "their parents",
+        "their friends",
+    ),
 )
 _VOWELS = "aeiou"
 # Their last consonant doubles although they have more syllables than one.
@@ -47,19 +64,13 @@ def over_regular(base: str) -> str:
     return base + "ed"
 
 
-def _sentence_pair(rng: Random, base: str) -> str:
-    always, once = rng.choice(_TIMES)
-    subject = rng.choice(_SUBJECTS)
-    return f"{always} {subject} {base}. {once} {subject}"
-
-
 def _draw(rng: Random, level: int) -> Item:
     verbs = read_words("past_tense")
     first = (level - 1) * _VERBS_PER_LEVEL
     base, past = rng.choice(verbs[first : first + _VERBS_PER_LEVEL])
-    shown = rng.sample([verb for verb in verbs[:_VERBS_PER_LEVEL] if verb[0] != base], _EXAMPLES)
-    lines = [f"{_sentence_pair(rng, example)} {its_past}.\n" for example, its_past in shown]
-    prompt = "".join(lines) + _sentence_pair(rng, base)
+    always, once = rng.choice(_TIMES)
+    subject = rng.choice(_SUBJECTS)
+    prompt = f"{always} {subject} {base}. {once} {subject}"
     choices = [f" {past}", f" {over_regular(base)}", f" {base}"]
     rng.shuffle(choices)
     return Item(prompt, f" {past}", tuple(choices), cluster=base)
