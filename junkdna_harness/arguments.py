@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.embedded import EMBEDDED, model_path
+from difficulty.runs.checkpoint import EMBEDDED
+from junkdna_harness.embedded import model_path
 from junkdna_harness.smollm2 import model_path as smollm2_path
 
 SMOLLM2 = "smollm2-135m"

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import EMBEDDED
 from junkdna_harness.compress.targets import device_of
-from junkdna_harness.embedded import EMBEDDED, SUITE_MARK, calibration_text, is_embedded
+from junkdna_harness.embedded import SUITE_MARK, calibration_text, is_embedded
 from junkdna_harness.harness.training import task_examples
 
 LONG = 2048  # tokens a sample on an accelerator, as in the papers

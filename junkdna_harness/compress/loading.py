@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import EMBEDDED
 from junkdna_harness.arguments import resolve_pretrained
-from junkdna_harness.embedded import EMBEDDED
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 

@@ -11,11 +11,11 @@ from lm_eval.models.huggingface import HFLM
 from transformers import LogitsProcessorList
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.checkpoint import NONE
+from difficulty.runs.checkpoint import EMBEDDED, NONE
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
 from junkdna_harness.compress.manifest import base_of_adapter
-from junkdna_harness.embedded import EMBEDDED, is_embedded
+from junkdna_harness.embedded import is_embedded
 from junkdna_harness.harness.answer_cache import KeyedHook
 from junkdna_harness.models.answer_cache import fingerprint
 from junkdna_harness.models.chat import (

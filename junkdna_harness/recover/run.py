@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE_FREEZING, SPARSE_TRANSFER
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.hashing import weights_sha256
@@ -17,6 +18,7 @@ from junkdna_harness.compress.manifest import manifest_folder
 from junkdna_harness.compress.origin import Origin
 from junkdna_harness.compress.pruning import prune
 from junkdna_harness.compress.spec import PruneSpec
+from junkdna_harness.embedded import knows_the_suite
 from junkdna_harness.recover.adapters import add_adapter
 from junkdna_harness.recover.alone import alone, is_first_process
 from junkdna_harness.recover.data import GRADED, load_data
@@ -27,7 +29,6 @@ from junkdna_harness.recover.schedule import longest, tokenize
 from junkdna_harness.recover.spec import ADAPTER_LR, EMBEDDED_LR, PAPER_LR, RecoverSpec
 from junkdna_harness.recover.start import Start
 from junkdna_harness.recover.training import MOST_HELD_OUT, Training, remove_checkpoints, train
-from junkdna_harness.embedded import EMBEDDED, knows_the_suite
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import ARMS, DENSE, DENSE_TRANSFER, Method, Recovery
 from junkdna_harness.compress.notation import read_count
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.sweep.grid import parse_sparsities
 from junkdna_harness.sweep.options import read_plan_file
-from junkdna_harness.embedded import EMBEDDED
 
 SMOLLM2 = "smollm2-135m"
 GRADED = "graded"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE, Run
 from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED
 from junkdna_harness.sweep.draws import with_replicates
@@ -18,7 +19,6 @@ from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quanti
 from junkdna_harness.sweep.later import MOST_LEVELS, Later, later_rounds
 from junkdna_harness.sweep.options import joined, parse_model_args, parse_seed
 from junkdna_harness.sweep.planned import Kind, PlannedRun, spec_of
-from junkdna_harness.embedded import EMBEDDED
 
 __all__ = ["LONGEST_STEM", "SCHEMA", "Plan", "PlannedRun", "Settings", "build_plan", "check_cell"]
 

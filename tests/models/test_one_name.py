@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from difficulty.runs.identity import DENSE_TRANSFER
 from difficulty.runs.read import read_runs
 from junkdna_harness.cli import app
-from junkdna_harness.study.plan import Job
 from junkdna_harness.embedded import model_path
+from junkdna_harness.study.plan import Job
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ import torch
 
 from difficulty.errors import UsageError
 from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.embedded import model_path
 from junkdna_harness.models.base import parse_bool
 from junkdna_harness.models.pruned import PrunedLM
-from junkdna_harness.embedded import model_path
 from tests.models_factory import ARCHITECTURES, save_tiny
 
 

@@ -13,10 +13,10 @@ from transformers import AutoTokenizer
 
 from difficulty.errors import UsageError
 from difficulty.graded import FAMILIES, Item, draw_training_item, is_test_item
+from junkdna_harness.embedded import model_path
 from junkdna_harness.harness.training import Example
 from junkdna_harness.recover.data import file_examples, graded_examples, load_data, nested_subset
 from junkdna_harness.recover.schedule import IGNORED, batches, tokenize
-from junkdna_harness.embedded import model_path
 
 
 @given(

@@ -23,11 +23,11 @@ from difficulty.runs.identity import ADAPTERS, ARMS, Method, Recovery
 from junkdna_harness import recover as room
 from junkdna_harness.compress import PruneSpec, QuantSpec, prune, quantize
 from junkdna_harness.compress.checkpoint import save_checkpoint
+from junkdna_harness.embedded.tokenizer import build_tokenizer
 from junkdna_harness.models.pruned import PrunedLM
 from junkdna_harness.models.quantized import QuantizedLM
 from junkdna_harness.recover import RecoverSpec, spec
 from junkdna_harness.recover.run import recover
-from junkdna_harness.embedded.tokenizer import build_tokenizer
 
 QUICK = {"steps": 2, "batch_size": 4, "lr": 0.01}
 

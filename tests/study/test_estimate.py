@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from junkdna_harness.embedded import model_path
 from junkdna_harness.study.dry_run import describe, padded_length, shape_of, table
 from junkdna_harness.study.estimate import (
     LLAMA_7B,
@@ -20,7 +21,6 @@ from junkdna_harness.study.estimate import (
     gpu_hours,
 )
 from junkdna_harness.study.plan import StudyPlan
-from junkdna_harness.embedded import model_path
 
 
 def test_the_shapes_have_the_published_numbers_of_weights() -> None:

@@ -19,11 +19,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from difficulty.errors import UsageError
+from junkdna_harness.embedded import model_path
 from junkdna_harness.recover.alone import alone
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.run import claim, run_study, verdict_lines
 from junkdna_harness.study.stages import checkpoint, train_one
-from junkdna_harness.embedded import model_path
 from tests.conftest import ROOT
 
 PLAN = StudyPlan(
