@@ -7,7 +7,7 @@ from random import Random
 from difficulty.graded.item import Family, Item
 from difficulty.graded.words import read_words
 
-_EXAMPLES = 1  # with none a model may not see what is meant; with three 24 kinds are as easy as two
+_EXAMPLES = 1  # with none a model may not see what is meant; with three 24 kinds are nearly as easy as two
 
 
 def _line(thing: str) -> str:
