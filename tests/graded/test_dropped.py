@@ -44,6 +44,10 @@ def solve(family: str, prompt: str) -> str:
     if family == "sums":
         assert numbers[:2] == numbers[2:]
         return str(int(numbers[0]) + int(numbers[1]))
+    if family == "pages_rivals":
+        (asked,) = re.findall(r"The job of (\w+) is", prompt)
+        (job,) = re.findall(rf"\b{asked} works as a (\w+)\.", prompt)
+        return str(job)
     assert family == "who_has_what"
     (asked,) = re.findall(r"What does (\w+) have", prompt)
     (thing,) = re.findall(rf"\b{asked} has the (\w+)\.", prompt)
@@ -55,12 +59,14 @@ def size(family: str, item: Item) -> int:
     if family == "month_steps":
         (count,) = (n for n, word in enumerate(NUMBERS, 1) if f"{word} month" in item.prompt.lower())
         return count
+    if family == "pages_rivals":
+        return item.prompt.count(" works as a ") - 1
     if family == "who_has_what":
         return item.prompt.split(" Question:")[0].count(".")
     return len(re.findall(r"\d+", item.prompt)[0])
 
 
-@pytest.mark.parametrize("name", ["month_steps", "larger_number", "sums", "who_has_what"])
+@pytest.mark.parametrize("name", ["month_steps", "larger_number", "sums", "who_has_what", "pages_rivals"])
 def test_the_answer_follows_from_the_prompt_and_stands_once_among_options_alike(name: str) -> None:
     family = DROPPED[name]
     assert len(family.levels) == 8
