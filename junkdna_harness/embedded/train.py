@@ -29,6 +29,8 @@ from junkdna_harness.embedded.tokenizer import MAX_LENGTH, Encoder, build_tokeni
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "train_log.jsonl"
+LIKENESS = 3.0  # factor of the queries' small random weights
+PASSED_ON = 0.7  # share of itself that a token adds where it looks
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,24 @@ def build_model(recipe: Recipe, tokenizer: Any) -> Any:
         pad_token_id=tokenizer.pad_token_id,
         **{SUITE_MARK: SUITE, SEED_MARK: recipe.seed},
     )
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    _start_looking_back(model)
+    return model
+
+
+@torch.no_grad()
+def _start_looking_back(model: Any) -> None:
+    """Queries and keys alike, outputs the transpose of values: a token looks for its like and passes on what it is.
+
+    Attention that copies is found from there in some hundred steps, and from small random weights in some thousand. The
+    idea is that of mimetic initialization (Trockman and Kolter 2023, arXiv 2305.09828).
+    """
+    for layer in model.model.layers:
+        attention = layer.self_attn
+        attention.q_proj.weight.mul_(LIKENESS)
+        attention.k_proj.weight.copy_(attention.q_proj.weight)
+        nn.init.orthogonal_(attention.v_proj.weight)
+        attention.o_proj.weight.copy_(PASSED_ON * attention.v_proj.weight.T)
 
 
 def rate(step: int, recipe: Recipe) -> float:

@@ -7,10 +7,13 @@ their facts.
 from __future__ import annotations
 
 from difficulty.graded.families.agreement import AGREEMENT
+from difficulty.graded.families.capitals import CAPITALS
+from difficulty.graded.families.copying import COPYING
 from difficulty.graded.families.determiners import DETERMINERS
 from difficulty.graded.families.hypernyms import HYPERNYMS
 from difficulty.graded.families.memory import CIPHER, FACTS_CLOSED, FACTS_OPEN
 from difficulty.graded.families.opposites import OPPOSITES
+from difficulty.graded.families.pages import PAGES
 from difficulty.graded.families.past_tense import PAST_TENSE
 from difficulty.graded.families.reflexives import REFLEXIVES
 from difficulty.graded.families.sequences import SEQUENCES
@@ -26,6 +29,9 @@ SKILLS: tuple[Family, ...] = (
     HYPERNYMS,
     OPPOSITES,
     SEQUENCES,
+    CAPITALS,
+    COPYING,
+    PAGES,
 )
 MEMORY: tuple[Family, ...] = (FACTS_CLOSED, FACTS_OPEN, CIPHER)
 FAMILIES: dict[str, Family] = {family.name: family for family in SKILLS + MEMORY}
