@@ -16,6 +16,7 @@ from difficulty.graded.families.opposites import OPPOSITES
 from difficulty.graded.families.pages import PAGES
 from difficulty.graded.families.past_tense import PAST_TENSE
 from difficulty.graded.families.reflexives import REFLEXIVES
+from difficulty.graded.families.retrieval import RETRIEVAL
 from difficulty.graded.families.sequences import SEQUENCES
 from difficulty.graded.families.word_order import WORD_ORDER
 from difficulty.graded.item import Family
@@ -32,6 +33,7 @@ SKILLS: tuple[Family, ...] = (
     CAPITALS,
     COPYING,
     PAGES,
+    RETRIEVAL,
 )
 MEMORY: tuple[Family, ...] = (FACTS_CLOSED, FACTS_OPEN, CIPHER)
 FAMILIES: dict[str, Family] = {family.name: family for family in SKILLS + MEMORY}
