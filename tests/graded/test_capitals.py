@@ -15,8 +15,8 @@ KNOWN = {
     2: {"Turkey": "Ankara", "Pakistan": "Islamabad", "Ukraine": "Kyiv", "Ecuador": "Quito"},
     3: {"Morocco": "Rabat", "Estonia": "Tallinn", "Angola": "Luanda", "the country of Georgia": "Tbilisi"},
     4: {"Mongolia": "Ulaanbaatar", "Bhutan": "Thimphu", "Botswana": "Gaborone", "Belize": "Belmopan"},
-    5: {"Sardinia": "Cagliari", "Hunan": "Changsha", "Yukon": "Whitehorse"},
-    6: {"Bali": "Denpasar", "Nunavut": "Iqaluit", "Styria": "Graz"},
+    5: {"Bali": "Denpasar", "Sardinia": "Cagliari", "Hunan": "Changsha", "Yukon": "Whitehorse"},
+    6: {"Nunavut": "Iqaluit", "Styria": "Graz"},
     7: {"Sonora": "Hermosillo", "Goa": "Panaji", "Bashkortostan": "Ufa"},
     8: {"Sergipe": "Aracaju", "Tuva": "Kyzyl", "Chiapas": "Tuxtla Gutiérrez"},
 }
@@ -46,7 +46,7 @@ def test_no_name_gives_the_capital_away():
 
 @pytest.mark.parametrize("level", CAPITALS.levels)
 def test_the_answer_is_the_one_option_that_is_right(level):
-    capital_of = {place: capital for place, capital in facts(level)}
+    capital_of = dict(facts(level))
     asked = re.compile(r".*\bcapital(?: city)? of (.+?)(?: is| is called|\? Answer:)$")
     rng = Random(level)
     for _ in range(300):
