@@ -20,12 +20,10 @@ FIXED_SHARES = (FACTS_CLOSED.name, CIPHER.name)
 FLOOR = 0.08  # a solved family or tier is still rehearsed
 FORGET = 0.9  # of the running error, a step
 LONG = 4  # rows for long examples are so many times as long
-PROMPT_SHARE = 0.15  # of a prompt's tokens carry loss,
-PROMPT_WEIGHT = 0.5  # so much of it: the examples within prompts teach to look back
+PROMPT_SHARE = 0.05  # of a prompt's tokens carry loss, beside those that look back
+PROMPT_WEIGHT = 0.5  # of a token's loss, outside of what is asked
+ANSWER_WEIGHT = 4.0  # of a whole answer, at most: long answers are not worth more than hard ones
 ARGMAX = -1  # as a rival: any other token
-ECHO = "echo"  # besides the families: random tokens and then a stretch of them again, by which looking back is learned early
-ECHO_SHARE = 0.4  # of the draws, times the error
-ECHO_LENGTH = (4, 10)
 
 
 @dataclass
@@ -33,13 +31,11 @@ class Mixture:
     """Running error by (family, tier); decides how often each is drawn."""
 
     error: dict[str, float] = field(
-        default_factory=lambda: {f"{ECHO}/1": 1.0} | {f"{f}/{t}": 1.0 for f in FAMILIES for t in TIERS}
+        default_factory=lambda: {f"{f}/{t}": 1.0 for f in FAMILIES for t in TIERS}
     )
 
     def draw(self, rng: random.Random) -> tuple[str, int]:
         """The family and tier of the next example."""
-        if rng.random() < ECHO_SHARE * self.error[f"{ECHO}/1"]:
-            return ECHO, 1
         names = list(FAMILIES)
         family = rng.choices(names, [FLOOR + self._family_error(name) for name in names])[0]
         if family in FIXED_SHARES:
@@ -82,19 +78,19 @@ def as_example(key: str, item: Item, encode: Encoder) -> Example:
     return Example(key, ids, where, rivals)
 
 
-def echo(rng: random.Random, encode: Encoder) -> Example:
-    """Random tokens, then the same again from some place on; these have to be foreseen from the third on."""
-    ids = rng.choices(range(len(encode.tokenizer)), k=rng.randint(*ECHO_LENGTH))
-    start = rng.randrange(len(ids) // 2)
-    again = ids[start : start + rng.randint(3, len(ids))]
-    where = range(len(ids) + 2, len(ids) + len(again))
-    return Example(f"{ECHO}/1", ids + again, where, [(position, ARGMAX) for position in where])
+def repeated(ids: list[int]) -> NDArray[np.int64]:
+    """Where a token follows the one that it followed before: what can be known by looking back."""
+    seen: set[tuple[int, int]] = set()
+    found = []
+    for position, pair in enumerate(zip(ids, ids[1:], strict=False), start=1):
+        if pair in seen:
+            found.append(position)
+        seen.add(pair)
+    return np.array(found, np.int64)
 
 
 def _draw(mixture: Mixture, rng: random.Random, encode: Encoder) -> Example:
     family, tier = mixture.draw(rng)
-    if family == ECHO:
-        return echo(rng, encode)
     return as_example(f"{family}/{tier}", draw_training_item(family, tier, rng), encode)
 
 
@@ -163,9 +159,11 @@ def _batch(rows: list[list[Example]], length: int, rng: random.Random, eos: int)
             tokens[row, start:end] = example.ids
             numbers[row, start:end] = number
             weight[row, start:end] = PROMPT_WEIGHT * chosen[row, start:end]
+            weight[row, start + repeated(example.ids)] = PROMPT_WEIGHT
             weight[row, start] = 0.0  # nothing comes before it
             weight[row, end - 1] = PROMPT_WEIGHT
-            weight[row, start + example.answer.start : start + example.answer.stop] = 1.0
+            answer = slice(start + example.answer.start, start + example.answer.stop)
+            weight[row, answer] = min(1.0, ANSWER_WEIGHT / len(example.answer))
             rivals += [(row, start + position, other) for position, other in example.rivals]
         if end < length:  # what follows the last one is the end of the text
             numbers[row, end] = len(examples)

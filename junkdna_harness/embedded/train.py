@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from junkdna_harness.embedded import SEED_MARK, SUITE, SUITE_MARK
 from junkdna_harness.embedded.forward import forward, misses
@@ -31,19 +31,23 @@ CHECKPOINT = "checkpoint.pt"
 LOG = "train_log.jsonl"
 LIKENESS = 3.0  # factor of the queries' small random weights
 PASSED_ON = 0.7  # share of itself that a token adds where it looks
+COMMON = 0.7  # what all embeddings have in common, as a share of what they have of their own
+FAST, SHARPNESS = 4, 6.0  # rotations that place the token before, and how much each prefers it
+BEFORE = 3.0  # share of the token before that a token takes on
+FINDERS, ALIKE, FOUND = 2, 1.5, 4.0  # heads of the second layer that look for it, their factor, and what they pass on
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides the weights, on one machine."""
 
-    steps: int = 4000
-    rows: int = 32
+    steps: int = 6000
+    rows: int = 16
     length: int = 128
     width: int = 128
     layers: int = 4
-    warmup: int = 100
-    lr: float = 3e-3
+    warmup: int = 200
+    lr: float = 2e-3
     cooldown: float = 0.4  # the last part of the steps, in which the rate falls linearly to zero
     dtype: str = "bfloat16"  # of products; weights and their updates are float32
     seed: int = 1
@@ -75,17 +79,50 @@ def build_model(recipe: Recipe, tokenizer: Any) -> Any:
 
 @torch.no_grad()
 def _start_looking_back(model: Any) -> None:
-    """Queries and keys alike, outputs the transpose of values: a token looks for its like and passes on what it is.
+    """Begin where attention already copies: training then takes some hundred steps to use it, and not some thousand to find it.
 
-    Attention that copies is found from there in some hundred steps, and from small random weights in some thousand. The
-    idea is that of mimetic initialization (Trockman and Kolter 2023, arXiv 2305.09828).
+    Queries and keys are alike and outputs the transpose of values, so that a token looks for its like and passes on what it
+    is (mimetic initialization, Trockman and Kolter 2023, arXiv 2305.09828). One head of the first layer looks at the token
+    before, and heads of the second at what came after their like (induction, Olsson et al. 2022, arXiv 2209.11895).
     """
+    embeddings, width = model.model.embed_tokens.weight, model.config.hidden_size
+    common = nn.functional.normalize(torch.randn(width), dim=0)
+    own = float(embeddings.norm(dim=1).mean())
+    embeddings.add_(COMMON * own * common)
+    shrunk = own * (1 + COMMON**2) ** 0.5 / width**0.5  # an embedding, as a share of what the first norm makes of it
     for layer in model.model.layers:
         attention = layer.self_attn
         attention.q_proj.weight.mul_(LIKENESS)
         attention.k_proj.weight.copy_(attention.q_proj.weight)
         nn.init.orthogonal_(attention.v_proj.weight)
-        attention.o_proj.weight.copy_(PASSED_ON * attention.v_proj.weight.T)
+        attention.o_proj.weight.copy_(PASSED_ON * shrunk * attention.v_proj.weight.T)
+    first, second = (layer.self_attn for layer in model.model.layers[:2])
+    _look_at_the_token_before(first, model.config, common)
+    _look_behind_the_like(first, second, model.config.head_dim, common, shrunk)
+
+
+def _look_at_the_token_before(attention: Any, config: Any, common: Tensor) -> None:
+    """Head 0 makes a query and a key of the direction that all embeddings have in common, which agree one apart."""
+    half = config.head_dim // 2
+    angle = 1.0 / config.rope_parameters["rope_theta"] ** (torch.arange(half) / half)
+    used = (torch.arange(half) < FAST).float()  # slow rotations do not tell neighbours apart
+    seen = COMMON / (1 + COMMON**2) ** 0.5 * config.hidden_size**0.5  # of it, behind the norm
+    strength = (SHARPNESS * config.head_dim**0.5) ** 0.5 / seen
+    query = strength * torch.cat([used * angle.cos(), -used * angle.sin()])
+    key = strength * torch.cat([used, torch.zeros(half)])
+    attention.q_proj.weight[: config.head_dim] = query[:, None] * common
+    attention.k_proj.weight[: config.head_dim] = key[:, None] * common
+
+
+def _look_behind_the_like(first: Any, second: Any, size: int, common: Tensor, shrunk: float) -> None:
+    """What came before lies in other directions than what is here, so that the two are not taken for each other."""
+    here, before = first.v_proj.weight[:size], first.v_proj.weight[size : 2 * size]
+    first.o_proj.weight[:, :size] = BEFORE * shrunk * before.T
+    for head in range(FINDERS):
+        rows = slice(head * size, (head + 1) * size)
+        second.q_proj.weight[rows] = ALIKE * (here - (here @ common)[:, None] * common)
+        second.k_proj.weight[rows] = ALIKE * (before - (before @ common)[:, None] * common)
+        second.o_proj.weight[:, rows] *= FOUND / PASSED_ON
 
 
 def rate(step: int, recipe: Recipe) -> float:

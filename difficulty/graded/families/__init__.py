@@ -12,6 +12,7 @@ from difficulty.graded.families.copying import COPYING
 from difficulty.graded.families.determiners import DETERMINERS
 from difficulty.graded.families.hypernyms import HYPERNYMS
 from difficulty.graded.families.memory import CIPHER, FACTS_CLOSED, FACTS_OPEN
+from difficulty.graded.families.names import NAMES
 from difficulty.graded.families.opposites import OPPOSITES
 from difficulty.graded.families.pages import PAGES
 from difficulty.graded.families.past_tense import PAST_TENSE
@@ -34,6 +35,7 @@ SKILLS: tuple[Family, ...] = (
     COPYING,
     PAGES,
     RETRIEVAL,
+    NAMES,
 )
 MEMORY: tuple[Family, ...] = (FACTS_CLOSED, FACTS_OPEN, CIPHER)
 FAMILIES: dict[str, Family] = {family.name: family for family in SKILLS + MEMORY}
