@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from difficulty.runs.checkpoint import EMBEDDED_NAMES
 from junkdna_harness.autoload import MODELS, OFF_VARIABLE, tasks_dir
 from junkdna_harness.embedded import model_path
 
@@ -84,10 +85,15 @@ def _extras() -> list[Finding]:
 def _files() -> list[Finding]:
     tasks = Path(tasks_dir())
     number = len(list(tasks.glob("**/*.yaml"))) if tasks.is_dir() else 0
-    weights = model_path() / "model.safetensors"
+    weights = [model_path(name) / "model.safetensors" for name in EMBEDDED_NAMES[1:]]
+    there = [path.parent.name for path in weights if path.is_file()]
     return [
         Finding("tasks", f"{tasks} ({number} files)", number > 0),
-        Finding("embedded model", str(weights.parent), weights.is_file()),
+        Finding(
+            "embedded models",
+            f"{weights[0].parent.parent} ({', '.join(there) or 'none'})",
+            len(there) == len(weights),
+        ),
     ]
 
 
