@@ -11,7 +11,7 @@ from difficulty.graded.item import Family, Item
 
 DEFAULT_ITEMS = 250
 TEST_SHARE = 8  # one item in eight is a test item
-_MAX_DRAWS_PER_ITEM = 400
+_FRUITLESS_DRAWS = 20_000  # so many without a new test item: there are no more
 
 
 def is_test_item(item: Item) -> bool:
@@ -65,10 +65,11 @@ def draw_test_items(spec: Family, level: int, n_items: int, rng: random.Random) 
         pool = spec.pool(level)
         return rng.sample(pool, min(n_items, len(pool)))
     items: dict[str, Item] = {}
-    for _ in range(n_items * _MAX_DRAWS_PER_ITEM):
+    fruitless = 0
+    while len(items) < n_items and fruitless < _FRUITLESS_DRAWS:
         item = spec.draw(rng, level)
-        if is_test_item(item):
-            items.setdefault(item.key, item)
-            if len(items) == n_items:
-                break
+        fruitless += 1
+        if item.key not in items and is_test_item(item):
+            items[item.key] = item
+            fruitless = 0
     return list(items.values())

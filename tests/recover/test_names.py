@@ -23,11 +23,11 @@ from difficulty.runs.identity import ADAPTERS, ARMS, Method, Recovery
 from junkdna_harness import recover as room
 from junkdna_harness.compress import PruneSpec, QuantSpec, prune, quantize
 from junkdna_harness.compress.checkpoint import save_checkpoint
-from junkdna_harness.embedded.tokenizer import build_tokenizer
 from junkdna_harness.models.pruned import PrunedLM
 from junkdna_harness.models.quantized import QuantizedLM
 from junkdna_harness.recover import RecoverSpec, spec
 from junkdna_harness.recover.run import recover
+from tests.models_factory import make_tokenizer
 
 QUICK = {"steps": 2, "batch_size": 4, "lr": 0.01}
 
@@ -110,7 +110,7 @@ def test_zeros_that_grew_back_are_no_reason_to_prune_again(
 def sparse_base(checkpoint: Path, output: Path) -> Path:
     model = AutoModelForCausalLM.from_pretrained(checkpoint)
     report = prune(model, PruneSpec(sparsity=0.5))
-    save_checkpoint(model, build_tokenizer(), report, output, {"pretrained": str(checkpoint)})
+    save_checkpoint(model, make_tokenizer(), report, output, {"pretrained": str(checkpoint)})
     return output
 
 
@@ -159,7 +159,7 @@ def test_an_adapter_on_another_base_or_changed_is_not_believed(
 def test_an_adapter_on_rounded_weights_is_known(checkpoint: Path, lines: Path, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(checkpoint)
     report = quantize(model, QuantSpec(bits=4))
-    save_checkpoint(model, build_tokenizer(), report, tmp_path / "q", {"pretrained": str(checkpoint)})
+    save_checkpoint(model, make_tokenizer(), report, tmp_path / "q", {"pretrained": str(checkpoint)})
     asked = RecoverSpec(arm="dense_transfer", data=str(lines), adapter="lora", rank=2, merge="keep", **QUICK)
     recover(str(tmp_path / "q"), tmp_path / "keep", asked)
     block = block_of(QuantizedLM, tmp_path / "keep")
@@ -201,7 +201,7 @@ def test_a_measured_copy_is_called_dense(
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(checkpoint)
     report = prune(model, PruneSpec(method="none"))
-    save_checkpoint(model, build_tokenizer(), report, tmp_path / "copy", {"pretrained": str(checkpoint)})
+    save_checkpoint(model, make_tokenizer(), report, tmp_path / "copy", {"pretrained": str(checkpoint)})
     asked = RecoverSpec(arm=arm, data=str(lines), adapter=adapter, **QUICK)
     pruning = None if arm == "dense_transfer" else PruneSpec()
     done = recover(str(tmp_path / "copy"), tmp_path / "out", asked, pruning)
