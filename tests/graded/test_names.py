@@ -10,39 +10,34 @@ from difficulty.errors import UsageError
 from difficulty.graded.families.names import NAMES
 from tests.graded.grammar_family import DRAWS, ENOUGH, check_items, drawn
 
-STORY = re.compile(r"(\w+) and (\w+) went to the \w+\.((?: The \w+ was \w+\.)*) Then (\w+) gave a \w+ to")
+STORY = re.compile(
+    r"When (\w+) and (\w+) went to the \w+, it was a good day\.((?: The \w+ was \w+\.)*) (\w+) gave a \w+ to"
+)
 
 
-@pytest.mark.parametrize("level", NAMES.levels)
+@pytest.mark.parametrize("level", NAMES.levels[:4])
 def test_every_level_has_enough_items_and_options_that_say_nothing(level: int) -> None:
     check_items(NAMES, level)
+
+
+@pytest.mark.parametrize("level", NAMES.levels[4:])
+def test_every_hard_level_has_enough_items_and_draws_them_again(level: int) -> None:
+    items = drawn(NAMES, level, ENOUGH)
+    assert len({item.key for item in items}) == ENOUGH
+    assert items[:50] == drawn(NAMES, level, 50)
 
 
 @pytest.mark.parametrize("level", [*NAMES.levels, 1])
 def test_the_answer_is_the_name_that_does_not_give(level: int) -> None:
     for item in drawn(NAMES, level):
-        example, question = item.prompt.split("\n")
-        match = STORY.fullmatch(question)
+        match = STORY.fullmatch(item.prompt)
         assert match
         first, second, between, giver = match.groups()
+        assert first != second
         assert giver in (first, second)
         assert between.count(".") == level
-        assert set(item.choices) == {f" {first}", f" {second}"}
+        assert item.choices == (f" {first}", f" {second}")
         assert item.answer == f" {second if giver == first else first}"
-        told = STORY.match(example)
-        assert told
-        one, other, nothing, its_giver = told.groups()
-        assert not nothing
-        assert example[told.end() :] == f" {other if its_giver == one else one}."
-        assert len({one, other, first, second}) == 4
-
-
-def test_the_example_says_nothing_about_which_name_answers() -> None:
-    alike = 0
-    for item in drawn(NAMES, 0, ENOUGH):
-        (one, _, _, its_giver), (first, _, _, giver) = STORY.findall(item.prompt)
-        alike += (one == its_giver) == (first == giver)
-    assert abs(alike / ENOUGH - 0.5) < 0.04  # five standard errors
 
 
 def test_no_name_answers_more_often_than_it_is_asked() -> None:
