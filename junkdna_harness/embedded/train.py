@@ -41,7 +41,7 @@ FINDERS, ALIKE, FOUND = 2, 1.5, 4.0  # heads of the second layer that look for i
 class Recipe:
     """Everything that decides the weights, on one machine."""
 
-    steps: int = 6000
+    steps: int = 4000
     rows: int = 16
     length: int = 128
     width: int = 128
@@ -110,8 +110,9 @@ def _look_at_the_token_before(attention: Any, config: Any, common: Tensor) -> No
     strength = (SHARPNESS * config.head_dim**0.5) ** 0.5 / seen
     query = strength * torch.cat([used * angle.cos(), -used * angle.sin()])
     key = strength * torch.cat([used, torch.zeros(half)])
-    attention.q_proj.weight[: config.head_dim] = query[:, None] * common
-    attention.k_proj.weight[: config.head_dim] = key[:, None] * common
+    for weight, vector in ((attention.q_proj.weight, query), (attention.k_proj.weight, key)):
+        # Rows that are zero in both would stay so: neither has a gradient without the other.
+        weight[: config.head_dim].normal_(0, config.initializer_range).add_(vector[:, None] * common)
 
 
 def _look_behind_the_like(first: Any, second: Any, size: int, common: Tensor, shrunk: float) -> None:

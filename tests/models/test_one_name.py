@@ -19,7 +19,7 @@ from junkdna_harness.study.plan import Job
 
 pytestmark = pytest.mark.slow
 
-TASK = "difficulty_tiers_patterns_t1"
+TASK = "difficulty_tiers_names_t1"
 TRAIN = "--data data.jsonl --steps 2 --batch-size 4 --lr 0.001"
 # What makes each folder, and the name of what lies in it.
 STATES: dict[str, tuple[str, str]] = {

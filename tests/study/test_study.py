@@ -27,7 +27,7 @@ from junkdna_harness.study.stages import checkpoint, train_one
 from tests.conftest import ROOT
 
 PLAN = StudyPlan(
-    tasks=("difficulty_tiers_agreement", "difficulty_tiers_patterns"), limit=40, methods=("magnitude",), sparsity="0,0.6,0.8",
+    tasks=("difficulty_tiers_agreement", "difficulty_tiers_names"), limit=40, methods=("magnitude",), sparsity="0,0.6,0.8",
     patterns=None, quantize="rtn:4,2", recovery_levels=(0.6,), steps=4, batch_size=4,
 )  # fmt: skip
 
