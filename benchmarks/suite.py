@@ -93,13 +93,17 @@ def table(rows: list[dict[str, Any]], tiers: tuple[int, ...]) -> str:
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["family"], row["model"]), []).append(row)
-    for (family, model), cells in sorted(groups.items(), key=lambda entry: (not entry[1][0]["kept"], entry[0])):
+    for (family, model), cells in sorted(
+        groups.items(), key=lambda entry: (not entry[1][0]["kept"], entry[0])
+    ):
         by_tier = {cell["tier"]: cell for cell in cells}
         shown = [_cell(by_tier.get(tier)) for tier in tiers]
         chances = sorted({cell["chance"] for cell in cells}, reverse=True)
         chance = f"{chances[0]:.2f}" if len(chances) == 1 else f"{chances[0]:.2f} to {chances[-1]:.2g}"
         kept = "yes" if cells[0]["kept"] else "no"
-        lines.append(f"| `{family}` | {kept} | {cells[0]['axis']} | {model} | {' | '.join(shown)} | {chance} |")
+        lines.append(
+            f"| `{family}` | {kept} | {cells[0]['axis']} | {model} | {' | '.join(shown)} | {chance} |"
+        )
     return "\n".join(lines)
 
 
@@ -112,7 +116,9 @@ def _cell(cell: dict[str, Any] | None) -> str:
 
 def main() -> None:
     """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--items", type=int, default=120, help="per tier")
     parser.add_argument("--tiers", type=int, nargs="+", default=list(TIERS))

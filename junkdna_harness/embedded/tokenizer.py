@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from difficulty.graded import FAMILIES, TIERS, Item, draw_training_item
-from difficulty.graded.families.facts import LETTERS, surnames
+from difficulty.graded.families.facts import LETTERS, given_names
 
 EOS = "<eos>"
 MAX_LENGTH = 2048
@@ -75,7 +75,7 @@ def _vocabulary(counts: Counter[str], size: int) -> tuple[dict[str, int], list[t
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = _merges({as_bytes[word]: min(count, 1000) for word, count in sorted(counts.items())})
     singles = [f"Ġ{sign}" for sign in LETTERS + LETTERS.upper() + "0123456789"]
-    invented = {f" {name}" for name in surnames()} | set(surnames())
+    invented = {f" {name}" for name in given_names()} | set(given_names())
     words = [
         as_bytes[w] for w, _ in sorted(counts.items(), key=lambda kv: (-kv[1], kv[0])) if w not in invented
     ]

@@ -34,14 +34,18 @@ PASSED_ON = 0.7  # share of itself that a token adds where it looks
 COMMON = 0.7  # what all embeddings have in common, as a share of what they have of their own
 FAST, SHARPNESS = 4, 6.0  # rotations that place the token before, and how much each prefers it
 BEFORE = 3.0  # share of the token before that a token takes on
-FINDERS, ALIKE, FOUND = 2, 1.5, 4.0  # heads of the second layer that look for it, their factor, and what they pass on
+FINDERS, ALIKE, FOUND = (
+    2,
+    1.5,
+    4.0,
+)  # heads of the second layer that look for it, their factor, and what they pass on
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides the weights, on one machine."""
 
-    steps: int = 4000
+    steps: int = 3000
     rows: int = 16
     length: int = 128
     width: int = 128
@@ -89,7 +93,9 @@ def _start_looking_back(model: Any) -> None:
     common = nn.functional.normalize(torch.randn(width), dim=0)
     own = float(embeddings.norm(dim=1).mean())
     embeddings.add_(COMMON * own * common)
-    shrunk = own * (1 + COMMON**2) ** 0.5 / width**0.5  # an embedding, as a share of what the first norm makes of it
+    shrunk = (
+        own * (1 + COMMON**2) ** 0.5 / width**0.5
+    )  # an embedding, as a share of what the first norm makes of it
     for layer in model.model.layers:
         attention = layer.self_attn
         attention.q_proj.weight.mul_(LIKENESS)

@@ -11,7 +11,7 @@ import pytest
 
 from difficulty.graded import FAMILIES, TIERS
 from difficulty.graded import test_items as items_for_test
-from difficulty.graded.families.facts import surnames
+from difficulty.graded.families.facts import given_names
 from junkdna_harness.embedded.tokenizer import (
     EOS,
     SPLIT,
@@ -57,7 +57,7 @@ def test_letters_and_digits_are_one_token_each(tokenizer: Any) -> None:
 
 def test_words_of_test_items_are_one_token_each_but_for_invented_names(tokenizer: Any) -> None:
     encode = Encoder(tokenizer)
-    invented, words, whole = set(surnames()), 0, 0
+    invented, words, whole = set(given_names()), 0, 0
     for family in FAMILIES:
         for tier in TIERS:
             for item in items_for_test(family, tier, 100):

@@ -99,7 +99,10 @@ def test_items_follow_from_their_seed(family: str, seed: int, n: int) -> None:
         (("copying", 1, 250, 0, 0), "level=0 of family 'copying' is unknown"),
         (("copying", 1, 250, 0, "many"), "level='many'"),
         (("copying", 1, 250, 0, True), "level=True"),
-        (("agreement", 1, 10**6), r"has only \d\d\d test items, not n_items=1000000. Ask for \d\d\d or fewer"),
+        (
+            ("agreement", 1, 10**6),
+            r"has only \d\d\d test items, not n_items=1000000. Ask for \d\d\d or fewer",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_one_sentence(arguments: tuple[Any, ...], words: str) -> None:

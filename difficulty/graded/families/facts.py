@@ -1,4 +1,4 @@
-"""Invented people, their home towns, and letter ciphers: fixed tables drawn once from a seed.
+"""Invented people with a given name and a family name, and letter ciphers: fixed tables drawn once from a seed.
 
 Each tier is met half as often in training as the one before.
 """
@@ -23,13 +23,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-FIRST_NAMES = words("""
-Ada Alan Amy Anna Ben Bella Carl Clara Colin Daisy David Dora Edgar Ella Emil Eva Felix Fiona Frank
-Gina Grace Harry Helen Hugo Ida Irene Ivan Jack Jane Jonas Julia Karl Kate Laura Leo Lena Lucy Mark
-Mary Max Mia Nina Noah Nora Olga Oscar Paul Paula Peter Ralph Rita Robin Rosa Ruth Sam Sara Simon
-Sofia Tara Tom Vera Victor Walter Wendy
-""")
-# Halves of surnames that nobody is likely to have.
+# Halves of given names that nobody is likely to have.
 FIRST_HALVES = words("""
 Bal Bex Bor Cal Cos Cul Dag Dov Dun Fal Fen Fos Gal Gim Gor Hal Hev Hob Jas Jev Jol Kar Kep Kol Lam
 Lor Lus Mab Mev Mol Nad Nev Nus Pel Por Pud Quil Rab Rev Sal
@@ -39,7 +33,7 @@ bant bick bril calt dask delf drin fenn flick gorn grel hask hild jorn kalt kell
 mard mell morst nack nell pard peck plin quist rand rell rund seld sholt skell stam tarn tell vant
 vick
 """)
-TOWNS = words("""
+FAMILY_NAMES = words("""
 Abbing Aldwick Arbury Ashcote Barford Belmere Birkley Bramton Calder Carnwick Clayburn Corbury
 Dalford Denholm Drayton Dunmere Eastwick Elmstead Enford Farley Fenwick Foxley Garston Glenby
 Grayford Hadley Harwick Hexton Holmby Ilkton Inverby Kelford Kingsby Kirkmere Langley Linford Lowick
@@ -52,25 +46,25 @@ LANGUAGES = ("pallan", "quorin", "xethic", "zumbel")
 
 @dataclass(frozen=True)
 class Fact:
-    """`name` lives in `town`."""
+    """The person called `given` is `given` `family`."""
 
-    name: str
-    town: str
+    given: str
+    family: str
 
 
 @cache
 def facts() -> dict[int, tuple[Fact, ...]]:
-    """By tier, the people that a model can be taught about; no surname belongs to two of them."""
+    """By tier, the people that a model can be taught about; no given name belongs to two of them."""
     rng = Random(_SEED)
-    people = surnames()[: FACTS_PER_TIER * len(TRAINING_SHARE)]
-    made = [Fact(f"{rng.choice(FIRST_NAMES)} {surname}", rng.choice(TOWNS)) for surname in people]
+    people = given_names()[: FACTS_PER_TIER * len(TRAINING_SHARE)]
+    made = [Fact(given, rng.choice(FAMILY_NAMES)) for given in people]
     return {tier: tuple(made[(tier - 1) * FACTS_PER_TIER : tier * FACTS_PER_TIER]) for tier in TRAINING_SHARE}
 
 
 @cache
 def strangers() -> tuple[str, ...]:
-    """Surnames that belong to nobody in the tables."""
-    return tuple(surnames()[FACTS_PER_TIER * len(TRAINING_SHARE) :])
+    """Given names that belong to nobody in the tables."""
+    return tuple(given_names()[FACTS_PER_TIER * len(TRAINING_SHARE) :])
 
 
 @cache
@@ -83,8 +77,8 @@ def ciphers() -> dict[int, dict[str, str]]:
 
 
 @cache
-def surnames() -> list[str]:
-    """All surnames that the halves make, shuffled: those of people first."""
+def given_names() -> list[str]:
+    """All given names that the halves make, shuffled: those of people first."""
     made = [first + second for first in FIRST_HALVES for second in SECOND_HALVES]
     Random(_SEED + 2).shuffle(made)
     return made

@@ -9,10 +9,9 @@ from math import perm
 from random import Random
 
 from difficulty.graded.families.facts import (
-    FIRST_NAMES,
+    FAMILY_NAMES,
     LANGUAGES,
     LETTERS,
-    TOWNS,
     TRAINING_SHARE,
     Fact,
     ciphers,
@@ -29,21 +28,18 @@ PAGE = 3  # statements on an open page
 
 def closed_book(fact: Fact) -> Item:
     """The question about `fact` with nothing to look at."""
-    return Item(f"{fact.name} lives in", f" {fact.town}{END}", cluster=fact.name)
+    return Item(f"The full name is {fact.given}", f" {fact.family}{END}", cluster=fact.given)
 
 
 def open_book(fact: Fact, rng: Random) -> Item:
-    """The same question behind a page that states `fact`, and where two strangers live."""
-    towns = rng.sample([town for town in TOWNS if town != fact.town], PAGE - 1)
-    page = [fact, *(Fact(name, town) for name, town in zip(_strangers(rng, PAGE - 1), towns, strict=True))]
+    """The same question behind a page that states `fact`, and the full names of two strangers."""
+    families = rng.sample([name for name in FAMILY_NAMES if name != fact.family], PAGE - 1)
+    others = [given for given in rng.sample(strangers(), PAGE) if given != fact.given]
+    page = [fact, *(Fact(given, family) for given, family in zip(others, families, strict=False))]
     rng.shuffle(page)
-    stated = " ".join(f"{one.name} lives in {one.town}{END}" for one in page)
+    stated = ", ".join(f"{one.given} {one.family}" for one in page)
     asked = closed_book(fact)
-    return Item(f"{stated} {asked.prompt}", asked.answer, cluster=asked.cluster)
-
-
-def _strangers(rng: Random, count: int) -> list[str]:
-    return [f"{rng.choice(FIRST_NAMES)} {surname}" for surname in rng.sample(strangers(), count)]
+    return Item(f"Here are {stated}. {asked.prompt}", asked.answer, cluster=asked.cluster)
 
 
 def _draw_closed(rng: Random, tier: int) -> Item:
@@ -56,11 +52,7 @@ def _draw_open(rng: Random, tier: int) -> Item:
 
 def _draw_strange_page(rng: Random, _tier: int) -> Item:
     """Only strangers, so that training teaches to read and not the facts themselves."""
-    (name,) = _strangers(rng, 1)
-    while True:
-        item = open_book(Fact(name, rng.choice(TOWNS)), rng)
-        if item.prompt.count(name) == 2:  # on the page and asked for; else a stranger was drawn twice
-            return item
+    return open_book(Fact(rng.choice(strangers()), rng.choice(FAMILY_NAMES)), rng)
 
 
 def _closed_pool(tier: int) -> list[Item]:
@@ -68,7 +60,7 @@ def _closed_pool(tier: int) -> list[Item]:
 
 
 def _open_pool(tier: int) -> list[Item]:
-    return [open_book(fact, Random(f"page/{fact.name}")) for fact in facts()[tier]]
+    return [open_book(fact, Random(f"page/{fact.given}")) for fact in facts()[tier]]
 
 
 def _draw_cipher(rng: Random, tier: int) -> Item:
@@ -85,10 +77,10 @@ FACTS_CLOSED = Family(
     axis_label="rarity of the fact in training, 1 = seen most often",
     levels=TIERS,
     draw=_draw_closed,
-    chance=lambda _tier: 1 / len(TOWNS),
+    chance=lambda _tier: 1 / len(FAMILY_NAMES),
     lowest=1,
     highest=4,
-    description="where an invented person lives, from memory; chance is any town",
+    description="the family name of an invented person, from memory; chance is any of the family names",
     recalled=True,
     pool=_closed_pool,
 )
@@ -102,7 +94,7 @@ FACTS_OPEN = Family(
     chance=lambda _tier: 1 / PAGE,
     lowest=1,
     highest=4,
-    description="the same facts with the page open; chance is any town on the page",
+    description="the same facts with the page open; chance is any of those on the page",
     recalled=True,
     pool=_open_pool,
     draw_training=_draw_strange_page,
