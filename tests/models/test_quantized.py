@@ -36,8 +36,8 @@ def test_without_arguments_it_is_the_embedded_model_at_four_bits() -> None:
         4,
         "embedded",
     )
-    assert block["group_size"] == 32 and block["effective_bits"] == 4 + 20 / 32
-    assert all(len(row.unique()) <= 16 for t in find_targets(lm.model) for row in t.weight.reshape(-1, 32))
+    assert block["group_size"] == 64 and block["effective_bits"] == 4 + 20 / 64
+    assert all(len(row.unique()) <= 16 for t in find_targets(lm.model) for row in t.weight.reshape(-1, 64))
 
 
 @pytest.mark.parametrize("bits", [8, 6, 4, 3, 2])
