@@ -61,7 +61,7 @@ test_split: test
 output_type: generate_until
 doc_to_text: "{{text}}"
 doc_to_target: "1"
-generation_kwargs: {until: ["\\n"], do_sample: false, max_gen_toks: 1000}
+generation_kwargs: {until: ["\\n"], do_sample: false, max_gen_toks: 5000}
 metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
 metadata: {version: 1.0}
 """

@@ -98,14 +98,15 @@ def test_it_is_a_run_of_its_own_evaluated_in_another_batch_size(swept: Path) -> 
     assert "noise_floor" not in pd.read_parquet(swept / "samples" / "dense.parquet")
 
 
-def test_in_full_precision_scores_stay_and_margins_move_a_little(swept: Path) -> None:
+def test_in_full_precision_scores_stay_and_margins_move_a_little_or_not_at_all(swept: Path) -> None:
     found = read_runs(swept)
     assert found.names == ["embedded dense", "embedded magnitude 0.1", "embedded magnitude 0.9"]
     noise = found.noise["embedded"]
     for task in TASKS.split(","):
         assert noise.floor(task).changed == 0
-        assert 0 < noise.floor(task, "margin").largest < 1e-3
-    assert not noise.identical
+        assert noise.floor(task, "margin").largest < 1e-3
+    moved = any(noise.floor(task, "margin").largest for task in TASKS.split(","))
+    assert noise.identical is not moved
 
 
 def test_the_compressed_runs_are_as_they_are_without_it(swept: Path, tmp_path: Path) -> None:

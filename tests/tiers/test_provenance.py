@@ -146,7 +146,7 @@ def options_task(tmp_path) -> Path:
     folder.mkdir()
     rows = [
         {"prompt": i.prompt, "answer": i.answer, "choices": list(i.choices)}
-        for i in splits.test_items("options", 3, 80)
+        for i in splits.test_items("hypernyms", 3, 80)
     ]
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "options.yaml").write_text(OPTIONS.replace("DATA", str(folder / "data.jsonl")))
