@@ -163,7 +163,7 @@ def test_a_sweep_records_logits_that_overflow(
 
     monkeypatch.setattr(SweepLM, "score", lambda self, passes, requests, **_: [(-float("inf"), False)] * 24)
     monkeypatch.setattr("junkdna_harness.sweep.suite.tokenize", lambda lm, instances: [(None, [], [])] * 24)
-    monkeypatch.setattr(SweepLM, "plan_scoring", lambda self, tokens: [])
+    monkeypatch.setattr(SweepLM, "plan_scoring", lambda self, *_: [])
     outcome = sweep(tmp_path / "s", model_args=f"pretrained={dense}")
     assert len(outcome.failed) == 2 and all("minus infinity" in why for why in outcome.failed.values())
 
