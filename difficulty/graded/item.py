@@ -18,7 +18,8 @@ class Item:
     """One question: `prompt` + `answer` is the text.
 
     `choices` holds the options, `answer` among them; it is empty where the model writes the answer itself, which then
-    ends with `END`. Items of one `cluster` ask for the same thing in other words and are not independent.
+    ends with `END`. Items of one `cluster` ask for the same thing in other words and are not independent;
+    without one, only items with the same prompt and answer (among other options) are of one cluster.
     """
 
     prompt: str

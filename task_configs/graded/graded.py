@@ -75,7 +75,7 @@ def _documents(items: list[Any]) -> datasets.Dataset:
                 "prompt": i.prompt,
                 "answer": i.answer,
                 "choices": list(i.choices),
-                "cluster": i.cluster or i.prompt,
+                "cluster": i.cluster or f"{i.prompt}{i.answer}",
             }
             for i in items
         ]

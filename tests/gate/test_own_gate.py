@@ -22,7 +22,13 @@ RULE = ("--against", str(BASELINE), "--max-drop", "0.05", "--json", "verdict.jso
 
 def test_the_embedded_model_passes_its_baseline(dense_run: Path, tmp_path: Path) -> None:
     gate = junkdna("check", str(dense_run), *RULE, cwd=tmp_path)
-    assert gate.returncode == 0, gate.stdout[-3000:] + gate.stderr[-1000:]
+    verdicts = json.loads((tmp_path / "verdict.json").read_text())
+    undecided = {cell["family"] for cell in verdicts["cells"] if cell["verdict"] != "pass"}
+    # Tiers of past tenses hold 24 verbs each, too few for 5 points even where none of 250 answers changed.
+    assert undecided <= {"past_tense"} and verdicts["verdict"] != "fail", (
+        gate.stdout[-3000:] + gate.stderr[-1000:]
+    )
+    assert gate.returncode == (3 if undecided else 0)
 
 
 def test_a_change_that_breaks_one_tier_fails_by_its_name(dense_run: Path, tmp_path: Path) -> None:

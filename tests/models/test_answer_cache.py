@@ -158,13 +158,13 @@ def test_lm_eval_scores_each_level_by_itself_and_finds_its_answers_again(tmp_pat
     scores: dict[str, float] = {}
     for number, level in enumerate(["0", "0.9", "0", "0.9"]):
         run = command(
-            "lm_eval", "--model", "junkdna-pruned", "--model_args", f"sparsity={level}", "--tasks", "difficulty_tiers_hypernyms_t1", "--limit", "60",
+            "lm_eval", "--model", "junkdna-pruned", "--model_args", f"sparsity={level}", "--tasks", "difficulty_tiers_hypernyms_t4", "--limit", "60",
             "--use_cache", "c", "--cache_requests", "true", "--output_path", f"out{number}", cwd=tmp_path,
             LM_HARNESS_CACHE_PATH=str(tmp_path / "requests"),
         )  # fmt: skip
         assert run.returncode == 0, run.stderr[-3000:]
         (path,) = tmp_path.glob(f"out{number}/**/results_*.json")
-        acc = json.loads(path.read_text())["results"]["difficulty_tiers_hypernyms_t1"]["acc,none"]
+        acc = json.loads(path.read_text())["results"]["difficulty_tiers_hypernyms_t4"]["acc,none"]
         assert scores.setdefault(level, acc) == acc
         left = "Requests remaining: 0" in run.stderr + run.stdout
         assert left == (number >= 2)

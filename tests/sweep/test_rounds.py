@@ -26,7 +26,7 @@ def rows(folder: Path, method: str) -> pd.DataFrame:
 
 def matched(folder: Path, engine: Engine) -> tuple[SweepOutcome, list[Event]]:
     heard: list[Event] = []
-    plan = build_plan(**GIVEN, sparsity="0.6", match_loss=True)  # type: ignore[arg-type]
+    plan = build_plan(**GIVEN, sparsity="0.7", match_loss=True)  # type: ignore[arg-type]
     return run_sweep(plan, folder, engine=engine, listener=heard.append), heard
 
 
