@@ -130,7 +130,7 @@ def test_trainings_are_seeds_that_follow_each_other_and_arms_that_share_one_shar
 
 
 def test_a_dry_run_counts_trainings_and_draws() -> None:
-    plan = make_plan(trainings=3, replicates=2, methods="magnitude,wanda", sparsity="0,0.7,0.8")
+    plan = make_plan(trainings=3, replicates=2, methods="magnitude,wanda", sparsity="0,0.8,0.9")
     lines = describe(replace(plan, patterns=None, quantize="rtn:4,gptq:4"))
     assert lines[1].startswith("sweep: 10 runs = dense")  # 1 + 2 + 2 x 2 + 1 + 2 x 1
     assert lines[1].endswith("; 2 draws of what is drawn by lot")
