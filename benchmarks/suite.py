@@ -79,7 +79,7 @@ def measure(models: list[str], n_items: int, tiers: tuple[int, ...], batch_size:
                 rows.append(
                     {
                         "model": name, "family": family.name, "axis": family.axis, "tier": tier, "kept": family not in DROPPED,
-                        "level": family.levels[tier - 1], "items": len(items), "clusters": len({i.cluster or f"{i.prompt}{i.answer}" for i in items}),
+                        "level": family.levels[tier - 1], "items": len(items), "clusters": len({i.cluster_id for i in items}),
                         "accuracy": sum(right) / len(right), "low": float(low), "chance": chance,
                     }
                 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The larger of two numbers of equally many digits: a small model is at chance from two digits on."""
+"""The larger of two numbers of equally many digits: a small model is little above chance, whatever the digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Months reckoned in steps, asked in words: a small model is near chance from two months on."""
+"""Months reckoned in steps, asked in words: a small model is at chance from three months on."""
 
 from __future__ import annotations
 

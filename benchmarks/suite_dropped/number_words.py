@@ -51,5 +51,4 @@ NUMBER_WORDS = Family(
     lowest=LEVELS[0],
     highest=LEVELS[-1],
     description="Say which number from one to ten a word of another language is, out of four in English.",
-    recalled=True,
 )

@@ -1,4 +1,4 @@
-"""A fact asked in other words where other people have jobs, too: a small model cannot tell the people apart."""
+"""A fact asked in other words where other people have jobs, too: a small model is near chance with three of them."""
 
 from __future__ import annotations
 

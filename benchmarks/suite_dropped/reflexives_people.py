@@ -6,14 +6,14 @@ from random import Random
 
 from difficulty.graded.families.reflexives import KINDS, KNOW, PEOPLE, VERBS
 from difficulty.graded.item import Family, Item
-from difficulty.graded.vocabulary import PREPOSITIONS
+from difficulty.graded.vocabulary import placed_by
 
 
 def _draw(rng: Random, level: int) -> Item:
     many = rng.random() < 0.5
     alone = rng.choice(("herself", "himself"))
     subject, *others = rng.sample(PEOPLE[alone], level + 1)
-    attractors = "".join(f" {rng.choice(PREPOSITIONS)} the {other[not many]}" for other in others)
+    attractors = placed_by(rng, (other[not many] for other in others))
     start = f"I {rng.choice(KNOW)} that the {rng.choice(KINDS)} {subject[many]}"
     choices = (f" {alone}", " themselves")
     return Item(f"{start}{attractors} {rng.choice(VERBS)}", choices[many], choices)

@@ -1,4 +1,4 @@
-"""The sum of two numbers among four options near it: a small model is near chance from two digits on."""
+"""The sum of two numbers among four options near it: a small model is below .9 with one digit."""
 
 from __future__ import annotations
 

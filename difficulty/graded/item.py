@@ -28,6 +28,11 @@ class Item:
     cluster: str = ""
 
     @property
+    def cluster_id(self) -> str:
+        """By which items that are not independent are known."""
+        return self.cluster or f"{self.prompt}{self.answer}"
+
+    @property
     def key(self) -> str:
         """What makes two items the same item: the prompt and what may be answered, in any order."""
         return "\n".join([self.prompt, *sorted(self.choices or (self.answer,))])
@@ -45,7 +50,6 @@ class Family:
         chance: what guessing scores at a level.
         lowest, highest: the levels that `draw` takes; None where there is no limit.
         description: one line.
-        recalled: the same facts are asked in training and in the test, in other words or among other options.
         pool: all test items of a level, where each is about one fact of a table; else test items are drawn.
         draw_training: draws items for training, where these are not of the same kind as the test's.
     """
@@ -59,7 +63,6 @@ class Family:
     lowest: int
     highest: int | None
     description: str = ""
-    recalled: bool = False
     pool: Callable[[int], list[Item]] | None = field(default=None, repr=False)
     draw_training: Callable[[Random, int], Item] | None = field(default=None, repr=False)
 

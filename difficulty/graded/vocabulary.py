@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from random import Random
+
 WOMEN = (
     "Alice",
     "Anna",
@@ -71,6 +74,11 @@ ADJECTIVES = (
 )
 
 PREPOSITIONS = ("above", "behind", "beside", "near", "under")
+
+
+def placed_by(rng: Random, nouns: Iterable[str]) -> str:
+    """Where something is: ` near the doors behind the lamps`; empty without nouns."""
+    return "".join(f" {rng.choice(PREPOSITIONS)} the {noun}" for noun in nouns)
 
 
 def plural(noun: str) -> str:

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.graded import FAMILIES, TIERS, Item, draw_training_item
-from difficulty.graded.families.memory import CIPHER, FACTS_CLOSED, TRAINING_SHARE
+from difficulty.graded.families.memory import BY_SHARE, TRAINING_SHARE
 from junkdna_harness.embedded.tokenizer import Encoder
 
-FIXED_SHARES = (FACTS_CLOSED.name, CIPHER.name)
 FLOOR = 0.08  # a solved family or tier is still rehearsed
 FORGET = 0.9  # of the running error, a step
 LONG = 4  # rows for long examples are so many times as long
@@ -38,7 +37,7 @@ class Mixture:
         """The family and tier of the next example."""
         names = list(FAMILIES)
         family = rng.choices(names, [FLOOR + self._family_error(name) for name in names])[0]
-        if family in FIXED_SHARES:
+        if family in BY_SHARE:
             weights = [float(TRAINING_SHARE[tier]) for tier in TIERS]
         else:
             weights = [FLOOR + self.error[f"{family}/{tier}"] for tier in TIERS]

@@ -1,6 +1,6 @@
 """Train an embedded model: `python -m junkdna_harness.embedded.train --output DIR --seed N`.
 
-A Llama of 1.3 M parameters learns the graded suite. Answers carry the loss, and a few tokens of the prompts; several
+A Llama of 1.1 M parameters learns the graded suite. Answers carry the loss, and a few tokens of the prompts; several
 examples share a row and do not see each other. Seeded, and resumable: every step's examples follow from the seed
 and the step's number, and a checkpoint holds the rest. The suite and the models are chosen by dense accuracy
 alone, never by how they behave when pruned.

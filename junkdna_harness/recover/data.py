@@ -10,7 +10,7 @@ from pathlib import Path
 
 from difficulty.errors import UsageError
 from difficulty.graded import FAMILIES, TIERS, draw_training_item
-from difficulty.graded.families.memory import CIPHER, FACTS_CLOSED, TRAINING_SHARE
+from difficulty.graded.families.memory import BY_SHARE, TRAINING_SHARE
 from junkdna_harness.harness.training import Example, task_examples
 
 GRADED, TASK = "graded", "task:"
@@ -88,8 +88,7 @@ def graded_examples(n: int, seed: int) -> list[Example]:
     found = []
     for i in range(n):
         family = list(FAMILIES)[i % len(FAMILIES)]
-        by_share = family in (FACTS_CLOSED.name, CIPHER.name)
-        tier = rng.choices(TIERS, shares)[0] if by_share else rng.choice(TIERS)
+        tier = rng.choices(TIERS, shares)[0] if family in BY_SHARE else rng.choice(TIERS)
         item = draw_training_item(family, tier, rng)
         found.append(Example(item.prompt, item.answer, "\n"))
     return found

@@ -29,7 +29,7 @@ FREEZES = ("removed", KEPT)
 
 PAPER_LR = 2e-5  # the paper's GLUE scripts
 ADAPTER_LR = 2e-4
-EMBEDDED_LR = 1e-3  # 1.2 M parameters; half the rate at which they were trained
+EMBEDDED_LR = 1e-3  # 1.1 M parameters; half the rate at which they were trained
 WARMUP = 0.06  # of the steps, as in the paper's scripts
 
 # Options of TrainingArguments that have a name of our own.

@@ -61,7 +61,7 @@ def _check_chance(family: str, level: int | None, chance: float | None) -> None:
     if level is None or chance is None:
         return
     true = FAMILIES[family].chance(level)
-    if abs(true - float(chance)) > 1e-6:
+    if not isinstance(chance, (int, float)) or abs(true - chance) > 1e-6:
         raise UsageError(
             f"level={level} of family {family!r} is guessed right with probability {true:.8f}, and the metadata say "
             f"chance={chance}. Give both: level={level}, chance={true:.8f}."
@@ -75,7 +75,7 @@ def _documents(items: list[Any]) -> datasets.Dataset:
                 "prompt": i.prompt,
                 "answer": i.answer,
                 "choices": list(i.choices),
-                "cluster": i.cluster or f"{i.prompt}{i.answer}",
+                "cluster": i.cluster_id,
             }
             for i in items
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from difficulty.graded.item import Family, Item
-from difficulty.graded.vocabulary import ADJECTIVES, PREPOSITIONS, THINGS, plural
+from difficulty.graded.vocabulary import ADJECTIVES, THINGS, placed_by, plural
 
 _VERBS = (("is", "are"), ("was", "were"), ("has", "have"))
 
@@ -13,9 +13,7 @@ _VERBS = (("is", "are"), ("was", "were"), ("has", "have"))
 def _draw(rng: Random, level: int) -> Item:
     many = rng.random() < 0.5
     subject, *others = rng.sample(THINGS, level + 1)
-    attractors = "".join(
-        f" {rng.choice(PREPOSITIONS)} the {other if many else plural(other)}" for other in others
-    )
+    attractors = placed_by(rng, (other if many else plural(other) for other in others))
     prompt = f"The {rng.choice(ADJECTIVES)} {plural(subject) if many else subject}{attractors}"
     choices = tuple(f" {verb}" for verb in rng.choice(_VERBS))
     return Item(prompt, choices[many], choices)

@@ -51,5 +51,4 @@ CAPITALS = Family(
     lowest=1,
     highest=len(LISTS) * BANDS,
     description="Name the capital of a country or region, out of four capitals of places that are about as well known.",
-    recalled=True,
 )

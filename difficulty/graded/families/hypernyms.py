@@ -36,5 +36,4 @@ HYPERNYMS = Family(
     lowest=2,
     highest=35,
     description="the kind of thing that something is: a trout is a kind of fish",
-    recalled=True,
 )

@@ -20,8 +20,9 @@ from difficulty.graded.families.facts import (
 )
 from difficulty.graded.item import END, TIERS, Family, Item
 
-__all__ = ["CIPHER", "FACTS_CLOSED", "FACTS_OPEN", "TRAINING_SHARE"]
+__all__ = ["BY_SHARE", "CIPHER", "FACTS_CLOSED", "FACTS_OPEN", "TRAINING_SHARE"]
 
+BY_SHARE = ("facts_closed", "cipher")  # whose tiers are met in training by TRAINING_SHARE
 WORD_LENGTH = 5
 PAGE = 3  # statements on an open page
 
@@ -81,7 +82,6 @@ FACTS_CLOSED = Family(
     lowest=1,
     highest=4,
     description="the family name of an invented person, from memory; chance is any of the family names",
-    recalled=True,
     pool=_closed_pool,
 )
 
@@ -95,7 +95,6 @@ FACTS_OPEN = Family(
     lowest=1,
     highest=4,
     description="the same facts with the page open; chance is any of those on the page",
-    recalled=True,
     pool=_open_pool,
     draw_training=_draw_strange_page,
 )

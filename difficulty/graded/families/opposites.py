@@ -51,5 +51,4 @@ OPPOSITES = Family(
     lowest=0,
     highest=_MOST_EXAMPLES,
     description="the opposite of a word: hot and cold",
-    recalled=True,
 )

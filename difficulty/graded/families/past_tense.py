@@ -86,5 +86,4 @@ PAST_TENSE = Family(
     lowest=1,
     highest=_LEVELS,
     description="the past of an irregular verb: sang, not singed or sing",
-    recalled=True,
 )

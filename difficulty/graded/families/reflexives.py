@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from difficulty.graded.item import Family, Item
-from difficulty.graded.vocabulary import PREPOSITIONS, THINGS, plural
+from difficulty.graded.vocabulary import THINGS, placed_by, plural
 
 PEOPLE = {
     "herself": (
@@ -56,9 +56,7 @@ def _draw(rng: Random, level: int) -> Item:
     alone = rng.choice(("herself", "himself"))
     subject = f"{rng.choice(KINDS)} {rng.choice(PEOPLE[alone])[many]}"
     others = rng.sample(THINGS, level)
-    attractors = "".join(
-        f" {rng.choice(PREPOSITIONS)} the {other if many else plural(other)}" for other in others
-    )
+    attractors = placed_by(rng, (other if many else plural(other) for other in others))
     prompt = f"I {rng.choice(KNOW)} that the {subject}{attractors} {rng.choice(VERBS)}"
     choices = (f" {alone}", " themselves")
     return Item(prompt, choices[many], choices)
