@@ -26,6 +26,7 @@ from junkdna_harness.study.estimate import (
 )  # fmt: skip
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.sweep.machine import Machine
+from junkdna_harness.sweep.outlook import outlook
 from junkdna_harness.sweep.suite import build_suite
 
 EXAMPLES = 500  # of the training data, to know how long they are
@@ -45,6 +46,7 @@ def describe(plan: StudyPlan) -> list[str]:
         + (f", {plan.quantize}" if plan.quantize else "")
         + (f"; {plan.replicates} draws of what is drawn by lot" if plan.replicates > 1 else ""),
         *grid.notes,
+        *outlook(grid)[1],
     ]
     if len(plan.seeds) > 1:
         lines.append(

@@ -26,7 +26,9 @@ class StudyPlan:
 
     Every arm is trained at every one of `recovery_levels` (dense transfer once), with each of `seeds` and each of
     `fractions` of the data, for the same number of `steps`. Trainings with the same seed have the same replicate number in
-    all arms. `replicates` are draws of masks and calibration samples in the sweep. `trainer` goes to
+    all arms. `controls` are methods whose levels are sought, so that they lose what magnitude does at its levels (P6); those that
+    are in `methods` too are also at the given levels. `refine` adds levels between for a claim that asks for them (P3).
+    `replicates` are draws of masks and calibration samples in the sweep. `trainer` goes to
     `transformers.TrainingArguments`.
     """
 
@@ -40,6 +42,8 @@ class StudyPlan:
     sparsity: str = "0:0.9:0.1"
     patterns: str | None = "7:8,6:8,5:8,4:8,3:8,2:8,1:8"
     quantize: str | None = "rtn:8,6,4,3,2"
+    controls: tuple[str, ...] = ("random", "largest")
+    refine: str | None = None
     replicates: int = 1
     calibration: str | None = None
     nsamples: int | None = None
@@ -155,22 +159,22 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     EMBEDDED: {"limit": 80, "nsamples": 64, "recovery_levels": (0.8, 0.9), "steps": 200},
     SMOLLM2: {
         "pretrained": SMOLLM2,
-        "tasks": ("difficulty_tiers_arc", "difficulty_tiers_arc_easy_options"),
-        "limit": 100,
-        "methods": ("magnitude", "wanda", "random"),
-        "sparsity": "0:0.6:0.1",
+        "tasks": ("difficulty_tiers",),  # what difficulty_tiers_memory asks only the embedded models know
+        "limit": 40,
+        "methods": ("magnitude", "wanda"),
+        "sparsity": "0,0.1,0.2,0.25,0.3,0.35,0.4,0.5",
         "patterns": "7:8,6:8,5:8,4:8",
+        "quantize": "rtn:8,6,4,3,2",
         "nsamples": 16,
         "seqlen": 256,
-        "recovery_levels": (0.3, 0.5),
-        "data": "task:ai2_arc",
+        "recovery_levels": (0.5,),
         "steps": 100,
         "batch_size": 8,
         "max_length": 128,
     },
 }
 TRAININGS = "trainings"  # how many; written as the seeds that it stands for
-TUPLES = ("tasks", "methods", "arms", "recovery_levels", "fractions", "seeds")
+TUPLES = ("tasks", "methods", "controls", "arms", "recovery_levels", "fractions", "seeds")
 
 
 def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **given: Any) -> StudyPlan:
@@ -229,7 +233,7 @@ def quick(plan: StudyPlan) -> StudyPlan:
     level = plan.recovery_levels[0] if plan.recovery_levels else 0.5
     return replace(
         plan, limit=20, methods=("magnitude", "random"), sparsity=f"0,{level:g},0.8" if level != 0.8 else "0,0.4,0.8",
-        patterns="4:8", quantize="rtn:4,2", steps=min(plan.steps, 20),
+        patterns="4:8", quantize="rtn:4,2", controls=(), refine=None, steps=min(plan.steps, 20),
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def sweep_plan(plan: StudyPlan) -> Plan:
     model = {"pretrained": plan.pretrained, **plan.model_args, **plan.calibration_arguments()}
     return build_plan(
         plan.tasks, [model], plan.methods, plan.sparsity, plan.patterns, plan.quantize, plan.replicates,
-        limit=plan.limit, num_fewshot=plan.num_fewshot, include_path=plan.include_path,
+        match_loss=plan.controls or False, refine=plan.refine, limit=plan.limit, num_fewshot=plan.num_fewshot, include_path=plan.include_path,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from difficulty.errors import UsageError
+from junkdna_harness.sweep.grid import parse_names
 from junkdna_harness.sweep.planned import PlannedRun
 
 PRIMARY = "magnitude"  # the method whose levels others are matched to, where it is there
@@ -29,15 +30,49 @@ class Later:
     templates: tuple[PlannedRun, ...]
 
 
+def primary_of(names: Sequence[str]) -> str:
+    """The method whose levels others are matched to."""
+    return PRIMARY if PRIMARY in names else names[0]
+
+
+def matched_methods(match_loss: object, names: Sequence[str]) -> tuple[str, ...]:
+    """The methods whose levels are sought: all but the primary one where `match_loss` is true, or those that it names.
+
+    Raises:
+        UsageError: it is neither, or there is nothing that could be matched.
+    """
+    if match_loss is False:
+        return ()
+    if not names:
+        raise UsageError("match_loss starts from a pruning method. Add --methods magnitude,random,largest.")
+    primary = primary_of(names)
+    if match_loss is True:
+        if len(names) < 2:
+            raise UsageError(
+                f"match_loss compares pruning methods, and there is only {names[0]!r}. Add controls: --methods magnitude,random,largest."
+            )
+        return tuple(name for name in names if name != primary)
+    if not (isinstance(match_loss, str) or (isinstance(match_loss, Sequence) and match_loss)):
+        raise UsageError(
+            f"match_loss: {match_loss!r} is neither true nor false, nor a list of methods. Write match_loss: true, or e.g. "
+            "match_loss: [random, largest]."
+        )
+    asked = parse_names(match_loss, "match_loss")
+    if primary in asked:
+        raise UsageError(f"match_loss names {primary!r}, the method whose losses are sought. Leave it out.")
+    return asked
+
+
 def later_rounds(
-    names: Sequence[str], levels: Sequence[float], cells: Sequence[PlannedRun], match_loss: bool, refine: str | None, most: int
+    names: Sequence[str], levels: Sequence[float], cells: Sequence[PlannedRun], matched: tuple[str, ...], refine: str | None,
+    most: int,
 ) -> Later:  # fmt: skip
-    """What later rounds are asked for.
+    """What later rounds are asked for. `matched`: the methods whose levels are sought.
 
     Raises:
         UsageError: there is nothing that could be matched or refined.
     """
-    option = "match_loss" if match_loss else "refine"
+    option = "match_loss" if matched else "refine"
     if refine is not None and refine != REFINED:
         raise UsageError(
             f"refine {refine!r} is no claim that asks for levels: only {REFINED} does. Write --refine {REFINED}."
@@ -50,12 +85,6 @@ def later_rounds(
         raise UsageError(
             f"{option} starts from sparsities of a pruning method. Add --sparsity, e.g. 0.4,0.5,0.6."
         )
-    if match_loss and len(names) < 2:
-        raise UsageError(
-            f"match_loss compares pruning methods, and there is only {names[0]!r}. Add controls: --methods magnitude,random,largest."
-        )
-    primary = PRIMARY if PRIMARY in names else names[0]
     some = next(level for level in levels if level > 0)
     templates = (c for c in cells if c.kind == "prune" and c.pattern is None and c.level == some)
-    controls = tuple(name for name in names if name != primary) if match_loss else ()
-    return Later(primary, controls, refine, most, tuple(templates))
+    return Later(primary_of(names), matched, refine, most, tuple(templates))

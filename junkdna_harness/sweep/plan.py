@@ -16,7 +16,7 @@ from difficulty.runs.identity import DENSE, Run
 from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED
 from junkdna_harness.sweep.draws import with_replicates
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
-from junkdna_harness.sweep.later import MOST_LEVELS, Later, later_rounds
+from junkdna_harness.sweep.later import MOST_LEVELS, Later, later_rounds, matched_methods
 from junkdna_harness.sweep.options import joined, parse_model_args, parse_seed
 from junkdna_harness.sweep.planned import Kind, PlannedRun, spec_of
 
@@ -174,7 +174,7 @@ def build_plan(
     patterns: str | Sequence[str] | None = None,
     quantize: str | Sequence[str] | None = None,
     replicates: int = 1,
-    match_loss: bool = False,
+    match_loss: bool | str | Sequence[str] = False,
     refine: str | None = None,
     refine_levels: int = MOST_LEVELS,
     noise_floor: bool = False,
@@ -183,7 +183,8 @@ def build_plan(
     """The plan of a grid: every method at every sparsity and pattern, every quantizer at its bits, and the dense model.
 
     `replicates` draws of whatever is drawn by lot: random masks, samples of calibration text. With `match_loss` only the
-    primary method is at the given sparsities: those of the others are sought later (`sweep.matching`). `refine` names the claim
+    primary method is at the given sparsities: those of the others are sought later (`sweep.matching`). Where it names methods, theirs
+    alone are sought, also beside the given sparsities where `methods` has them too. `refine` names the claim
     that may ask for more levels, at most `refine_levels` for each model.
     `noise_floor`: the dense model is evaluated once more in other batches, which shows how far scores move by themselves.
 
@@ -196,13 +197,14 @@ def build_plan(
     quantizers = parse_quantize(joined(quantize)) if quantize is not None else ()
     names = parse_names(methods, "methods") if methods is not None else ()
     _check_grid(names, levels, shapes, quantizers, replicates)
+    matched = matched_methods(match_loss, names)
     cells: list[PlannedRun] = []
     for i in range(len(models)):
         cells.append(PlannedRun(i, "dense", DENSE, 0.0))
         if _truth("noise_floor", noise_floor):
             cells.append(PlannedRun(i, "dense", DENSE, 0.0, noise_floor=True))
-        for name in names:
-            cells += _prune_cells(i, name, levels, shapes, common)
+        for name in dict.fromkeys((*names, *matched)):
+            cells += _prune_cells(i, name, levels, shapes if name in names else (), common)
         for name, bits in quantizers:
             cells.append(
                 PlannedRun(
@@ -218,14 +220,10 @@ def build_plan(
         check_cell(cell)
     drawn, notes = with_replicates(cells, replicates)
     later = None
-    if _truth("match_loss", match_loss) or refine is not None:
-        later = later_rounds(names, levels, drawn, match_loss, refine, refine_levels)
-        sought = later.controls
-        drawn = [
-            cell
-            for cell in drawn
-            if cell.pattern is not None or cell.method not in sought or cell.kind != "prune"
-        ]
+    if matched or refine is not None:
+        later = later_rounds(names, levels, drawn, matched, refine, refine_levels)
+        sought = matched if match_loss is True else [name for name in matched if name not in names]
+        drawn = [c for c in drawn if c.kind != "prune" or c.pattern is not None or c.method not in sought]
     plan = Plan(models, tuple(drawn), _settings(tasks, settings), notes=notes, later=later)
     plan.check()
     return plan
