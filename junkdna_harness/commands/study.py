@@ -30,6 +30,12 @@ def study(
         float | None,
         typer.Option(help="Items a task."),
     ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers that evaluation computes in, e.g. bfloat16 (twice as fast where the CPU has it); trainings are in float32."
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(help="Steps of each training."),
@@ -95,6 +101,7 @@ def study(
     asked = make_plan(
         pretrained,
         plan,
+        dtype=dtype,
         limit=limit,
         data=data,
         calibration=calibration,

@@ -174,13 +174,15 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     },
 }
 TRAININGS = "trainings"  # how many; written as the seeds that it stands for
+DTYPE = "dtype"  # of evaluation; written into the model's arguments
 TUPLES = ("tasks", "methods", "controls", "arms", "recovery_levels", "fractions", "seeds")
 
 
 def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **given: Any) -> StudyPlan:
     """The plan: the preset of the model if it has one, then the plan file, then what is `given` (None = not given).
 
-    `trainings` K, there or here, stands for K `seeds`: the one that is given (0 by default) and those that follow it.
+    `trainings` K, there or here, stands for K `seeds`: the one that is given (0 by default) and those that follow it. `dtype` is one
+    of the `model_args`.
 
     Raises:
         UsageError: an unknown option, or a value that cannot be used.
@@ -193,7 +195,7 @@ def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **gi
     values["pretrained"] = name
     if given.get("seeds") is not None and given.get("trainings") is None:
         values.pop("trainings", None)  # of the plan file
-    known = [*(f.name for f in fields(StudyPlan)), TRAININGS]
+    known = [*(f.name for f in fields(StudyPlan)), TRAININGS, DTYPE]
     for key in values:
         if key not in known:
             raise UsageError(
@@ -202,6 +204,8 @@ def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **gi
     for key in TUPLES:
         if key in values:
             values[key] = _tuple(key, values[key])
+    if DTYPE in values:
+        values["model_args"] = {**values.get("model_args", {}), DTYPE: values.pop(DTYPE)}
     if TRAININGS in values:
         values["seeds"] = _seeds(values.pop(TRAININGS), values.get("seeds", StudyPlan.seeds))
     try:

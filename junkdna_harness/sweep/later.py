@@ -44,7 +44,10 @@ def matched_methods(match_loss: object, names: Sequence[str]) -> tuple[str, ...]
     if match_loss is False:
         return ()
     if not names:
-        raise UsageError("match_loss starts from a pruning method. Add --methods magnitude,random,largest.")
+        raise UsageError(
+            "match_loss starts from sparsities of a pruning method. Add --sparsity, e.g. 0.4,0.5,0.6, and --methods "
+            "magnitude,random,largest."
+        )
     primary = primary_of(names)
     if match_loss is True:
         if len(names) < 2:

@@ -74,6 +74,21 @@ def test_the_controls_are_not_evaluated_at_the_grids_levels_and_quantizers_are_l
     assert {name.split()[1] for name in engine.ran[len(first) :]} == {"random", "largest"}
 
 
+def test_methods_that_are_named_are_matched_and_the_others_stay_on_the_grid(tmp_path: Path) -> None:
+    """`random` is in both: at the grid's levels, which the search starts from, and at those that it finds."""
+    engine = CurveEngine({**CURVES, "wanda": lambda s: 20 * s**5})
+    grid = {"methods": "magnitude,wanda,random", "sparsity": "0.04,0.5,0.6", "patterns": "2:4"}
+    outcome = sweep(tmp_path / "s", engine, match_loss=["random", "largest"], **grid)
+    assert outcome.exit_code == 0
+    on_grid = {f"embedded {m} {s}" for m in ("magnitude", "wanda", "random") for s in ("2:4 0.5", 0.04, 0.5, 0.6)}
+    assert set(engine.ran[: len(on_grid) + 1]) == {"embedded dense", *on_grid}
+    assert {name.split()[1] for name in engine.ran[len(on_grid) + 1 :]} == {"random", "largest"}
+    found = matches(tmp_path / "s")
+    assert set(found) == {(m, s) for m in ("random", "largest") for s in (0.04, 0.5, 0.6)}
+    assert all(match["reached"] for (_, level), match in found.items() if level > 0.04)
+    assert not any("largest 2:4" in name for name in engine.ran)
+
+
 def test_the_plan_says_why_a_level_was_added_and_readers_know_it(tmp_path: Path) -> None:
     engine = CurveEngine(CURVES)
     sweep(tmp_path / "s", engine)
@@ -290,6 +305,10 @@ def test_two_models_have_matches_of_their_own(tmp_path: Path) -> None:
         ({"sparsity": "0"}, "Add --sparsity"),
         ({"sparsity": None, "patterns": "2:4"}, "Add --sparsity"),
         ({"methods": None, "sparsity": None, "quantize": "rtn:4"}, "Add --sparsity"),
+        ({"match_loss": ["random", "magnitude"]}, "names 'magnitude', the method whose losses are sought"),
+        ({"match_loss": []}, "neither true nor false, nor a list of methods"),
+        ({"match_loss": 1}, "neither true nor false, nor a list of methods"),
+        ({"match_loss": "largst"}, "largest"),
     ],
 )
 def test_what_cannot_be_matched_is_refused(options: dict[str, Any], told: str) -> None:
