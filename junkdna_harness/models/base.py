@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+import torch
 from lm_eval.models.huggingface import HFLM
 from transformers import LogitsProcessorList
 
@@ -38,6 +39,8 @@ from junkdna_harness.models.room import refuse_impossible_continuations, refuse_
 from junkdna_harness.models.scoring import Answer, PrefixScoring, Request
 
 EMBEDDED_BATCH_SIZE = 64
+DTYPE_ARGUMENTS = ("dtype", "softmax_dtype", "mixed_precision_dtype")
+COMPUTED_DTYPES = ("float32", "bfloat16", "float16", "float64")
 COMMON_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"} | {
     "device_map",
     "attn_implementation",
@@ -74,6 +77,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
     ) -> None:
         self._prefix_cache = parse_bool("prefix_cache", prefix_cache)
         _refuse_sharding(kwargs)
+        _refuse_dtypes(kwargs)
         self.names, pretrained = _names(pretrained, kwargs)
         self.model_name = self.names.model
         if is_embedded(self.model_name) and str(batch_size) == "1":
@@ -237,6 +241,20 @@ def _refuse_sharding(arguments: dict[str, Any]) -> None:
             f"tp_plan={arguments['tp_plan']!r} shards each weight over processes, and what is compressed and hashed here are "
             "whole weights. Leave it out; parallelize=True puts whole layers on several devices."
         )
+
+
+def _refuse_dtypes(arguments: Mapping[str, Any]) -> None:
+    for name in DTYPE_ARGUMENTS:
+        given = arguments.get(name)
+        found = getattr(torch, given, None) if isinstance(given, str) else given
+        if given is None or (name == "dtype" and given == "auto"):
+            continue
+        if not (isinstance(found, torch.dtype) and found.is_floating_point and found.itemsize > 1):
+            auto = ", or auto for the checkpoint's own" if name == "dtype" else ""
+            raise UsageError(
+                f"{name}={given!r} is none that a model computes in here. Give float32, bfloat16, float16 or float64{auto}."
+                f"{did_you_mean(str(given), COMPUTED_DTYPES)}"
+            )
 
 
 def _names(pretrained: Any, arguments: dict[str, Any]) -> tuple[Names, Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from junkdna_harness.compress.targets import find_blocks, find_targets
 from junkdna_harness.harness.requests import tokenize as tokenize_requests
 from junkdna_harness.harness.tasks import find_tasks
+from junkdna_harness.models.forward import prepare
+from junkdna_harness.models.prefix_plan import Batch, Tokens
 from junkdna_harness.presentation.console import columns
 from junkdna_harness.recover.data import load_data
 from junkdna_harness.recover.schedule import longest, tokenize
@@ -78,6 +81,7 @@ def dry_run(plan: StudyPlan, say: Callable[[str], None]) -> list[Cost]:
     say(
         f"{work.runs} runs of {work.tokens_a_run:,} tokens; {sum(work.calibrated.values())} calibrations of "
         f"{work.calibration_tokens:,}; {work.trainings} trainings of {work.training_tokens:,}"
+        + ("; later rounds of the sweep are not counted" if plan.controls or plan.refine else "")
     )
     costs = [cost(work, shape, speed) for shape in (shape_of(model, plan.pretrained), LLAMA_7B, LLAMA_70B)]
     say("")
@@ -108,8 +112,6 @@ def table(costs: list[Cost]) -> str:
 
 def shape_of(model: Any, name: str) -> Shape:
     """The shape of a loaded model."""
-    from junkdna_harness.compress.targets import find_blocks, find_targets
-
     targets = find_targets(model)
     blocks = len(find_blocks(model)[1])
     first = tuple(target.shape for target in targets if target.block == 0)
@@ -122,13 +124,24 @@ def padded_length(lengths: list[int], batch_size: int) -> float:
     return sum(max(batch) * len(batch) for batch in batches) / len(lengths)
 
 
+def scored_tokens(batches: Iterable[Batch]) -> int:
+    """Tokens that scoring computes: with padding, shared contexts and headers once."""
+    total = 0
+    header: Tokens = ()
+    for batch in map(prepare, batches):
+        total += batch.rows.tokens.numel() + sum(part.tokens.numel() for part in batch.tails)
+        total += len(batch.header) if batch.header != header else 0
+        header = batch.header
+    return total
+
+
 def _memory(size: float) -> str:
     gpus = math.ceil(size / GPU_BYTES)
     return f"{size / 1e9:,.3g} GB" + (f" ({gpus} GPUs)" if gpus > 1 else "")
 
 
 def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
-    """The loaded model, tokens of one evaluation (prompts counted once an option), tokens of a training example."""
+    """The loaded model, tokens that one evaluation computes, tokens of a training example."""
     from junkdna_harness.study.stages import sweep_plan
     from junkdna_harness.sweep.session import load_model
 
@@ -136,9 +149,7 @@ def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     manager, names = find_tasks(grid.settings.tasks, grid.settings.include_path, grid.models[0])
     lm = load_model(grid.models[0], Machine())
     suite = build_suite(lm, manager, names, grid.settings)
-    tokens = sum(
-        len(c) + len(a) for _, c, a in tokenize_requests(lm, suite.requests.get("loglikelihood", []))
-    )
+    tokens = scored_tokens(lm.plan_scoring(tokenize_requests(lm, suite.requests.get("loglikelihood", []))))
     example = 0.0
     if plan.arms:
         data = load_data(plan.data, 1.0, 0, plan.include_path)

@@ -313,6 +313,26 @@ def test_sharded_weights_are_refused(dense: Path, capsys: pytest.CaptureFixture[
     assert "tp_plan='auto' shards each weight" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "argument",
+    ["dtype=bfloat17", "dtype=load", "dtype=int8", "dtype=float8_e4m3fn", "dtype=fp16", "softmax_dtype=auto", "mixed_precision_dtype=x"],
+)  # fmt: skip
+def test_a_dtype_that_no_model_computes_in_is_refused(
+    dense: Path, argument: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        PrunedLM.create_from_arg_string(f"pretrained={dense},{argument}", CPU)
+    assert left.value.code == 2
+    name, given = argument.split("=")
+    told = capsys.readouterr().err
+    assert f"{name}={given!r} is none that a model computes in here. Give float32, bfloat16" in told
+
+
+def test_dtypes_that_models_compute_in_are_taken(dense: Path) -> None:
+    for given in ("auto", "bfloat16", "float64", "half"):
+        assert PrunedLM.create_from_arg_string(f"pretrained={dense},dtype={given},softmax_dtype=float32", CPU)
+
+
 @pytest.mark.parametrize("content", ["[", "[]", '{"level": "much"}', '{"kind": "pruned", "level": []}'])
 def test_a_damaged_manifest_is_one_sentence(
     dense: Path, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from junkdna_harness.embedded import model_path
-from junkdna_harness.study.dry_run import describe, padded_length, shape_of, table
+from junkdna_harness.models.prefix_plan import build_batches, build_rows
+from junkdna_harness.study.dry_run import describe, padded_length, scored_tokens, shape_of, table
 from junkdna_harness.study.estimate import (
     LLAMA_7B,
     LLAMA_70B,
@@ -73,6 +74,14 @@ def test_work_is_counted_from_the_plan() -> None:
     assert work.calibrated == {"wanda": 2}
     assert work.runs == 1 + 2 * 2 + 1 + 4
     assert (work.calibration_tokens, work.trainings, work.training_tokens) == (16, 4, 600)
+
+
+def test_a_context_that_options_share_is_counted_once() -> None:
+    """A context of 30 tokens: 30 and one tail of one token for each of 3 options of two tokens, or 3 x 31 in passes of their own."""
+    pairs = [(tuple(range(30)), (40 + option, 50)) for option in range(3)]
+    for shared, expected in ((True, 30 + 3), (False, 3 * 31)):
+        rows = build_rows(pairs, lambda length, shared=shared: shared)  # type: ignore[misc]
+        assert scored_tokens(build_batches(rows, lambda rows, position: 8, headers=False)) == expected
 
 
 def test_padding_is_computed_too_so_it_is_counted() -> None:

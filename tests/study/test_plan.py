@@ -32,7 +32,30 @@ def test_without_arguments_it_is_the_papers_grid_on_the_embedded_model() -> None
         assert [c.level for c in own if c.pattern is None] == pytest.approx([i / 10 for i in range(1, 10)])
         assert [c.pattern for c in own if c.pattern] == [f"{n}:8" for n in range(7, 0, -1)]
     assert [cell.bits for cell in cells if cell.kind == "quantize"] == [8, 6, 4, 3, 2]
+    later = sweep_plan(plan).later
+    assert later is not None and (later.primary, later.controls) == ("magnitude", ("random", "largest"))
     assert {job.arm for job in plan.jobs()} == set(ARMS)
+
+
+def test_smollm2_is_asked_the_suite_and_not_what_only_the_embedded_models_know() -> None:
+    plan = make_plan("smollm2-135m", dtype="bfloat16")
+    assert plan.tasks == ("difficulty_tiers",) and plan.data == "graded"
+    grid = sweep_plan(plan)
+    assert grid.models == ({"pretrained": "smollm2-135m", "dtype": "bfloat16"},)
+    assert grid.later is not None and grid.later.controls == ("random", "largest")
+    assert {c.method for c in grid.cells} == {"dense", "magnitude", "wanda", "rtn"}
+    assert all(cell.arguments["pretrained"].startswith("checkpoints/") for cell in recovered_plan(plan).cells)
+
+
+def test_controls_and_refined_levels_can_be_left_out_and_named(tmp_path: Path) -> None:
+    assert sweep_plan(replace(make_plan(), controls=())).later is None
+    path = tmp_path / "plan.yaml"
+    path.write_text("controls: [largest]\nrefine: P3\ndtype: float16\nmodel_args: {revision: main}\n")
+    plan = make_plan(plan_file=path)
+    later = sweep_plan(plan).later
+    assert later is not None and later.controls == ("largest",) and later.refine == "P3"
+    assert plan.model_args == {"revision": "main", "dtype": "float16"}
+    assert make_plan(plan_file=path, dtype="float32").model_args["dtype"] == "float32"
 
 
 def test_dense_transfer_is_trained_once_for_all_levels_and_once_a_fraction_and_seed() -> None:
@@ -136,9 +159,13 @@ def test_a_dry_run_counts_trainings_and_draws() -> None:
     assert lines[1].endswith("; 2 draws of what is drawn by lot")
     assert (
         lines[2]
-        == "replicates 2: nothing is drawn by lot for magnitude, rtn, so each run of it is there once."
+        == "replicates 2: nothing is drawn by lot for magnitude, largest, rtn, so each run of it is there once."
     )
-    assert lines[3] == "21 trainings: each of 7 once with each seed of 0, 1, 2"
+    assert lines[3].startswith("then, for each level of magnitude, the sparsities of random, largest")
+    assert (
+        lines[4] == "later rounds: at most 60 more runs"
+    )  # 2 levels x (2 draws of random, largest) x 10 evaluations
+    assert lines[5] == "21 trainings: each of 7 once with each seed of 0, 1, 2"
     assert len([line for line in lines if line.startswith("train: ")]) == 21
 
 

@@ -80,7 +80,9 @@ def test_methods_that_are_named_are_matched_and_the_others_stay_on_the_grid(tmp_
     grid = {"methods": "magnitude,wanda,random", "sparsity": "0.04,0.5,0.6", "patterns": "2:4"}
     outcome = sweep(tmp_path / "s", engine, match_loss=["random", "largest"], **grid)
     assert outcome.exit_code == 0
-    on_grid = {f"embedded {m} {s}" for m in ("magnitude", "wanda", "random") for s in ("2:4 0.5", 0.04, 0.5, 0.6)}
+    on_grid = {
+        f"embedded {m} {s}" for m in ("magnitude", "wanda", "random") for s in ("2:4 0.5", 0.04, 0.5, 0.6)
+    }
     assert set(engine.ran[: len(on_grid) + 1]) == {"embedded dense", *on_grid}
     assert {name.split()[1] for name in engine.ran[len(on_grid) + 1 :]} == {"random", "largest"}
     found = matches(tmp_path / "s")
