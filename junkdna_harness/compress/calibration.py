@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from junkdna_harness.compress.targets import device_of
-from junkdna_harness.embedded import SUITE_MARK, calibration_text, is_embedded
+from junkdna_harness.embedded import SUITE_MARK, calibration_text, is_embedded, skills_texts
 from junkdna_harness.harness.training import task_examples
 
 LONG = 2048  # tokens a sample on an accelerator, as in the papers
 SHORT = 128  # tokens a sample on a CPU, where the papers' amount would take hours
+GRADED = "graded"
+_GRADED_CHARACTERS = 8  # a token: enough for any tokenizer of words
 _FIELDS = ("text", "content", "passage", "document")
 _MOST_CHARACTERS = 40  # a token: what is read of a long source, before tokens are counted
 
@@ -65,7 +67,7 @@ def load_calibration(
     """`nsamples` windows of `seqlen` tokens, drawn with `seed`.
 
     `source`: a text or jsonl file (`FILE.jsonl:FIELD` names the field), `hf:dataset[:config[:split[:column]]]`,
-    `task:NAME` (the training split of an lm-eval task), or None for the embedded model's own text. The documents are
+    `task:NAME` (the training split of an lm-eval task), `graded` (training items of the suite in plain English), or None for the embedded model's own text. The documents are
     shuffled and joined; the windows do not overlap unless there is too little text.
 
     Raises:
@@ -137,9 +139,11 @@ def _documents(source: str | None, model: nn.Module, wanted: int, seed: int) -> 
         if not hasattr(getattr(model, "config", None), SUITE_MARK):
             raise UsageError(
                 "this method looks at the layers' inputs, so it needs text. Give calibration=FILE.txt (or .jsonl), "
-                "calibration=task:NAME, or calibration=hf:DATASET."
+                "calibration=task:NAME, calibration=hf:DATASET, or calibration=graded (the suite's training items)."
             )
         return EMBEDDED, [calibration_text(wanted * 2, seed)]
+    if source == GRADED:
+        return source, _ended(skills_texts(wanted * _GRADED_CHARACTERS, seed))
     if source.startswith("hf:"):
         return source, _ended(_dataset(source))
     if source.startswith("task:"):
@@ -158,7 +162,7 @@ def _file(source: str, most: int) -> list[str]:
         path = Path(name)
     if not path.is_file():
         raise UsageError(
-            f"calibration={source!r} is no file. Give a text or jsonl file, task:NAME, or hf:DATASET."
+            f"calibration={source!r} is no file. Give a text or jsonl file, task:NAME, hf:DATASET, or graded."
         )
     text = _read(path, source)
     if path.suffix in (".jsonl", ".json"):

@@ -11,7 +11,7 @@ import random
 from pathlib import Path
 
 from difficulty.errors import UsageError
-from difficulty.graded import FAMILIES, TIERS, draw_training_item
+from difficulty.graded import FAMILIES, SKILLS, TIERS, draw_training_item
 from difficulty.runs.checkpoint import EMBEDDED, EMBEDDED_NAMES
 
 __all__ = [
@@ -61,6 +61,18 @@ def calibration_text(n_chars: int, seed: int = 0) -> str:
         lines.append(f"{item.prompt}{item.answer}\n")
         length += len(lines[-1])
     return "".join(lines)
+
+
+def skills_texts(n_chars: int, seed: int = 0) -> list[str]:
+    """Training items of the families in plain English, `n_chars` characters or more in all: what any model can read."""
+    rng = random.Random(f"calibration/graded/{seed}")
+    texts: list[str] = []
+    length = 0
+    while length < n_chars:
+        item = draw_training_item(rng.choice(SKILLS).name, rng.choice(TIERS), rng)
+        texts.append(item.prompt + item.answer)
+        length += len(texts[-1])
+    return texts
 
 
 def knows_the_suite(pretrained: object) -> bool:

@@ -12,6 +12,7 @@ from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import ARMS, DENSE, DENSE_TRANSFER, Method, Recovery
 from junkdna_harness.compress.notation import read_count
+from junkdna_harness.embedded import is_embedded
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.sweep.grid import parse_sparsities
 from junkdna_harness.sweep.options import read_plan_file
@@ -120,7 +121,7 @@ class StudyPlan:
         The embedded model brings its own.
         """
         source = self.calibration
-        if source is None and self.data != GRADED:
+        if source is None and not (self.data == GRADED and is_embedded(self.pretrained)):
             source = self.data
         given = {"calibration": source, "nsamples": self.nsamples, "seqlen": self.seqlen}
         return {name: value for name, value in given.items() if value is not None}
