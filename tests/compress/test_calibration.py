@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from difficulty.errors import UsageError
+from difficulty.graded import MEMORY, SKILLS, TIERS
+from difficulty.graded import test_items as asked_items
 from junkdna_harness.compress.calibration import Calibration, default_seqlen, load_calibration
+from junkdna_harness.embedded import skills_texts
 from junkdna_harness.harness.training import task_examples
 from tests.models_factory import make_model, make_tokenizer
 
@@ -132,6 +135,20 @@ def test_a_model_without_text_of_its_own_asks_for_some(model: Any) -> None:
         load_calibration(None, make_tokenizer(), model, nsamples=1)
     with pytest.raises(UsageError, match="tokenizer"):
         load_calibration(None, None, model, nsamples=1)
+
+
+def test_any_model_may_look_at_the_suites_training_items(model: Any) -> None:
+    """Each is a document; none is an item that is asked, and none is of the families that only the embedded models know."""
+    found = load_calibration("graded", make_tokenizer(), model, nsamples=8, seqlen=32)
+    assert found.source == "graded" and found.ids.shape == (8, 32) and not found.overlapping
+    assert found.rows_there > 8
+    texts = skills_texts(20_000, 1)
+    assert sum(map(len, texts)) >= 20_000 and texts == skills_texts(20_000, 1) != skills_texts(20_000, 2)
+    whole = skills_texts(200_000, 3)
+    asked = {i.prompt + i.answer for f in SKILLS for tier in TIERS for i in asked_items(f.name, tier, 40)}
+    assert len(whole) > 2000 and not asked & set(whole)
+    of_memory = {i.prompt for f in MEMORY for tier in TIERS for i in asked_items(f.name, tier, 40)}
+    assert not any(text.startswith(tuple(of_memory)) for text in whole)
 
 
 def test_the_sample_length_has_bounds(model: Any, text: Path) -> None:

@@ -179,6 +179,7 @@ def test_the_command_line_comes_before_the_plan_file_for_trainings_too(tmp_path:
 
 def test_calibration_is_by_default_what_is_trained_on_and_the_embedded_models_own() -> None:
     assert "calibration" not in make_plan().calibration_arguments()
+    assert make_plan("smollm2-135m").calibration_arguments()["calibration"] == "graded"
     trained = make_plan("org/model", data="task:arc_easy", recovery_levels="0.5")
     assert trained.calibration_arguments()["calibration"] == "task:arc_easy"
     given = make_plan("org/model", data="task:arc_easy", calibration="text.txt", recovery_levels="0.5")
