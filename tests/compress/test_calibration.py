@@ -146,7 +146,7 @@ def test_any_model_may_look_at_the_suites_training_items(model: Any) -> None:
     assert sum(map(len, texts)) >= 20_000 and texts == skills_texts(20_000, 1) != skills_texts(20_000, 2)
     whole = skills_texts(200_000, 3)
     asked = {i.prompt + i.answer for f in SKILLS for tier in TIERS for i in asked_items(f.name, tier, 40)}
-    assert len(whole) > 2000 and not asked & set(whole)
+    assert len(whole) > 1000 and not asked & set(whole)
     of_memory = {i.prompt for f in MEMORY for tier in TIERS for i in asked_items(f.name, tier, 40)}
     assert not any(text.startswith(tuple(of_memory)) for text in whole)
 
