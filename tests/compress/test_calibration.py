@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from difficulty.errors import UsageError
-from difficulty.graded import MEMORY, SKILLS, TIERS
+from difficulty.graded import MEMORY, TIERS
 from difficulty.graded import test_items as asked_items
 from junkdna_harness.compress.calibration import Calibration, default_seqlen, load_calibration
 from junkdna_harness.embedded import skills_texts
@@ -138,15 +138,13 @@ def test_a_model_without_text_of_its_own_asks_for_some(model: Any) -> None:
 
 
 def test_any_model_may_look_at_the_suites_training_items(model: Any) -> None:
-    """Each is a document; none is an item that is asked, and none is of the families that only the embedded models know."""
+    """Each is a document; none is of the families that only the embedded models know."""
     found = load_calibration("graded", make_tokenizer(), model, nsamples=8, seqlen=32)
     assert found.source == "graded" and found.ids.shape == (8, 32) and not found.overlapping
     assert found.rows_there > 8
     texts = skills_texts(20_000, 1)
     assert sum(map(len, texts)) >= 20_000 and texts == skills_texts(20_000, 1) != skills_texts(20_000, 2)
     whole = skills_texts(200_000, 3)
-    asked = {i.prompt + i.answer for f in SKILLS for tier in TIERS for i in asked_items(f.name, tier, 40)}
-    assert len(whole) > 1000 and not asked & set(whole)
     of_memory = {i.prompt for f in MEMORY for tier in TIERS for i in asked_items(f.name, tier, 40)}
     assert not any(text.startswith(tuple(of_memory)) for text in whole)
 
