@@ -15,6 +15,7 @@ from difficulty.errors import UsageError
 from junkdna_harness.commands.check import check
 from junkdna_harness.commands.compare import compare
 from junkdna_harness.commands.doctor import doctor
+from junkdna_harness.commands.fidelity import fidelity
 from junkdna_harness.commands.fit import fit
 from junkdna_harness.commands.inspect import inspect
 from junkdna_harness.commands.label import label
@@ -56,6 +57,7 @@ for verb in (
     quantize,
     inspect,
     sweep,
+    fidelity,
     show,
     compare,
     table,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,13 @@ from difficulty.runs.checkpoint import EMBEDDED
 from junkdna_harness.compress.targets import device_of
 from junkdna_harness.embedded import SUITE_MARK, calibration_text, is_embedded, skills_texts
 from junkdna_harness.harness.training import task_examples
+from junkdna_harness.texts.files import read_rows, read_text, text_column
 
 LONG = 2048  # tokens a sample on an accelerator, as in the papers
 SHORT = 128  # tokens a sample on a CPU, where the papers' amount would take hours
 GRADED = "graded"
 _GRADED_CHARACTERS = 8  # a token: enough for any tokenizer of words
-_FIELDS = ("text", "content", "passage", "document")
+WHAT = "calibration file"
 _MOST_CHARACTERS = 40  # a token: what is read of a long source, before tokens are counted
 
 
@@ -164,64 +164,13 @@ def _file(source: str, most: int) -> list[str]:
         raise UsageError(
             f"calibration={source!r} is no file. Give a text or jsonl file, task:NAME, hf:DATASET, or graded."
         )
-    text = _read(path, source)
+    text = read_text(path, source, WHAT)
     if path.suffix in (".jsonl", ".json"):
-        return _jsonl(text, source, field)
+        return read_rows(text, source, field, WHAT)
     # A blank line ends a document. What is far more than needed is cut into pieces, so that all of it can be drawn.
     texts = text.split("\n\n")
     size = max(1, most // 64)
     return [piece[i : i + size] for piece in texts for i in range(0, len(piece), size)]
-
-
-def _read(path: Path, source: str) -> str:
-    raw = path.read_bytes()
-    if not raw.strip():
-        raise UsageError(f"calibration file {source!r} is empty. Give a file with text.")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise UsageError(f"calibration file {source!r} is binary, or not UTF-8. Give a text or jsonl file.")
-    return text
-
-
-def _jsonl(text: str, source: str, field: str | None) -> list[str]:
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UsageError(f"calibration file {source!r}, line {number}: not JSON ({error.msg}).") from None
-        if not isinstance(row, dict):
-            raise UsageError(f"calibration file {source!r}, line {number}: not a JSON object.")
-        rows.append(row)
-    if field is None and all(_is_worked(row) for row in rows):
-        return [row["prompt"] + row["answer"] for row in rows]
-    name = field or _text_column(sorted(set().union(*(row.keys() for row in rows))), rows[0], source)
-    missing = next((i for i, row in enumerate(rows, 1) if not isinstance(row.get(name), str)), None)
-    if missing is not None:
-        raise UsageError(f"calibration file {source!r}, object {missing}: no text field {name!r}.")
-    return [str(row[name]) for row in rows]
-
-
-def _is_worked(row: dict[str, Any]) -> bool:
-    """True for the rows that recovery trains on where they hold no text: a prompt and the answer that follows it."""
-    if any(isinstance(row.get(name), str) for name in _FIELDS):
-        return False
-    return isinstance(row.get("prompt"), str) and isinstance(row.get("answer"), str)
-
-
-def _text_column(names: Sequence[str], row: dict[str, Any], source: str) -> str:
-    texts = [name for name in names if isinstance(row.get(name), str)]
-    for name in (*_FIELDS, *(texts if len(texts) == 1 else ())):
-        if name in texts:
-            return str(name)
-    raise UsageError(
-        f"calibration={source!r} has no column 'text'. Name one of {', '.join(names)} after a colon at the end."
-    )
 
 
 def _dataset(source: str) -> Iterable[str]:
@@ -238,7 +187,7 @@ def _dataset(source: str) -> Iterable[str]:
         raise UsageError(f"calibration={source!r} could not be loaded: {first}") from error
     if not len(data):
         raise UsageError(f"calibration={source!r} is empty.")
-    chosen = column or _text_column(data.column_names, data[0], source)
+    chosen = column or text_column(data.column_names, data[0], f"calibration={source!r}")
     if chosen not in data.column_names:
         raise UsageError(
             f"calibration={source!r}: no column {chosen!r}. Choose one of {', '.join(data.column_names)}."

@@ -1,0 +1,198 @@
+"""`junkdna fidelity`: what compression changed in a model's predictions of a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from difficulty.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from junkdna_harness.fidelity.run import Fidelity, How
+    from junkdna_harness.texts.documents import Document
+
+PANEL_GRID = "Instead of COMPRESSED: states of the dense model, as in sweep"
+PANEL_TEXT = "How the text is seen"
+
+
+def fidelity(
+    compressed: Annotated[
+        str | None,
+        typer.Argument(
+            help="The compressed model: a folder, a hub id, or model_args of lm_eval such as pretrained=org/model,sparsity=0.5."
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="The dense model, written like COMPRESSED. Default: the embedded model."),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A .txt or .jsonl file (FILE.jsonl:FIELD names the field), starter or embedded; repeat it for more. Default: starter."
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Pruning methods, e.g. magnitude,wanda.", rich_help_panel=PANEL_GRID)
+    ] = None,
+    sparsity: Annotated[
+        str | None,
+        typer.Option(help="Fractions removed: 0.3,0.5 or first:last:step.", rich_help_panel=PANEL_GRID),
+    ] = None,
+    patterns: Annotated[
+        str | None,
+        typer.Option(help="N:M patterns, N kept of M, e.g. 4:8,2:4.", rich_help_panel=PANEL_GRID),
+    ] = None,
+    quantize: Annotated[
+        str | None, typer.Option(help="Quantizers with bits, e.g. rtn:8,4,3,2.", rich_help_panel=PANEL_GRID)
+    ] = None,
+    window: Annotated[
+        int, typer.Option(help="Tokens that a prediction sees at most.", rich_help_panel=PANEL_TEXT)
+    ] = 512,
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="rolling (as lm-eval: every token is scored) or chunks (as llama.cpp: the second half of each window).",
+            rich_help_panel=PANEL_TEXT,
+        ),
+    ] = "rolling",
+    limit: Annotated[
+        int | None, typer.Option(help="Tokens of each document.", rich_help_panel=PANEL_TEXT)
+    ] = None,
+    by_bytes: Annotated[
+        bool,
+        typer.Option(
+            "--bytes",
+            help="For models with different tokenizers: bits per byte alone.",
+            rich_help_panel=PANEL_TEXT,
+        ),
+    ] = False,
+    worst: Annotated[int, typer.Option(help="Passages to show where the two differ most.")] = 5,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures as JSON.")] = None,
+    tokens: Annotated[
+        Path | None, typer.Option(help="Also write every token's scores to this .parquet or .csv file.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda:0.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Numbers to compute in, e.g. float32 or bfloat16.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch_size", help="Windows that go through a model together.")
+    ] = None,
+) -> None:
+    """Compare a compressed model's predictions of a text with the dense model's, token by token.
+
+    Perplexity and its ratio, KL divergence, agreement, with 95 % intervals over blocks of 256 tokens. No benchmark is needed: any text
+    will do.
+    """
+    if tokens is not None and tokens.suffix not in (".parquet", ".csv"):
+        raise UsageError(f"--tokens {str(tokens)!r} ends in neither .parquet nor .csv.")
+    grid = {"methods": methods, "sparsity": sparsity, "patterns": patterns, "quantize": quantize}
+    grid = {name: value for name, value in grid.items() if value is not None}
+    if (compressed is None) == (not grid):
+        raise UsageError(
+            "name the compressed model, or states of the dense one with --methods and --sparsity, --patterns or --quantize: one of the two."
+        )
+    import json
+
+    from difficulty.files import write_atomic
+    from junkdna_harness.fidelity.run import How
+    from junkdna_harness.texts.documents import read_documents
+    from junkdna_harness.texts.windows import LAYOUTS
+
+    if layout not in LAYOUTS:
+        raise UsageError(f"layout {layout!r} is unknown. Choose {' or '.join(LAYOUTS)}.")
+    documents = read_documents(text or ["starter"])
+    how = How(window, layout, limit, worst, device, dtype, batch_size)
+    if by_bytes:
+        found: Any = _by_bytes(compressed, against, documents, how, bool(tokens))
+    elif compressed is not None:
+        found = _single(compressed, against, documents, how, tokens)
+    else:
+        found = _grid(grid, against, documents, how, tokens)
+    if json_file is not None:
+        write_atomic(json_file, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _single(
+    compressed: str, against: str | None, documents: Sequence[Document], how: How, tokens: Path | None
+) -> dict[str, Any]:
+    from junkdna_harness.fidelity.output import single_text
+    from junkdna_harness.fidelity.run import fidelity as measure
+
+    dense, other = _sides(against, compressed, how)
+    found = measure(dense, other, documents, how)
+    typer.echo(single_text(found))
+    _write_tokens(tokens, [found])
+    return found.to_dict()
+
+
+def _grid(
+    grid: dict[str, Any], against: str | None, documents: Sequence[Document], how: How, tokens: Path | None
+) -> dict[str, Any]:
+    from junkdna_harness.fidelity.load import arguments_of, load_side
+    from junkdna_harness.fidelity.output import grid_text
+    from junkdna_harness.fidelity.run import over_grid
+    from junkdna_harness.sweep.plan import build_plan
+
+    plan = build_plan("text", arguments_of(against or "embedded"), **grid)
+    dense, copy = (load_side(plan.models[0], how.device, how.dtype) for _ in range(2))
+    found = []
+    for one in over_grid(dense, copy, plan, documents, how):
+        typer.echo(
+            f"{one.model}: ratio {one.figures['perplexity_ratio']:.4f}, KL {one.figures['kl_mean']:.4g}",
+            err=True,
+        )
+        found.append(one)
+    typer.echo(grid_text(found))
+    _write_tokens(tokens, found)
+    return {"runs": [one.to_dict() for one in found]}
+
+
+def _by_bytes(
+    compressed: str | None, against: str | None, documents: Sequence[Document], how: How, tokens: bool
+) -> dict[str, Any]:
+    from junkdna_harness.fidelity.output import bytes_text
+    from junkdna_harness.fidelity.per_byte import bits_per_byte
+
+    if compressed is None or how.limit is not None or how.layout != "rolling" or tokens:
+        raise UsageError(
+            "--bytes compares two whole models on whole texts: name COMPRESSED, and leave out --limit, --tokens and --layout chunks."
+        )
+    dense, other = _sides(against, compressed, how)
+    found = bits_per_byte(dense, other, documents, how.window)
+    typer.echo(bytes_text(found))
+    return found.to_dict()
+
+
+def _sides(against: str | None, compressed: str, how: How) -> tuple[Any, Any]:
+    """Dense and compressed; both are read before either is loaded."""
+    from junkdna_harness.fidelity.load import arguments_of, load_side
+
+    given = [arguments_of(name) for name in (against or "embedded", compressed)]
+    dense, other = (load_side(arguments, how.device, how.dtype) for arguments in given)
+    return dense, other
+
+
+def _write_tokens(path: Path | None, found: Sequence[Fidelity]) -> None:
+    """All tokens' scores, with the run that they are of."""
+    if path is None:
+        return
+    import io
+
+    import pandas as pd
+
+    from difficulty.files import write_atomic
+    from difficulty.runs.table import safe_csv
+
+    whole = pd.concat([one.scored.tokens.assign(run=one.model) for one in found], ignore_index=True)
+    if path.suffix == ".csv":
+        write_atomic(path, safe_csv(whole))
+        return
+    buffer = io.BytesIO()
+    whole.to_parquet(buffer, index=False)
+    write_atomic(path, buffer.getvalue())

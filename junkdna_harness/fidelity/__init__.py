@@ -1,0 +1,1 @@
+"""What compression changed in the model's predictions on a text: `junkdna fidelity`."""

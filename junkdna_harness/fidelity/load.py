@@ -1,0 +1,136 @@
+"""The two models of a comparison, from what the user wrote for each, and whether their predictions can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from difficulty.errors import UsageError
+from junkdna_harness.compress.spec import (
+    LOADED,
+    PRUNE_ARGUMENTS,
+    QUANT_ARGUMENTS,
+    SIMULATED,
+    PruneSpec,
+    QuantSpec,
+)
+from junkdna_harness.models.base import JunkDNALM
+from junkdna_harness.models.pruned import PrunedLM
+from junkdna_harness.models.quantized import QuantizedLM
+from junkdna_harness.sweep.options import parse_model_args
+
+
+class GivenLM(JunkDNALM):
+    """A model as it is, whatever was done to it before."""
+
+    NAME = "junkdna-fidelity"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.loaded = self.look()
+        for warning in self.loaded.warnings:
+            self.tell(f"warning: {warning}")
+
+    @classmethod
+    def own_arguments(cls) -> frozenset[str]:
+        """Those that make a model another one: without any of them it is as it is."""
+        return frozenset((*PRUNE_ARGUMENTS, *QUANT_ARGUMENTS))
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two models: its wrapper, and what it is in words, e.g. `smollm2-135m, magnitude at sparsity 0.4`."""
+
+    lm: Any
+    description: str
+
+
+def arguments_of(given: str) -> dict[str, Any]:
+    """Model arguments of what was written: a name or folder, or `pretrained=...,sparsity=...` as for `--model_args`.
+
+    Raises:
+        UsageError: an argument that is nearly one of ours, or a value that compression does not take.
+    """
+    arguments = parse_model_args(given) if "=" in given else {"pretrained": given}
+    kind = _kind(arguments)
+    kind.check_arguments(arguments)
+    if kind is PrunedLM:
+        PruneSpec.from_strings({name: v for name, v in arguments.items() if name in PRUNE_ARGUMENTS})
+    elif kind is QuantizedLM:
+        QuantSpec.from_strings({name: v for name, v in arguments.items() if name in QUANT_ARGUMENTS})
+    return arguments
+
+
+def load_side(given: Mapping[str, Any], device: str | None = None, dtype: str | None = None) -> Side:
+    """The model of these arguments, pruned or quantized on the fly where they ask for it, else as it is.
+
+    Raises:
+        UsageError: it cannot be loaded, or an argument cannot be used.
+    """
+    arguments: dict[str, Any] = {"device": device or _device(), **given}
+    if dtype is not None:
+        arguments.setdefault("dtype", dtype)
+    transformers_logging.disable_progress_bar()
+    kind = _kind(given)
+    lm = kind(**arguments)
+    lm.model.eval()
+    if kind is GivenLM:
+        loaded = lm.loaded
+        return Side(lm, loaded.description if loaded.changed else loaded.model)
+    block = lm.junkdna
+    level, bits = block.get("level"), block.get("bits")
+    how = [f"sparsity {level:.4g}"] if level else []
+    how += [f"{bits:g} bits"] if bits is not None else []
+    return Side(
+        lm, f"{block.get('model')}, {block.get('method')}" + (f" at {' and '.join(how)}" if how else "")
+    )
+
+
+def _kind(given: Mapping[str, Any]) -> Any:
+    """The wrapper: by the method's name, and without one by the arguments that only one of them has."""
+    method = given.get("method")
+    quantizes = method in (*SIMULATED, *LOADED) or (
+        method is None and any(n in given for n in ONLY_QUANTIZED)
+    )
+    prunes = any(name in given for name in PRUNE_ARGUMENTS)
+    if quantizes and not any(name in given for name in ONLY_PRUNED):
+        return QuantizedLM
+    return PrunedLM if prunes else GivenLM
+
+
+ONLY_PRUNED = tuple(name for name in PRUNE_ARGUMENTS if name not in QUANT_ARGUMENTS)
+ONLY_QUANTIZED = ("bits", "symmetric", "group_size")
+
+
+def _device() -> str:
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def same_tokens(dense: Any, other: Any) -> str:
+    """Why the predictions of two models cannot be compared token by token, as the end of a sentence; empty where they can."""
+    ours, theirs = dense.tokenizer, other.tokenizer
+    a, b = ours.get_vocab(), theirs.get_vocab()
+    if a != b:
+        differing = next(iter(sorted(set(a.items()) ^ set(b.items()))))[0]
+        return f"their vocabularies differ ({len(a):,} and {len(b):,} tokens; e.g. {differing!r})"
+    return ""
+
+
+def shared_width(dense: Any, other: Any) -> int:
+    """Logits that both models have for the tokens of their tokenizer: what one has beyond the other's is padding.
+
+    Raises:
+        UsageError: a model has fewer logits than its tokenizer has tokens.
+    """
+    widths = [int(lm.model.config.get_text_config().vocab_size) for lm in (dense, other)]
+    needed = max(dense.tokenizer.get_vocab().values()) + 1
+    if min(widths) < needed:
+        raise UsageError(
+            f"the models have {widths[0]:,} and {widths[1]:,} logits, and their tokenizer has {needed:,} tokens. Name models whose "
+            "embeddings are whole."
+        )
+    return min(widths)

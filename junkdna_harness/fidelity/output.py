@@ -1,0 +1,141 @@
+"""What `junkdna fidelity` prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from junkdna_harness.fidelity.per_byte import BytesOnly
+from junkdna_harness.fidelity.run import Fidelity
+from junkdna_harness.presentation.console import columns
+from junkdna_harness.presentation.escape import one_line
+
+GRID_HEADER = (
+    "run",
+    "ppl",
+    "ratio",
+    "95 %",
+    "KL mean",
+    "95 %",
+    "KL 99 %",
+    "KL max",
+    "top-1",
+    "top-5",
+    "accepted",
+    "bits/byte",
+)
+PART_HEADER = ("", "tokens", "ppl dense", "ppl", "ratio", "95 %", "KL mean", "95 %", "top-1")
+PARTS = {
+    "by_context": "by tokens of context",
+    "by_frequency": "by how often the token occurs in the text",
+    "by_source": "by source",
+}
+
+
+def single_text(found: Fidelity) -> str:
+    """Everything of one comparison."""
+    f = found.figures
+    lines = [
+        f"{one_line(found.model)} against {one_line(found.against)}: {f['n_tokens']:,} tokens in {f['n_blocks']:,} blocks, "
+        f"windows of {found.how.window} ({found.how.layout})",
+        "",
+        columns(("", "value", "95 %"), _rows(f)),
+    ]
+    for name, title in PARTS.items():
+        rows = found.parts[name]
+        if len(rows) > 1:
+            lines += ["", columns((title, *PART_HEADER[1:]), [_part(row) for row in rows])]
+    if found.passages:
+        lines += [
+            "",
+            "where the two differ most (KL; the text's token in brackets; the likeliest tokens of both):",
+        ]
+        for one in found.passages:
+            text = f"{one.before[-60:]}[{one.token}]{one.after[:20]}"
+            says = " | ".join(", ".join(map(repr, side)) for side in (one.dense_says, one.this_says))
+            lines.append(
+                f"  {one.kl:.3g}  {one_line(one.source)}: {one_line(text)}\n        {one_line(says)}"
+            )
+    return "\n".join(lines)
+
+
+def grid_text(found: Sequence[Fidelity]) -> str:
+    """A row for each state of a grid."""
+    first = found[0]
+    head = (
+        f"against {one_line(first.against)} (perplexity {first.figures['perplexity_dense']:.4g}): {first.figures['n_tokens']:,} tokens "
+        f"in {first.figures['n_blocks']:,} blocks, windows of {first.how.window} ({first.how.layout})"
+    )
+    return head + "\n\n" + columns(GRID_HEADER, [_grid_row(one) for one in found])
+
+
+def bytes_text(found: BytesOnly) -> str:
+    """Bits per byte of two models with different tokenizers."""
+    f = found.figures
+    rows = [
+        (name, f"{f[key]:.4f}", _ends(f, key, ".4f"))
+        for name, key in (
+            ("bits per byte, " + one_line(found.against), "bits_per_byte_dense"),
+            ("bits per byte, " + one_line(found.model), "bits_per_byte"),
+            ("difference", "bits_per_byte_difference"),
+        )
+    ]
+    return f"{f['n_bytes']:,} bytes in {f['n_blocks']:,} blocks\n\n" + columns(("", "value", "95 %"), rows)
+
+
+def _rows(f: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    rows = [
+        (name, format(f[key], digits), _ends(f, key, digits))
+        for name, key, digits in (
+            ("perplexity, dense", "perplexity_dense", ".4g"), ("perplexity", "perplexity", ".4g"),
+            ("perplexity ratio", "perplexity_ratio", ".4f"), ("KL(dense || this), mean", "kl_mean", ".4g"),
+        )
+    ]  # fmt: skip
+    spread = ("median", "90", "99", "99_9", "max")
+    rows += [(f"KL, {_share(name)}", f"{f['kl_' + name]:.4g}", "") for name in spread]
+    rows += [
+        (name, f"{f[key]:.4f}", _ends(f, key, ".4f"))
+        for name, key in (
+            ("same likeliest token", "top1_agreement"), ("overlap of the likeliest five", "top5_agreement"),
+            ("accepted as a draft", "acceptance"), ("change of the token's probability, mean", "delta_p_mean"),
+        )
+    ]  # fmt: skip
+    rows.append(("change of the token's probability, RMS", f"{f['delta_p_rms']:.4f}", ""))
+    if f["bits_per_byte"] is not None:
+        rows += [
+            ("bits per byte, dense", f"{f['bits_per_byte_dense']:.4f}", ""),
+            ("bits per byte", f"{f['bits_per_byte']:.4f}", ""),
+        ]
+    return rows
+
+
+def _grid_row(found: Fidelity) -> tuple[str, ...]:
+    f = found.figures
+    bits = "" if f["bits_per_byte"] is None else f"{f['bits_per_byte']:.4f}"
+    return (
+        one_line(found.model), f"{f['perplexity']:.4g}", f"{f['perplexity_ratio']:.4f}", _ends(f, "perplexity_ratio", ".4f"),
+        f"{f['kl_mean']:.4g}", _ends(f, "kl_mean", ".3g"), f"{f['kl_99']:.3g}", f"{f['kl_max']:.3g}",
+        f"{f['top1_agreement']:.4f}", f"{f['top5_agreement']:.4f}", f"{f['acceptance']:.4f}", bits,
+    )  # fmt: skip
+
+
+def _part(row: Mapping[str, Any]) -> tuple[str, ...]:
+    dense, here = (_perplexity(row[name]) for name in ("loss_dense", "loss"))
+    return (
+        one_line(str(row["part"])), f"{row['n_tokens']:,}", dense, here, f"{row['perplexity_ratio']:.4f}",
+        _ends(row, "perplexity_ratio", ".4f"), f"{row['kl_mean']:.4g}", _ends(row, "kl_mean", ".3g"), f"{row['top1_agreement']:.4f}",
+    )  # fmt: skip
+
+
+def _perplexity(loss: float) -> str:
+    return f"{math.exp(loss):.4g}" if loss < 709 else "inf"
+
+
+def _share(name: str) -> str:
+    return {"max": "maximum", "99_9": "99.9 %"}.get(name, name if name == "median" else f"{name} %")
+
+
+def _ends(f: Mapping[str, Any], key: str, digits: str) -> str:
+    low, high = f[f"{key}_low"], f[f"{key}_high"]
+    return "one block: unknown" if low is None or high is None else f"[{low:{digits}}, {high:{digits}}]"

@@ -1,0 +1,114 @@
+"""Models with different tokenizers on the same text: bits for each byte, which no tokenizer changes the meaning of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from difficulty.errors import UsageError
+from difficulty.stats.mean import mean_interval
+from junkdna_harness.fidelity.figures import SCHEMA
+from junkdna_harness.fidelity.load import Side
+from junkdna_harness.fidelity.logits import losses
+from junkdna_harness.fidelity.passes import batches, logits_of
+from junkdna_harness.texts.documents import Document
+from junkdna_harness.texts.windows import cut, tokenize
+
+BLOCK = 1024  # bytes of a document that are taken to depend on each other: one cluster
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BytesOnly:
+    """Bits per byte of two models, and of their difference, with intervals over blocks of 1,024 bytes."""
+
+    against: str
+    model: str
+    window: int
+    figures: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "schema": SCHEMA, "kind": "junkdna-fidelity-bytes", "model": self.model, "against": self.against,
+            "layout": "rolling", "window": self.window, "block_bytes": BLOCK, **self.figures,
+        }  # fmt: skip
+
+
+def bits_per_byte(dense: Side, other: Side, documents: Sequence[Document], window: int) -> BytesOnly:
+    """Both models on the documents, each in its own tokens, in windows of `window` of them or of as many as it takes.
+
+    Every byte is scored once: bits per byte = sum of the tokens' losses / (ln 2 * bytes), as lm-eval's `bits_per_byte`.
+
+    Raises:
+        UsageError: a text without a token, or answers that are not numbers.
+    """
+    sizes = _sizes(documents)
+    ours, theirs = (_block_losses(side, documents, window) for side in (dense, other))
+    blocks = sorted(sizes)
+    weights = np.asarray([sizes[block] for block in blocks], dtype=float)
+    a, b = (np.asarray([found.get(block, 0.0) for block in blocks]) / weights for found in (ours, theirs))
+    figures: dict[str, Any] = {"n_bytes": int(weights.sum()), "n_blocks": len(blocks)}
+    for name, values in (
+        ("bits_per_byte_dense", a),
+        ("bits_per_byte", b),
+        ("bits_per_byte_difference", b - a),
+    ):
+        found = mean_interval(values, weights=weights, scale="bits", bounded=False)
+        ends = [end if math.isfinite(end) else None for end in (found.low, found.high)]
+        figures |= {name: found.mean, f"{name}_low": ends[0], f"{name}_high": ends[1]}
+    return BytesOnly(dense.description, other.description, window, figures)
+
+
+def _sizes(documents: Sequence[Document]) -> dict[tuple[int, int], int]:
+    """(document, block) -> its bytes."""
+    found = {}
+    for number, document in enumerate(documents):
+        n = len(document.text.encode())
+        for block in range(-(-n // BLOCK)):
+            found[number, block] = min(BLOCK, n - block * BLOCK)
+    return found
+
+
+def _block_losses(side: Side, documents: Sequence[Document], window: int) -> dict[tuple[int, int], float]:
+    """(document, block) -> the summed loss, in nats, of the tokens that begin there.
+
+    A document whose tokenizer does not say where its tokens are is spread evenly over its blocks' bytes: the sum is right, and
+    its blocks say nothing of how much it varies.
+    """
+    lm = side.lm
+    tokenized = tokenize(documents, lm)
+    logits = logits_of(lm)
+    found: dict[tuple[int, int], float] = {}
+    windows = cut(tokenized, min(window, lm.max_length), "rolling", lm.prefix_token_id)
+    for (piece,) in batches(windows, 1):
+        with torch.inference_mode():
+            rows = logits(torch.from_numpy(piece.inputs[None]))[0, piece.first :]
+            try:
+                loss = losses(rows, torch.from_numpy(piece.targets).to(rows.device)).double().cpu().numpy()
+            except FloatingPointError as error:
+                raise UsageError(f"{side.description!r}: {error}. Load it with dtype=float32.") from error
+        document = tokenized[piece.document]
+        if document.n_bytes is None:
+            shares = _evenly(len(document.document.text.encode()))
+            for block, share in enumerate(shares):
+                key = (piece.document, block)
+                found[key] = found.get(key, 0.0) + float(loss.sum()) * share
+            continue
+        begins = np.concatenate([[0], np.cumsum(document.n_bytes)[:-1]])
+        last = len(document.document.text.encode()) - 1
+        places = np.minimum(begins[piece.start : piece.start + len(loss)], last) // BLOCK
+        for block in np.unique(places):
+            key = (piece.document, int(block))
+            found[key] = found.get(key, 0.0) + float(loss[places == block].sum())
+    return found
+
+
+def _evenly(n: int) -> list[float]:
+    return [min(BLOCK, n - start) / n for start in range(0, n, BLOCK)]

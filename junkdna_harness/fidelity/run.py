@@ -1,0 +1,179 @@
+"""`fidelity`: what a compressed model's predictions of a text have left of the dense model's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from difficulty.errors import UsageError
+from junkdna_harness.fidelity.figures import SCHEMA, figures, partitions
+from junkdna_harness.fidelity.load import Side, same_tokens, shared_width
+from junkdna_harness.fidelity.passages import Passage, worst_passages
+from junkdna_harness.fidelity.passes import BLOCK, Scored, logits_of, score, windows_together
+from junkdna_harness.sweep.plan import Plan
+from junkdna_harness.sweep.states import Compressed, Dense
+from junkdna_harness.texts.documents import Document
+from junkdna_harness.texts.windows import Layout, TokenizedDocument, Window, cut, tokenize
+
+WINDOW = 512  # tokens, as llama.cpp's
+
+
+@dataclass(frozen=True)
+class How:
+    """How the text is seen: windows of `window` tokens, laid out as `layout`, the first `limit` tokens of each document alone.
+
+    `worst` passages are kept, where the two models differ most.
+    """
+
+    window: int = WINDOW
+    layout: Layout = "rolling"
+    limit: int | None = None
+    worst: int = 5
+    device: str | None = None
+    dtype: str | None = None
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """One compressed model beside the dense one on the same tokens.
+
+    `figures`: see `fidelity.figures.figures`. `parts`: the same for the parts of three partitions. `scored`: every token.
+    """
+
+    against: str
+    model: str
+    how: How
+    figures: Mapping[str, Any]
+    parts: Mapping[str, Sequence[Mapping[str, Any]]]
+    passages: Sequence[Passage]
+    scored: Scored = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "schema": SCHEMA, "kind": "junkdna-fidelity", "model": self.model, "against": self.against,
+            "layout": self.how.layout, "window": self.how.window, "limit": self.how.limit, "block": BLOCK,
+            **self.figures, **self.parts, "worst_passages": [passage.to_dict() for passage in self.passages],
+        }  # fmt: skip
+
+
+def fidelity(
+    dense: Side, other: Side, documents: Sequence[Document], how: How | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Fidelity:  # fmt: skip
+    """The compressed model `other` beside `dense` on the documents.
+
+    Raises:
+        UsageError: the two cannot be compared token by token, or the text is too short.
+    """
+    how = how or How()
+    if why := same_tokens(dense.lm, other.lm):
+        raise UsageError(
+            f"{other.description!r} and {dense.description!r} cannot be compared token by token: {why}. Name two states of one "
+            "model, or give --bytes, which compares bits per byte alone."
+        )
+    text = Text.of(dense.lm, documents, how)
+    return text.compare(dense, other)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Documents in one tokenizer's tokens and windows, ready to be seen by states of one model."""
+
+    documents: Sequence[TokenizedDocument]
+    windows: Sequence[Window]
+    how: How
+    tokenizer: Any
+
+    @classmethod
+    def of(cls, lm: Any, documents: Sequence[Document], how: How) -> Text:
+        """The documents for the model of this wrapper.
+
+        Raises:
+            UsageError: windows longer than what the model takes, or too little text.
+        """
+        if how.window > lm.max_length:
+            raise UsageError(
+                f"a window of {how.window} tokens is more than the {lm.max_length} that the model takes. Give less."
+            )
+        if how.limit is not None and how.limit < 1:
+            raise UsageError(f"limit {how.limit} is less than one token of a document.")
+        tokenized = tokenize(documents, lm)
+        if how.limit is not None:
+            tokenized = [_shortened(document, how.limit) for document in tokenized]
+        windows = cut(tokenized, how.window, how.layout, lm.prefix_token_id, _beginning(lm.tokenizer))
+        return cls(tokenized, windows, how, lm.tokenizer)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that are scored."""
+        return sum(len(window.targets) for window in self.windows)
+
+    def compare(self, dense: Side, other: Side, progress: Callable[[int], None] | None = None) -> Fidelity:
+        """What `other` makes of this text beside `dense`.
+
+        Raises:
+            UsageError: a model's answers are not numbers.
+        """
+        width = shared_width(dense.lm, other.lm)
+        together = self.how.batch_size or windows_together(
+            self.how.window, width, dense.lm.device.type != "cpu"
+        )
+        try:
+            scored = score(
+                logits_of(dense.lm),
+                logits_of(other.lm),
+                self.documents,
+                self.windows,
+                width,
+                together,
+                progress,
+            )
+        except FloatingPointError as error:
+            raise UsageError(
+                f"{other.description!r} beside {dense.description!r}: {error}. Load both with dtype=float32, or look for what broke "
+                "the weights: junkdna inspect."
+            ) from error
+        counts = Counter(int(token) for document in self.documents for token in document.ids)
+        passages = worst_passages(scored, self.documents, self.tokenizer, self.how.worst)
+        return Fidelity(
+            dense.description, other.description, self.how, figures(scored.tokens), partitions(scored.tokens, counts),
+            passages, scored,
+        )  # fmt: skip
+
+
+def over_grid(
+    dense: Side, copy: Side, plan: Plan, documents: Sequence[Document], how: How
+) -> Iterator[Fidelity]:
+    """The states of a grid, one after the other: `copy`, the same model loaded once more, is compressed, and made dense again.
+
+    Raises:
+        UsageError: as `fidelity`, or a state cannot be made.
+    """
+    text = Text.of(dense.lm, documents, how)
+    state = Compressed(Dense(copy.lm, {}, plan, 0))
+    for cell in plan.cells:
+        if cell.kind == "dense":
+            continue
+        with state.holding(cell):
+            yield text.compare(dense, replace(copy, description=plan.run_id(cell)))
+
+
+def _shortened(document: TokenizedDocument, limit: int) -> TokenizedDocument:
+    n_bytes = None if document.n_bytes is None else document.n_bytes[:limit]
+    return replace(document, ids=document.ids[:limit], n_bytes=n_bytes)
+
+
+def _beginning(tokenizer: Any) -> int | None:
+    """The token that the tokenizer begins every text with; None where it does not."""
+    ids = tokenizer("a", verbose=False)["input_ids"]
+    begin = tokenizer.bos_token_id
+    return int(begin) if begin is not None and len(ids) and ids[0] == begin else None
+
+
+def describe_device(side: Side) -> str:
+    """Where a model lies and in what numbers it computes."""
+    return f"{side.lm.device}, {str(side.lm.model.dtype).removeprefix('torch.')}"
