@@ -18,9 +18,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from junkdna_harness.texts.scoring import CHUNK, NAN
+
 TOP = 5
-NAN = "a model's answers are not numbers (NaN)"
-CHUNK = 1 << 20  # logits of one model that are worked on at a time: 4 MB, which stay in a cache
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,3 @@ def _compare(dense: Tensor, other: Tensor, targets: Tensor) -> TokenScores:
     return TokenScores(
         loss_dense, loss, kl.clamp_min_(0.0), top_dense[:, 0] == top[:, 0], overlap, acceptance, top_dense, top
     )  # fmt: skip
-
-
-def losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """-ln of the probability of each of `targets`, int64, shape (n,), under one model's logits (n, vocabulary): float32, shape (n,).
-
-    Raises:
-        FloatingPointError: the model answers with NaN.
-    """
-    found = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
-    if bool(torch.isnan(found).any()):
-        raise FloatingPointError(NAN)
-    return found

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError
 from difficulty.stats.mean import mean_interval
 from junkdna_harness.fidelity.figures import SCHEMA
 from junkdna_harness.fidelity.load import Side
-from junkdna_harness.fidelity.logits import losses
-from junkdna_harness.fidelity.passes import batches, logits_of
 from junkdna_harness.texts.documents import Document
+from junkdna_harness.texts.scoring import logits_of, score_windows
 from junkdna_harness.texts.windows import cut, tokenize
 
 BLOCK = 1024  # bytes of a document that are taken to depend on each other: one cluster
@@ -84,16 +82,14 @@ def _block_losses(side: Side, documents: Sequence[Document], window: int) -> dic
     """
     lm = side.lm
     tokenized = tokenize(documents, lm)
-    logits = logits_of(lm)
-    found: dict[tuple[int, int], float] = {}
     windows = cut(tokenized, min(window, lm.max_length), "rolling", lm.prefix_token_id)
-    for (piece,) in batches(windows, 1):
-        with torch.inference_mode():
-            rows = logits(torch.from_numpy(piece.inputs[None]))[0, piece.first :]
-            try:
-                loss = losses(rows, torch.from_numpy(piece.targets).to(rows.device)).double().cpu().numpy()
-            except FloatingPointError as error:
-                raise UsageError(f"{side.description!r}: {error}. Load it with dtype=float32.") from error
+    try:
+        losses = score_windows(logits_of(lm), windows).loss
+    except FloatingPointError as error:
+        raise UsageError(f"{side.description!r}: {error}. Load it with dtype=float32.") from error
+    found: dict[tuple[int, int], float] = {}
+    ends = np.cumsum([len(piece.targets) for piece in windows])
+    for piece, loss in zip(windows, np.split(losses, ends[:-1]), strict=True):
         document = tokenized[piece.document]
         if document.n_bytes is None:
             shares = _evenly(len(document.document.text.encode()))

@@ -11,11 +11,13 @@ from difficulty.errors import UsageError
 from junkdna_harness.fidelity.figures import SCHEMA, figures, partitions
 from junkdna_harness.fidelity.load import Side, same_tokens, shared_width
 from junkdna_harness.fidelity.passages import Passage, worst_passages
-from junkdna_harness.fidelity.passes import BLOCK, Scored, logits_of, score, windows_together
+from junkdna_harness.fidelity.passes import Scored, score, windows_together
 from junkdna_harness.sweep.plan import Plan
 from junkdna_harness.sweep.states import Compressed, Dense
 from junkdna_harness.texts.documents import Document
-from junkdna_harness.texts.windows import Layout, TokenizedDocument, Window, cut, tokenize
+from junkdna_harness.texts.scoring import logits_of
+from junkdna_harness.texts.tokens import BLOCK, TokenizedText
+from junkdna_harness.texts.windows import Layout, TokenizedDocument, cut, tokenize
 
 WINDOW = 512  # tokens, as llama.cpp's
 
@@ -83,8 +85,7 @@ def fidelity(
 class Text:
     """Documents in one tokenizer's tokens and windows, ready to be seen by states of one model."""
 
-    documents: Sequence[TokenizedDocument]
-    windows: Sequence[Window]
+    tokenized: TokenizedText
     how: How
     tokenizer: Any
 
@@ -105,12 +106,7 @@ class Text:
         if how.limit is not None:
             tokenized = [_shortened(document, how.limit) for document in tokenized]
         windows = cut(tokenized, how.window, how.layout, lm.prefix_token_id, _beginning(lm.tokenizer))
-        return cls(tokenized, windows, how, lm.tokenizer)
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens that are scored."""
-        return sum(len(window.targets) for window in self.windows)
+        return cls(TokenizedText(tokenized, windows), how, lm.tokenizer)
 
     def compare(self, dense: Side, other: Side, progress: Callable[[int], None] | None = None) -> Fidelity:
         """What `other` makes of this text beside `dense`.
@@ -124,21 +120,15 @@ class Text:
         )
         try:
             scored = score(
-                logits_of(dense.lm),
-                logits_of(other.lm),
-                self.documents,
-                self.windows,
-                width,
-                together,
-                progress,
+                logits_of(dense.lm), logits_of(other.lm), self.tokenized, width, together, progress
             )
         except FloatingPointError as error:
             raise UsageError(
                 f"{other.description!r} beside {dense.description!r}: {error}. Load both with dtype=float32, or look for what broke "
                 "the weights: junkdna inspect."
             ) from error
-        counts = Counter(int(token) for document in self.documents for token in document.ids)
-        passages = worst_passages(scored, self.documents, self.tokenizer, self.how.worst)
+        counts = Counter(int(token) for document in self.tokenized.documents for token in document.ids)
+        passages = worst_passages(scored, self.tokenized.documents, self.tokenizer, self.how.worst)
         return Fidelity(
             dense.description, other.description, self.how, figures(scored.tokens), partitions(scored.tokens, counts),
             passages, scored,
