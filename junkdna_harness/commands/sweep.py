@@ -66,6 +66,20 @@ def sweep(
         str | None, typer.Option(help="Tasks or groups, comma-separated.", rich_help_panel=PANEL_TASKS)
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The sweep's folder.")] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A .txt or .jsonl file, starter or embedded, whose tokens are asked; repeat it for more.",
+            rich_help_panel=PANEL_TASKS,
+        ),
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="With --text: tokens that a prediction sees at most. Default: 512.",
+            rich_help_panel=PANEL_TASKS,
+        ),
+    ] = None,
     limit: Annotated[
         float | None, typer.Option(help="Documents a task.", rich_help_panel=PANEL_TASKS)
     ] = None,
@@ -132,7 +146,7 @@ def sweep(
     """
     given = {
         "model_args": model_args, "methods": methods, "sparsity": sparsity, "patterns": patterns,
-        "quantize": quantize, "replicates": replicates, "noise_floor": noise_floor or None, "tasks": tasks, "output": output, "limit": limit,
+        "quantize": quantize, "replicates": replicates, "noise_floor": noise_floor or None, "tasks": tasks, "text": text, "window": window, "output": output, "limit": limit,
         "num_fewshot": num_fewshot, "seed": seed, "apply_chat_template": apply_chat_template or None,
         "system_instruction": system_instruction, "one_shot": one_shot or None, "include_path": include_path,
         "match_loss": match_loss or None, "refine": refine, "refine_levels": refine_levels, "batch_size": batch_size,
@@ -167,7 +181,7 @@ def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
 
 
 PLAN_OPTIONS = (
-    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "noise_floor", "tasks", "limit",
+    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "noise_floor", "tasks", "text", "window", "limit",
     "num_fewshot", "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path", "one_shot",
     "match_loss", "refine", "refine_levels",
 )  # fmt: skip
@@ -181,8 +195,8 @@ def _sweep(
     from junkdna_harness.sweep.plan import build_plan
     from junkdna_harness.sweep.run import run_sweep
 
-    if not options.get("tasks"):
-        raise UsageError("no task was given. Add --tasks difficulty_tiers.")
+    if not options.get("tasks") and not options.get("text"):
+        raise UsageError("nothing is asked: give --tasks difficulty_tiers, or --text FILE.")
     plan = build_plan(**{name: options[name] for name in PLAN_OPTIONS if name in options})
     output = options.get("output")
     if dry_run:

@@ -15,10 +15,6 @@ from junkdna_harness.fidelity.logits import TokenScores, compare_logits
 from junkdna_harness.texts.scoring import Logits, batches
 from junkdna_harness.texts.tokens import TokenizedText
 
-MOST_LOGITS = (
-    1 << 27
-)  # of one model at a time, 512 MB of float32: windows that go through a model together are as many as fit
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -41,7 +37,7 @@ def score(
     """Scores of all tokens of `text`, by two functions from inputs, int64, shape (rows, tokens), to logits over a vocabulary.
 
     Of the logits the first `width` are read, the tokens that both models have. Memory: the logits of `batch_size` windows of both
-    models; by default one window, and on an accelerator as many as `MOST_LOGITS` allows.
+    models; by default one window, see `texts.scoring.windows_together`.
 
     Raises:
         FloatingPointError: a model answers with NaN.
@@ -60,11 +56,6 @@ def score(
         if progress:
             progress(len(targets))
     return _table(parts, text)
-
-
-def windows_together(size: int, width: int, accelerator: bool) -> int:
-    """How many windows of `size` tokens go through a model together: one on a CPU, which gains nothing by more."""
-    return max(1, MOST_LOGITS // (size * width)) if accelerator else 1
 
 
 def _table(parts: Sequence[TokenScores], text: TokenizedText) -> Scored:

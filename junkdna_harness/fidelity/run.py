@@ -11,11 +11,11 @@ from difficulty.errors import UsageError
 from junkdna_harness.fidelity.figures import SCHEMA, figures, partitions
 from junkdna_harness.fidelity.load import Side, same_tokens, shared_width
 from junkdna_harness.fidelity.passages import Passage, worst_passages
-from junkdna_harness.fidelity.passes import Scored, score, windows_together
+from junkdna_harness.fidelity.passes import Scored, score
 from junkdna_harness.sweep.plan import Plan
 from junkdna_harness.sweep.states import Compressed, Dense
 from junkdna_harness.texts.documents import Document
-from junkdna_harness.texts.scoring import logits_of
+from junkdna_harness.texts.scoring import logits_of, windows_together
 from junkdna_harness.texts.tokens import BLOCK, TokenizedText
 from junkdna_harness.texts.windows import Layout, TokenizedDocument, cut, tokenize
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.autoload import tasks_dir
+from junkdna_harness.border import TaskRefused
 from junkdna_harness.harness.patches import quiet, without_hints
 from junkdna_harness.harness.versions import matching, task_index
 
@@ -140,7 +141,7 @@ def _named(listed: Any) -> list[str]:
 
 
 def load_tasks(manager: Any, names: Sequence[str]) -> Loaded:
-    """The tasks and groups of `names`. One that cannot be loaded does not keep the others from being loaded.
+    """The tasks and groups of `names`. One that cannot be loaded, or refuses to be asked, does not keep the others from being loaded.
 
     Raises:
         UsageError: a task says what the user must do, two of them cannot be loaded together, or none can be loaded.
@@ -148,10 +149,13 @@ def load_tasks(manager: Any, names: Sequence[str]) -> Loaded:
     with without_hints():
         try:
             return _load(manager, names)
-        except UsageError:
-            raise
         except Exception as error:
+            if isinstance(error, UsageError) and not isinstance(error, TaskRefused):
+                raise
             together = error
+        if isinstance(together, TaskRefused):
+            # A task of a group refuses: the others are asked without the group, whose mean would be that of other tasks.
+            names = list(leaves(manager, names))
         failed = {name: sentence for name in names if (sentence := _why_not(manager, name))}
         if not failed:
             raise UsageError(f"the tasks cannot be evaluated together: {first_line(together)}") from together
@@ -173,6 +177,8 @@ def _why_not(manager: Any, name: str) -> str:
     """Why a task cannot be loaded, or ''."""
     try:
         manager.load([name])
+    except TaskRefused as error:
+        return f"it cannot be asked: {first_line(error)}"
     except UsageError:
         raise
     except Exception as error:  # whatever a data set's loader raises

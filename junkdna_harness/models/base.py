@@ -37,6 +37,7 @@ from junkdna_harness.models.option_lengths import OPTION_LENGTHS, note_on_length
 from junkdna_harness.models.outcome import tell
 from junkdna_harness.models.room import refuse_impossible_continuations, refuse_long_generations
 from junkdna_harness.models.scoring import Answer, PrefixScoring, Request
+from junkdna_harness.models.token_scores import TokenScore, token_scores
 
 EMBEDDED_BATCH_SIZE = 64
 DTYPE_ARGUMENTS = ("dtype", "softmax_dtype", "mixed_precision_dtype")
@@ -228,6 +229,17 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         refuse_long_generations(requests, self.max_length, self.max_gen_toks, self.model_name, self.INSTEAD)
         texts: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
         return texts
+
+    def token_scores(self, requests: list[Any], disable_tqdm: bool = False) -> list[TokenScore]:
+        """(1.0 where it is the likeliest, margin, loss) of each token of a text that is requested (`difficulty_tiers_text`).
+
+        Raises:
+            UsageError: an answer is not a number.
+            TaskRefused: the model has other tokens than the task was built with, or takes fewer than a window's.
+        """
+        answers = token_scores(self, requests)
+        refuse_unfinite_answers([-loss for _, _, loss in answers])
+        return answers
 
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
         given = options.get("logits_processor") or []

@@ -146,7 +146,7 @@ def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     from junkdna_harness.sweep.session import load_model
 
     grid = sweep_plan(plan)
-    manager, names = find_tasks(grid.settings.tasks, grid.settings.include_path, grid.models[0])
+    manager, names = find_tasks(grid.settings.tasks, grid.settings.include_path, grid.metadata(0))
     lm = load_model(grid.models[0], Machine())
     suite = build_suite(lm, manager, names, grid.settings)
     tokens = scored_tokens(lm.plan_scoring(tokenize_requests(lm, suite.requests.get("loglikelihood", []))))

@@ -30,6 +30,8 @@ def lm_eval_command(plan: Plan, cell: PlannedRun) -> str:
         "--tasks",
         ",".join(settings.tasks),
     ]
+    if settings.text:
+        words += ["--metadata", json.dumps(settings.metadata())]
     if settings.limit is not None:
         words += ["--limit", _number(settings.limit)]
     for name in ("num_fewshot", "include_path", "system_instruction"):

@@ -51,7 +51,7 @@ def _count(path: Path) -> int:
 def count_items(plan: Plan) -> int:
     """Items per run: exact for tasks whose size is in their metadata or `--limit`, else a guess of a thousand per task."""
     settings = plan.settings
-    manager, names = find_tasks(settings.tasks, settings.include_path, plan.models[0])
+    manager, names = find_tasks(settings.tasks, settings.include_path, plan.metadata(0))
     return sum(_items(config, settings.limit) for config in leaves(manager, names).values())
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from difficulty.errors import UsageError, did_you_mean
+from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE, Run
 from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED
 from junkdna_harness.sweep.draws import with_replicates
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
 from junkdna_harness.sweep.later import MOST_LEVELS, Later, later_rounds, matched_methods
-from junkdna_harness.sweep.options import joined, parse_model_args, parse_seed
+from junkdna_harness.sweep.options import joined, parse_model_args
 from junkdna_harness.sweep.planned import Kind, PlannedRun, spec_of
+from junkdna_harness.sweep.settings import Settings, make_settings
 
 __all__ = ["LONGEST_STEM", "SCHEMA", "Plan", "PlannedRun", "Settings", "build_plan", "check_cell"]
 
@@ -27,21 +28,6 @@ LONGEST_STEM = 120  # of a file's name; systems end at 255 bytes, and temporary 
 
 # Set by the grid, so they cannot be in --model_args too.
 GRID_ARGUMENTS = ("method", "sparsity", "pattern", "bits", "mask", "mask_seed", "quantizer")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How every cell is evaluated; the names are lm-eval's."""
-
-    tasks: tuple[str, ...]
-    limit: float | None = None
-    num_fewshot: int | None = None
-    seed: tuple[int | None, ...] = (0, 1234, 1234, 1234)
-    apply_chat_template: bool | str = False
-    fewshot_as_multiturn: bool | None = None
-    system_instruction: str | None = None
-    include_path: str | None = None
-    one_shot: bool = False  # ours: calibration statistics of the dense model for all levels
 
 
 @dataclass(frozen=True)
@@ -63,6 +49,10 @@ class Plan:
         """The cells of a model, and what kinds of cells later rounds may add."""
         templates = self.later.templates if self.later is not None else ()
         return [cell for cell in (*self.cells, *templates) if cell.model == model]
+
+    def metadata(self, model: int) -> dict[str, Any]:
+        """What lm-eval hands to every task: the model's arguments, and the texts that are asked."""
+        return {**self.models[model], **self.settings.metadata()}
 
     def model_name(self, cell: PlannedRun) -> str:
         """The model as the tidy table names it; with an adapter it is another model than without, as for `lm_eval`."""
@@ -133,11 +123,7 @@ class Plan:
         return {
             "schema": SCHEMA,
             "models": [dict(model) for model in self.models],
-            "settings": {
-                **asdict(self.settings),
-                "tasks": list(self.settings.tasks),
-                "seed": list(self.settings.seed),
-            },
+            "settings": self.settings.to_dict(),
             "cells": [cell.to_dict() for cell in self.cells],
             "runs": {self.file_name(cell): self.run_id(cell) for cell in self.cells},
             **({"matches": [dict(match) for match in self.matches]} if self.matches else {}),
@@ -152,11 +138,9 @@ class Plan:
         """
         if (schema := values.get("schema")) != SCHEMA:
             raise ValueError(f"schema {schema!r}, and this version reads schema {SCHEMA}")
-        settings = dict(values["settings"])
-        settings.update(tasks=tuple(settings["tasks"]), seed=tuple(settings["seed"]))
         cells = tuple(PlannedRun(**_current(cell)) for cell in values["cells"])
         matches = tuple(dict(match) for match in values.get("matches", ()))
-        return cls(tuple(values["models"]), cells, Settings(**settings), matches)
+        return cls(tuple(values["models"]), cells, Settings.from_dict(values["settings"]), matches)
 
 
 def _current(cell: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -167,7 +151,7 @@ def _current(cell: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def build_plan(
-    tasks: str | Sequence[str],
+    tasks: str | Sequence[str] | None = None,
     model_args: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
     methods: str | Sequence[str] | None = None,
     sparsity: str | float | Sequence[float] | None = None,
@@ -224,7 +208,7 @@ def build_plan(
         later = later_rounds(names, levels, drawn, matched, refine, refine_levels)
         sought = matched if match_loss is True else [name for name in matched if name not in names]
         drawn = [c for c in drawn if c.kind != "prune" or c.pattern is not None or c.method not in sought]
-    plan = Plan(models, tuple(drawn), _settings(tasks, settings), notes=notes, later=later)
+    plan = Plan(models, tuple(drawn), make_settings(tasks, settings), notes=notes, later=later)
     plan.check()
     return plan
 
@@ -326,19 +310,3 @@ def _models(given: Any) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any
             "the models have different compression arguments. Sweep them into folders of their own."
         )
     return tuple(models), commons[0]
-
-
-def _settings(tasks: str | Sequence[str], given: Mapping[str, Any]) -> Settings:
-    allowed = Settings.__dataclass_fields__
-    for name in given:
-        if name not in allowed:
-            raise UsageError(f"{name!r} is no setting of a sweep.{did_you_mean(name, allowed)}")
-    seed = given.get("seed")
-    values = (
-        {**given, "seed": parse_seed(seed)}
-        if seed is not None
-        else {k: v for k, v in given.items() if k != "seed"}
-    )
-    if values.get("fewshot_as_multiturn") and not values.get("apply_chat_template"):
-        raise UsageError("fewshot_as_multiturn needs apply_chat_template. Add --apply_chat_template.")
-    return Settings(parse_names(tasks, "tasks"), **values)

@@ -147,7 +147,7 @@ def register(path: Path, content: Mapping[str, Any]) -> Prereg:
 def _tasks(plan: Plan) -> dict[str, dict[str, Any]]:
     """Task -> family, axis, tier, and number of items; None where a task cannot be loaded, or has no number of a tier."""
     settings = plan.settings
-    manager, names = find_tasks(settings.tasks, settings.include_path, plan.models[0])
+    manager, names = find_tasks(settings.tasks, settings.include_path, plan.metadata(0))
     loaded = load_tasks(manager, names)
     found: dict[str, dict[str, Any]] = {}
     for name, task in loaded.tasks.items():

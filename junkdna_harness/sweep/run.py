@@ -31,6 +31,7 @@ from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.rounds import Rounds
 from junkdna_harness.sweep.store import Store
+from junkdna_harness.texts.documents import read_documents
 
 # Why a finished run must be evaluated again, from the run and its manifest; None where it stands.
 Outdated = Callable[[PlannedRun, Mapping[str, Any]], str | None]
@@ -100,12 +101,14 @@ def run_sweep(
 
 
 def check_tasks(plan: Plan) -> None:
-    """Name unknown tasks.
+    """Name unknown tasks, and texts that cannot be read.
 
     Raises:
         UsageError: names all of them.
     """
-    find_tasks(plan.settings.tasks, plan.settings.include_path, plan.models[0])
+    if plan.settings.text:
+        read_documents(plan.settings.text)
+    find_tasks(plan.settings.tasks, plan.settings.include_path, plan.metadata(0))
 
 
 @dataclass

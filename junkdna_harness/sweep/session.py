@@ -83,7 +83,7 @@ class Session:
         if machine.threads:
             torch.set_num_threads(machine.threads)
         arguments = plan.models[model]
-        manager, names = find_tasks(plan.settings.tasks, plan.settings.include_path, arguments)
+        manager, names = find_tasks(plan.settings.tasks, plan.settings.include_path, plan.metadata(model))
         started = time.perf_counter()
         self.lm = load_model(arguments, machine)
         refuse_changed(self.lm)

@@ -16,6 +16,7 @@ from torch import Tensor
 from junkdna_harness.texts.windows import Window
 
 CHUNK = 1 << 20  # logits that are worked on at a time: 4 MB of float32, which stay in a cache
+MOST_LOGITS = 1 << 27  # of a model at a time on an accelerator: 512 MB of float32
 NAN = "a model's answers are not numbers (NaN)"
 Logits = Callable[[Tensor], Tensor]
 
@@ -84,6 +85,11 @@ def batches(windows: Sequence[Window], size: int) -> Iterator[list[Window]]:
         group = list(alike)
         for start in range(0, len(group), size):
             yield group[start : start + size]
+
+
+def windows_together(size: int, width: int, accelerator: bool) -> int:
+    """How many windows of `size` tokens go through a model together: one on a CPU, which gains nothing by more."""
+    return max(1, MOST_LOGITS // (size * width)) if accelerator else 1
 
 
 def logits_of(lm: Any) -> Logits:

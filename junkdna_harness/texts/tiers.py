@@ -3,7 +3,7 @@
 | family | axis | tier 1 | tier 4 |
 |---|---|---|---|
 | frequency | how often the token occurs in the other half of the text | the most frequent quarter | the rarest |
-| position | tokens that its prediction sees | 256 and more | fewer than 16 |
+| position | tokens that its prediction sees | half a window and more | fewer than a 32nd of it |
 | copy | the longest run of tokens, ending with this one, that stood in the window before | four and more | none |
 | surprisal | another model's loss on the token | the least quarter | the greatest |
 """
@@ -20,7 +20,11 @@ from junkdna_harness.texts.tokens import TokenizedText
 from junkdna_harness.texts.windows import Ints
 
 TIERS = (1, 2, 3, 4)
-CONTEXTS = (16, 64, 256)  # tokens of context at which tiers 3, 2 and 1 begin
+SHARES = (
+    32,
+    8,
+    2,
+)  # tiers 3, 2 and 1 begin at one 32nd, one eighth and half of a window: 16, 64, 256 tokens of 512
 LONGEST = 4  # tokens of a repeated run, beyond which no tier is easier
 
 
@@ -38,8 +42,10 @@ def frequency(text: TokenizedText) -> Ints:
 
 
 def position(text: TokenizedText) -> Ints:
-    """Tier of each token, shape (n,): by the tokens that its prediction sees."""
-    return np.asarray(len(TIERS) - np.searchsorted(CONTEXTS, text.context, side="right"), dtype=np.int64)
+    """Tier of each token, shape (n,): by the tokens that its prediction sees, in parts of the longest window."""
+    longest = max(len(window.inputs) for window in text.windows)
+    begins = [longest // share for share in SHARES]
+    return np.asarray(len(TIERS) - np.searchsorted(begins, text.context, side="right"), dtype=np.int64)
 
 
 def copy(text: TokenizedText) -> Ints:

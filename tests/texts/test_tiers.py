@@ -28,10 +28,11 @@ def test_a_token_is_as_frequent_as_in_the_other_half() -> None:
 
 
 def test_positions_are_the_tokens_that_are_seen() -> None:
-    found = position(text(list(range(1, 601)), size=300))
-    context = text(list(range(1, 601)), size=300).context
-    for tier, low, high in ((4, 1, 16), (3, 16, 64), (2, 64, 256), (1, 256, 10**9)):
-        assert ((found == tier) == ((context >= low) & (context < high))).all()
+    for size, begins in ((512, (16, 64, 256)), (128, (4, 16, 64))):
+        sample = text(list(range(1, 1500)), size=size)
+        found, context = position(sample), sample.context
+        for tier, low, high in zip((4, 3, 2, 1), (1, *begins), (*begins, 10**9), strict=True):
+            assert ((found == tier) == ((context >= low) & (context < high))).all() and (found == tier).any()
 
 
 def test_copies_are_the_longest_runs_that_the_window_showed() -> None:

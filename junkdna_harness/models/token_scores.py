@@ -1,0 +1,76 @@
+"""Answers for single tokens of a text: many requests, and one pass for each window of the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from junkdna_harness.border import TaskRefused
+from junkdna_harness.texts.known import known
+from junkdna_harness.texts.scoring import logits_of, score_windows, windows_together
+from junkdna_harness.texts.tokens import TokenizedText
+from junkdna_harness.texts.windows import tokenize
+
+TokenScore = tuple[float, float, float]  # right (1 or 0), margin, loss
+
+
+def token_scores(lm: Any, requests: Sequence[Any]) -> list[TokenScore]:
+    """Right, margin and loss of each requested token; `arguments` of a request are one string: the text's hash, document and place.
+
+    Raises:
+        TaskRefused: the model has other tokens than the tasks were built with, or takes fewer than a window's.
+        FloatingPointError: the model answers with NaN.
+    """
+    asked = [_named(str(request.args[0])) for request in requests]
+    found: dict[tuple[str, int, int], TokenScore] = {}
+    for name in dict.fromkeys(text for text, _, _ in asked):
+        text = known(name)
+        _check(lm, text)
+        wanted = {(document, place) for of, document, place in asked if of == name}
+        found |= {(name, *at): score for at, score in _scores(lm, text, wanted).items()}
+    return [found[key] for key in asked]
+
+
+def _named(name: str) -> tuple[str, int, int]:
+    """The text's hash, the document's number and the place of a token in it."""
+    text, document, place = name.split(":")
+    return text, int(document), int(place)
+
+
+def _scores(lm: Any, text: TokenizedText, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], TokenScore]:
+    """(document, place) -> score, of the windows that hold a wanted token."""
+    windows = [
+        window for window in text.windows
+        if any((window.document, window.start + i) in wanted for i in range(len(window.targets)))
+    ]  # fmt: skip
+    width = int(lm.model.config.get_text_config().vocab_size)
+    longest = max(len(window.inputs) for window in windows)
+    answers = score_windows(logits_of(lm), windows, windows_together(longest, width, lm.device.type != "cpu"))
+    places = [(w.document, w.start + i) for w in windows for i in range(len(w.targets))]
+    rows = np.stack([answers.right, answers.margin, answers.loss], axis=1).tolist()
+    return {at: (row[0], row[1], row[2]) for at, row in zip(places, rows, strict=True)}
+
+
+def _check(lm: Any, text: TokenizedText) -> None:
+    longest, name = max(len(window.inputs) for window in text.windows), _name(lm)
+    if longest > lm.max_length:
+        raise TaskRefused(
+            f"windows of {longest} tokens are more than the {lm.max_length} that {name!r} takes. Give less: --metadata "
+            "'{\"window\": 256}', or sweep --window 256."
+        )
+    shortest = min(text.documents, key=lambda document: len(document.ids))
+    (again,) = tokenize([shortest.document], lm)
+    first = next(window for window in text.windows if window.start == 0)
+    if not np.array_equal(again.ids, shortest.ids) or first.inputs[0] != lm.prefix_token_id:
+        raise TaskRefused(
+            f"the text's tokens are not those of {name!r} as it was loaded. Name its tokenizer in the model's arguments."
+        )
+
+
+def _name(lm: Any) -> str:
+    """What the user called the model; lm-eval's own `hf` keeps that elsewhere."""
+    return str(
+        getattr(lm, "model_name", None) or getattr(lm.config, "_name_or_path", "") or type(lm).__name__
+    )
