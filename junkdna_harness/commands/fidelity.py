@@ -36,6 +36,15 @@ def fidelity(
             help="A .txt or .jsonl file (FILE.jsonl:FIELD names the field), starter or embedded; repeat it for more. Default: starter."
         ),
     ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            help="Beside or instead of --text: what these lm-eval tasks ask, each document with its right answer."
+        ),
+    ] = None,
+    include_path: Annotated[
+        str | None, typer.Option("--include_path", help="A folder of more tasks.")
+    ] = None,
     methods: Annotated[
         str | None, typer.Option(help="Pruning methods, e.g. magnitude,wanda.", rich_help_panel=PANEL_GRID)
     ] = None,
@@ -60,6 +69,9 @@ def fidelity(
             rich_help_panel=PANEL_TEXT,
         ),
     ] = "rolling",
+    documents: Annotated[
+        int | None, typer.Option(help="Documents of each file or task.", rich_help_panel=PANEL_TEXT)
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Tokens of each document.", rich_help_panel=PANEL_TEXT)
     ] = None,
@@ -101,21 +113,43 @@ def fidelity(
 
     from difficulty.files import write_atomic
     from junkdna_harness.fidelity.run import How
-    from junkdna_harness.texts.documents import read_documents
     from junkdna_harness.texts.windows import LAYOUTS
 
     if layout not in LAYOUTS:
         raise UsageError(f"layout {layout!r} is unknown. Choose {' or '.join(LAYOUTS)}.")
-    documents = read_documents(text or ["starter"])
+    chosen = _documents(text or [], tasks, include_path, documents)
     how = How(window, layout, limit, worst, device, dtype, batch_size)
     if by_bytes:
-        found: Any = _by_bytes(compressed, against, documents, how, bool(tokens))
+        found: Any = _by_bytes(compressed, against, chosen, how, bool(tokens))
     elif compressed is not None:
-        found = _single(compressed, against, documents, how, tokens)
+        found = _single(compressed, against, chosen, how, tokens)
     else:
-        found = _grid(grid, against, documents, how, tokens)
+        found = _grid(grid, against, chosen, how, tokens)
     if json_file is not None:
         write_atomic(json_file, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _documents(
+    text: list[str], tasks: str | None, include_path: str | None, most: int | None
+) -> list[Document]:
+    """The documents of files and tasks, of each the first `most`; the starter text where none is named."""
+    from junkdna_harness.sweep.grid import parse_names
+    from junkdna_harness.texts.documents import STARTER, read_documents, task_documents
+
+    if most is not None and most < 1:
+        raise UsageError(f"--documents {most} is less than one document.")
+    names = parse_names(tasks, "tasks") if tasks is not None else ()
+    found = [] if names and not text else read_documents(text or [STARTER])
+    found += task_documents(names, include_path)
+    if most is None:
+        return found
+    seen: dict[str, int] = {}
+    chosen = []
+    for document in found:
+        seen[document.source] = seen.get(document.source, 0) + 1
+        if seen[document.source] <= most:
+            chosen.append(document)
+    return chosen
 
 
 def _single(

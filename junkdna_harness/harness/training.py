@@ -44,6 +44,24 @@ def task_examples(name: str, include_path: str | None = None) -> list[Example]:
     return found
 
 
+def asked_texts(name: str, include_path: str | None = None) -> dict[str, list[str]]:
+    """Task -> what it asks of its evaluated documents, each with the right answer; of a task that measures perplexity, its texts.
+
+    For measuring predictions alone: nothing may be trained on them.
+
+    Raises:
+        UsageError: no such task, or a document without a right answer.
+    """
+    found = {}
+    for task_name, task in _lm_eval_tasks(name, include_path).items():
+        if task.OUTPUT_TYPE == "loglikelihood_rolling":
+            found[task_name] = [str(plain(task.doc_to_target(doc))) for doc in task.eval_docs]
+        else:
+            worked = (_worked(task, doc, task_name) for doc in task.eval_docs)
+            found[task_name] = [example.prompt + example.answer for example in worked]
+    return found
+
+
 def _lm_eval_tasks(name: str, include_path: str | None) -> dict[str, Any]:
     manager, names = find_tasks((name,), include_path)
     loaded = load_tasks(manager, names)
@@ -77,5 +95,5 @@ def _right(target: Any, options: Sequence[str], name: str) -> str:
     """The first option that is right."""
     found = [option for option in right_options(target, options) if option in options]
     if not found:
-        raise UsageError(f"a training example of {name!r} has no right answer (label {plain(target)}).")
+        raise UsageError(f"a document of {name!r} has no right answer (label {plain(target)}).")
     return str(found[0])

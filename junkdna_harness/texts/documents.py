@@ -8,6 +8,7 @@ from pathlib import Path
 
 from difficulty.errors import UsageError
 from junkdna_harness.embedded import calibration_text
+from junkdna_harness.harness.training import asked_texts
 from junkdna_harness.texts.files import JSON, read_rows, read_text
 
 STARTER = "starter"  # texts of this project, of several kinds
@@ -37,6 +38,21 @@ def read_documents(names: Sequence[str]) -> list[Document]:
     if twice := [name for i, name in enumerate(names) if name in names[:i]]:
         raise UsageError(f"text {twice[0]!r} is there twice. Name each once.")
     return [document for name in names for document in _read(str(name))]
+
+
+def task_documents(names: Sequence[str], include_path: str | None = None) -> list[Document]:
+    """What lm-eval's tasks ask, each document with its right answer; of tasks that measure perplexity, their texts.
+
+    Raises:
+        UsageError: a task is unknown, cannot be loaded, or asks texts that are empty.
+    """
+    found = []
+    for name in dict.fromkeys(names):
+        for task, texts in asked_texts(name, include_path).items():
+            found += [Document(task, i, text) for i, text in enumerate(texts) if text.strip()]
+    if names and not found:
+        raise UsageError(f"the documents of {', '.join(names)} are empty.")
+    return found
 
 
 def _read(name: str) -> list[Document]:

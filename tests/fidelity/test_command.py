@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from transformers import T5Config, T5ForConditionalGeneration
 
+from junkdna_harness.harness.training import asked_texts
 from tests.commands import junkdna
 from tests.models_factory import make_tokenizer
 
@@ -60,6 +61,20 @@ def test_states_of_a_grid(tmp_path: Path) -> None:
     )
 
 
+def test_what_tasks_ask_is_a_text_too(tmp_path: Path) -> None:
+    """Prompt and right answer of each document, the sources are the tasks; `--documents` of each."""
+    done = junkdna(
+        "fidelity", "embedded", "--tasks", "difficulty_tiers_agreement", "--documents", "3", "--tokens", "t.parquet", cwd=tmp_path
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-500:]
+    tokens = pd.read_parquet(tmp_path / "t.parquet")
+    assert set(tokens["source"]) == {f"difficulty_tiers_agreement_t{tier}" for tier in (1, 2, 3, 4)}
+    assert tokens.groupby("source")["document"].nunique().eq(3).all()
+    worked = next(iter(asked_texts("difficulty_tiers_agreement_t1").values()))[0]
+    assert worked.split()[-1] in ("is", "are", "was", "were", "has", "have") and worked.startswith("The")
+    assert "by source" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -74,6 +89,11 @@ def test_states_of_a_grid(tmp_path: Path) -> None:
         (("pretrained=embedded,sparsty=0.5",), "has no argument 'sparsty'. Did you mean 'sparsity'"),
         (("pretrained=embedded,sparsity=1.5",), "sparsity"),
         (("pretrained=embedded,bits=5",), "bits=5 is not supported"),
+        (
+            ("embedded", "--tasks", "difficulty_tier"),
+            "unknown task 'difficulty_tier' Did you mean 'difficulty_tiers'",
+        ),
+        (("embedded", "--documents", "0"), "less than one document"),
         (("--methods", "magnitude"), "have no level"),
         (("embedded", "--window", "9999"), "more than the 2048"),
     ],
