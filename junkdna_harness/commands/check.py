@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from difficulty.errors import UsageError
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+
+PANEL_TEXT = "Limits on a text (NEW is the JSON of junkdna fidelity)"
 
 
 class Inconclusive(str, Enum):
@@ -22,7 +24,10 @@ class Inconclusive(str, Enum):
 
 def check(
     new: Annotated[
-        Path, typer.Argument(help="Run to judge: lm-eval output folder, sweep store, or tidy table.")
+        Path,
+        typer.Argument(
+            help="Run to judge: lm-eval output folder, sweep store, or tidy table; or the JSON of junkdna fidelity."
+        ),
     ],
     against: Annotated[
         Path | None, typer.Option("--against", help="Baseline: a run, or a file made with --write-baseline.")
@@ -34,6 +39,20 @@ def check(
     max_relative_drop: Annotated[
         float | None,
         typer.Option(help="Largest loss allowed, as a share of the baseline's score, e.g. 0.05."),
+    ] = None,
+    max_perplexity_ratio: Annotated[
+        float | None,
+        typer.Option(help="Largest ratio of perplexities allowed, e.g. 1.05.", rich_help_panel=PANEL_TEXT),
+    ] = None,
+    max_kl: Annotated[
+        float | None,
+        typer.Option(help="Largest mean KL(dense || new) allowed, in nats.", rich_help_panel=PANEL_TEXT),
+    ] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            help="Least share of tokens with the same likeliest token, e.g. 0.95.", rich_help_panel=PANEL_TEXT
+        ),
     ] = None,
     metric: Annotated[
         str | None,
@@ -80,6 +99,18 @@ def check(
     item by item; "fail" needs Holm-corrected evidence that a loss exceeds the limit, "pass" needs evidence in
     every comparison that it does not. In a GitHub workflow the table is added to the job summary.
     """
+    text_limits = (max_perplexity_ratio, max_kl, min_agreement)
+    if any(limit is not None for limit in text_limits):
+        others = {
+            "--against": against, "--write-baseline": write_baseline, "--max-drop": max_drop, "--max-relative-drop": max_relative_drop,
+            "--metric": metric, "--junit-xml": junit_xml, "--baseline-run": baseline_run,
+        }  # fmt: skip
+        if wrong := [name for name, value in others.items() if value is not None]:
+            raise UsageError(
+                f"{wrong[0]} is of runs that were evaluated on tasks, and --max-perplexity-ratio, --max-kl and --min-agreement are "
+                "of the JSON of junkdna fidelity. Check the two one after the other."
+            )
+        _check_text(new, run, text_limits, alpha, inconclusive, json_file)
     from difficulty.files import write_atomic
     from junkdna_harness.gate import Limits, read_baseline, read_run, to_json
     from junkdna_harness.gate import check as judge
@@ -125,4 +156,24 @@ def check(
         write_atomic(junit_xml, as_junit(outcome, inconclusive is Inconclusive.fail))
     add_step_summary(outcome)
     typer.echo(as_json(outcome, code) if str(json_file) == "-" else human(outcome))
+    raise typer.Exit(code)
+
+
+def _check_text(
+    new: Path, run: str | None, limits: tuple[float | None, float | None, float | None], alpha: float,
+    inconclusive: Inconclusive, json_file: Path | None,
+) -> NoReturn:  # fmt: skip
+    """The gate on a text; ends with its exit code."""
+    import json
+
+    from difficulty.files import write_atomic
+    from junkdna_harness.gate.fidelity import TextLimits, check_text, read_fidelity, text_of
+
+    outcome = check_text(read_fidelity(new, run), TextLimits(*limits, alpha))
+    undecided = {Inconclusive.exit3: 3, Inconclusive.fail: 1, Inconclusive.passes: 0}[inconclusive]
+    code = {"pass": 0, "fail": 1, "inconclusive": undecided}[outcome.verdict]
+    content = json.dumps({**outcome.to_dict(), "exit_code": code}, indent=1, allow_nan=False) + "\n"
+    if json_file is not None and str(json_file) != "-":
+        write_atomic(json_file, content)
+    typer.echo(content if str(json_file) == "-" else text_of(outcome))
     raise typer.Exit(code)

@@ -108,6 +108,13 @@ def bits_per_byte(tokens: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def block_sums(tokens: pd.DataFrame) -> dict[str, list[float]]:
+    """Sums over the tokens of each block: their number, losses, KL, and agreements; what bounds of any width are made of."""
+    sums = tokens.groupby("block")[["loss_dense", "loss", "kl", "top1"]].sum()
+    counts = tokens.groupby("block").size()
+    return {"n": counts.astype(float).tolist(), **{name: sums[name].astype(float).tolist() for name in sums}}
+
+
 def partitions(tokens: pd.DataFrame, counts: Mapping[int, int]) -> dict[str, list[dict[str, Any]]]:
     """The tokens in parts: by context, by how often the token occurs in the texts (`counts`), and by source.
 

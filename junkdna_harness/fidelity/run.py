@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.fidelity.figures import SCHEMA, figures, partitions
+from junkdna_harness.fidelity.figures import SCHEMA, block_sums, figures, partitions
 from junkdna_harness.fidelity.load import Side, same_tokens, shared_width
 from junkdna_harness.fidelity.passages import Passage, worst_passages
 from junkdna_harness.fidelity.passes import Scored, score
+from junkdna_harness.gate.fidelity import KIND
 from junkdna_harness.sweep.plan import Plan
 from junkdna_harness.sweep.states import Compressed, Dense
 from junkdna_harness.texts.documents import Document
@@ -56,9 +57,10 @@ class Fidelity:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "schema": SCHEMA, "kind": "junkdna-fidelity", "model": self.model, "against": self.against,
+            "schema": SCHEMA, "kind": KIND, "model": self.model, "against": self.against,
             "layout": self.how.layout, "window": self.how.window, "limit": self.how.limit, "block": BLOCK,
-            **self.figures, **self.parts, "worst_passages": [passage.to_dict() for passage in self.passages],
+            **self.figures, **self.parts, "blocks": block_sums(self.scored.tokens),
+            "worst_passages": [passage.to_dict() for passage in self.passages],
         }  # fmt: skip
 
 

@@ -1,0 +1,223 @@
+"""The gate on a text: is a compressed model's perplexity, divergence or agreement within its limit?
+
+Judges the JSON of `junkdna fidelity`, from its sums over blocks of 256 tokens: bounds are those of a cluster-robust t interval of the
+ratio of sums (Cochran 1977, ch. 6), which is the mean over tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from difficulty.errors import UsageError
+from difficulty.runs.table import some
+from difficulty.stats.mean import FEW_CLUSTERS, Scale, mean_interval
+from junkdna_harness.presentation.console import columns
+from junkdna_harness.presentation.escape import one_line
+
+KIND = "junkdna-fidelity"
+HOW = "Make one: junkdna fidelity COMPRESSED --against DENSE --text FILE --json f.json"
+Verdict = Literal["pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class TextLimits:
+    """What is allowed; None is not judged. `alpha` is the error rate of the whole decision."""
+
+    max_perplexity_ratio: float | None = None
+    max_kl: float | None = None
+    min_agreement: float | None = None
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("max_perplexity_ratio", 0.0, math.inf),
+            ("max_kl", 0.0, math.inf),
+            ("min_agreement", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (low < value <= high and math.isfinite(value)):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} {value} is no limit. Give a number above {low:g}"
+                    + (
+                        " and at most 1."
+                        if high == 1
+                        else ", e.g. 1.05."
+                        if name == "max_perplexity_ratio"
+                        else ", e.g. 0.05."
+                    )
+                )
+        if not 0 < self.alpha < 0.5:
+            raise UsageError(f"alpha {self.alpha} is not between 0 and 0.5.")
+
+    @property
+    def given(self) -> dict[str, float]:
+        """The limits that are judged."""
+        return {name: value for name, value in asdict(self).items() if name != "alpha" and value is not None}
+
+
+@dataclass(frozen=True)
+class TextComparison:
+    """One figure with its bounds (of `alpha` each) and its limit."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    limit: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class TextGate:
+    """The outcome: `fail` where a figure is shown to be beyond its limit, `pass` where all are shown to be within."""
+
+    model: str
+    against: str
+    n_tokens: int
+    n_blocks: int
+    comparisons: tuple[TextComparison, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of all figures together."""
+        found = {one.verdict for one in self.comparisons}
+        return "fail" if "fail" in found else "pass" if found == {"pass"} else "inconclusive"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; an interval without an end has None."""
+        comparisons = [
+            {
+                name: None if isinstance(v, float) and not math.isfinite(v) else v
+                for name, v in asdict(one).items()
+            }
+            for one in self.comparisons
+        ]
+        return {
+            "verdict": self.verdict, "model": self.model, "against": self.against, "n_tokens": self.n_tokens,
+            "n_blocks": self.n_blocks, "comparisons": comparisons,
+        }  # fmt: skip
+
+
+# Figure -> what is averaged over tokens from the sums of a block, and the scale on which it is read.
+_FIGURES: dict[str, tuple[str, Scale]] = {
+    "max_perplexity_ratio": ("perplexity_ratio", "perplexity"), "max_kl": ("kl_mean", "mean"), "min_agreement": ("top1_agreement", "mean"),
+}  # fmt: skip
+
+
+def check_text(found: Mapping[str, Any], limits: TextLimits) -> TextGate:
+    """The outcome for what `read_fidelity` read.
+
+    A figure fails where its bound at alpha / (number of limits) is beyond the limit, so that a model that is within all of them fails in
+    at most alpha of texts; it passes where its bound at alpha is within, and all have to.
+
+    Raises:
+        UsageError: no limit is given.
+    """
+    given = limits.given
+    if not given:
+        raise UsageError("nothing is judged. Give --max-perplexity-ratio, --max-kl or --min-agreement.")
+    blocks = {name: np.asarray(values, dtype=float) for name, values in found["blocks"].items()}
+    comparisons = tuple(
+        _compare(name, limit, blocks, limits.alpha, len(given)) for name, limit in given.items()
+    )
+    return TextGate(
+        str(found["model"]), str(found["against"]), int(blocks["n"].sum()), len(blocks["n"]), comparisons
+    )
+
+
+def _compare(name: str, limit: float, blocks: Mapping[str, Any], alpha: float, limits: int) -> TextComparison:
+    figure, scale = _FIGURES[name]
+    sums = {
+        "perplexity_ratio": blocks["loss"] - blocks["loss_dense"], "kl_mean": blocks["kl"], "top1_agreement": blocks["top1"]
+    }[figure]  # fmt: skip
+    # Where few blocks disagree at all, their variance says little: the bound is then that of the share of blocks that may.
+    few = figure == "top1_agreement" and int((sums < blocks["n"]).sum()) < FEW_CLUSTERS
+    bounded = None if few else False
+    within, beyond = (
+        mean_interval(
+            sums / blocks["n"], weights=blocks["n"], scale=scale, confidence=1 - 2 * a, bounded=bounded
+        )
+        for a in (alpha, alpha / limits)
+    )
+    known = within.n_clusters > 1
+    low, high = (within.low, within.high) if known else (-math.inf, math.inf)
+    if figure == "top1_agreement":
+        passes, fails = low >= limit, known and beyond.high < limit
+    else:
+        passes, fails = high <= limit, known and beyond.low > limit
+    verdict: Verdict = "fail" if fails else "pass" if passes else "inconclusive"
+    return TextComparison(figure, within.mean, low, high, limit, verdict)
+
+
+def read_fidelity(path: str | Path, run: str | None = None) -> dict[str, Any]:
+    """One comparison of the JSON that `junkdna fidelity --json` wrote; `run` names one of a grid's.
+
+    Raises:
+        UsageError: it is no such file, holds several runs and none is named, or its blocks are damaged.
+    """
+    name = str(path)
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{name!r} cannot be read: {error.strerror}. {HOW}.") from error
+    except ValueError as error:
+        raise UsageError(f"{name!r} is no JSON. {HOW}.") from error
+    runs = found.get("runs", [found]) if isinstance(found, dict) else []
+    runs = (
+        [one for one in runs if isinstance(one, dict) and one.get("kind") == KIND]
+        if isinstance(runs, list)
+        else []
+    )
+    if not runs:
+        raise UsageError(f"{name!r} is no file of junkdna fidelity. {HOW}.")
+    names = [str(one.get("model")) for one in runs]
+    if run is not None:
+        runs = [one for one in runs if one.get("model") == run]
+    if len(runs) != 1:
+        told = f"there is no run {run!r}" if run is not None else "there are several runs"
+        raise UsageError(f"{name!r}: {told}. Give --run, one of {some(names)}.")
+    chosen: dict[str, Any] = runs[0]
+    _check_blocks(chosen, name)
+    return chosen
+
+
+def _check_blocks(found: Mapping[str, Any], name: str) -> None:
+    blocks = found.get("blocks")
+    blocks = blocks if isinstance(blocks, dict) else {}
+    try:
+        table = np.asarray(
+            [blocks.get(key, ()) for key in ("n", "loss_dense", "loss", "kl", "top1")], dtype=float
+        )
+    except (TypeError, ValueError):  # lists of unequal length, or no numbers
+        table = np.zeros((5, 0))
+    good = (
+        table.ndim == 2
+        and table.shape[1] > 0
+        and bool(np.isfinite(table).all())
+        and bool((table[0] > 0).all())
+    )
+    if not good:
+        raise UsageError(f"{name!r} is damaged: its sums over blocks are not whole. {HOW}.")
+
+
+def text_of(gate: TextGate) -> str:
+    """The outcome for people."""
+    rows = [
+        (one.name, f"{one.value:.4g}", f"[{one.low:.4g}, {one.high:.4g}]", f"{one.limit:g}", one.verdict)
+        for one in gate.comparisons
+    ]
+    table = columns(("figure", "value", "bounds", "limit", ""), rows)
+    words = {
+        "pass": "PASS: every figure is shown to be within its limit.",
+        "fail": "FAIL: a figure is shown to be beyond its limit.",
+        "inconclusive": "INCONCLUSIVE: too little text to tell. Give more.",
+    }
+    head = f"{one_line(gate.model)} against {one_line(gate.against)}: {gate.n_tokens:,} tokens in {gate.n_blocks:,} blocks"
+    return f"{head}\n\n{table}\n\n{words[gate.verdict]}"
