@@ -17,6 +17,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.read import read_runs
 from junkdna_harness.autoload import tasks_dir
 from junkdna_harness.border import TaskRefused
+from junkdna_harness.cli import app
 from junkdna_harness.fidelity.load import load_side
 from junkdna_harness.models.token_scores import token_scores
 from junkdna_harness.sweep import build_plan, run_sweep
@@ -193,16 +194,21 @@ def test_any_model_of_transformers_answers_and_others_are_refused(tmp_path: Path
     ("metadata", "told"),
     [
         ({"text": "no.txt"}, "there is no text file 'no.txt'"),
-        ({"text": "embedded", "window": "wide"}, "window='wide' is no number of tokens"),
-        ({"text": "embedded", "window": 1}, "predicts nothing"),
         ({"text": "embedded", "window": 4096}, "windows of 4096 tokens are more than the 2048"),
     ],
 )
 def test_mistakes_under_lm_eval_are_one_sentence(tmp_path: Path, metadata: dict[str, Any], told: str) -> None:
+    """One is found when the task is loaded, the other when the model is asked."""
     done = lm_eval(
         "--tasks", f"{TEXT_TASKS}_copy_t1", "--metadata", json.dumps(metadata), "--limit", "2", cwd=tmp_path
     )
     assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
+
+
+def test_windows_that_are_none() -> None:
+    for window, told in (("wide", "window='wide' is no number of tokens"), (1, "predicts nothing")):
+        with pytest.raises(UsageError, match=told):
+            tokenized("embedded", {}, window)
 
 
 def test_mistakes_of_a_sweep_are_one_sentence(tmp_path: Path) -> None:
@@ -211,10 +217,20 @@ def test_mistakes_of_a_sweep_are_one_sentence(tmp_path: Path) -> None:
         (("--window", "64", "--tasks", "difficulty_tiers"), "window is of a text's tokens. Add --text FILE."),
         ((), "nothing is asked: give --tasks difficulty_tiers, or --text FILE."),
     ):
-        done = junkdna(
-            "sweep", "--methods", "magnitude", "--sparsity", "0.5", *arguments, "--output", "s", cwd=tmp_path
-        )
-        assert done.returncode == 2 and told in done.stderr, done.stderr[-300:]
+        with pytest.raises(UsageError, match=told):
+            app(
+                [
+                    "sweep",
+                    "--methods",
+                    "magnitude",
+                    "--sparsity",
+                    "0.5",
+                    *arguments,
+                    "--output",
+                    str(tmp_path / "s"),
+                ],
+                standalone_mode=False,
+            )
         assert not (tmp_path / "s" / "runs").exists()
 
 
