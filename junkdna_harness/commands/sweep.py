@@ -80,6 +80,13 @@ def sweep(
             rich_help_panel=PANEL_TASKS,
         ),
     ] = None,
+    surprisal_from: Annotated[
+        str | None,
+        typer.Option(
+            help="With --text: another model with the same tokenizer, by whose loss the tokens are cut into tiers too.",
+            rich_help_panel=PANEL_TASKS,
+        ),
+    ] = None,
     limit: Annotated[
         float | None, typer.Option(help="Documents a task.", rich_help_panel=PANEL_TASKS)
     ] = None,
@@ -146,7 +153,7 @@ def sweep(
     """
     given = {
         "model_args": model_args, "methods": methods, "sparsity": sparsity, "patterns": patterns,
-        "quantize": quantize, "replicates": replicates, "noise_floor": noise_floor or None, "tasks": tasks, "text": text, "window": window, "output": output, "limit": limit,
+        "quantize": quantize, "replicates": replicates, "noise_floor": noise_floor or None, "tasks": tasks, "text": text, "window": window, "surprisal_from": surprisal_from, "output": output, "limit": limit,
         "num_fewshot": num_fewshot, "seed": seed, "apply_chat_template": apply_chat_template or None,
         "system_instruction": system_instruction, "one_shot": one_shot or None, "include_path": include_path,
         "match_loss": match_loss or None, "refine": refine, "refine_levels": refine_levels, "batch_size": batch_size,
@@ -181,7 +188,7 @@ def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
 
 
 PLAN_OPTIONS = (
-    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "noise_floor", "tasks", "text", "window", "limit",
+    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "noise_floor", "tasks", "text", "window", "surprisal_from", "limit",
     "num_fewshot", "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path", "one_shot",
     "match_loss", "refine", "refine_levels",
 )  # fmt: skip

@@ -18,27 +18,10 @@ from junkdna_harness.compress.spec import (
     PruneSpec,
     QuantSpec,
 )
-from junkdna_harness.models.base import JunkDNALM
+from junkdna_harness.models.given import GivenLM
 from junkdna_harness.models.pruned import PrunedLM
 from junkdna_harness.models.quantized import QuantizedLM
 from junkdna_harness.sweep.options import parse_model_args
-
-
-class GivenLM(JunkDNALM):
-    """A model as it is, whatever was done to it before."""
-
-    NAME = "junkdna-fidelity"
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.loaded = self.look()
-        for warning in self.loaded.warnings:
-            self.tell(f"warning: {warning}")
-
-    @classmethod
-    def own_arguments(cls) -> frozenset[str]:
-        """Those that make a model another one: without any of them it is as it is."""
-        return frozenset((*PRUNE_ARGUMENTS, *QUANT_ARGUMENTS))
 
 
 @dataclass(frozen=True)

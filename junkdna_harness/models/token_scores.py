@@ -27,7 +27,7 @@ def token_scores(lm: Any, requests: Sequence[Any]) -> list[TokenScore]:
     found: dict[tuple[str, int, int], TokenScore] = {}
     for name in dict.fromkeys(text for text, _, _ in asked):
         text = known(name)
-        _check(lm, text)
+        check_tokens(lm, text)
         wanted = {(document, place) for of, document, place in asked if of == name}
         found |= {(name, *at): score for at, score in _scores(lm, text, wanted).items()}
     return [found[key] for key in asked]
@@ -53,7 +53,12 @@ def _scores(lm: Any, text: TokenizedText, wanted: set[tuple[int, int]]) -> dict[
     return {at: (row[0], row[1], row[2]) for at, row in zip(places, rows, strict=True)}
 
 
-def _check(lm: Any, text: TokenizedText) -> None:
+def check_tokens(lm: Any, text: TokenizedText) -> None:
+    """Refuse a text whose tokens are not the model's, or whose windows are longer than it takes.
+
+    Raises:
+        TaskRefused: says what differs.
+    """
     longest, name = max(len(window.inputs) for window in text.windows), _name(lm)
     if longest > lm.max_length:
         raise TaskRefused(

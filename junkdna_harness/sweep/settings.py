@@ -11,12 +11,17 @@ from junkdna_harness.sweep.grid import parse_names
 from junkdna_harness.sweep.options import parse_seed
 
 TEXT_TASKS = "difficulty_tiers_text"
+OF_TEXTS = ("text", "window", "surprisal_from")
+SURPRISAL_TASKS = f"{TEXT_TASKS}_surprisal"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The names are lm-eval's, but for `text`, the texts whose tokens are asked in windows of `window`, and `one_shot`: calibration
-    statistics of the dense model for all levels."""
+    """The names are lm-eval's, but for those of texts, and `one_shot`: calibration statistics of the dense model for all levels.
+
+    `text`: the texts whose tokens are asked, in windows of `window`; `surprisal_from`: the model by whose loss they are cut into tiers
+    of a family more.
+    """
 
     tasks: tuple[str, ...]
     limit: float | None = None
@@ -29,16 +34,21 @@ class Settings:
     one_shot: bool = False
     text: tuple[str, ...] = ()
     window: int | None = None
+    surprisal_from: str | None = None
 
     def metadata(self) -> dict[str, Any]:
         """What tasks of tokens are told, as `lm_eval --metadata` would."""
-        window = {} if self.window is None else {"window": self.window}
-        return {"text": list(self.text), **window} if self.text else {}
+        given = {"window": self.window, "surprisal_from": self.surprisal_from}
+        return (
+            {"text": list(self.text), **{n: v for n, v in given.items() if v is not None}}
+            if self.text
+            else {}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; of texts only where there are some, as older versions do not know them."""
         values = {**asdict(self), "tasks": list(self.tasks), "seed": list(self.seed), "text": list(self.text)}
-        return values if self.text else {k: v for k, v in values.items() if k not in ("text", "window")}
+        return values if self.text else {k: v for k, v in values.items() if k not in OF_TEXTS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
@@ -64,11 +74,14 @@ def make_settings(tasks: str | Sequence[str] | None, given: Mapping[str, Any]) -
         raise UsageError("fewshot_as_multiturn needs apply_chat_template. Add --apply_chat_template.")
     text = values.get("text") or ()
     values["text"] = (text,) if isinstance(text, str) else tuple(map(str, text))
-    if values.get("window") is not None and not values["text"]:
-        raise UsageError("window is of a text's tokens. Add --text FILE.")
+    for name in ("window", "surprisal_from"):
+        if values.get(name) is not None and not values["text"]:
+            raise UsageError(f"{name} is of a text's tokens. Add --text FILE.")
     names = parse_names(tasks, "tasks") if tasks else ()
     if values["text"] and TEXT_TASKS not in names:
         names = (*names, TEXT_TASKS)
+    if values.get("surprisal_from") is not None and SURPRISAL_TASKS not in names:
+        names = (*names, SURPRISAL_TASKS)
     if not names:
         raise UsageError("nothing is asked: give --tasks difficulty_tiers, or --text FILE.")
     return Settings(names, **values)

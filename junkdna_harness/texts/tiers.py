@@ -5,7 +5,7 @@
 | frequency | how often the token occurs in the other half of the text | the most frequent quarter | the rarest |
 | position | tokens that its prediction sees | half a window and more | fewer than a 32nd of it |
 | copy | the longest run of tokens, ending with this one, that stood in the window before | four and more | none |
-| surprisal | another model's loss on the token | the least quarter | the greatest |
+| surprisal (`models.surprisal`) | another model's loss on the token | the least quarter | the greatest |
 """
 
 from __future__ import annotations

@@ -16,13 +16,16 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
 from difficulty.errors import UsageError
+from difficulty.runs.provenance import TIERS_FROM, Maker
 from junkdna_harness.border import TaskRefused, end_lm_eval_with_a_sentence
 from junkdna_harness.harness.patches import no_hints_about
+from junkdna_harness.models.surprisal import surprisal
 from junkdna_harness.models.token_scores import token_scores
 from junkdna_harness.texts.known import WINDOW, tokenized
 from junkdna_harness.texts.tiers import FAMILIES
 from junkdna_harness.texts.tokens import BLOCK, TokenizedText
 
+SURPRISAL = "text_surprisal"
 BEFORE = 16  # tokens that are shown before the one that is asked
 no_hints_about("difficulty_tiers_")
 
@@ -51,6 +54,11 @@ class TextTask(ConfigurableTask):  # type: ignore[misc]
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config={name: value for name, value in config.items() if name != "class"})
+        metadata = dict(self.config.metadata or {})
+        if metadata.get("family") == SURPRISAL:
+            # Whose scores made the tiers stands in the logs, so that no run is judged by its own.
+            _, maker = _tiers(**metadata)
+            self.config.metadata = {**metadata, TIERS_FROM: [maker.to_dict()] if maker else []}
 
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Instance:
         """One request: which token of which text."""
@@ -80,14 +88,24 @@ def load(
         TaskRefused: the text has no token of this tier.
     """
     try:
-        found, tokenizer = tokenized(text, arguments, window)
-        tiers = FAMILIES[family.removeprefix("text_")](found)
+        found, decode, tiers = _tiers(family, text, window, **arguments)[0]
         if not (tiers == tier).any():
             raise TaskRefused(f"the text has no token in tier {tier} of family {family!r}. Give more text.")
     except UsageError:
         end_lm_eval_with_a_sentence()
         raise
-    return {"test": _documents(found, np.flatnonzero(tiers == tier), tokenizer.decode)}
+    return {"test": _documents(found, np.flatnonzero(tiers == tier), decode)}
+
+
+def _tiers(
+    family: str, text: Any = None, window: Any = WINDOW, surprisal_from: Any = None, **arguments: Any
+) -> tuple[tuple[TokenizedText, Any, Any], Maker | None]:
+    """The text, what turns its tokens into words, and each token's tier; and whose scores made the tiers."""
+    found, tokenizer = tokenized(text, arguments, window)
+    if family == SURPRISAL:
+        tiers, maker = surprisal(found, surprisal_from, arguments)
+        return (found, tokenizer.decode, tiers), maker
+    return (found, tokenizer.decode, FAMILIES[family.removeprefix("text_")](found)), None
 
 
 def _documents(text: TokenizedText, chosen: Any, decode: Any) -> datasets.Dataset:

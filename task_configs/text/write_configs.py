@@ -43,7 +43,7 @@ def group_yaml(group: str, members: list[str]) -> str:
 def all_files() -> dict[str, str]:
     """File name -> content."""
     files = {f"{GROUP}.yaml": group_yaml(GROUP, [f"{GROUP}_{family}" for family in FAMILIES])}
-    for family in FAMILIES:
+    for family in (*FAMILIES, "surprisal"):  # the last is asked by name alone: it needs another model
         members = [f"{GROUP}_{family}_t{tier}" for tier in TIERS]
         files[f"{GROUP}_{family}.yaml"] = group_yaml(f"{GROUP}_{family}", members)
         files |= {f"{name}.yaml": task_yaml(family, tier) for name, tier in zip(members, TIERS, strict=True)}

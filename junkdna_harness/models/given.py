@@ -1,0 +1,29 @@
+"""A model as it is, whatever was done to it before: for measuring predictions, not for changing weights."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS
+from junkdna_harness.models.base import JunkDNALM
+
+
+class GivenLM(JunkDNALM):
+    """`hf`, with what is known of the model in `loaded`.
+
+    Raises:
+        UsageError: it cannot be loaded.
+    """
+
+    NAME: ClassVar[str] = "junkdna-fidelity"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.loaded = self.look()
+        for warning in self.loaded.warnings:
+            self.tell(f"warning: {warning}")
+
+    @classmethod
+    def own_arguments(cls) -> frozenset[str]:
+        """Those that make a model another one: without any of them it is as it is."""
+        return frozenset((*PRUNE_ARGUMENTS, *QUANT_ARGUMENTS))
