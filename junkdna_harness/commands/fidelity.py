@@ -85,6 +85,15 @@ def fidelity(
     ] = False,
     worst: Annotated[int, typer.Option(help="Passages to show where the two differ most.")] = 5,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures as JSON.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write a page: tables, plots, and the worst passages of both models side by side."
+        ),
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(help="Also write the plots of a grid as PNG and SVG into this folder.")
+    ] = None,
     tokens: Annotated[
         Path | None, typer.Option(help="Also write every token's scores to this .parquet or .csv file.")
     ] = None,
@@ -105,6 +114,10 @@ def fidelity(
         raise UsageError(f"--tokens {str(tokens)!r} ends in neither .parquet nor .csv.")
     grid = {"methods": methods, "sparsity": sparsity, "patterns": patterns, "quantize": quantize}
     grid = {name: value for name, value in grid.items() if value is not None}
+    if plots is not None and not grid:
+        raise UsageError(
+            "one state makes no curve. Give --plots with --methods and --sparsity, or with --quantize."
+        )
     if (compressed is None) == (not grid):
         raise UsageError(
             "name the compressed model, or states of the dense one with --methods and --sparsity, --patterns or --quantize: one of the two."
@@ -120,11 +133,13 @@ def fidelity(
     chosen = _documents(text or [], tasks, include_path, documents)
     how = How(window, layout, limit, worst, device, dtype, batch_size)
     if by_bytes:
-        found: Any = _by_bytes(compressed, against, chosen, how, bool(tokens))
+        found: Any = _by_bytes(compressed, against, chosen, how, bool(tokens or html or plots))
     elif compressed is not None:
         found = _single(compressed, against, chosen, how, tokens)
     else:
         found = _grid(grid, against, chosen, how, tokens)
+    if html is not None or plots is not None:
+        _draw(found, html, plots)
     if json_file is not None:
         write_atomic(json_file, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -188,14 +203,15 @@ def _grid(
 
 
 def _by_bytes(
-    compressed: str | None, against: str | None, documents: Sequence[Document], how: How, tokens: bool
+    compressed: str | None, against: str | None, documents: Sequence[Document], how: How, more: bool
 ) -> dict[str, Any]:
     from junkdna_harness.fidelity.output import bytes_text
     from junkdna_harness.fidelity.per_byte import bits_per_byte
 
-    if compressed is None or how.limit is not None or how.layout != "rolling" or tokens:
+    if compressed is None or how.limit is not None or how.layout != "rolling" or more:
         raise UsageError(
-            "--bytes compares two whole models on whole texts: name COMPRESSED, and leave out --limit, --tokens and --layout chunks."
+            "--bytes compares two whole models on whole texts: name COMPRESSED, and leave out --limit, --tokens, --html, --plots and "
+            "--layout chunks."
         )
     dense, other = _sides(against, compressed, how)
     found = bits_per_byte(dense, other, documents, how.window)
@@ -210,6 +226,19 @@ def _sides(against: str | None, compressed: str, how: How) -> tuple[Any, Any]:
     given = [arguments_of(name) for name in (against or "embedded", compressed)]
     dense, other = (load_side(arguments, how.device, how.dtype) for arguments in given)
     return dense, other
+
+
+def _draw(found: dict[str, Any], html: Path | None, plots: Path | None) -> None:
+    from difficulty.files import write_atomic
+    from junkdna_harness.fidelity.html import render
+    from junkdna_harness.fidelity.pictures import pictures
+    from junkdna_harness.report.plots import write_plots
+
+    runs = found.get("runs", [found])
+    if html is not None:
+        write_atomic(html, render(runs))
+    if plots is not None:
+        write_plots(pictures(runs), plots)
 
 
 def _write_tokens(path: Path | None, found: Sequence[Fidelity]) -> None:

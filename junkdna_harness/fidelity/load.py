@@ -26,10 +26,14 @@ from junkdna_harness.sweep.options import parse_model_args
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two models: its wrapper, and what it is in words, e.g. `smollm2-135m, magnitude at sparsity 0.4`."""
+    """One of the two models: its wrapper, and what it is in words, e.g. `smollm2-135m, magnitude at sparsity 0.4`.
+
+    `state`: method, level (fraction of zeros, None for quantization alone) and bits (None without it).
+    """
 
     lm: Any
     description: str
+    state: Mapping[str, Any]
 
 
 def arguments_of(given: str) -> dict[str, Any]:
@@ -63,14 +67,19 @@ def load_side(given: Mapping[str, Any], device: str | None = None, dtype: str | 
     lm.model.eval()
     if kind is GivenLM:
         loaded = lm.loaded
-        return Side(lm, loaded.description if loaded.changed else loaded.model)
+        state = state_of(str(loaded.method), loaded.level, loaded.bits)
+        return Side(lm, loaded.description if loaded.changed else loaded.model, state)
     block = lm.junkdna
     level, bits = block.get("level"), block.get("bits")
     how = [f"sparsity {level:.4g}"] if level else []
     how += [f"{bits:g} bits"] if bits is not None else []
-    return Side(
-        lm, f"{block.get('model')}, {block.get('method')}" + (f" at {' and '.join(how)}" if how else "")
-    )
+    words = f"{block.get('model')}, {block.get('method')}" + (f" at {' and '.join(how)}" if how else "")
+    return Side(lm, words, state_of(str(block.get("method")), level, bits))
+
+
+def state_of(method: str, level: float | None, bits: float | None) -> dict[str, Any]:
+    """What was done, for JSON."""
+    return {"method": method, "level": level, "bits": bits}
 
 
 def _kind(given: Mapping[str, Any]) -> Any:

@@ -45,7 +45,7 @@ def single_text(found: Fidelity) -> str:
     for name, title in PARTS.items():
         rows = found.parts[name]
         if len(rows) > 1:
-            lines += ["", columns((title, *PART_HEADER[1:]), [_part(row) for row in rows])]
+            lines += ["", columns((title, *PART_HEADER[1:]), [part_row(row) for row in rows])]
     if found.passages:
         lines += [
             "",
@@ -67,7 +67,9 @@ def grid_text(found: Sequence[Fidelity]) -> str:
         f"against {one_line(first.against)} (perplexity {first.figures['perplexity_dense']:.4g}): {first.figures['n_tokens']:,} tokens "
         f"in {first.figures['n_blocks']:,} blocks, windows of {first.how.window} ({first.how.layout})"
     )
-    return head + "\n\n" + columns(GRID_HEADER, [_grid_row(one) for one in found])
+    return (
+        head + "\n\n" + columns(GRID_HEADER, [grid_row({"model": one.model, **one.figures}) for one in found])
+    )
 
 
 def bytes_text(found: BytesOnly) -> str:
@@ -110,17 +112,18 @@ def _rows(f: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _grid_row(found: Fidelity) -> tuple[str, ...]:
-    f = found.figures
+def grid_row(f: Mapping[str, Any]) -> tuple[str, ...]:
+    """The cells of a state under `GRID_HEADER`: its figures, with its name as `model`."""
     bits = "" if f["bits_per_byte"] is None else f"{f['bits_per_byte']:.4f}"
     return (
-        one_line(found.model), f"{f['perplexity']:.4g}", f"{f['perplexity_ratio']:.4f}", _ends(f, "perplexity_ratio", ".4f"),
+        one_line(str(f["model"])), f"{f['perplexity']:.4g}", f"{f['perplexity_ratio']:.4f}", _ends(f, "perplexity_ratio", ".4f"),
         f"{f['kl_mean']:.4g}", _ends(f, "kl_mean", ".3g"), f"{f['kl_99']:.3g}", f"{f['kl_max']:.3g}",
         f"{f['top1_agreement']:.4f}", f"{f['top5_agreement']:.4f}", f"{f['acceptance']:.4f}", bits,
     )  # fmt: skip
 
 
-def _part(row: Mapping[str, Any]) -> tuple[str, ...]:
+def part_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The cells of a part of the text under `PART_HEADER`."""
     dense, here = (_perplexity(row[name]) for name in ("loss_dense", "loss"))
     return (
         one_line(str(row["part"])), f"{row['n_tokens']:,}", dense, here, f"{row['perplexity_ratio']:.4f}",

@@ -9,7 +9,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.fidelity.figures import SCHEMA, block_sums, figures, partitions
-from junkdna_harness.fidelity.load import Side, same_tokens, shared_width
+from junkdna_harness.fidelity.load import Side, same_tokens, shared_width, state_of
 from junkdna_harness.fidelity.passages import Passage, worst_passages
 from junkdna_harness.fidelity.passes import Scored, score
 from junkdna_harness.gate.fidelity import KIND
@@ -43,11 +43,12 @@ class How:
 class Fidelity:
     """One compressed model beside the dense one on the same tokens.
 
-    `figures`: see `fidelity.figures.figures`. `parts`: the same for the parts of three partitions. `scored`: every token.
+    `state`: method, level and bits. `figures`: see `fidelity.figures.figures`. `parts`: the same for the parts of three partitions. `scored`: every token.
     """
 
     against: str
     model: str
+    state: Mapping[str, Any]
     how: How
     figures: Mapping[str, Any]
     parts: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -57,7 +58,7 @@ class Fidelity:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "schema": SCHEMA, "kind": KIND, "model": self.model, "against": self.against,
+            "schema": SCHEMA, "kind": KIND, "model": self.model, "against": self.against, **self.state,
             "layout": self.how.layout, "window": self.how.window, "limit": self.how.limit, "block": BLOCK,
             **self.figures, **self.parts, "blocks": block_sums(self.scored.tokens),
             "worst_passages": [passage.to_dict() for passage in self.passages],
@@ -132,7 +133,7 @@ class Text:
         counts = Counter(int(token) for document in self.tokenized.documents for token in document.ids)
         passages = worst_passages(scored, self.tokenized.documents, self.tokenizer, self.how.worst)
         return Fidelity(
-            dense.description, other.description, self.how, figures(scored.tokens), partitions(scored.tokens, counts),
+            dense.description, other.description, other.state, self.how, figures(scored.tokens), partitions(scored.tokens, counts),
             passages, scored,
         )  # fmt: skip
 
@@ -151,7 +152,10 @@ def over_grid(
         if cell.kind == "dense":
             continue
         with state.holding(cell):
-            yield text.compare(dense, replace(copy, description=plan.run_id(cell)))
+            made = replace(
+                copy, description=plan.run_id(cell), state=state_of(cell.table_method, cell.level, cell.bits)
+            )
+            yield text.compare(dense, made)
 
 
 def _shortened(document: TokenizedDocument, limit: int) -> TokenizedDocument:
@@ -164,8 +168,3 @@ def _beginning(tokenizer: Any) -> int | None:
     ids = tokenizer("a", verbose=False)["input_ids"]
     begin = tokenizer.bos_token_id
     return int(begin) if begin is not None and len(ids) and ids[0] == begin else None
-
-
-def describe_device(side: Side) -> str:
-    """Where a model lies and in what numbers it computes."""
-    return f"{side.lm.device}, {str(side.lm.model.dtype).removeprefix('torch.')}"

@@ -47,7 +47,7 @@ def test_a_compressed_model_beside_the_dense_one(tmp_path: Path) -> None:
 
 def test_states_of_a_grid(tmp_path: Path) -> None:
     done = junkdna(
-        "fidelity", "--methods", "magnitude", "--sparsity", "0,0.2,0.6", "--quantize", "rtn:4", *QUICK, "--json", "g.json",
+        "fidelity", "--methods", "magnitude", "--sparsity", "0,0.2,0.6", "--quantize", "rtn:4", *QUICK, "--json", "g.json", "--html", "g.html", "--plots", "p",
         "--tokens", "t.csv", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-500:]
@@ -59,6 +59,8 @@ def test_states_of_a_grid(tmp_path: Path) -> None:
     ]
     assert runs[0]["kl_mean"] < runs[1]["kl_mean"]
     assert "embedded magnitude 0.6" in done.stdout
+    assert (tmp_path / "g.html").read_text().startswith("<!DOCTYPE html>")
+    assert {path.suffix for path in (tmp_path / "p").iterdir()} == {".png", ".svg"}
     assert pd.read_csv(tmp_path / "t.csv")["run"].value_counts().to_dict() == dict.fromkeys(
         [r["model"] for r in runs], 600
     )
@@ -87,6 +89,7 @@ def test_what_tasks_ask_is_a_text_too(tmp_path: Path) -> None:
         (("embedded", "--text", "no.txt"), "there is no text file 'no.txt'"),
         (("embedded", "--tokens", "t.json"), "ends in neither .parquet nor .csv"),
         (("embedded", "--bytes", "--limit", "5"), "leave out --limit"),
+        (("embedded", "--plots", "p"), "one state makes no curve"),
         (("nowhere/at/all",), "is no folder here and no hub id"),
         (("embedded", "--dtype", "int8"), "none that a model computes in"),
         (("pretrained=embedded,sparsty=0.5",), "has no argument 'sparsty'. Did you mean 'sparsity'"),
