@@ -28,7 +28,9 @@ def fidelity(
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(help="The dense model, written like COMPRESSED. Default: the embedded model."),
+        typer.Option(
+            help="The dense model, written like COMPRESSED. Default: what COMPRESSED says it was made from."
+        ),
     ] = None,
     text: Annotated[
         list[str] | None,
@@ -221,10 +223,11 @@ def _by_bytes(
 
 def _sides(against: str | None, compressed: str, how: How) -> tuple[Any, Any]:
     """Dense and compressed; both are read before either is loaded."""
-    from junkdna_harness.fidelity.load import arguments_of, load_side
+    from junkdna_harness.fidelity.load import arguments_of, dense_of, load_side
 
-    given = [arguments_of(name) for name in (against or "embedded", compressed)]
-    dense, other = (load_side(arguments, how.device, how.dtype) for arguments in given)
+    mine = arguments_of(compressed)
+    theirs = dense_of(mine) if against is None else arguments_of(against)
+    dense, other = (load_side(arguments, how.device, how.dtype) for arguments in (theirs, mine))
     return dense, other
 
 

@@ -10,6 +10,9 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import EMBEDDED
+from junkdna_harness.compress.manifest import manifest_folder
+from junkdna_harness.compress.origin import Origin
 from junkdna_harness.compress.spec import (
     LOADED,
     PRUNE_ARGUMENTS,
@@ -18,6 +21,7 @@ from junkdna_harness.compress.spec import (
     PruneSpec,
     QuantSpec,
 )
+from junkdna_harness.embedded import is_embedded
 from junkdna_harness.models.given import GivenLM
 from junkdna_harness.models.pruned import PrunedLM
 from junkdna_harness.models.quantized import QuantizedLM
@@ -50,6 +54,27 @@ def arguments_of(given: str) -> dict[str, Any]:
     elif kind is QuantizedLM:
         QuantSpec.from_strings({name: v for name, v in arguments.items() if name in QUANT_ARGUMENTS})
     return arguments
+
+
+def dense_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the dense model of a compressed one: itself without what compresses it on the fly, or what its manifest names.
+
+    Raises:
+        UsageError: nobody says which it is.
+    """
+    own = {
+        name: value for name, value in arguments.items() if name not in (*PRUNE_ARGUMENTS, *QUANT_ARGUMENTS)
+    }
+    name = str(own.get("pretrained", EMBEDDED))
+    if len(own) < len(arguments) or is_embedded(name):
+        return own
+    folder = manifest_folder(name)
+    origin = None if folder is None else Origin.read(folder)
+    if origin is None or not origin.changed:
+        raise UsageError(
+            f"{name!r} does not say what it was made from. Name the dense model: --against MODEL."
+        )
+    return {**own, "pretrained": origin.model}
 
 
 def load_side(given: Mapping[str, Any], device: str | None = None, dtype: str | None = None) -> Side:

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from difficulty.errors import UsageError
 from junkdna_harness.compress import PruneSpec, prune
 from junkdna_harness.embedded import model_path
-from junkdna_harness.fidelity.load import Side, arguments_of, load_side, same_tokens
+from junkdna_harness.fidelity.load import Side, arguments_of, dense_of, load_side, same_tokens
 from junkdna_harness.fidelity.per_byte import bits_per_byte
 from junkdna_harness.fidelity.run import How, Text, fidelity, over_grid
 from junkdna_harness.sweep.plan import build_plan
@@ -174,6 +174,30 @@ def test_padded_embeddings_are_left_out(tmp_path: Path) -> None:
     found = fidelity(plain, wide, [Document("t", 0, "some words of a text " * 20)], How(window=64))
     assert found.figures["kl_max"] == pytest.approx(0, abs=1e-5)
     assert found.figures["perplexity_ratio"] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_compressed_model_says_what_it_was_made_from(tmp_path: Path) -> None:
+    from junkdna_harness.cli import app
+
+    words = [
+        "prune",
+        "embedded:1",
+        "--method",
+        "magnitude",
+        "--sparsity",
+        "0.5",
+        "--output",
+        str(tmp_path / "half"),
+    ]
+    app(words, standalone_mode=False)
+    assert dense_of({"pretrained": str(tmp_path / "half")}) == {"pretrained": "embedded:1"}
+    given = arguments_of("pretrained=org/model,revision=main,sparsity=0.5")
+    assert dense_of(given) == {"pretrained": "org/model", "revision": "main"}
+    assert dense_of({"pretrained": "embedded"}) == {"pretrained": "embedded"}
+    with pytest.raises(
+        UsageError, match="does not say what it was made from. Name the dense model: --against"
+    ):
+        dense_of({"pretrained": saved(tmp_path / "m")})
 
 
 def test_what_cannot_be_asked(dense: Side, documents: list[Document]) -> None:
