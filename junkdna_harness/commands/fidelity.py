@@ -87,6 +87,12 @@ def fidelity(
     ] = False,
     worst: Annotated[int, typer.Option(help="Passages to show where the two differ most.")] = 5,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures as JSON.")] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the dense model's logits in this folder, and take them from there; they are large."
+        ),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -133,7 +139,7 @@ def fidelity(
     if layout not in LAYOUTS:
         raise UsageError(f"layout {layout!r} is unknown. Choose {' or '.join(LAYOUTS)}.")
     chosen = _documents(text or [], tasks, include_path, documents)
-    how = How(window, layout, limit, worst, device, dtype, batch_size)
+    how = How(window, layout, limit, worst, device, dtype, batch_size, cache)
     if by_bytes:
         found: Any = _by_bytes(compressed, against, chosen, how, bool(tokens or html or plots))
     elif compressed is not None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.fidelity.cache import DenseLogits
 from junkdna_harness.fidelity.figures import SCHEMA, block_sums, figures, partitions
 from junkdna_harness.fidelity.load import Side, same_tokens, shared_width, state_of
 from junkdna_harness.fidelity.passages import Passage, worst_passages
@@ -16,7 +18,7 @@ from junkdna_harness.gate.fidelity import KIND
 from junkdna_harness.sweep.plan import Plan
 from junkdna_harness.sweep.states import Compressed, Dense
 from junkdna_harness.texts.documents import Document
-from junkdna_harness.texts.scoring import logits_of, windows_together
+from junkdna_harness.texts.scoring import Logits, logits_of, windows_together
 from junkdna_harness.texts.tokens import BLOCK, TokenizedText
 from junkdna_harness.texts.windows import Layout, TokenizedDocument, cut, tokenize
 
@@ -27,7 +29,8 @@ WINDOW = 512  # tokens, as llama.cpp's
 class How:
     """How the text is seen: windows of `window` tokens, laid out as `layout`, the first `limit` tokens of each document alone.
 
-    `worst` passages are kept, where the two models differ most.
+    `worst` passages are kept, where the two models differ most. `cache`: a folder for the dense model's logits, so that they are computed
+    once for all calls.
     """
 
     window: int = WINDOW
@@ -37,6 +40,7 @@ class How:
     device: str | None = None
     dtype: str | None = None
     batch_size: int | None = None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,16 @@ class Text:
         windows = cut(tokenized, how.window, how.layout, lm.prefix_token_id, _beginning(lm.tokenizer))
         return cls(TokenizedText(tokenized, windows), how, lm.tokenizer)
 
-    def compare(self, dense: Side, other: Side, progress: Callable[[int], None] | None = None) -> Fidelity:
-        """What `other` makes of this text beside `dense`.
+    def dense_logits(self, dense: Side, keep: bool) -> Logits:
+        """The dense model as a function of inputs; what it answered is kept in the cache, or in memory if `keep`."""
+        if self.how.cache is None and not keep:
+            return logits_of(dense.lm)
+        return DenseLogits(dense.lm, self.how.cache, len(self.tokenized.token))
+
+    def compare(
+        self, dense: Side, other: Side, progress: Callable[[int], None] | None = None, logits: Logits | None = None
+    ) -> Fidelity:  # fmt: skip
+        """What `other` makes of this text beside `dense`, whose answers are those of `logits` where it is given.
 
         Raises:
             UsageError: a model's answers are not numbers.
@@ -123,7 +135,12 @@ class Text:
         )
         try:
             scored = score(
-                logits_of(dense.lm), logits_of(other.lm), self.tokenized, width, together, progress
+                logits or self.dense_logits(dense, keep=False),
+                logits_of(other.lm),
+                self.tokenized,
+                width,
+                together,
+                progress,
             )
         except FloatingPointError as error:
             raise UsageError(
@@ -147,7 +164,7 @@ def over_grid(
         UsageError: as `fidelity`, or a state cannot be made.
     """
     text = Text.of(dense.lm, documents, how)
-    state = Compressed(Dense(copy.lm, {}, plan, 0))
+    state, logits = Compressed(Dense(copy.lm, {}, plan, 0)), text.dense_logits(dense, keep=True)
     for cell in plan.cells:
         if cell.kind == "dense":
             continue
@@ -155,7 +172,7 @@ def over_grid(
             made = replace(
                 copy, description=plan.run_id(cell), state=state_of(cell.table_method, cell.level, cell.bits)
             )
-            yield text.compare(dense, made)
+            yield text.compare(dense, made, logits=logits)
 
 
 def _shortened(document: TokenizedDocument, limit: int) -> TokenizedDocument:
