@@ -155,6 +155,15 @@ def _parts(tokens: pd.DataFrame, masks: list[tuple[str, NDArray[np.bool_]]]) -> 
     return found
 
 
+def finite(value: Any) -> Any:
+    """`value` with None in the place of every number that is infinite or none, in dictionaries and lists too."""
+    if isinstance(value, Mapping):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _flat(name: str, value: Bounded) -> dict[str, float | None]:
     return {
         name: value.value,

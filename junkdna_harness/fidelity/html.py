@@ -8,7 +8,7 @@ from importlib import resources
 from importlib.metadata import version
 from typing import Any
 
-from junkdna_harness.fidelity.output import GRID_HEADER, PART_HEADER, PARTS, grid_row, part_row
+from junkdna_harness.fidelity.output import GRID_HEADER, PART_HEADER, PARTS, grid_row, number, part_row
 from junkdna_harness.fidelity.pictures import pictures
 from junkdna_harness.presentation.escape import one_line
 
@@ -30,7 +30,7 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
     ).render(
         title=f"What compression changed on a text: {one_line(str(first['against']))}",
         subtitle=f"{first['n_tokens']:,} tokens in {first['n_blocks']:,} blocks, windows of {first['window']} ({first['layout']}); dense "
-        f"perplexity {first['perplexity_dense']:.4g}",
+        f"perplexity {number(first['perplexity_dense'], '.4g')}",
         css=Markup(css.read_text(encoding="utf-8")),  # our own file
         heads=GRID_HEADER,
         rows=[grid_row(run) for run in runs],
@@ -45,7 +45,7 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
 def _run(run: Mapping[str, Any]) -> dict[str, Any]:
     passages = [
         {
-            "kl": f"{one['kl']:.3g}", "source": one_line(one["source"]), "before": one_line(one["before"]),
+            "kl": number(one["kl"], ".3g"), "source": one_line(one["source"]), "before": one_line(one["before"]),
             "token": one_line(one["token"]) or " ", "after": one_line(one["after"]),
             "dense": ", ".join(map(repr, one["dense_says"])), "this": ", ".join(map(repr, one["this_says"])),
         }

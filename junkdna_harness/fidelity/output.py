@@ -116,23 +116,28 @@ def grid_row(f: Mapping[str, Any]) -> tuple[str, ...]:
     """The cells of a state under `GRID_HEADER`: its figures, with its name as `model`."""
     bits = "" if f["bits_per_byte"] is None else f"{f['bits_per_byte']:.4f}"
     return (
-        one_line(str(f["model"])), f"{f['perplexity']:.4g}", f"{f['perplexity_ratio']:.4f}", _ends(f, "perplexity_ratio", ".4f"),
-        f"{f['kl_mean']:.4g}", _ends(f, "kl_mean", ".3g"), f"{f['kl_99']:.3g}", f"{f['kl_max']:.3g}",
-        f"{f['top1_agreement']:.4f}", f"{f['top5_agreement']:.4f}", f"{f['acceptance']:.4f}", bits,
+        one_line(str(f["model"])), number(f["perplexity"], ".4g"), number(f["perplexity_ratio"], ".4f"),
+        _ends(f, "perplexity_ratio", ".4f"), number(f["kl_mean"], ".4g"), _ends(f, "kl_mean", ".3g"), number(f["kl_99"], ".3g"),
+        number(f["kl_max"], ".3g"), f"{f['top1_agreement']:.4f}", f"{f['top5_agreement']:.4f}", f"{f['acceptance']:.4f}", bits,
     )  # fmt: skip
+
+
+def number(value: float | None, digits: str) -> str:
+    """A figure in so many digits; what JSON has no number for is infinite."""
+    return "inf" if value is None else f"{value:{digits}}"
 
 
 def part_row(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The cells of a part of the text under `PART_HEADER`."""
     dense, here = (_perplexity(row[name]) for name in ("loss_dense", "loss"))
     return (
-        one_line(str(row["part"])), f"{row['n_tokens']:,}", dense, here, f"{row['perplexity_ratio']:.4f}",
-        _ends(row, "perplexity_ratio", ".4f"), f"{row['kl_mean']:.4g}", _ends(row, "kl_mean", ".3g"), f"{row['top1_agreement']:.4f}",
+        one_line(str(row["part"])), f"{row['n_tokens']:,}", dense, here, number(row["perplexity_ratio"], ".4f"),
+        _ends(row, "perplexity_ratio", ".4f"), number(row["kl_mean"], ".4g"), _ends(row, "kl_mean", ".3g"), f"{row['top1_agreement']:.4f}",
     )  # fmt: skip
 
 
-def _perplexity(loss: float) -> str:
-    return f"{math.exp(loss):.4g}" if loss < 709 else "inf"
+def _perplexity(loss: float | None) -> str:
+    return f"{math.exp(loss):.4g}" if loss is not None and loss < 709 else "inf"
 
 
 def _share(name: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from difficulty.errors import UsageError
 from difficulty.stats.mean import mean_interval
-from junkdna_harness.fidelity.figures import SCHEMA
+from junkdna_harness.fidelity.figures import SCHEMA, finite
 from junkdna_harness.fidelity.load import Side
 from junkdna_harness.texts.documents import Document
 from junkdna_harness.texts.scoring import logits_of, score_windows
@@ -33,10 +33,11 @@ class BytesOnly:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {
+        plain: dict[str, Any] = finite({
             "schema": SCHEMA, "kind": "junkdna-fidelity-bytes", "model": self.model, "against": self.against,
             "layout": "rolling", "window": self.window, "block_bytes": BLOCK, **self.figures,
-        }  # fmt: skip
+        })  # fmt: skip
+        return plain
 
 
 def bits_per_byte(dense: Side, other: Side, documents: Sequence[Document], window: int) -> BytesOnly:

@@ -99,7 +99,7 @@ def _logarithmic(ax: Axes) -> None:
 def _line(
     ax: Axes, i: int, name: str, x: Sequence[float], rows: Sequence[Mapping[str, Any]], band: bool = True
 ) -> None:  # fmt: skip
-    y = [max(float(row["kl_mean"]), SMALLEST) for row in rows]
+    y = [float("nan") if row["kl_mean"] is None else max(row["kl_mean"], SMALLEST) for row in rows]
     colour = NAMES[i % len(NAMES)]
     ax.plot(
         x,

@@ -10,7 +10,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.fidelity.cache import DenseLogits
-from junkdna_harness.fidelity.figures import SCHEMA, block_sums, figures, partitions
+from junkdna_harness.fidelity.figures import SCHEMA, block_sums, figures, finite, partitions
 from junkdna_harness.fidelity.load import Side, same_tokens, shared_width, state_of
 from junkdna_harness.fidelity.passages import Passage, worst_passages
 from junkdna_harness.fidelity.passes import Scored, score
@@ -60,13 +60,14 @@ class Fidelity:
     scored: Scored = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
+        """Plain values for JSON, which knows no infinity: None stands for it."""
+        plain: dict[str, Any] = finite({
             "schema": SCHEMA, "kind": KIND, "model": self.model, "against": self.against, **self.state,
             "layout": self.how.layout, "window": self.how.window, "limit": self.how.limit, "block": BLOCK,
             **self.figures, **self.parts, "blocks": block_sums(self.scored.tokens),
             "worst_passages": [passage.to_dict() for passage in self.passages],
-        }  # fmt: skip
+        })  # fmt: skip
+        return plain
 
 
 def fidelity(

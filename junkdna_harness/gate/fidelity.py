@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from difficulty.errors import UsageError
 from difficulty.runs.table import some
@@ -123,7 +124,7 @@ def check_text(found: Mapping[str, Any], limits: TextLimits) -> TextGate:
     given = limits.given
     if not given:
         raise UsageError("nothing is judged. Give --max-perplexity-ratio, --max-kl or --min-agreement.")
-    blocks = {name: np.asarray(values, dtype=float) for name, values in found["blocks"].items()}
+    blocks = {name: _sums(values) for name, values in found["blocks"].items()}
     comparisons = tuple(
         _compare(name, limit, blocks, limits.alpha, len(given)) for name, limit in given.items()
     )
@@ -132,11 +133,18 @@ def check_text(found: Mapping[str, Any], limits: TextLimits) -> TextGate:
     )
 
 
+def _sums(values: Sequence[float | None]) -> NDArray[np.float64]:
+    """Sums over blocks; None, which stands for a number without bounds in JSON, is infinite."""
+    return np.asarray([math.inf if value is None else value for value in values], dtype=float)
+
+
 def _compare(name: str, limit: float, blocks: Mapping[str, Any], alpha: float, limits: int) -> TextComparison:
     figure, scale = _FIGURES[name]
     sums = {
         "perplexity_ratio": blocks["loss"] - blocks["loss_dense"], "kl_mean": blocks["kl"], "top1_agreement": blocks["top1"]
     }[figure]  # fmt: skip
+    if not np.isfinite(sums).all():  # the model gives no probability to what the dense one expects
+        return TextComparison(figure, math.inf, math.inf, math.inf, limit, "fail")
     # Where few blocks disagree at all, their variance says little: the bound is then that of the share of blocks that may.
     few = figure == "top1_agreement" and int((sums < blocks["n"]).sum()) < FEW_CLUSTERS
     bounded = None if few else False

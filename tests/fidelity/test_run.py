@@ -16,7 +16,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from difficulty.errors import UsageError
 from junkdna_harness.compress import PruneSpec, prune
 from junkdna_harness.embedded import model_path
+from junkdna_harness.fidelity.html import render
 from junkdna_harness.fidelity.load import Side, arguments_of, dense_of, load_side, same_tokens
+from junkdna_harness.fidelity.output import grid_text, single_text
 from junkdna_harness.fidelity.per_byte import bits_per_byte
 from junkdna_harness.fidelity.run import How, Text, fidelity, over_grid
 from junkdna_harness.sweep.plan import build_plan
@@ -220,6 +222,21 @@ def test_broken_weights_are_one_sentence(documents: list[Document]) -> None:
         broken.lm.model.model.norm.weight[0] = math.nan
     with pytest.raises(UsageError, match="not numbers.*dtype=float32"):
         fidelity(load_side({"pretrained": "embedded"}, "cpu"), broken, documents, HOW)
+
+
+def test_a_model_that_is_far_off_is_measured_all_the_same(
+    dense: Side, documents: list[Document], tmp_path: Path
+) -> None:
+    """Logits of tens of thousands: a perplexity beyond any number, which JSON has no word for."""
+    wild = load_side({"pretrained": "embedded"}, "cpu")
+    with torch.no_grad():
+        wild.lm.model.get_output_embeddings().weight.mul_(-1e4)
+    found = fidelity(dense, wild, documents[:1], HOW)
+    assert found.figures["perplexity"] == math.inf and 1000 < found.figures["kl_mean"] < math.inf
+    written = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert written["perplexity"] is None and written["kl_mean"] > 1000
+    assert "inf" in single_text(found) and "inf" in grid_text([found])
+    (tmp_path / "p.html").write_text(render([found.to_dict()]))
 
 
 def test_the_worst_passages_are_those_with_the_largest_divergence(
