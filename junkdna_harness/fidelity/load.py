@@ -11,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
+from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.manifest import manifest_folder
 from junkdna_harness.compress.origin import Origin
 from junkdna_harness.compress.spec import (
@@ -71,6 +72,7 @@ def dense_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     folder = manifest_folder(name)
     origin = None if folder is None else Origin.read(folder)
     if origin is None or not origin.changed:
+        resolve_pretrained(name)  # where there is no such model, that is what is wrong
         raise UsageError(
             f"{name!r} does not say what it was made from. Name the dense model: --against MODEL."
         )
