@@ -146,4 +146,4 @@ def _share(name: str) -> str:
 
 def _ends(f: Mapping[str, Any], key: str, digits: str) -> str:
     low, high = f[f"{key}_low"], f[f"{key}_high"]
-    return "one block: unknown" if low is None or high is None else f"[{low:{digits}}, {high:{digits}}]"
+    return "unknown" if low is None or high is None else f"[{low:{digits}}, {high:{digits}}]"

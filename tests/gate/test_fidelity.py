@@ -88,11 +88,12 @@ def test_one_block_decides_nothing() -> None:
     json.dumps(gate.to_dict(), allow_nan=False)
 
 
-def test_what_has_no_bound_fails() -> None:
+def test_what_has_no_bound_fails(tmp_path: Path) -> None:
     """A model that gives no probability to a token that the dense one expects: JSON has null there."""
     found = comparison()
     found["blocks"]["kl"][3] = None
-    gate = check_text(json.loads(json.dumps(found)), TextLimits(max_kl=10.0, min_agreement=0.5))
+    (tmp_path / "f.json").write_text(json.dumps(found))
+    gate = check_text(read_fidelity(tmp_path / "f.json"), TextLimits(max_kl=10.0, min_agreement=0.5))
     assert {one.name: one.verdict for one in gate.comparisons} == {
         "kl_mean": "fail",
         "top1_agreement": "pass",
