@@ -22,6 +22,9 @@ class Inconclusive(str, Enum):
     passes = "pass"
 
 
+EXIT_CODES = {Inconclusive.exit3: 3, Inconclusive.fail: 1, Inconclusive.passes: 0}
+
+
 def check(
     new: Annotated[
         Path,
@@ -149,7 +152,7 @@ def check(
         return
     code = outcome.exit_code
     if outcome.verdict == "inconclusive":
-        code = {Inconclusive.exit3: 3, Inconclusive.fail: 1, Inconclusive.passes: 0}[inconclusive]
+        code = EXIT_CODES[inconclusive]
     if json_file is not None and str(json_file) != "-":
         write_atomic(json_file, as_json(outcome, code))
     if junit_xml is not None:
@@ -170,8 +173,7 @@ def _check_text(
     from junkdna_harness.gate.fidelity import TextLimits, check_text, read_fidelity, text_of
 
     outcome = check_text(read_fidelity(new, run), TextLimits(*limits, alpha))
-    undecided = {Inconclusive.exit3: 3, Inconclusive.fail: 1, Inconclusive.passes: 0}[inconclusive]
-    code = {"pass": 0, "fail": 1, "inconclusive": undecided}[outcome.verdict]
+    code = {"pass": 0, "fail": 1, "inconclusive": EXIT_CODES[inconclusive]}[outcome.verdict]
     content = json.dumps({**outcome.to_dict(), "exit_code": code}, indent=1, allow_nan=False) + "\n"
     if json_file is not None and str(json_file) != "-":
         write_atomic(json_file, content)

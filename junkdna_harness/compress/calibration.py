@@ -6,7 +6,6 @@ import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from difficulty.runs.checkpoint import EMBEDDED
 from junkdna_harness.compress.targets import device_of
 from junkdna_harness.embedded import SUITE_MARK, calibration_text, is_embedded, skills_texts
 from junkdna_harness.harness.training import task_examples
-from junkdna_harness.texts.files import read_rows, read_text, text_column
+from junkdna_harness.texts.files import JSON, path_and_field, read_rows, read_text, text_column
 
 LONG = 2048  # tokens a sample on an accelerator, as in the papers
 SHORT = 128  # tokens a sample on a CPU, where the papers' amount would take hours
@@ -156,16 +155,13 @@ def _ended(texts: Iterable[str]) -> list[str]:
 
 
 def _file(source: str, most: int) -> list[str]:
-    path, field = Path(source), None
-    if not path.is_file() and ":" in source:
-        name, _, field = source.rpartition(":")
-        path = Path(name)
+    path, field = path_and_field(source)
     if not path.is_file():
         raise UsageError(
             f"calibration={source!r} is no file. Give a text or jsonl file, task:NAME, hf:DATASET, or graded."
         )
     text = read_text(path, source, WHAT)
-    if path.suffix in (".jsonl", ".json"):
+    if path.suffix in JSON:
         return read_rows(text, source, field, WHAT)
     # A blank line ends a document. What is far more than needed is cut into pieces, so that all of it can be drawn.
     texts = text.split("\n\n")

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from junkdna_harness.fidelity.logits import TokenScores, compare_logits
-from junkdna_harness.texts.scoring import Logits, batches
+from junkdna_harness.texts.scoring import Logits, batches, logits_at, targets_of
 from junkdna_harness.texts.tokens import TokenizedText
 
 
@@ -44,13 +44,9 @@ def score(
     """
     parts: list[TokenScores] = []
     for batch in batches(text.windows, batch_size or 1):
-        inputs = torch.from_numpy(np.stack([window.inputs for window in batch]))
-        first, n = batch[0].first, len(batch[0].targets)
         with torch.inference_mode():
-            ours, theirs = (
-                logits(inputs)[:, first : first + n, :width].flatten(0, 1) for logits in (dense, other)
-            )
-            targets = torch.from_numpy(np.concatenate([window.targets for window in batch])).to(ours.device)
+            ours, theirs = (logits_at(logits, batch, width) for logits in (dense, other))
+            targets = targets_of(batch).to(ours.device)
             found = compare_logits(ours, theirs.to(ours.device), targets)
         parts.append(found)
         if progress:

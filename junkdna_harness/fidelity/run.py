@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -86,7 +85,7 @@ def fidelity(
             "model, or give --bytes, which compares bits per byte alone."
         )
     text = Text.of(dense.lm, documents, how)
-    return text.compare(dense, other)
+    return text.compare(dense, other, progress)
 
 
 @dataclass(frozen=True)
@@ -148,10 +147,9 @@ class Text:
                 f"{other.description!r} beside {dense.description!r}: {error}. Load both with dtype=float32, or look for what broke "
                 "the weights: junkdna inspect."
             ) from error
-        counts = Counter(int(token) for document in self.tokenized.documents for token in document.ids)
         passages = worst_passages(scored, self.tokenized.documents, self.tokenizer, self.how.worst)
         return Fidelity(
-            dense.description, other.description, other.state, self.how, figures(scored.tokens), partitions(scored.tokens, counts),
+            dense.description, other.description, other.state, self.how, figures(scored.tokens), partitions(scored.tokens, self.tokenized.counts),
             passages, scored,
         )  # fmt: skip
 

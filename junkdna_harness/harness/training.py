@@ -1,4 +1,5 @@
-"""Worked examples out of a task's training split: what recovery trains on and calibration reads. Never a test item."""
+"""What a task asks, with the right answer: of its training split, which recovery trains on and calibration reads, and, for measuring
+predictions alone, of the documents that it evaluates. No test item is ever among the first."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from difficulty.errors import UsageError
 from junkdna_harness.embedded import calibration_text
 from junkdna_harness.harness.training import asked_texts
-from junkdna_harness.texts.files import JSON, read_rows, read_text
+from junkdna_harness.texts.files import JSON, path_and_field, read_rows, read_text
 
 STARTER = "starter"  # texts of this project, of several kinds
 EMBEDDED = "embedded"  # training text of the embedded models
@@ -61,10 +61,7 @@ def _read(name: str) -> list[Document]:
         return [Document(f"{STARTER}/{path.stem}", 0, path.read_text(encoding="utf-8")) for path in paths]
     if name == EMBEDDED:
         return [Document(EMBEDDED, 0, calibration_text(EMBEDDED_CHARACTERS, EMBEDDED_SEED))]
-    path, field = Path(name), None
-    if not path.is_file() and ":" in name:
-        front, _, field = name.rpartition(":")
-        path = Path(front)
+    path, field = path_and_field(name)
     if path.is_dir():
         raise UsageError(f"text {name!r} is a folder. Give its files, e.g. {name.rstrip('/')}/*.txt.")
     if not path.is_file():

@@ -13,6 +13,15 @@ FIELDS = ("text", "content", "passage", "document")
 JSON = (".jsonl", ".json")
 
 
+def path_and_field(name: str) -> tuple[Path, str | None]:
+    """The file of a name, and the field of its rows where the name ends in one: `FILE.jsonl:FIELD`."""
+    path = Path(name)
+    if path.is_file() or ":" not in name:
+        return path, None
+    front, _, field = name.rpartition(":")
+    return Path(front), field
+
+
 def read_text(path: Path, name: str, what: str = "text file") -> str:
     """The text of a file that a user called `name`.
 

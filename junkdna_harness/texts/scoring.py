@@ -41,11 +41,9 @@ def score_windows(
     """
     parts = []
     for batch in batches(windows, batch_size):
-        inputs = torch.from_numpy(np.stack([window.inputs for window in batch]))
-        first, n = batch[0].first, len(batch[0].targets)
         with torch.inference_mode():
-            found = logits(inputs)[:, first : first + n].flatten(0, 1)
-            targets = torch.from_numpy(np.concatenate([window.targets for window in batch])).to(found.device)
+            found = logits_at(logits, batch)
+            targets = targets_of(batch).to(found.device)
             parts.append(answers(found, targets))
         if progress:
             progress(len(targets))
@@ -85,6 +83,18 @@ def batches(windows: Sequence[Window], size: int) -> Iterator[list[Window]]:
         group = list(alike)
         for start in range(0, len(group), size):
             yield group[start : start + size]
+
+
+def logits_at(logits: Logits, batch: Sequence[Window], width: int | None = None) -> Tensor:
+    """Logits for all targets of windows of one shape, shape (n, vocabulary): the first `width` of the vocabulary."""
+    inputs = torch.from_numpy(np.stack([window.inputs for window in batch]))
+    first, n = batch[0].first, len(batch[0].targets)
+    return logits(inputs)[:, first : first + n, :width].flatten(0, 1)
+
+
+def targets_of(batch: Sequence[Window]) -> Tensor:
+    """The targets of these windows, int64, shape (n,)."""
+    return torch.from_numpy(np.concatenate([window.targets for window in batch]))
 
 
 def windows_together(size: int, width: int, accelerator: bool) -> int:

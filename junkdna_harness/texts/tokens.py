@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,11 @@ class TokenizedText:
     def token(self) -> Ints:
         """The token."""
         return np.concatenate([w.targets for w in self.windows])
+
+    @cached_property
+    def counts(self) -> Counter[int]:
+        """How often each token is in the documents, scored or not."""
+        return Counter(token for document in self.documents for token in document.ids.tolist())
 
     @cached_property
     def context(self) -> Ints:

@@ -63,23 +63,20 @@ def tokenize(documents: Sequence[Document], lm: Any) -> list[TokenizedDocument]:
     found = []
     tokenizer, special = lm.tokenizer, bool(getattr(lm, "add_bos_token", None))
     for document in documents:
-        encoded = tokenizer(document.text, add_special_tokens=special, verbose=False)
+        places = {"return_offsets_mapping": True} if getattr(tokenizer, "is_fast", False) else {}
+        encoded = tokenizer(document.text, add_special_tokens=special, verbose=False, **places)
         ids = np.asarray(encoded["input_ids"], dtype=np.int64)
         if not len(ids):
             raise UsageError(f"text {document.source!r}, document {document.number}, has no token.")
-        found.append(
-            TokenizedDocument(document, ids, _bytes_of_tokens(document.text, tokenizer, ids, special))
-        )
+        n_bytes = _bytes_of_tokens(document.text, encoded["offset_mapping"]) if places else None
+        found.append(TokenizedDocument(document, ids, n_bytes))
     return found
 
 
-def _bytes_of_tokens(text: str, tokenizer: Any, ids: Ints, special: bool) -> Ints | None:
-    """Bytes of `text` that each token adds, all of them together; None where the tokenizer keeps no places."""
-    if not getattr(tokenizer, "is_fast", False):
-        return None
-    encoded = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
+def _bytes_of_tokens(text: str, places: Sequence[tuple[int, int]]) -> Ints:
+    """Bytes of `text` that each token adds, all of them together; `places`: the characters where it begins and ends."""
     before = np.cumsum([0, *(len(character.encode()) for character in text)])  # bytes before each character
-    ends = np.maximum.accumulate([before[end] for _, end in encoded["offset_mapping"]])
+    ends = np.maximum.accumulate([before[end] for _, end in places])
     ends[-1] = before[-1]  # what the tokenizer dropped at the end, if anything
     return np.diff(ends, prepend=0).astype(np.int64)
 
