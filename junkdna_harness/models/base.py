@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -230,14 +230,16 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         texts: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
         return texts
 
-    def token_scores(self, requests: list[Any], disable_tqdm: bool = False) -> list[TokenScore]:
+    def token_scores(
+        self, requests: list[Any], disable_tqdm: bool = False, size: Callable[[int], int] = int
+    ) -> list[TokenScore]:
         """(1.0 where it is the likeliest, margin, loss) of each token of a text that is requested (`difficulty_tiers_text`).
 
         Raises:
             UsageError: an answer is not a number.
             TaskRefused: the model has other tokens than the task was built with, or takes fewer than a window's.
         """
-        answers = token_scores(self, requests)
+        answers = token_scores(self, requests, size)
         refuse_unfinite_answers([-loss for _, _, loss in answers])
         return answers
 

@@ -20,9 +20,9 @@ from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.manifest import manifest_folder
 from junkdna_harness.compress.origin import Origin
 from junkdna_harness.models.given import GivenLM
-from junkdna_harness.models.token_scores import check_tokens
+from junkdna_harness.models.token_scores import check_tokens, usual_together
 from junkdna_harness.texts.known import known
-from junkdna_harness.texts.scoring import NAN, logits_of, score_windows, windows_together
+from junkdna_harness.texts.scoring import NAN, logits_of, score_windows
 from junkdna_harness.texts.tiers import quarters
 from junkdna_harness.texts.tokens import TokenizedText
 from junkdna_harness.texts.windows import Ints
@@ -67,12 +67,8 @@ def _losses(by: str, text_sha256: str, device: str) -> tuple[NDArray[np.float64]
         check_tokens(lm, text)
     except TaskRefused as error:
         raise UsageError(f"surprisal_from={by!r}: {error}") from error
-    width = int(lm.model.config.get_text_config().vocab_size)
-    longest = max(len(window.inputs) for window in text.windows)
     try:
-        loss = score_windows(
-            logits_of(lm), text.windows, windows_together(longest, width, device != "cpu")
-        ).loss
+        loss = score_windows(logits_of(lm), text.windows, usual_together(lm, text.windows)).loss
     except FloatingPointError as error:
         raise UsageError(f"surprisal_from={by!r}: {NAN}.") from error
     loaded = lm.loaded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,13 @@ from junkdna_harness.border import TaskRefused
 from junkdna_harness.texts.known import known
 from junkdna_harness.texts.scoring import logits_of, score_windows, windows_together
 from junkdna_harness.texts.tokens import TokenizedText
-from junkdna_harness.texts.windows import tokenize
+from junkdna_harness.texts.windows import Window, tokenize
 
 TokenScore = tuple[float, float, float]  # right (1 or 0), margin, loss
 
 
-def token_scores(lm: Any, requests: Sequence[Any]) -> list[TokenScore]:
-    """Right, margin and loss of each requested token; `arguments` of a request are one string: the text's hash, document and place.
+def token_scores(lm: Any, requests: Sequence[Any], size: Callable[[int], int] = int) -> list[TokenScore]:
+    """Right, margin and loss of each requested token, `size` of the usual number of windows in a pass; `arguments` of a request are one string: the text's hash, document and place.
 
     Raises:
         TaskRefused: the model has other tokens than the tasks were built with, or takes fewer than a window's.
@@ -29,7 +29,7 @@ def token_scores(lm: Any, requests: Sequence[Any]) -> list[TokenScore]:
         text = known(name)
         check_tokens(lm, text)
         wanted = {(document, place) for of, document, place in asked if of == name}
-        found |= {(name, *at): score for at, score in _scores(lm, text, wanted).items()}
+        found |= {(name, *at): score for at, score in _scores(lm, text, wanted, size).items()}
     return [found[key] for key in asked]
 
 
@@ -39,18 +39,24 @@ def _named(name: str) -> tuple[str, int, int]:
     return text, int(document), int(place)
 
 
-def _scores(lm: Any, text: TokenizedText, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], TokenScore]:
+def _scores(
+    lm: Any, text: TokenizedText, wanted: set[tuple[int, int]], size: Callable[[int], int]
+) -> dict[tuple[int, int], TokenScore]:
     """(document, place) -> score, of the windows that hold a wanted token."""
     windows = [
         window for window in text.windows
         if any((window.document, window.start + i) in wanted for i in range(len(window.targets)))
     ]  # fmt: skip
-    width = int(lm.model.config.get_text_config().vocab_size)
-    longest = max(len(window.inputs) for window in windows)
-    answers = score_windows(logits_of(lm), windows, windows_together(longest, width, lm.device.type != "cpu"))
+    answers = score_windows(logits_of(lm), windows, size(usual_together(lm, windows)))
     places = [(w.document, w.start + i) for w in windows for i in range(len(w.targets))]
     rows = np.stack([answers.right, answers.margin, answers.loss], axis=1).tolist()
     return {at: (row[0], row[1], row[2]) for at, row in zip(places, rows, strict=True)}
+
+
+def usual_together(lm: Any, windows: Sequence[Window]) -> int:
+    """How many of these windows go through the model together where nobody says."""
+    width = int(lm.model.config.get_text_config().vocab_size)
+    return windows_together(max(len(window.inputs) for window in windows), width, lm.device.type != "cpu")
 
 
 def check_tokens(lm: Any, text: TokenizedText) -> None:

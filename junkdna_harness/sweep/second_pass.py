@@ -46,6 +46,11 @@ class SecondPass:
         """As the model's own, the answers in the order of `requests`."""
         return self._ask("generate_until", requests, disable_tqdm)
 
+    def token_scores(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
+        """As the model's own, other numbers of a text's windows at a time."""
+        answers: list[Any] = self._lm.token_scores(requests, disable_tqdm, other_batch_size)
+        return answers
+
     def _ask(self, kind: str, requests: list[Any], disable_tqdm: bool) -> list[Any]:
         order = list(range(len(requests)))
         random.Random(SEED).shuffle(order)

@@ -19,8 +19,11 @@ from junkdna_harness.autoload import tasks_dir
 from junkdna_harness.border import TaskRefused
 from junkdna_harness.cli import app
 from junkdna_harness.fidelity.load import load_side
+from junkdna_harness.models import token_scores as module
 from junkdna_harness.models.token_scores import token_scores
 from junkdna_harness.sweep import build_plan, run_sweep
+from junkdna_harness.sweep.machine import Machine
+from junkdna_harness.sweep.session import Session
 from junkdna_harness.sweep.settings import TEXT_TASKS, Settings, make_settings
 from junkdna_harness.texts import tiers
 from junkdna_harness.texts.known import known, tokenized
@@ -232,6 +235,22 @@ def test_mistakes_of_a_sweep_are_one_sentence(tmp_path: Path) -> None:
                 standalone_mode=False,
             )
         assert not (tmp_path / "s" / "runs").exists()
+
+
+def test_a_noise_floor_asks_the_windows_in_other_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    scored = module.score_windows
+
+    def noted(logits: Any, windows: Any, batch_size: int) -> Any:
+        sizes.append(batch_size)
+        return scored(logits, windows, batch_size)
+
+    monkeypatch.setattr(module, "score_windows", noted)
+    plan = build_plan(None, None, quantize="rtn:4", text="embedded", limit=5, window=128, noise_floor=True)
+    session = Session(plan, 0, Machine())
+    for cell in plan.cells:
+        session.run(cell)
+    assert [cell.noise_floor for cell in plan.cells] == [False, True, False] and sizes == [1, 2, 1]
 
 
 def test_another_tokenizer_than_the_tasks_is_refused() -> None:
