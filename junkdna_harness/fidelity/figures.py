@@ -32,6 +32,8 @@ DELTA_SHARES = {
 }
 CONTEXTS = (16, 64, 256, 1024, 4096)  # tokens of context at which the parts of `by_context` begin
 COUNTS = (2, 5, 20, 100)  # occurrences in the text at which the parts of `by_frequency` begin
+LEAST = {"kl_mean": 0.0}  # below which no mean can be
+SHARES = ("top1_agreement", "top5_agreement", "acceptance")  # between 0 and 1
 Floats = NDArray[np.float64]
 
 
@@ -76,10 +78,6 @@ def figures(tokens: pd.DataFrame) -> dict[str, Any]:
     return {**found, **bits_per_byte(tokens)}
 
 
-LEAST = {"kl_mean": 0.0}
-SHARES = ("top1_agreement", "top5_agreement", "acceptance")  # between 0 and 1
-
-
 def interval(
     values: Floats, clusters: NDArray[Any], scale: Any = "mean", bounded: bool | None = None, least: float = -math.inf
 ) -> Bounded:  # fmt: skip
@@ -88,9 +86,8 @@ def interval(
     `least`: below which no mean can be.
     """
     found = mean_interval(values, clusters, scale=scale, bounded=bounded)
-    if (
-        found.n_clusters < 2
-    ):  # on the scale of perplexity the lower end would be exp(-inf), which looks like a number
+    # On the scale of perplexity the lower end would be exp(-inf), which looks like a number.
+    if found.n_clusters < 2:
         return Bounded(found.mean, -math.inf, math.inf)
     low = max(found.low, least) if math.isfinite(found.low) else found.low
     return Bounded(found.mean, low, found.high)

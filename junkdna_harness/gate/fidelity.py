@@ -27,6 +27,13 @@ HOW = "Make one: junkdna fidelity COMPRESSED --against DENSE --text FILE --json 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
 
+_ALLOWED = {
+    "max_perplexity_ratio": (math.inf, 1.05),
+    "max_kl": (math.inf, 0.05),
+    "min_agreement": (1.0, 0.95),
+}
+
+
 @dataclass(frozen=True)
 class TextLimits:
     """What is allowed; None is not judged. `alpha` is the error rate of the whole decision."""
@@ -37,22 +44,12 @@ class TextLimits:
     alpha: float = 0.05
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("max_perplexity_ratio", 0.0, math.inf),
-            ("max_kl", 0.0, math.inf),
-            ("min_agreement", 0.0, 1.0),
-        ):
-            value = getattr(self, name)
-            if value is not None and not (low < value <= high and math.isfinite(value)):
+        for name, value in self.given.items():
+            most, example = _ALLOWED[name]
+            if not 0 < value <= most or not math.isfinite(value):
+                within = " and at most 1" if most == 1 else ""
                 raise UsageError(
-                    f"--{name.replace('_', '-')} {value} is no limit. Give a number above {low:g}"
-                    + (
-                        " and at most 1."
-                        if high == 1
-                        else ", e.g. 1.05."
-                        if name == "max_perplexity_ratio"
-                        else ", e.g. 0.05."
-                    )
+                    f"--{name.replace('_', '-')} {value} is no limit. Give a number above 0{within}, e.g. {example}."
                 )
         if not 0 < self.alpha < 0.5:
             raise UsageError(f"alpha {self.alpha} is not between 0 and 0.5.")

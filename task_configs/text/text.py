@@ -6,6 +6,7 @@ A document is a token. It is asked with the request type `token_scores`, which m
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import datasets
@@ -21,7 +22,7 @@ from junkdna_harness.border import TaskRefused, end_lm_eval_with_a_sentence
 from junkdna_harness.harness.patches import no_hints_about
 from junkdna_harness.models.surprisal import surprisal
 from junkdna_harness.models.token_scores import token_scores
-from junkdna_harness.texts.known import WINDOW, tokenized
+from junkdna_harness.texts.known import WINDOW, known, tokenized
 from junkdna_harness.texts.tiers import FAMILIES
 from junkdna_harness.texts.tokens import BLOCK, TokenizedText
 
@@ -105,7 +106,13 @@ def _tiers(
     if family == SURPRISAL:
         tiers, maker = surprisal(found, surprisal_from, arguments)
         return (found, tokenizer.decode, tiers), maker
-    return (found, tokenizer.decode, FAMILIES[family.removeprefix("text_")](found)), None
+    return (found, tokenizer.decode, _by_the_text(family.removeprefix("text_"), found.sha256)), None
+
+
+@lru_cache(maxsize=16)
+def _by_the_text(family: str, sha256: str) -> Any:
+    """Each token's tier: once for the four tasks of a family."""
+    return FAMILIES[family](known(sha256))
 
 
 def _documents(text: TokenizedText, chosen: Any, decode: Any) -> datasets.Dataset:

@@ -22,16 +22,6 @@ from junkdna_harness.texts.documents import Document, read_documents
 HOW = How(window=64, limit=300)
 
 
-@pytest.fixture(scope="module")
-def dense() -> Side:
-    return load_side({"pretrained": "embedded"}, "cpu")
-
-
-@pytest.fixture(scope="module")
-def pruned() -> Side:
-    return load_side({"sparsity": 0.5}, "cpu")
-
-
 @pytest.fixture
 def documents() -> list[Document]:
     return read_documents(["embedded"])

@@ -18,11 +18,6 @@ HOW = How(window=64, limit=400, worst=2)
 
 
 @pytest.fixture(scope="module")
-def dense() -> Side:
-    return load_side({"pretrained": "embedded"}, "cpu")
-
-
-@pytest.fixture(scope="module")
 def runs(dense: Side) -> list[dict[str, Any]]:
     plan = build_plan(
         "text", {"pretrained": "embedded"}, "magnitude,random", "0.3,0.6", patterns="4:8", quantize="rtn:4,2"

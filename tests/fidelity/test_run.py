@@ -30,16 +30,6 @@ HOW = How(window=64, limit=300)
 
 
 @pytest.fixture(scope="module")
-def dense() -> Side:
-    return load_side({"pretrained": "embedded"}, "cpu")
-
-
-@pytest.fixture(scope="module")
-def pruned() -> Side:
-    return load_side(arguments_of("pretrained=embedded,sparsity=0.5"), "cpu")
-
-
-@pytest.fixture(scope="module")
 def documents() -> list[Document]:
     return read_documents(["embedded", "starter"])[:3]
 
