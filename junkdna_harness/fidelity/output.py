@@ -83,7 +83,9 @@ def bytes_text(found: BytesOnly) -> str:
             ("difference", "bits_per_byte_difference"),
         )
     ]
-    return f"{f['n_bytes']:,} bytes in {f['n_blocks']:,} blocks\n\n" + columns(("", "value", "95 %"), rows)
+    seen = " and ".join(str(size) for size in dict.fromkeys(found.windows))
+    head = f"{f['n_bytes']:,} bytes in {f['n_blocks']:,} blocks, windows of {seen} tokens"
+    return head + "\n\n" + columns(("", "value", "95 %"), rows)
 
 
 def _rows(f: Mapping[str, Any]) -> list[tuple[str, str, str]]:

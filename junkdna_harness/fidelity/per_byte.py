@@ -24,18 +24,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class BytesOnly:
-    """Bits per byte of two models, and of their difference, with intervals over blocks of 1,024 bytes."""
+    """Bits per byte of two models, and of their difference, with intervals over blocks of 1,024 bytes.
+
+    `windows`: tokens that each model sees at most, the dense one first.
+    """
 
     against: str
     model: str
-    window: int
+    windows: tuple[int, int]
     figures: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         plain: dict[str, Any] = finite({
             "schema": SCHEMA, "kind": "junkdna-fidelity-bytes", "model": self.model, "against": self.against,
-            "layout": "rolling", "window": self.window, "block_bytes": BLOCK, **self.figures,
+            "layout": "rolling", "windows": list(self.windows), "block_bytes": BLOCK, **self.figures,
         })  # fmt: skip
         return plain
 
@@ -62,7 +65,8 @@ def bits_per_byte(dense: Side, other: Side, documents: Sequence[Document], windo
         found = mean_interval(values, weights=weights, scale="bits", bounded=False)
         ends = [end if math.isfinite(end) else None for end in (found.low, found.high)]
         figures |= {name: found.mean, f"{name}_low": ends[0], f"{name}_high": ends[1]}
-    return BytesOnly(dense.description, other.description, window, figures)
+    windows = (min(window, dense.lm.max_length), min(window, other.lm.max_length))
+    return BytesOnly(dense.description, other.description, windows, figures)
 
 
 def _sizes(documents: Sequence[Document]) -> dict[tuple[int, int], int]:

@@ -18,7 +18,7 @@ from junkdna_harness.compress import PruneSpec, prune
 from junkdna_harness.embedded import model_path
 from junkdna_harness.fidelity.html import render
 from junkdna_harness.fidelity.load import Side, arguments_of, dense_of, load_side, same_tokens
-from junkdna_harness.fidelity.output import grid_text, single_text
+from junkdna_harness.fidelity.output import bytes_text, grid_text, single_text
 from junkdna_harness.fidelity.per_byte import bits_per_byte
 from junkdna_harness.fidelity.run import How, Text, fidelity, over_grid
 from junkdna_harness.sweep.plan import build_plan
@@ -143,6 +143,10 @@ def test_other_tokenizers_are_refused_and_compared_by_bytes(
     texts = [Document("t", 0, documents[1].text[:1500]), Document("t", 1, documents[2].text[:700])]
     found = bits_per_byte(dense, other, texts, 64).figures
     assert found["n_bytes"] == sum(len(t.text.encode()) for t in texts) and found["n_blocks"] == 3
+    longer = bits_per_byte(dense, other, texts, 512)
+    assert longer.windows == (512, 128) and "windows of 512 and 128 tokens" in bytes_text(
+        longer
+    )  # the other takes no more
     single = fidelity(other, other, texts, How(window=64)).figures
     assert found["bits_per_byte"] == pytest.approx(single["bits_per_byte"], rel=1e-6)
     assert found["bits_per_byte_difference"] == pytest.approx(
