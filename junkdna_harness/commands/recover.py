@@ -153,14 +153,14 @@ def recover(
 
 
 def _pairs(given: list[str]) -> dict[str, Any]:
-    import yaml
+    from junkdna_harness.yaml_values import read_yaml
 
     found: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"--trainer {text!r} is no NAME=VALUE. Write e.g. --trainer bf16=true.")
-        found[name] = yaml.safe_load(value)
+        found[name] = read_yaml(value)
     return found
 
 
@@ -169,10 +169,12 @@ def _config(path: Path | None) -> dict[str, Any]:
         return {}
     import yaml
 
+    from junkdna_harness.yaml_values import read_yaml
+
     if not path.is_file():
         raise UsageError(f"--trainer-config {str(path)!r} is no file.")
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = read_yaml(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise UsageError(f"--trainer-config {str(path)!r} is neither YAML nor JSON: {error}.") from error
     if not isinstance(found, dict):

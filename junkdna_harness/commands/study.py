@@ -72,7 +72,7 @@ def study(
     engine: Annotated[str, typer.Option(help="local, or ray for the sweep.")] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(help="Worker processes of the sweep."),
+        typer.Option(help="Worker processes of the sweep, and trainings at a time."),
     ] = None,
     device: Annotated[
         str | None,

@@ -120,7 +120,10 @@ def sweep(
     engine: Annotated[str | None, typer.Option(help="local or ray.", rich_help_panel=PANEL_MACHINE)] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Worker processes. Default: as many as help.", rich_help_panel=PANEL_MACHINE),
+        typer.Option(
+            help="Worker processes; on GPUs each has its own copy of the model. Default: as many as help, one per GPU.",
+            rich_help_panel=PANEL_MACHINE,
+        ),
     ] = None,
     no_prefix_cache: Annotated[
         bool, typer.Option("--no-prefix-cache", help="Score as hf does.", rich_help_panel=PANEL_MACHINE)

@@ -42,7 +42,8 @@ def fit_grid(values: Tensor, bits: int, symmetric: bool) -> Grid:
     if symmetric:
         high = torch.maximum(high, -low)
         low = -high
-    scale = (high - low) / steps
+    # By a tensor: CUDA multiplies by the inverse of a plain number, one bit off, and values midway go elsewhere than on a CPU.
+    scale = (high - low) / torch.full_like(high, steps)
     # All zeros, or so small that the step has no exact inverse: one step of 1 rounds them to zero.
     scale = torch.where(scale >= torch.finfo(scale.dtype).tiny, scale, torch.ones_like(scale))
     zero = torch.full_like(scale, (steps + 1) / 2) if symmetric else torch.round(-low / scale)

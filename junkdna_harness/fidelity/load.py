@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from transformers.utils import logging as transformers_logging
 
 from difficulty.errors import UsageError
@@ -22,6 +21,7 @@ from junkdna_harness.compress.spec import (
     PruneSpec,
     QuantSpec,
 )
+from junkdna_harness.device import default_device
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.models.given import GivenLM
 from junkdna_harness.models.pruned import PrunedLM
@@ -85,7 +85,7 @@ def load_side(given: Mapping[str, Any], device: str | None = None, dtype: str | 
     Raises:
         UsageError: it cannot be loaded, or an argument cannot be used.
     """
-    arguments: dict[str, Any] = {"device": device or _device(), **given}
+    arguments: dict[str, Any] = {"device": device or default_device(), **given}
     if dtype is not None:
         arguments.setdefault("dtype", dtype)
     transformers_logging.disable_progress_bar()
@@ -123,10 +123,6 @@ def _kind(given: Mapping[str, Any]) -> Any:
 
 ONLY_PRUNED = tuple(name for name in PRUNE_ARGUMENTS if name not in QUANT_ARGUMENTS)
 ONLY_QUANTIZED = ("bits", "symmetric", "group_size")
-
-
-def _device() -> str:
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
 def same_tokens(dense: Any, other: Any) -> str:

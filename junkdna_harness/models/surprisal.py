@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError
@@ -19,6 +18,7 @@ from junkdna_harness.border import TaskRefused
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.manifest import manifest_folder
 from junkdna_harness.compress.origin import Origin
+from junkdna_harness.device import default_device
 from junkdna_harness.models.given import GivenLM
 from junkdna_harness.models.token_scores import check_tokens, usual_together
 from junkdna_harness.texts.known import known
@@ -42,7 +42,7 @@ def surprisal(text: TokenizedText, by: object, arguments: Mapping[str, Any]) -> 
             '\'{"text": "FILE", "surprisal_from": "MODEL"}\'.'
         )
     judged = str(arguments.get("pretrained") or EMBEDDED)
-    device = str(arguments.get("device") or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+    device = str(arguments.get("device") or default_device())
     loss, maker = _losses(str(by), text.sha256, device)
     if resolve_pretrained(maker.run.model) == resolve_pretrained(judged) or _root(judged) == maker.run.model:
         raise UsageError(

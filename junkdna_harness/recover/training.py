@@ -188,10 +188,13 @@ def training_arguments(spec: RecoverSpec, lr: float, folder: Path) -> TrainingAr
             "metric_for_best_model": "eval_loss",
         }
     try:
-        return TrainingArguments(**{**values, **spec.trainer})
+        arguments = TrainingArguments(**{**values, **spec.trainer})
     except (ValueError, TypeError, ImportError) as error:
         first = str(error).strip().splitlines()[0]
         raise UsageError(f"transformers.TrainingArguments refuses the trainer options: {first}") from error
+    # In one process `Trainer` would split a batch of that many over all GPUs, each step then taking more examples than asked for.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
 
 
 def claim(folder: Path, identity: Mapping[str, Any]) -> None:

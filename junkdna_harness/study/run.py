@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,7 @@ def _carry_out(
     plan: StudyPlan, folder: Path, engine: Any, machine: Any, say: Callable[[str], None], seed: int
 ) -> StudyOutcome:
     seconds: dict[str, float] = {}
+    local = engine if isinstance(engine, LocalEngine) else LocalEngine()
 
     @contextmanager
     def stage(name: str) -> Iterator[None]:
@@ -84,12 +85,12 @@ def _carry_out(
 
         with stage("recovery"):
             check_trained(plan, folder)
-            for job in train_all(plan, folder, say):
+            for job in train_all(plan, folder, say, local.workers):
                 name = job.folder(plan.recovery_method)
                 failed[name] = "training broke down; the last good weights were evaluated"
             check_trained(plan, folder)
         with stage("evaluation of what was recovered"):
-            failed |= _evaluate(plan, folder, machine, say)
+            failed |= _evaluate(plan, folder, local, machine, say)
         sources.append(folder / "recovered")
     with stage("verdicts and report"):
         fit, report = _report(folder, sources, seed)
@@ -136,7 +137,9 @@ def _sweep(
     return _failures(outcome)
 
 
-def _evaluate(plan: StudyPlan, folder: Path, machine: Any, say: Callable[[str], None]) -> dict[str, str]:
+def _evaluate(
+    plan: StudyPlan, folder: Path, local: LocalEngine, machine: Any, say: Callable[[str], None]
+) -> dict[str, str]:
     from junkdna_harness.study.checkpoints import Checkpoints, trained_since
     from junkdna_harness.study.stages import recovered_plan
 
@@ -144,7 +147,7 @@ def _evaluate(plan: StudyPlan, folder: Path, machine: Any, say: Callable[[str], 
     swept = Store(folder / "sweep")
     taken = swept.fingerprint(swept.need_plan(), 0)
     outcome = run_sweep(
-        grid, folder / "recovered", machine, LocalEngine(open_state=Checkpoints), listener=_Listener(grid, say),
+        grid, folder / "recovered", machine, replace(local, open_state=Checkpoints), listener=_Listener(grid, say),
         outdated=lambda cell, manifest: trained_since(folder, cell, manifest),
         like={} if taken is None else {0: taken},
     )  # fmt: skip

@@ -46,15 +46,17 @@ def is_trained(output: Path) -> bool:
     return (output / MANIFEST).is_file()
 
 
-def train_all(plan: StudyPlan, folder: Path, say: Say) -> list[Job]:
+def train_all(plan: StudyPlan, folder: Path, say: Say, asked: int | None = None) -> list[Job]:
     """The trainings that broke down (their last good weights are kept), after running those not yet finished.
 
-    Small models are trained several at a time, one per core.
+    `asked` at a time; where it is None small models are trained one per core, others one after another.
     """
     waiting = [job for job in plan.jobs() if not is_trained(checkpoint(folder, plan, job))]
-    workers = _workers(plan, len(waiting))
+    workers = max(1, min(asked or _workers(plan, len(waiting)), len(waiting)))
     if workers > 1:
-        context = multiprocessing.get_context("fork" if can_fork() else "spawn")
+        # Forked, they need not import all anew; but a process that has used threads or a GPU cannot be forked.
+        forks = asked is None and can_fork()
+        context = multiprocessing.get_context("fork" if forks else "spawn")
         threads = max(1, available_cores() // workers)
         with ProcessPoolExecutor(
             workers, context, initializer=_start, initargs=(threads, os.getpid())

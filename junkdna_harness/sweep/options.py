@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.yaml_values import read_yaml
 
 # Names of models and folders stay text, whatever they look like: a folder may be called 7, 1e5 or true.
 TEXT_ARGUMENTS = ("pretrained", "peft", "delta", "tokenizer", "revision", "subfolder", "gguf_file")
@@ -74,7 +75,7 @@ def read_plan_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"there is no plan {str(path)!r}. Name a YAML file, or give the options themselves.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{str(path)!r} is not YAML: {str(error).splitlines()[0]}.") from error
     if not isinstance(values, dict):

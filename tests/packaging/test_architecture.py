@@ -25,10 +25,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "junkdna_harness.autoload",
         "junkdna_harness.border",
+        "junkdna_harness.device",
         "junkdna_harness.lock",
         "junkdna_harness.presentation",
         "junkdna_harness.smollm2",
         "junkdna_harness.embedded",
+        "junkdna_harness.yaml_values",
     ),
     ("junkdna_harness.arguments", "junkdna_harness.harness"),
     ("junkdna_harness.texts",),

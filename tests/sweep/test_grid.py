@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from difficulty.errors import UsageError
+from junkdna_harness.sweep.choose import engine_and_machine
+from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
-from junkdna_harness.sweep.machine import parse_devices
+from junkdna_harness.sweep.machine import Machine, parse_devices
 
 
 def test_ranges_include_both_ends_and_have_no_binary_tails():
@@ -75,3 +77,27 @@ def test_devices_of_one_kind_need_their_number_only():
     assert parse_devices(None) == ()
     with pytest.raises(UsageError):
         parse_devices("cuda:0,0")
+
+
+@pytest.mark.parametrize(
+    ("workers", "devices", "expected"),
+    [
+        (None, (), None),
+        (4, (), None),  # forked on the CPU, where they share the model
+        (4, ("cpu",), None),
+        (None, ("cuda:0",), None),
+        (1, ("cuda:0", "cuda:1"), None),
+        (3, ("cuda:0",), ["cuda:0"] * 3),
+        (None, ("cuda:0", "cuda:1"), ["cuda:0", "cuda:1"]),
+        (3, ("cuda:0", "cuda:1"), ["cuda:0", "cuda:1", "cuda:0"]),
+    ],
+)
+def test_workers_that_load_the_model_themselves_take_the_devices_in_turn(workers, devices, expected):
+    machine = Machine(device=devices[0] if devices else "cpu")
+    assert LocalEngine(workers, devices)._for_each_worker(machine) == expected
+
+
+@pytest.mark.parametrize("workers", [0, -1, "two", 1.5])
+def test_workers_are_a_count(workers):
+    with pytest.raises(UsageError, match="workers"):
+        engine_and_machine({"workers": workers})

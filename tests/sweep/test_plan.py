@@ -15,6 +15,28 @@ from junkdna_harness.sweep.plan import Plan, build_plan
 from junkdna_harness.sweep.resume import compare
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("patterns: 2:4", "2:4"),  # 124 in YAML 1.1
+        ("patterns: 7:8,4:8", "7:8,4:8"),
+        ("sparsity: 0:0.9:0.1", "0:0.9:0.1"),
+        ("lr: 2e-5", 2e-5),  # a text in YAML 1.1
+        ("lr: 1.5E+3", 1500.0),
+        ("limit: 010", 10),  # 8 in YAML 1.1
+        ("limit: -3", -3),
+        ("limit: null", None),
+        ("output: 2026-11-25", "2026-11-25"),  # a date in YAML 1.1
+        ("methods: [0.5, 1]", [0.5, 1]),
+    ],
+)
+def test_a_plan_s_values_are_what_a_reader_of_the_file_sees(tmp_path, written, read):
+    path = tmp_path / "plan.yaml"
+    path.write_text(written)
+    (found,) = read_plan_file(path).values()
+    assert found == read and type(found) is type(read)
+
+
 def plan(**options) -> Plan:
     return build_plan(**{"tasks": "t", "methods": "magnitude", "sparsity": "0:0.4:0.2", **options})
 

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from junkdna_harness.device import default_device
 from junkdna_harness.sweep.engines import Loaded, Progress, Started, Tell, Work
 from junkdna_harness.sweep.engines.pool import SMALL_MODEL_BYTES, can_fork, run_cell, run_pool
 from junkdna_harness.sweep.machine import Machine, available_cores, keep_freed_memory
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """`workers` processes (None: as many as help), or one per device where `devices` names several.
+    """`workers` processes (None: as many as help), which take the `devices` in turn.
 
-    `open_state` says how a loaded model becomes a run; None is by compressing it.
+    On a CPU workers are forked and share the model. On GPUs each has its own copy, and there are as many as `devices` where
+    nobody says; more than one on a GPU help where the model is too small to keep it busy. `open_state` says how a loaded model becomes a run; None is by compressing it.
     """
 
     workers: int | None = None
@@ -33,10 +35,18 @@ class LocalEngine:
     def run(self, work: Work, tell: Tell) -> None:
         """Return when every cell has finished or failed."""
         for model, group in work.by_model().items():
-            if len(self.devices) > 1:
-                self._on_devices(work, model, group, tell)
+            if (devices := self._for_each_worker(work.machine)) is not None:
+                self._on_devices(work, model, group, tell, devices)
             else:
                 self._on_one(work, model, group, tell)
+
+    def _for_each_worker(self, machine: Machine) -> list[str] | None:
+        """The device of every worker that loads the model for itself; None where one process loads it."""
+        given = list(self.devices or [machine.device or default_device()])
+        count = self.workers or len(given)
+        if count == 1 or (len(given) == 1 and not given[0].startswith("cuda")):
+            return None
+        return [given[i % len(given)] for i in range(count)]
 
     def _on_one(self, work: Work, model: int, cells: list[PlannedRun], tell: Tell) -> None:
         machine = replace(work.machine, device=self.devices[0] if self.devices else work.machine.device)
@@ -85,9 +95,11 @@ class LocalEngine:
         workers = self.workers or cores
         return max(1, workers if cells is None else min(workers, cells))
 
-    def _on_devices(self, work: Work, model: int, cells: list[PlannedRun], tell: Tell) -> None:
-        threads = work.machine.threads or max(1, available_cores() // len(self.devices))
-        machines = [replace(work.machine, device=device, threads=threads) for device in self.devices]
+    def _on_devices(
+        self, work: Work, model: int, cells: list[PlannedRun], tell: Tell, devices: list[str]
+    ) -> None:
+        threads = work.machine.threads or max(1, available_cores() // len(devices))
+        machines = [replace(work.machine, device=device, threads=threads) for device in devices]
         more = functools.partial(work.more, model) if work.more else None
         opener = functools.partial(open_session, replace(work, more=None), model, self.open_state)
         needed = machines if more else machines[: len(cells)]

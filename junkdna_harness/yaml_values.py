@@ -1,0 +1,36 @@
+"""Plans and options in YAML, read as YAML 1.2 reads them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+_INT, _FLOAT, _TIMESTAMP = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
+_WHOLE = re.compile(r"[-+]?[0-9]+\Z")
+_NUMBER = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z|[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
+)
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """PyYAML reads YAML 1.1, in which `4:8` is 248 (base 60), `010` is 8, `1e-3` a text and `2026-11-25` a date."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, _TIMESTAMP)]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INT, _WHOLE, list("-+0123456789"))
+_Loader.add_implicit_resolver(_FLOAT, _NUMBER, list("-+.0123456789"))
+_Loader.add_constructor(_INT, lambda loader, node: int(loader.construct_scalar(node)))
+
+
+def read_yaml(text: str) -> Any:
+    """The value of a YAML document, of plain types only.
+
+    Raises:
+        yaml.YAMLError: it is no YAML.
+    """
+    return yaml.load(text, Loader=_Loader)  # a SafeLoader
