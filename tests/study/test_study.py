@@ -24,6 +24,7 @@ from junkdna_harness.recover.alone import alone
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.run import claim, run_study, verdict_lines
 from junkdna_harness.study.stages import checkpoint, train_one
+from junkdna_harness.sweep.engines.local import LocalEngine
 from tests.conftest import ROOT
 
 PLAN = StudyPlan(
@@ -223,7 +224,8 @@ def test_two_trainings_are_replicates_of_each_arm_and_of_its_control(tmp_path: P
     train_one(plan, path, first)
     there = (checkpoint(path, plan, first) / "model.safetensors").stat().st_mtime_ns
     said: list[str] = []
-    assert not run_study(plan, path, say=said.append).failed
+    # Two workers, so two trainings at a time, each in a process that shares nothing with this one.
+    assert not run_study(plan, path, LocalEngine(workers=2), say=said.append).failed
     assert (checkpoint(path, plan, first) / "model.safetensors").stat().st_mtime_ns == there
     assert len([line for line in said if " steps, " in line]) == 3
     runs = read_runs([path / "sweep", path / "recovered"])
