@@ -81,7 +81,9 @@ def recover_here(
     manifest = believed_manifest(name, model)
     start = begin(model, tokenizer, spec, prune_spec, manifest)
     examples = data.examples[:seen]
-    rows = tokenize(examples, tokenizer, longest(model, spec.max_length))
+    length = longest(model, spec.max_length)
+    rows, shortened = tokenize(examples, tokenizer, length)
+    _say_what_is_cut(shortened, len(examples), length)
     lr = spec.lr or default_lr(spec, source)
     identity = {
         "model": name, "spec": spec.to_dict(), "prune": repr(prune_spec), "data": data.sha256, "lr": lr,
@@ -93,7 +95,7 @@ def recover_here(
     if is_first_process():
         facts = {
             "data": data.source, "data_sha256": data.sha256, "examples": len(data), "rows": len(rows), "lr": lr,
-            "source": name,
+            "source": name, "longest_row": length, "shortened": shortened,
         }  # fmt: skip
         written = save(trained, tokenizer, output, spec, start, training, facts, bool(manifest), force)
         remove_checkpoints(folder)
@@ -243,6 +245,16 @@ def _say_what_is_unseen(spec: RecoverSpec, n: int, seen: int) -> None:
         print(
             f"note: {spec.steps} steps see {seen:,} of the {n:,} examples in fraction={spec.fraction:g} of "
             f"data={spec.data!r}, so a larger share would change nothing. Give more steps, or smaller shares.",
+            file=sys.stderr,
+        )
+
+
+def _say_what_is_cut(shortened: int, n: int, length: int) -> None:
+    """Without its beginning a prompt may ask for what nobody can know."""
+    if shortened:
+        print(
+            f"note: {shortened:,} of {n:,} examples are longer than max_length={length} tokens, and lost the beginning of their prompt. "
+            "Give a larger one if the model can read it.",
             file=sys.stderr,
         )
 

@@ -16,15 +16,16 @@ DEFAULT_MAX_LENGTH = 512  # the paper's for RoBERTa-Large
 Row = dict[str, list[int]]
 
 
-def tokenize(examples: Sequence[Example], tokenizer: Any, max_length: int) -> list[Row]:
+def tokenize(examples: Sequence[Example], tokenizer: Any, max_length: int) -> tuple[list[Row], int]:
     """`input_ids` and `labels` of each example; the prompt carries no loss. Too long texts are cut into several rows.
 
-    A prompt that leaves no room for the answer is cut at its beginning.
+    A prompt that leaves no room for the answer is cut at its beginning; the number is of those that were.
 
     Raises:
         UsageError: an example gives no token that can be learned.
     """
     rows: list[Row] = []
+    shortened = 0
     for example in examples:
         end = (tokenizer.eos_token or "") if example.end == "eos" else example.end
         if not example.prompt:
@@ -34,12 +35,13 @@ def tokenize(examples: Sequence[Example], tokenizer: Any, max_length: int) -> li
         prompt = example.prompt.rstrip()
         answer = example.prompt[len(prompt) :] + example.answer + end
         ids, cut = tokenizer(prompt + answer)["input_ids"], len(tokenizer(prompt)["input_ids"])
+        shortened += len(ids) > max_length
         ids, cut = ids[-max_length:], max(cut - max(len(ids) - max_length, 0), 0)
         if cut < len(ids):
             rows.append({"input_ids": ids, "labels": [IGNORED] * cut + ids[cut:]})
     if not rows:
         raise UsageError("no example gives a token that could be learned. Check the data and max_length.")
-    return rows
+    return rows, shortened
 
 
 def _text_rows(ids: list[int], max_length: int) -> list[Row]:

@@ -153,6 +153,6 @@ def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     example = 0.0
     if plan.arms:
         data = load_data(plan.data, 1.0, 0, plan.include_path)
-        rows = tokenize(data.examples[:EXAMPLES], lm.tokenizer, longest(lm.model, plan.max_length))
+        rows, _ = tokenize(data.examples[:EXAMPLES], lm.tokenizer, longest(lm.model, plan.max_length))
         example = padded_length([len(row["input_ids"]) for row in rows], plan.batch_size)
     return lm.model, tokens, example

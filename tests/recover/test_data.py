@@ -16,7 +16,9 @@ from difficulty.graded import FAMILIES, Item, draw_training_item, is_test_item
 from junkdna_harness.embedded import model_path
 from junkdna_harness.harness.training import Example
 from junkdna_harness.recover.data import file_examples, graded_examples, load_data, nested_subset
+from junkdna_harness.recover.run import recover
 from junkdna_harness.recover.schedule import IGNORED, batches, tokenize
+from junkdna_harness.recover.spec import RecoverSpec
 
 
 @given(
@@ -69,21 +71,24 @@ def test_only_the_answer_carries_loss() -> None:
     prompt, answer = "Words: river, stone\nCopy:", " river, stone."
     tokenizer = AutoTokenizer.from_pretrained(model_path())
     asked, whole = tokenizer(prompt)["input_ids"], tokenizer(prompt + answer + "\n")["input_ids"]
-    row = tokenize([Example(prompt, answer, "\n")], tokenizer, 64)[0]
+    (row,), shortened = tokenize([Example(prompt, answer, "\n")], tokenizer, 64)
+    assert not shortened
     assert row["labels"] == [IGNORED] * len(asked) + whole[len(asked) :]
     assert row["input_ids"] == whole
 
 
 def test_a_prompt_that_is_too_long_loses_its_beginning_and_never_the_answer() -> None:
     tokenizer = AutoTokenizer.from_pretrained(model_path())
-    row = tokenize([Example("river," + " river," * 99, " stone.", "\n")], tokenizer, 16)[0]
+    (row,), shortened = tokenize([Example("river," + " river," * 99, " stone.", "\n")], tokenizer, 16)
+    assert shortened == 1
     assert len(row["input_ids"]) == 16
     assert [i for i in row["labels"] if i != IGNORED] == tokenizer(" stone.\n")["input_ids"]
 
 
 def test_a_long_text_is_cut_into_rows_and_nothing_is_lost() -> None:
     tokenizer = AutoTokenizer.from_pretrained(model_path())
-    rows = tokenize([Example("", "abcdefghij" * 7, "")], tokenizer, 16)
+    rows, shortened = tokenize([Example("", "abcdefghij" * 7, "")], tokenizer, 16)
+    assert not shortened  # a text goes on in the next row
     assert [i for row in rows for i in row["input_ids"]] == tokenizer("abcdefghij" * 7)["input_ids"]
     assert all(row["labels"] == row["input_ids"] for row in rows)
 
@@ -127,3 +132,12 @@ def test_unknown_data_says_what_is_allowed() -> None:
         load_data("glue")
     with pytest.raises(UsageError, match="there is no file"):
         load_data("nowhere.jsonl")
+
+
+def test_prompts_that_are_cut_are_told_and_kept_in_the_manifest(
+    checkpoint: Path, lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = RecoverSpec(arm="dense_transfer", data=str(lines), steps=2, batch_size=4, max_length=10)
+    done = recover(str(checkpoint), tmp_path / "out", spec)
+    assert "8 of 8 examples are longer than max_length=10 tokens" in capsys.readouterr().err
+    assert (done.manifest["recovery"]["shortened"], done.manifest["recovery"]["longest_row"]) == (8, 10)
