@@ -17,6 +17,7 @@ from junkdna_harness.compress.targets import device_of
 from junkdna_harness.embedded import SUITE_MARK, calibration_text, is_embedded, skills_texts
 from junkdna_harness.harness.training import task_examples
 from junkdna_harness.texts.files import JSON, path_and_field, read_rows, read_text, text_column
+from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 LONG = 2048  # tokens a sample on an accelerator, as in the papers
 SHORT = 128  # tokens a sample on a CPU, where the papers' amount would take hours
@@ -80,6 +81,7 @@ def load_calibration(
     name, documents = _documents(source, model, nsamples * length, seed)
     random.Random(seed).shuffle(documents)
     tokens, read = _tokens(documents, tokenizer, nsamples * length)
+    refuse_unknown_tokens("the model", int(tokens.max()) if len(tokens) else 0, model)
     if len(tokens) < length:
         raise UsageError(
             f"calibration {name!r} holds {len(tokens)} tokens, less than one sample of seqlen={length}. "

@@ -10,6 +10,8 @@ import torch
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.compress.reading import Whole
+from junkdna_harness.device import check_device
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -43,12 +45,13 @@ def load(source: Source) -> tuple[Any, Any]:
     """
     from transformers import AutoModelForCausalLM
 
+    check_device(source.device)
     options = {**_common(source), "dtype": source.dtype, "gguf_file": source.gguf_file}
     device = source.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device != "cpu":
         options["device_map"] = device
     path = resolve_pretrained(source.pretrained)
-    model = _guarded(source, lambda: AutoModelForCausalLM.from_pretrained(path, **options))
+    model = _guarded(source, lambda: Whole(AutoModelForCausalLM).from_pretrained(path, **options))
     return model.eval(), load_tokenizer(source)
 
 

@@ -21,7 +21,7 @@ from junkdna_harness.compress.spec import (
     PruneSpec,
     QuantSpec,
 )
-from junkdna_harness.device import default_device
+from junkdna_harness.device import check_device, default_device
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.models.given import GivenLM
 from junkdna_harness.models.pruned import PrunedLM
@@ -85,6 +85,7 @@ def load_side(given: Mapping[str, Any], device: str | None = None, dtype: str | 
     Raises:
         UsageError: it cannot be loaded, or an argument cannot be used.
     """
+    check_device(device)
     arguments: dict[str, Any] = {"device": device or default_device(), **given}
     if dtype is not None:
         arguments.setdefault("dtype", dtype)

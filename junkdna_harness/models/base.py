@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +15,8 @@ from difficulty.runs.checkpoint import EMBEDDED, NONE
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
 from junkdna_harness.compress.manifest import base_of_adapter
+from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tokenizer
+from junkdna_harness.device import check_device
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.harness.answer_cache import KeyedHook
 from junkdna_harness.models.answer_cache import fingerprint
@@ -38,8 +39,10 @@ from junkdna_harness.models.outcome import tell
 from junkdna_harness.models.room import refuse_impossible_continuations, refuse_long_generations
 from junkdna_harness.models.scoring import Answer, PrefixScoring, Request
 from junkdna_harness.models.token_scores import TokenScore, token_scores
+from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 EMBEDDED_BATCH_SIZE = 64
+LM_EVAL_DEVICE = "cuda:0"  # what `lm_eval` passes where nobody names one; `hf` then takes the CPU if need be
 DTYPE_ARGUMENTS = ("dtype", "softmax_dtype", "mixed_precision_dtype")
 COMPUTED_DTYPES = ("float32", "bfloat16", "float16", "float64")
 COMMON_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"} | {
@@ -79,6 +82,8 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         self._prefix_cache = parse_bool("prefix_cache", prefix_cache)
         _refuse_sharding(kwargs)
         _refuse_dtypes(kwargs)
+        if kwargs.get("device") != LM_EVAL_DEVICE:
+            check_device(kwargs.get("device"))
         self.names, pretrained = _names(pretrained, kwargs)
         self.model_name = self.names.model
         if is_embedded(self.model_name) and str(batch_size) == "1":
@@ -90,6 +95,22 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         self.filled: dict[str, Any] = {}
         self._asked: Sequence[Any] = ()  # lm-eval's requests, while they are tokenized
         self._in_chat = False  # whether a prompt was made by the chat template
+
+    def _create_model(self, *args: Any, **kwargs: Any) -> None:
+        """As `hf` does, but a checkpoint that is not whole is refused."""
+        lm: Any = self
+        auto = lm.AUTO_MODEL_CLASS
+        lm.AUTO_MODEL_CLASS = Whole(auto)
+        try:
+            super()._create_model(*args, **kwargs)
+        finally:
+            lm.AUTO_MODEL_CLASS = auto
+
+    def _create_tokenizer(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._create_tokenizer(*args, **kwargs)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(no_tokenizer(self.model_name, error)) from error
 
     def look(self, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> Loaded:
         """What the model is before anything is done to it; its adapters are folded into its weights.
@@ -244,6 +265,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         return answers
 
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
+        refuse_unknown_tokens(self.model_name, int(context.max()), self.model)
         given = options.get("logits_processor") or []
         options["logits_processor"] = LogitsProcessorList([*given, RefuseNaN()])
         return super()._model_generate(context, max_length, stop, **options)
@@ -298,24 +320,3 @@ def parse_bool(name: str, value: object) -> bool:
     if text in {"false", "0", "no"}:
         return False
     raise UsageError(f"{name}={value!r} is neither true nor false. Write {name}=true or {name}=false.")
-
-
-@contextmanager
-def clear_loading_errors(name: str) -> Iterator[None]:
-    """Turn what transformers says of a model that cannot be loaded into one sentence."""
-    try:
-        yield
-    except UsageError:
-        raise
-    except OSError as error:
-        first = str(error).strip().splitlines()[0]
-        raise UsageError(f"pretrained={name!r} could not be loaded: {first}") from error
-    except ImportError as error:
-        first = str(error).strip().splitlines()[0]
-        raise UsageError(f"pretrained={name!r} needs a package that is not installed: {first}") from error
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise UsageError(
-            f"pretrained={name!r} was given an argument that the model does not take: {error}."
-        ) from error

@@ -18,6 +18,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from difficulty.errors import UsageError
 from junkdna_harness.models.forward import Prepared, Runner, cache_limit, prepare
 from junkdna_harness.models.prefix_plan import Batch, Row, build_batches, build_rows, split_request
+from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class PrefixScoring:
         """(log-likelihood, is greedy) of each request, in order."""
         lm: Any = self
         if not self._prefix_cache or not self._own_passes():
-            self._say_what_is_cut(requests)
+            self._look_at(requests)
             plain = super()._loglikelihood_tokens  # type: ignore[misc]
             answers: list[Answer] = plain(requests, disable_tqdm=disable_tqdm, override_bs=override_bs)
             self.check_answers(answers)
@@ -69,7 +70,7 @@ class PrefixScoring:
         """The batches that score `requests`. They hold for every state of the model's weights."""
         lm: Any = self
         pairs = [split_request(context, continuation, lm.max_length) for _, context, continuation in requests]
-        self._say_what_is_cut(requests)
+        self._look_at(requests)
         batches = self._batches(build_rows(pairs, self._may_share), override_bs)
         cached = [batch for batch in batches if batch.header or batch.rows[0].tails]
         if not cached or self._prefix_checked:
@@ -80,8 +81,11 @@ class PrefixScoring:
             batches = self._batches(build_rows(pairs, self._may_share), override_bs)
         return batches
 
-    def _say_what_is_cut(self, requests: Sequence[Request]) -> None:
+    def _look_at(self, requests: Sequence[Request]) -> None:
+        """Refuse tokens that the model has no embedding for, and say how many requests are cut."""
         lm: Any = self
+        largest = max((max(part) for _, *parts in requests for part in parts if part), default=0)
+        refuse_unknown_tokens(getattr(lm, "model_name", "the model"), largest, lm.model)
         longest = lm.max_length
         cut = sum(len(context) + len(continuation) > longest + 1 for _, context, continuation in requests)
         if cut:

@@ -17,6 +17,7 @@ from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.manifest import manifest_folder
 from junkdna_harness.compress.origin import Origin
 from junkdna_harness.compress.pruning import prune
+from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tokenizer
 from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.embedded import knows_the_suite
 from junkdna_harness.recover.adapters import add_adapter
@@ -29,6 +30,7 @@ from junkdna_harness.recover.schedule import longest, tokenize
 from junkdna_harness.recover.spec import ADAPTER_LR, EMBEDDED_LR, PAPER_LR, RecoverSpec
 from junkdna_harness.recover.start import Start
 from junkdna_harness.recover.training import MOST_HELD_OUT, Training, remove_checkpoints, train
+from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def recover_here(
     examples = data.examples[:seen]
     length = longest(model, spec.max_length)
     rows, shortened = tokenize(examples, tokenizer, length)
+    refuse_unknown_tokens(name, max(max(row["input_ids"]) for row in rows), model)
     _say_what_is_cut(shortened, len(examples), length)
     lr = spec.lr or default_lr(spec, source)
     identity = {
@@ -122,13 +125,16 @@ def load(source: str, name: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    from junkdna_harness.models.base import clear_loading_errors
-
     with clear_loading_errors(name):
         config = AutoConfig.from_pretrained(source)
         codes = getattr(config, "quantization_config", None) is not None
-        model = AutoModelForCausalLM.from_pretrained(source, **({} if codes else {"dtype": torch.float32}))
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = Whole(AutoModelForCausalLM).from_pretrained(
+            source, **({} if codes else {"dtype": torch.float32})
+        )
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(no_tokenizer(name, error)) from error
     return model, tokenizer
 
 

@@ -238,7 +238,7 @@ def quick(plan: StudyPlan) -> StudyPlan:
     level = plan.recovery_levels[0] if plan.recovery_levels else 0.5
     return replace(
         plan, limit=20, methods=("magnitude", "random"), sparsity=f"0,{level:g},0.8" if level != 0.8 else "0,0.4,0.8",
-        patterns="4:8", quantize="rtn:4,2", controls=(), refine=None, steps=min(plan.steps, 20),
+        patterns="4:8", quantize="rtn:4,2", controls=(), refine=None, recovery_levels=plan.recovery_levels[:1], steps=min(plan.steps, 20),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from junkdna_harness.compress.checks import refuse_quantized
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.pruning import measure
 from junkdna_harness.compress.samples import check_samples
-from junkdna_harness.device import default_device
+from junkdna_harness.device import check_device, default_device
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.base import JunkDNALM
@@ -232,6 +232,7 @@ def load_model(arguments: Mapping[str, Any], machine: Machine) -> SweepLM:
 
     transformers_logging.disable_progress_bar()
     SweepLM.check_arguments(arguments)
+    check_device(machine.device)
     device = machine.device or default_device()
     batch_size = machine.batch_size
     if batch_size is None:

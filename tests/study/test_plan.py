@@ -16,7 +16,7 @@ from difficulty.runs.identity import Run
 from difficulty.runs.table import run_name
 from junkdna_harness.recover import ARMS
 from junkdna_harness.study.dry_run import describe
-from junkdna_harness.study.plan import StudyPlan, make_plan, quick
+from junkdna_harness.study.plan import PRESETS, StudyPlan, make_plan, quick
 from junkdna_harness.study.run import claim
 from junkdna_harness.study.stages import recovered_plan, sweep_plan
 
@@ -188,6 +188,12 @@ def test_calibration_is_by_default_what_is_trained_on_and_the_embedded_models_ow
 
 def test_a_model_may_be_written_as_model_args_write_it() -> None:
     assert make_plan("pretrained=smollm2-135m") == make_plan("smollm2-135m")
+
+
+@pytest.mark.parametrize("model", [None, *PRESETS])
+def test_every_preset_has_a_quick_cut(model: str | None) -> None:
+    small = quick(make_plan(model))
+    assert len(small.recovery_levels) == 1 and small.controls == ()
 
 
 def test_a_quick_study_has_its_recovery_level_in_the_sweep() -> None:
