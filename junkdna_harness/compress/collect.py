@@ -24,23 +24,31 @@ def collect(
     """
     layers = [target for target in targets if target.expert is None]
     experts = [target for target in targets if target.expert is not None]
-    listening = _Layers(layers, needs, seed)
-    mode = _Experts(experts, needs, seed)
+    listening, mode = _Layers(layers, needs, seed), _Experts(experts, needs, seed)
     with mode, listening:
         step.run(first=True)
-        listening.join()
-        step.run(first=False)
+        again = listening.called_again
+        if not again:
+            listening.join()
+            step.run(first=False)
+    if again:  # the block uses a layer on several inputs (gemma3n): all count, and nothing is shared
+        listening, mode = _Layers(layers, needs, seed, share=False), _Experts(experts, needs, seed)
+        with mode, listening:
+            step.run()
     grouped = list(listening.groups.values())
     return [*grouped, *((mode.found.get(target.name), [target]) for target in experts)]
 
 
 class _Layers:
-    """Hooks on linear layers. After the first batch only one layer of each group that shares an input listens."""
+    """Hooks on linear layers. After the first batch only one layer of each group that shares an input listens; without `share` all do."""
 
-    def __init__(self, targets: Sequence[Target], needs: type[Statistic], seed: int) -> None:
+    def __init__(
+        self, targets: Sequence[Target], needs: type[Statistic], seed: int, share: bool = True
+    ) -> None:
         self.targets = targets
         self.needs = needs
         self.seed = seed
+        self._begin = self._discover if share else self._listen
         self.groups: dict[str, tuple[Statistic | None, list[Target]]] = {t.name: (None, [t]) for t in targets}
         self._handles: dict[str, RemovableHandle] = {}
         self._first: dict[
@@ -52,7 +60,7 @@ class _Layers:
 
     def __enter__(self) -> _Layers:
         for target in self.targets:
-            self._handles[target.name] = target.module.register_forward_pre_hook(self._discover(target))
+            self._handles[target.name] = target.module.register_forward_pre_hook(self._begin(target))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,10 +87,13 @@ class _Layers:
             self.groups[target.name] = (statistic, members)
         statistic.update(inputs.reshape(-1, inputs.shape[-1]))
 
+    @property
+    def called_again(self) -> bool:
+        """True where a layer was called more than once in the first batch, so that its inputs are not those of one group."""
+        return any(calls > 1 for calls in self._calls.values())
+
     def join(self) -> None:
         """After the first batch: followers join their leader's group and stop listening."""
-        if any(calls > 1 for calls in self._calls.values()):
-            raise NotImplementedError("a linear layer that is called twice in one block")
         self._alive.clear()
         self._first.clear()
         by_name = {target.name: target for target in self.targets}

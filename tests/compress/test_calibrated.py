@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress import NM, Hessian, InputNorm, PruneSpec, Sparsity, find_targets, prune
+from junkdna_harness.compress.calibration import load_calibration
 from junkdna_harness.compress.gptq import gptq
 from junkdna_harness.compress.rtn import rtn
 from junkdna_harness.compress.sparsegpt import Selection, sparsegpt
@@ -311,3 +313,40 @@ def test_pruned_and_quantized_keeps_its_zeros(quantizer: Any, text: str) -> None
     assert report.bits == 4 and report.pattern == "2:4" and report.quantizer == quantizer
     zeros = report.sparsity_targeted or 0
     assert report.effective_bits == pytest.approx((1 - zeros) * 4 + 1 + (16 + 4) / 16)
+
+
+def gemma3n() -> Any:
+    """Random and small. It uses a linear layer of every block on several inputs (AltUp, Laurel)."""
+    values = {
+        "vocab_size": 100, "hidden_size": 32, "intermediate_size": [48] * 2, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 128, "layer_types": ["sliding_attention", "full_attention"],
+        "sliding_window": 64, "num_kv_shared_layers": 0, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 100,
+        "laurel_rank": 4, "activation_sparsity_pattern": [0.0] * 2, "altup_num_inputs": 2,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model("gemma3n_text", **values)).eval()
+
+
+def test_a_layer_that_a_block_calls_more_than_once_is_judged_by_all_of_its_inputs(text: str) -> None:
+    model, tokenizer = gemma3n(), make_tokenizer()
+    ids = load_calibration(text, tokenizer, model, nsamples=4, seqlen=32, seed=0).ids
+    first = [target for target in find_targets(model) if target.block == 0]
+    inputs: dict[str, list[Tensor]] = {target.name: [] for target in first}
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda _, args: inputs[name].append(args[0].reshape(-1, args[0].shape[-1]))
+
+    handles = [target.module.register_forward_pre_hook(note(target.name)) for target in first]
+    with torch.no_grad():
+        model(input_ids=ids, use_cache=False)
+    for handle in handles:
+        handle.remove()
+    assert any(len(calls) > 1 for calls in inputs.values())
+    expected = {}
+    for target in first:
+        scores = target.weight.abs() * torch.cat(inputs[target.name]).square().sum(0).sqrt()
+        lowest = scores.sort(dim=1, stable=True).indices[:, : scores.shape[1] // 2]
+        expected[target.name] = torch.zeros_like(scores, dtype=torch.bool).scatter(1, lowest, True)
+    prune(model, PruneSpec(method="wanda", sparsity=0.5, calibration=text, nsamples=4, seqlen=32), tokenizer)
+    for target in first:
+        assert torch.equal(target.weight == 0, expected[target.name]), target.name
