@@ -83,7 +83,16 @@ def unreached(model: nn.Module, targets: Sequence[Target]) -> list[str]:
 
 
 def merge_adapters(model: nn.Module) -> None:
-    """Fold the adapters of a peft model into its base weights, so that what is pruned is what is used."""
+    """Fold adapters into the weights that they stand beside, so that what is pruned is what is used.
+
+    Those of peft's own models, and those that a model of transformers carries itself (`add_adapter`, or an adapter's folder as
+    its name). Adapters that are switched off are left alone.
+    """
     merge = getattr(getattr(model, "base_model", None), "merge_adapter", None)
     if hasattr(model, "peft_config") and callable(merge):
         merge()
+        return
+    for module in model.modules():
+        carries = hasattr(module, "get_base_layer") and getattr(module, "merged", None) is False
+        if carries and not getattr(module, "disable_adapters", False):
+            module.merge()  # type: ignore[operator]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress import (
@@ -20,6 +22,7 @@ from junkdna_harness.compress import (
     sparsifiers,
     weights_sha256,
 )
+from junkdna_harness.compress.reading import Whole
 from tests.models_factory import ARCHITECTURES, make_model
 
 
@@ -165,7 +168,6 @@ def test_the_block_for_the_results_file_is_plain_json() -> None:
 
 
 def test_adapters_are_folded_in_before_pruning() -> None:
-    peft = pytest.importorskip("peft")
     model, _ = make_model("llama")
     tuned = peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
     base = model.model.layers[0].self_attn.q_proj.base_layer.weight.clone()
@@ -174,6 +176,29 @@ def test_adapters_are_folded_in_before_pruning() -> None:
     assert int((left == 0).sum()) == 512
     assert not torch.equal(left[left != 0], base[left != 0])  # what was ranked is base + adapter
     assert not any("lora" in name for name in report.sparsity_by_module)
+
+
+@pytest.mark.parametrize("way", ["injected", "adapter folder", "adapter folder, loaded by us"])
+def test_adapters_that_a_plain_model_carries_are_folded_in_too(way: str, tmp_path: Path) -> None:
+    """As `add_adapter` puts them, or an adapter's folder as the model's name: what is pruned is base and adapter together."""
+    model, _ = make_model("llama")
+    config = peft.LoraConfig(target_modules=["q_proj", "up_proj"], init_lora_weights=False)
+    if way == "injected":
+        carries: Any = peft.inject_adapter_in_model(config, model)
+    else:
+        model.save_pretrained(tmp_path / "base")
+        base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+        peft.get_peft_model(base, config).save_pretrained(tmp_path / "adapter")
+        auto = Whole(AutoModelForCausalLM) if way.endswith("us") else AutoModelForCausalLM
+        carries = auto.from_pretrained(str(tmp_path / "adapter"))
+    layers = [m for m in carries.modules() if hasattr(m, "get_delta_weight")]
+    assert len(layers) == 4 and all(float(m.get_delta_weight("default").abs().sum()) > 0 for m in layers)
+    together = [m.base_layer.weight + m.get_delta_weight("default") for m in layers]
+    prune(carries, PruneSpec(sparsity=0.5))
+    for layer, dense in zip(layers, together, strict=True):
+        used = layer.base_layer.weight
+        assert layer.merged and int((used == 0).sum()) == used.numel() // 2
+        torch.testing.assert_close(used[used != 0], dense[used != 0])
 
 
 def test_anybody_can_add_a_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
