@@ -22,6 +22,9 @@ TOKENS_AT_ONCE = (
 )
 
 
+PROBED = 4  # tokens of the pass that shows how often each block runs
+
+
 @dataclass(frozen=True)
 class Step:
     """One block of the walk: `run` passes all calibration inputs through it as it is now and drops the outputs.
@@ -47,6 +50,7 @@ def walk(model: nn.Module, ids: Tensor) -> Iterator[Step]:
     _, blocks = find_blocks(model)
     batches = torch.split(ids, max(1, TOKENS_AT_ONCE // ids.shape[1]))
     with torch.no_grad(), _evaluating(model), _eager_experts(model):
+        _refuse_loops(model, list(blocks), ids[:1, :PROBED])
         flow = _Flow(list(blocks), _capture(model, list(blocks), batches))
         for index, block in enumerate(blocks):
 
@@ -88,6 +92,30 @@ class _Flow:
         args, kwargs = call.extras[index]
         result = block(_to(call.hidden, device), *_to(args, device), **_to(kwargs, device))
         return _hidden(result)
+
+
+def _refuse_loops(model: nn.Module, blocks: list[nn.Module], ids: Tensor) -> None:
+    """Refuse blocks that run several times for one input: their later inputs would be left out, and come through pruned blocks.
+
+    Raises:
+        UsageError: says how often.
+    """
+    calls = dict.fromkeys(map(id, blocks), 0)
+
+    def count(block: nn.Module, *_: object) -> None:
+        calls[id(block)] += 1
+
+    handles = [block.register_forward_pre_hook(count) for block in dict.fromkeys(blocks)]
+    try:
+        model(input_ids=ids.to(model.get_input_embeddings().weight.device), use_cache=False)  # type: ignore[operator]
+    finally:
+        for handle in handles:
+            handle.remove()
+    if (most := max(calls.values())) > 1:
+        raise UsageError(
+            f"{type(model).__name__} runs a block {most} times for one input; calibrated methods follow inputs through blocks that run "
+            "once. Use magnitude, largest, random or rtn."
+        )
 
 
 class _LastBlock(Exception):
