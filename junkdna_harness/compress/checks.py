@@ -8,7 +8,10 @@ import torch
 from torch import nn
 
 from difficulty.errors import UsageError
-from junkdna_harness.compress.targets import Target, find_blocks
+from junkdna_harness.compress.targets import Target
+
+# Parts of names: what sees and hears is not what answers.
+TOWERS = ("vision", "visual", "audio", "speech", "image_")
 
 
 def refuse_quantized(model: nn.Module) -> None:
@@ -71,15 +74,36 @@ def refuse_unfinite(targets: Sequence[Target]) -> None:
 
 
 def unreached(model: nn.Module, targets: Sequence[Target]) -> list[str]:
-    """A warning where the blocks hold much weight that no target reaches, e.g. experts stored in an unknown form."""
-    _, blocks = find_blocks(model)
+    """A warning where the model holds much weight that no target reaches: experts in an unknown form, a second list of blocks.
+
+    Counted are its matrices outside embeddings, head, and the towers of images and sound.
+    """
     reached = {id(target.parameter) for target in targets}
-    matrices = [(n, p) for n, p in blocks.named_parameters() if p.ndim >= 2]
-    missed = [(n, p) for n, p in matrices if id(p) not in reached]
-    share = sum(p.numel() for _, p in missed) / max(1, sum(p.numel() for _, p in matrices))
+    aside = {
+        id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()
+    }
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    aside |= {id(p) for p in head.parameters()} if isinstance(head, nn.Module) else set()
+    matrices = [
+        (name, p) for name, p in model.named_parameters()
+        if p.ndim >= 2 and id(p) not in aside and not any(tower in name for tower in TOWERS)
+    ]  # fmt: skip
+    total = max(1, sum(p.numel() for _, p in matrices))
+    missed: dict[str, int] = {}
+    for name, p in matrices:
+        if id(p) not in reached:
+            missed[_list_of(name)] = missed.get(_list_of(name), 0) + p.numel()
+    share = sum(missed.values()) / total
     if share < 0.1:
         return []
-    return [f"{share:.0%} of the blocks' weights were not targeted, e.g. {missed[0][0]}"]
+    parts = sorted(missed.items(), key=lambda part: -part[1])
+    told = ", ".join(f"{name} {size / total:.0%}" for name, size in parts[:3])
+    return [f"{share:.0%} of the weights outside embeddings and head were not targeted: {told}"]
+
+
+def _list_of(name: str) -> str:
+    """What a parameter is called without the number of its block: 'model.layers.3.mlp.up_proj.weight' is of 'model.layers.*.mlp.up_proj'."""
+    return ".".join("*" if part.isdigit() else part for part in name.split(".")[:-1]) or name
 
 
 def merge_adapters(model: nn.Module) -> None:

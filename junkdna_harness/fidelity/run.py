@@ -19,6 +19,7 @@ from junkdna_harness.sweep.states import Compressed, Dense
 from junkdna_harness.texts.documents import Document
 from junkdna_harness.texts.scoring import Logits, logits_of, windows_together
 from junkdna_harness.texts.tokens import BLOCK, TokenizedText
+from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 from junkdna_harness.texts.windows import Layout, TokenizedDocument, cut, tokenize
 
 WINDOW = 512  # tokens, as llama.cpp's
@@ -110,6 +111,7 @@ class Text:
         if how.limit is not None and how.limit < 1:
             raise UsageError(f"limit {how.limit} is less than one token of a document.")
         tokenized = tokenize(documents, lm)
+        refuse_unknown_tokens(lm.model_name, max(int(one.ids.max()) for one in tokenized), lm.model)
         if how.limit is not None:
             tokenized = [_shortened(document, how.limit) for document in tokenized]
         windows = cut(tokenized, how.window, how.layout, lm.prefix_token_id, _beginning(lm.tokenizer))

@@ -11,6 +11,7 @@ from junkdna_harness.border import TaskRefused
 from junkdna_harness.texts.known import known
 from junkdna_harness.texts.scoring import logits_of, score_windows, windows_together
 from junkdna_harness.texts.tokens import TokenizedText
+from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 from junkdna_harness.texts.windows import Window, tokenize
 
 TokenScore = tuple[float, float, float]  # right (1 or 0), margin, loss
@@ -64,6 +65,7 @@ def check_tokens(lm: Any, text: TokenizedText) -> None:
 
     Raises:
         TaskRefused: says what differs.
+        UsageError: the model has no embedding for one of the tokens.
     """
     longest, name = max(len(window.inputs) for window in text.windows), _name(lm)
     if longest > lm.max_length:
@@ -78,6 +80,7 @@ def check_tokens(lm: Any, text: TokenizedText) -> None:
         raise TaskRefused(
             f"the text's tokens are not those of {name!r} as it was loaded. Name its tokenizer in the model's arguments."
         )
+    refuse_unknown_tokens(name, max(int(document.ids.max()) for document in text.documents), lm.model)
 
 
 def _name(lm: Any) -> str:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from difficulty.errors import UsageError
 from junkdna_harness.texts.documents import Document
-from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 Layout = Literal["rolling", "chunks"]
 LAYOUTS: tuple[Layout, ...] = ("rolling", "chunks")
@@ -59,7 +58,7 @@ def tokenize(documents: Sequence[Document], lm: Any) -> list[TokenizedDocument]:
     """The documents in the tokens of a model's wrapper, as `hf` has them: without special tokens, unless `add_bos_token` asks for one.
 
     Raises:
-        UsageError: a text without a token, or with one that the model has no embedding for.
+        UsageError: a text without a token.
     """
     found = []
     tokenizer, special = lm.tokenizer, bool(getattr(lm, "add_bos_token", None))
@@ -69,7 +68,6 @@ def tokenize(documents: Sequence[Document], lm: Any) -> list[TokenizedDocument]:
         ids = np.asarray(encoded["input_ids"], dtype=np.int64)
         if not len(ids):
             raise UsageError(f"text {document.source!r}, document {document.number}, has no token.")
-        refuse_unknown_tokens(getattr(lm, "model_name", "the model"), int(ids.max()), lm.model)
         n_bytes = _bytes_of_tokens(document.text, encoded["offset_mapping"]) if places else None
         found.append(TokenizedDocument(document, ids, n_bytes))
     return found
