@@ -1,7 +1,8 @@
 """How long the main line takes, and how much of it is lm-eval's own start: `python benchmarks/main_job.py`.
 
 The start is lm-eval's `dummy` model (no weights, no forward pass) on one item of one of the suite's tasks; the main
-job is all of the suite. Both run offline, as lm-eval's `dummy` otherwise waits for the hub where there is none. Wall-clock seconds of whole commands, by turns, medians of three.
+job is all of the suite. Both run offline, as lm-eval's `dummy` otherwise waits for the hub where there is none.
+Wall-clock seconds of whole commands, by turns, medians of three.
 """
 
 from __future__ import annotations

@@ -81,12 +81,12 @@ def load_calibration(
     name, documents = _documents(source, model, nsamples * length, seed)
     random.Random(seed).shuffle(documents)
     tokens, read = _tokens(documents, tokenizer, nsamples * length)
-    refuse_unknown_tokens("the model", int(tokens.max()) if len(tokens) else 0, model)
     if len(tokens) < length:
         raise UsageError(
             f"calibration {name!r} holds {len(tokens)} tokens, less than one sample of seqlen={length}. "
             f"Give more text, or a smaller seqlen."
         )
+    refuse_unknown_tokens(getattr(model, "name_or_path", "") or "the model", int(tokens.max()), model)
     enough = len(tokens) >= nsamples * length
     generator = torch.Generator().manual_seed(seed)
     if enough:

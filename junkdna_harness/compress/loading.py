@@ -10,7 +10,7 @@ import torch
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from junkdna_harness.arguments import resolve_pretrained
-from junkdna_harness.compress.reading import Whole
+from junkdna_harness.compress.reading import Whole, clear_loading_errors
 from junkdna_harness.device import check_device
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -98,8 +98,9 @@ def _common(source: Source) -> dict[str, Any]:
 
 def _guarded(source: Source, read: Any) -> Any:
     try:
-        return read()
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        with clear_loading_errors(source.name):
+            return read()
+    except (ValueError, KeyError, RuntimeError) as error:
         if isinstance(error, UsageError):
             raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]

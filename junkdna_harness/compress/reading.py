@@ -30,14 +30,13 @@ class Whole:
         """The model, as transformers loads it.
 
         Raises:
-            UsageError: the files cannot be read, lack tensors of the model, or hold some of another shape.
+            UsageError: the files lack tensors of the model, or hold some of another shape. What else transformers raises goes on
+                (`clear_loading_errors`).
         """
-        with clear_loading_errors(name):
-            model, found = self._auto.from_pretrained(
-                name, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
-            )
-            _refuse_mismatched(name, found)
-            _refuse_missing(name, found)
+        told = {**kwargs, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, found = self._auto.from_pretrained(name, *args, **told)
+        _refuse_mismatched(name, found)
+        _refuse_missing(name, found)
         return model
 
 

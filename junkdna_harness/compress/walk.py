@@ -107,7 +107,7 @@ def _refuse_loops(model: nn.Module, blocks: list[nn.Module], ids: Tensor) -> Non
 
     handles = [block.register_forward_pre_hook(count) for block in dict.fromkeys(blocks)]
     try:
-        model(input_ids=ids.to(model.get_input_embeddings().weight.device), use_cache=False)  # type: ignore[operator]
+        model(input_ids=ids.to(_entry(model)), use_cache=False)
     finally:
         for handle in handles:
             handle.remove()
@@ -116,6 +116,12 @@ def _refuse_loops(model: nn.Module, blocks: list[nn.Module], ids: Tensor) -> Non
             f"{type(model).__name__} runs a block {most} times for one input; calibrated methods follow inputs through blocks that run "
             "once. Use magnitude, largest, random or rtn."
         )
+
+
+def _entry(model: nn.Module) -> torch.device:
+    """Where token numbers go in."""
+    device: torch.device = model.get_input_embeddings().weight.device  # type: ignore[operator]
+    return device
 
 
 class _LastBlock(Exception):
@@ -149,7 +155,7 @@ def _capture(model: nn.Module, blocks: list[nn.Module], batches: tuple[Tensor, .
 
         return call
 
-    device = model.get_input_embeddings().weight.device  # type: ignore[operator]
+    device = _entry(model)
     with _replaced_forwards(blocks, stand_in):
         for batch in batches:
             current, start = [], []

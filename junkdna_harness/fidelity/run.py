@@ -111,11 +111,12 @@ class Text:
         if how.limit is not None and how.limit < 1:
             raise UsageError(f"limit {how.limit} is less than one token of a document.")
         tokenized = tokenize(documents, lm)
-        refuse_unknown_tokens(lm.model_name, max(int(one.ids.max()) for one in tokenized), lm.model)
         if how.limit is not None:
             tokenized = [_shortened(document, how.limit) for document in tokenized]
         windows = cut(tokenized, how.window, how.layout, lm.prefix_token_id, _beginning(lm.tokenizer))
-        return cls(TokenizedText(tokenized, windows), how, lm.tokenizer)
+        text = TokenizedText(tokenized, windows)
+        refuse_unknown_tokens(lm.model_name, text.largest, lm.model)
+        return cls(text, how, lm.tokenizer)
 
     def dense_logits(self, dense: Side, keep: bool) -> Logits:
         """The dense model as a function of inputs; what it answered is kept in the cache, or in memory if `keep`."""

@@ -80,7 +80,7 @@ def check_tokens(lm: Any, text: TokenizedText) -> None:
         raise TaskRefused(
             f"the text's tokens are not those of {name!r} as it was loaded. Name its tokenizer in the model's arguments."
         )
-    refuse_unknown_tokens(name, max(int(document.ids.max()) for document in text.documents), lm.model)
+    refuse_unknown_tokens(name, text.largest, lm.model)
 
 
 def _name(lm: Any) -> str:

@@ -43,6 +43,11 @@ class TokenizedText:
         return np.concatenate([w.targets for w in self.windows])
 
     @cached_property
+    def largest(self) -> int:
+        """The largest token number in the documents."""
+        return max(int(document.ids.max()) for document in self.documents)
+
+    @cached_property
     def counts(self) -> Counter[int]:
         """How often each token is in the documents, scored or not."""
         return Counter(token for document in self.documents for token in document.ids.tolist())

@@ -183,3 +183,9 @@ def test_commands_refuse_a_gpu_that_is_not_there_and_lm_eval_s_default_goes_to_t
 @pytest.mark.parametrize("device", [None, "auto", "cpu"])
 def test_a_device_that_is_there_is_taken(device: str | None) -> None:
     check_device(device)
+
+
+def test_an_argument_that_asks_to_ignore_other_shapes_is_no_way_around(folder: Path) -> None:
+    narrower(folder)
+    with pytest.raises(UsageError, match="tensors of other shapes"):
+        PrunedLM(pretrained=str(folder), device="cpu", ignore_mismatched_sizes=True)
