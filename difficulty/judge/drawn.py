@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from difficulty.judge.series import Condition
 
-NOTHING_DRAWN = frozenset({"dense", "magnitude", "largest", "rtn"})
+NOTHING_DRAWN = frozenset({
+    "dense", "magnitude", "largest", "rtn", "fp8", "fp8-e5m2", "mxfp4", "nvfp4", "nf4", "bitsandbytes", "torchao"
+})  # fmt: skip
 MASK_DRAWN = frozenset({"random"})
 
 
 def drawn_by_lot(condition: Condition) -> tuple[str, ...]:
-    """What was drawn for a condition: "mask", "calibration", "training"; nothing for magnitude, largest and rtn.
+    """What was drawn for a condition: "mask", "calibration", "training"; nothing for magnitude, largest, rtn and other formats.
 
     A method that is not known here is taken for one that needs calibration data.
     """

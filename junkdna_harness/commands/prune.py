@@ -43,6 +43,7 @@ def prune(
     bits: Annotated[str | None, option(PruneSpec, "bits")] = None,
     group_size: Annotated[int | None, option(PruneSpec, "group_size")] = None,
     symmetric: Annotated[bool, option(PruneSpec, "symmetric")] = False,
+    act_order: Annotated[bool, option(PruneSpec, "act_order")] = False,
     quantizer: Annotated[str | None, option(PruneSpec, "quantizer")] = None,
     dtype: Dtype = "auto",
     device: Device = None,
@@ -73,6 +74,7 @@ def prune(
         "bits": bits,
         "group_size": group_size,
         "symmetric": symmetric or None,
+        "act_order": act_order or None,
         "quantizer": quantizer,
     }
     spec = PruneSpec.from_strings(given_ones(given))

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from junkdna_harness.compress.bits import effective_bits
+    from junkdna_harness.compress.formats import Format
     from junkdna_harness.compress.hashing import weights_sha256
     from junkdna_harness.compress.notation import NM, Pattern, Scope, Sparsity, parse_pattern, parse_sparsity
     from junkdna_harness.compress.pruning import measure, prune, prune_model
+    from junkdna_harness.compress.quantizers import Quantizer, Rounding, get_quantizer, quantizer
     from junkdna_harness.compress.quantizing import quantize
     from junkdna_harness.compress.registry import Sparsifier, get_sparsifier, sparsifier, sparsifiers
     from junkdna_harness.compress.report import (
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 # No module may be called like a name of its package: importing it would put the module in the name's place.
 _HOMES = {
     "bits": ("effective_bits",),
+    "formats": ("Format",),
+    "quantizers": ("Quantizer", "Rounding", "get_quantizer", "quantizer"),
     "hashing": ("weights_sha256",),
     "notation": ("NM", "Pattern", "Scope", "Sparsity", "parse_pattern", "parse_sparsity"),
     "pruning": ("measure", "prune", "prune_model"),
@@ -46,6 +50,7 @@ __all__ = [
     "PRUNE_ARGUMENTS",
     "QUANT_ARGUMENTS",
     "CompressionReport",
+    "Format",
     "Hessian",
     "InputNorm",
     "Pattern",
@@ -53,6 +58,8 @@ __all__ = [
     "PruneSpec",
     "QuantReport",
     "QuantSpec",
+    "Quantizer",
+    "Rounding",
     "Scope",
     "Seeded",
     "Sparsifier",
@@ -64,6 +71,7 @@ __all__ = [
     "effective_bits",
     "find_blocks",
     "find_targets",
+    "get_quantizer",
     "get_sparsifier",
     "measure",
     "parse_pattern",
@@ -71,6 +79,7 @@ __all__ = [
     "prune",
     "prune_model",
     "quantize",
+    "quantizer",
     "sparsifier",
     "sparsifiers",
     "weights_sha256",

@@ -9,7 +9,7 @@ from torch import nn
 from difficulty.runs.level import level_of
 from junkdna_harness.compress.bits import effective_bits
 from junkdna_harness.compress.change import Outcome
-from junkdna_harness.compress.grid import mean_group
+from junkdna_harness.compress.formats import known_format
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.report import CompressionReport, bits_of_model, count_zeros
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec
@@ -26,12 +26,12 @@ def make_report(
 ) -> CompressionReport:
     """The report; `zeros_by_module` where the targets' zeros are counted already."""
     zeros = count_zeros(model, targets, zeros_by_module)
+    form = known_format(outcome.quantizer)
     pruned, rounded = outcome.kind == "pruned", outcome.bits is not None
     bits = effective_bits(
         zeros.sparsity_targeted if pruned else 0.0,  # zeros that rounding made are codes like any other
         bits=outcome.bits,
-        group=None if outcome.group is None else mean_group(targets, outcome.group),
-        symmetric=outcome.symmetric,
+        shared=_shared_bits(targets, outcome),
         pattern=outcome.packing if pruned else None,
     )
     measured = zeros.sparsity_targeted if outcome.sparsity is None else outcome.sparsity
@@ -54,7 +54,8 @@ def make_report(
         effective_bits_all=bits_of_model(bits, zeros),
         weights_sha256=weights_sha256(model),
         group_size=outcome.group if rounded else None,
-        symmetric=outcome.symmetric if rounded else None,
+        symmetric=outcome.symmetric if rounded and form.integer else None,
+        act_order=outcome.act_order if rounded and form.ordered else None,
         quantizer=outcome.quantizer if rounded and pruned else None,
         targets=spec.targets,
         exclude=spec.exclude,
@@ -64,3 +65,11 @@ def make_report(
         seconds=seconds,
         on_top_of=outcome.on_top_of,
     )
+
+
+def _shared_bits(targets: Sequence[Target], outcome: Outcome) -> float:
+    """Bits a weight of scales and zero points."""
+    if outcome.bits is None or outcome.group is None:
+        return 0.0
+    form, shapes = known_format(outcome.quantizer), [target.shape for target in targets]
+    return form.shared_bits(shapes, outcome.bits, outcome.group, outcome.symmetric)

@@ -53,6 +53,7 @@ class Before:
     bits: int | None = None
     group: int | None = None
     symmetric: bool = False
+    act_order: bool = False
     quantizer: str | None = None
     only_rounded: bool = False
     calibration: dict[str, Any] | None = None
@@ -105,7 +106,7 @@ class Before:
         return Outcome(
             method, self.pattern, self.scope, self.seed, "quantized" if self.only_rounded else "pruned",
             requested=self.requested, sparsity=self.sparsity, level=self.level, packing=self.packing, bits=self.bits, group=self.group,
-            symmetric=self.symmetric, quantizer=quantizer, calibration=self.calibration, on_top_of=self.on_top_of, warnings=list(self.warnings),
+            symmetric=self.symmetric, act_order=self.act_order, quantizer=quantizer, calibration=self.calibration, on_top_of=self.on_top_of, warnings=list(self.warnings),
         )  # fmt: skip
 
 
@@ -220,6 +221,7 @@ def _told(
         bits=None if bits is None else int(bits),
         group=None if group is None else int(group),
         symmetric=bool(manifest.get("symmetric")),
+        act_order=bool(manifest.get("act_order")),
         quantizer=str(manifest.get("quantizer") or name.base) if bits is not None else None,
         only_rounded=only_rounded and bits is not None,
         calibration=manifest.get("calibration"),

@@ -41,6 +41,7 @@ class Outcome:
     bits: int | None = None
     group: int | None = None
     symmetric: bool = False
+    act_order: bool = False
     quantizer: str | None = None
     calibration: dict[str, Any] | None = None
     damping: dict[str, float] = field(default_factory=dict)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.hashing import is_plain
 from junkdna_harness.compress.targets import Target
 
 # Parts of names: what sees and hears is not what answers.
@@ -29,7 +30,7 @@ def refuse_quantized(model: nn.Module) -> None:
                 f"or evaluate it as it is with --model junkdna-quantized --model_args method=none."
             )
     for name, parameter in model.named_parameters():
-        if not parameter.dtype.is_floating_point or parameter.dtype.itemsize < 2:
+        if not is_plain(parameter):
             raise UsageError(
                 f"{name} is stored as {str(parameter.dtype).removeprefix('torch.')}, so the checkpoint is quantized; "
                 f"pruning needs plain weights. Load the original."

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from junkdna_harness.compress.calibration import default_seqlen
+from junkdna_harness.compress.formats import get_format
 from junkdna_harness.compress.loading import Source, load_skeleton
 from junkdna_harness.compress.notation import NONE
 from junkdna_harness.compress.registry import get_sparsifier
@@ -93,7 +94,8 @@ def describe_cost(source: Source, spec: PruneSpec | QuantSpec) -> str:
 
 def _needs(spec: PruneSpec | QuantSpec) -> tuple[type | None, bool]:
     if isinstance(spec, QuantSpec):
-        return (Hessian, True) if spec.method == "gptq" else (None, False)
+        form = get_format(spec.method)
+        return (Hessian if form.calibrated else None), form.ordered
     if spec.method == NONE or spec.mask is not None:
         return None, False
     method = get_sparsifier(spec.method)

@@ -7,22 +7,15 @@ Reference: Frantar et al. 2022 (arXiv 2210.17323), whose scales and zero points 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from difficulty.errors import UsageError
-from junkdna_harness.compress.targets import Target
-
-GROUPS = (128, 64, 32, 16)  # tried in turn where the user names no group size
-WHOLE_ROW = -1
-
 
 @dataclass(frozen=True)
 class Grid:
-    """Scales and zero points, each of shape (groups, 1), of rows quantized to `bits`."""
+    """Scales and zero points, each of shape (rows, 1), of rows quantized to `bits`."""
 
     scale: Tensor
     zero: Tensor
@@ -48,30 +41,3 @@ def fit_grid(values: Tensor, bits: int, symmetric: bool) -> Grid:
     scale = torch.where(scale >= torch.finfo(scale.dtype).tiny, scale, torch.ones_like(scale))
     zero = torch.full_like(scale, (steps + 1) / 2) if symmetric else torch.round(-low / scale)
     return Grid(scale, zero, bits)
-
-
-def resolve_group(targets: Sequence[Target], given: int | None) -> int:
-    """The group size in use: what was given, else the largest of 128, 64, 32, 16 that divides every input width.
-
-    -1 (one scale a row) where none does.
-
-    Raises:
-        UsageError: the given size does not divide a width; the layer is named.
-    """
-    if given is None:
-        widths = {target.shape[1] for target in targets}
-        return next((size for size in GROUPS if all(w % size == 0 for w in widths)), WHOLE_ROW)
-    for target in targets:
-        if given != WHOLE_ROW and target.shape[1] % given:
-            raise UsageError(
-                f"group_size={given} does not divide the input width {target.shape[1]} of {target.name}. "
-                f"Choose a divisor, or -1 for one scale a row."
-            )
-    return given
-
-
-def mean_group(targets: Sequence[Target], group: int) -> float:
-    """Weights that share one scale, on average."""
-    if group != WHOLE_ROW:
-        return float(group)
-    return sum(t.numel for t in targets) / sum(t.shape[0] for t in targets)

@@ -15,7 +15,7 @@ _CHUNK = 1 << 26  # bytes hashed at once from a device
 
 def tensor_sha256(tensor: Tensor) -> str:
     """sha256 of dtype, shape and little-endian values; the same on every device."""
-    plain = tensor.dequantize() if hasattr(tensor, "dequantize") and type(tensor) not in _PLAIN else tensor
+    plain = unpacked(tensor)
     digest = hashlib.sha256(f"{str(plain.dtype).removeprefix('torch.')} {list(plain.shape)}\n".encode())
     flat = plain.detach().contiguous().reshape(-1)
     for part in torch.split(flat.view(torch.uint8), _CHUNK):
@@ -23,7 +23,19 @@ def tensor_sha256(tensor: Tensor) -> str:
     return digest.hexdigest()
 
 
-_PLAIN: tuple[type, ...] = (Tensor, nn.Parameter)
+def is_plain(tensor: Tensor) -> bool:
+    """True for weights of at least 16 bits that are stored as they are; False for codes, also where they pass for floats (torchao)."""
+    return tensor.dtype.is_floating_point and tensor.dtype.itemsize >= 2 and not _packed(tensor)
+
+
+def unpacked(tensor: Tensor) -> Tensor:
+    """The values that packed codes stand for, where the package that packed them can tell; else `tensor` itself."""
+    values: Tensor = tensor.dequantize() if _packed(tensor) else tensor
+    return values
+
+
+def _packed(tensor: Tensor) -> bool:
+    return type(tensor.data) not in (Tensor, nn.Parameter) and hasattr(tensor, "dequantize")
 
 
 def hash_named(parameters: Iterable[tuple[str, Tensor]]) -> dict[str, str]:

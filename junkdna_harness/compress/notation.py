@@ -13,9 +13,6 @@ from difficulty.errors import UsageError, did_you_mean
 NONE = "none"  # the method that removes nothing: measure the checkpoint as it is
 Scope = Literal["row", "layer", "global"]
 SCOPES: tuple[Scope, ...] = ("row", "layer", "global")
-Quantizer = Literal["rtn", "gptq"]
-QUANTIZERS: tuple[Quantizer, ...] = ("rtn", "gptq")
-CALIBRATED_QUANTIZERS: frozenset[str] = frozenset({"gptq"})  # those that look at a sample of calibration text
 BITS = (8, 6, 4, 3, 2)
 _NM = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*")
 _TRUE, _FALSE = {"true", "1", "yes"}, {"false", "0", "no"}
@@ -114,15 +111,6 @@ def read_scope(name: str, given: object) -> Scope:
     return cast(Scope, _one_of(name, given, SCOPES))
 
 
-def read_quantizer(name: str, given: object) -> Quantizer:
-    """One of rtn, gptq.
-
-    Raises:
-        UsageError: something else.
-    """
-    return cast(Quantizer, _one_of(name, given, QUANTIZERS))
-
-
 def read_patterns(given: object) -> tuple[str, ...]:
     """Module-name patterns from a list, or from text that joins them with '+', ';', '|' or ','."""
     parts = given if isinstance(given, (list, tuple)) else re.split(r"[+;|,\s]+", str(given))
@@ -148,26 +136,15 @@ def read_seed(name: str, given: object) -> int:
 
 
 def read_bits(name: str, given: object) -> int:
-    """One of 8, 6, 4, 3, 2.
+    """A whole number of bits; which there are is for each quantizer to say.
 
     Raises:
-        UsageError: something else.
+        UsageError: no whole number.
     """
     number = _whole(given)
     if number is None:
         raise UsageError(f"{name}={given} is no whole number. Choose one of {', '.join(map(str, BITS))}.")
-    check_bits(number)
     return number
-
-
-def check_bits(bits: int) -> None:
-    """Refuse a width that is not simulated.
-
-    Raises:
-        UsageError: not one of 8, 6, 4, 3, 2.
-    """
-    if bits not in BITS:
-        raise UsageError(f"bits={bits} is not supported. Choose one of {', '.join(map(str, BITS))}.")
 
 
 def read_group_size(name: str, given: object) -> int:

@@ -21,16 +21,16 @@ from junkdna_harness.compress.checks import (
     refuse_unfinite,
     unreached,
 )
-from junkdna_harness.compress.grid import resolve_group
 from junkdna_harness.compress.masks import apply_mask
 from junkdna_harness.compress.notation import NM, NONE, Pattern
 from junkdna_harness.compress.pattern import check_width, removal_mask
-from junkdna_harness.compress.quantizing import GPTQ, round_targets
+from junkdna_harness.compress.quantizers import resolve_group
+from junkdna_harness.compress.quantizing import round_targets, rounder_of
 from junkdna_harness.compress.rank import lowest_overall
 from junkdna_harness.compress.registry import Sparsifier, get_sparsifier
 from junkdna_harness.compress.report import PruneReport, zeros_by_module
 from junkdna_harness.compress.spec import PruneSpec
-from junkdna_harness.compress.statistics import Hessian, Statistic
+from junkdna_harness.compress.statistics import Statistic
 from junkdna_harness.compress.targets import Target, find_targets, tied_names
 
 
@@ -114,7 +114,7 @@ def _refuse(targets: Sequence[Target], spec: PruneSpec, method: Sparsifier | Non
         for target in targets:
             check_width(target.name, target.shape[1], spec.what)
     if spec.bits is not None:
-        resolve_group(targets, spec.group_size)
+        resolve_group(targets, spec.group_size, rounder_of(spec).form)
         refuse_rounding_again(before)
 
 
@@ -123,8 +123,9 @@ def _needs(spec: PruneSpec, method: Sparsifier | None) -> list[type[Statistic]]:
     needs: list[type[Statistic]] = []
     if method is not None and method.calibrated and method.needs is not None:
         needs.append(method.needs)
-    if spec.bits is not None and spec.quantizer == GPTQ and Hessian not in needs:
-        needs.append(Hessian)
+    rounding = None if spec.bits is None else rounder_of(spec).statistic(spec.act_order)
+    if rounding is not None and rounding not in needs:
+        needs.append(rounding)
     return needs
 
 
@@ -175,7 +176,11 @@ def _together(before: Before, outcome: Outcome, spec: PruneSpec, zeros: Mapping[
         return outcome
     outcome.warnings.append(f"{how}, and what is left still counts {before.bits} bits")
     outcome.bits, outcome.group = before.bits, before.group
-    outcome.symmetric, outcome.quantizer = before.symmetric, before.quantizer
+    outcome.symmetric, outcome.act_order, outcome.quantizer = (
+        before.symmetric,
+        before.act_order,
+        before.quantizer,
+    )
     return outcome
 
 

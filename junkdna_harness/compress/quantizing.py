@@ -1,4 +1,4 @@
-"""Simulated quantization: weights are rounded to what b bits can hold and stored as ordinary floats.
+"""Simulated quantization: weights are rounded to what few bits can hold and stored as ordinary floats.
 
 What was pruned stays pruned: exact zeros are kept, and counted as `prune` with bits counts them.
 """
@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from difficulty.errors import UsageError
 from junkdna_harness.compress.account import make_report
 from junkdna_harness.compress.before import Before, look_before, refuse_rounding_again
 from junkdna_harness.compress.calibrated import Provider, Walked, change_each
@@ -23,15 +24,11 @@ from junkdna_harness.compress.checks import (
     refuse_unfinite,
     unreached,
 )
-from junkdna_harness.compress.gptq import gptq
-from junkdna_harness.compress.grid import resolve_group
+from junkdna_harness.compress.quantizers import Quantizer, Rounding, get_quantizer, resolve_group
 from junkdna_harness.compress.report import QuantReport
-from junkdna_harness.compress.rtn import rtn
-from junkdna_harness.compress.spec import DEFAULT_BITS, PruneSpec, QuantSpec, check_simulated
-from junkdna_harness.compress.statistics import Hessian, Statistic
+from junkdna_harness.compress.spec import PruneSpec, QuantSpec, check_simulated
+from junkdna_harness.compress.statistics import Statistic
 from junkdna_harness.compress.targets import Target, find_targets
-
-GPTQ = "gptq"  # one of CALIBRATED_QUANTIZERS
 
 
 def quantize(
@@ -42,9 +39,9 @@ def quantize(
     *,
     manifest: Mapping[str, Any] | None = None,
 ) -> QuantReport:
-    """What was rounded, after rounding the weights of `model` in place (methods rtn and gptq).
+    """What was rounded, after rounding the weights of `model` in place.
 
-    `tokenizer` is needed by gptq, which reads calibration text. Where the model is pruned its zeros stay, and the report
+    `tokenizer` is needed by quantizers that read calibration text. Where the model is pruned its zeros stay, and the report
     is that of a pruned and quantized model: how it was pruned says `manifest` (None: the `junkdna.json` of the folder
     from which transformers loaded it), as far as the weights bear it out; without one the method is 'none'.
 
@@ -54,6 +51,7 @@ def quantize(
     spec = spec or QuantSpec()
     check_simulated(spec.method)
     started = time.perf_counter()
+    rounder = get_quantizer(spec.method)
     with torch.no_grad():
         merge_adapters(model)
         refuse_quantized(model)
@@ -62,9 +60,10 @@ def quantize(
         refuse_unfinite(targets)
         before = look_before(model, targets, manifest)
         refuse_rounding_again(before)
-        resolve_group(targets, spec.group_size)
+        resolve_group(targets, spec.group_size, rounder.form)
         provider = Walked(model, tokenizer)
-        provider.prepare(targets, [Hessian] if spec.method == GPTQ else [], spec)
+        needs = rounder.statistic(spec.act_order)
+        provider.prepare(targets, [] if needs is None else [needs], spec)
         outcome = _begin(before, spec)
         outcome.warnings += unreached(model, targets) if not spec.targets else []
         round_targets(targets, spec, provider, outcome, before.compressed, progress)
@@ -80,26 +79,49 @@ def round_targets(
     progress: Progress | None,
 ) -> None:
     """Round the targets in place; for a `PruneSpec` by its quantizer. `keep`: what is zero stays zero."""
-    method = spec.quantizer if isinstance(spec, PruneSpec) else spec.method
-    bits, symmetric = spec.bits or DEFAULT_BITS, spec.symmetric
-    group = resolve_group(targets, spec.group_size)
-    outcome.bits, outcome.group, outcome.symmetric, outcome.quantizer = bits, group, symmetric, method
+    rounder = rounder_of(spec)
+    bits = spec.bits or rounder.form.widths[0]
+    group = resolve_group(targets, spec.group_size, rounder.form)
+    outcome.bits, outcome.group, outcome.quantizer = bits, group, _name(spec)
+    outcome.symmetric, outcome.act_order = spec.symmetric, spec.act_order
 
     def change(target: Target, statistic: Statistic | None) -> None:
         weight = target.weight.float()
-        if not isinstance(statistic, Hessian):
-            new = rtn(weight, bits, group, symmetric)  # zero is on every grid
-        else:
-            new = gptq(weight, statistic, bits, group, symmetric, weight == 0 if keep else None)
-        target.weight.copy_(new)
+        how = Rounding(bits, group, spec.symmetric, spec.act_order, weight == 0 if keep else None)
+        new = rounder.function(weight, how) if statistic is None else rounder.function(weight, how, statistic)
+        target.weight.copy_(_checked(new, weight, how, target, rounder))
 
-    if method == GPTQ:
-        change_each(targets, Hessian, change, provider, outcome, progress, "rounded to nearest")
+    needs = rounder.statistic(spec.act_order)
+    if needs is not None:
+        change_each(targets, needs, change, provider, outcome, progress, "rounded to nearest")
         return
     for done, target in enumerate(targets):
         if progress:
             progress(done, len(targets), target.name)
         change(target, None)
+
+
+def rounder_of(spec: QuantSpec | PruneSpec) -> Quantizer:
+    """The quantizer that a spec names."""
+    return get_quantizer(_name(spec))
+
+
+def _name(spec: QuantSpec | PruneSpec) -> str:
+    return str(spec.quantizer) if isinstance(spec, PruneSpec) else spec.method
+
+
+def _checked(new: Tensor, weight: Tensor, how: Rounding, target: Target, rounder: Quantizer) -> Tensor:
+    """What a quantizer returned, zeros held where they have to be.
+
+    Raises:
+        UsageError: another shape, or NaN or infinite weights.
+    """
+    if new.shape != weight.shape or not bool(torch.isfinite(new).all()):
+        what = f"shape {tuple(new.shape)}" if new.shape != weight.shape else "NaN or infinite weights"
+        raise UsageError(
+            f"quantizer {rounder.form.name!r} gave {what} for {target.name}, whose weights are {tuple(weight.shape)}."
+        )
+    return new if how.zeros is None else new.masked_fill(how.zeros, 0)
 
 
 def _begin(before: Before, spec: QuantSpec) -> Outcome:

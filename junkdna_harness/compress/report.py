@@ -63,6 +63,7 @@ class CompressionReport:
     weights_sha256: str
     group_size: int | None = None
     symmetric: bool | None = None
+    act_order: bool | None = None
     quantizer: str | None = None
     targets: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

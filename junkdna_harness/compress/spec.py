@@ -9,18 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from difficulty.errors import UsageError, did_you_mean
+from difficulty.errors import UsageError
+from junkdna_harness.compress.formats import BUILT_IN, Format, get_format
 from junkdna_harness.compress.notation import (
     BITS,
-    CALIBRATED_QUANTIZERS,
     NM,
     NONE,
-    QUANTIZERS,
     SCOPES,
     Pattern,
-    Quantizer,
     Scope,
-    check_bits,
     parse_pattern,
     parse_sparsity,
     read_bits,
@@ -28,7 +25,6 @@ from junkdna_harness.compress.notation import (
     read_count,
     read_group_size,
     read_patterns,
-    read_quantizer,
     read_scope,
     read_seed,
 )
@@ -39,24 +35,23 @@ __all__ = ["PRUNE_ARGUMENTS", "QUANT_ARGUMENTS", "PruneSpec", "QuantSpec", "read
 
 DEFAULT_SPARSITY = 0.5
 DEFAULT_NSAMPLES = 128  # as in the SparseGPT and Wanda papers
-DEFAULT_BITS = 4
-SIMULATED = ("rtn", "gptq")
 LOADED = {
     "bnb-int8": 8,
     "bnb-nf4": 4,
     "torchao-int8": 8,
 }  # done by transformers while it loads, and their bits
-METHODS = (*SIMULATED, *LOADED, NONE)
+NOT_SIMULATED = (*LOADED, NONE)
 
-_WIDTHS = f"{', '.join(map(str, BITS[:-1]))} or {BITS[-1]}"
+_WIDTHS = f"{', '.join(map(str, BITS[:-1]))} or {BITS[-1]}; a format of one width brings its own"
 _SCOPE = f"Where weights compete: {', '.join(SCOPES[:-1])} or {SCOPES[-1]}; default the method's own."
-_QUANTIZER = f"With bits: {' or '.join(QUANTIZERS)}."
+_QUANTIZERS = f"{', '.join(BUILT_IN)}, or module:name"
 _TARGETS = "Module-name patterns, joined by '+', e.g. 'mlp.*'."
 _EXCLUDE = "Module-name patterns to leave alone."
 _CALIBRATION = "Text: FILE.txt, FILE.jsonl[:FIELD], task:NAME, hf:dataset[:config[:split[:column]]], or graded (training items of the suite)."
 _NSAMPLES = "Calibration samples."
 _SEQLEN = "Tokens per sample; default 2048 on an accelerator, 128 on a CPU."
-_GROUP = "Weights that share a scale, -1 for a row; default the largest of 128, 64, 32, 16 that fits."
+_GROUP = "Weights that share a scale, -1 for a row; default the format's: of rtn, gptq and awq the largest of 128, 64, 32, 16 that fits."
+_ACT_ORDER = "gptq: columns of the largest inputs first."
 
 
 def _text(_: str, value: object) -> str:
@@ -102,7 +97,8 @@ class PruneSpec:
     bits: int | None = argument(None, read_bits, f"Quantize what is left: {_WIDTHS}.")
     group_size: int | None = argument(None, read_group_size, f"With bits: {_GROUP[0].lower()}{_GROUP[1:]}")
     symmetric: bool = argument(False, read_bool, "With bits: no zero points.")
-    quantizer: Quantizer = argument("rtn", read_quantizer, _QUANTIZER)  # noqa: RUF009
+    act_order: bool = argument(False, read_bool, f"With bits: {_ACT_ORDER}")
+    quantizer: str | None = argument(None, _text, f"With bits: {_QUANTIZERS}.", shown="`rtn`")
 
     def __post_init__(self) -> None:
         if self.sparsity is not None and self.pattern is not None:
@@ -123,11 +119,13 @@ class PruneSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name}={value} is too few. Give at least 1.")
-        if self.bits is not None:
-            check_bits(self.bits)
-        elif self.group_size is not None or self.symmetric or self.quantizer != "rtn":
+        if self.bits is not None or self.quantizer is not None:
+            object.__setattr__(self, "quantizer", self.quantizer or "rtn")
+            form = get_format(str(self.quantizer), argument="quantizer")
+            object.__setattr__(self, "bits", _bits_of(form, self))
+        elif self.group_size is not None or self.symmetric or self.act_order:
             raise UsageError(
-                "group_size, symmetric and quantizer say how to quantize. Give bits= too, or leave them out."
+                "group_size, symmetric and act_order say how to quantize. Give bits= too, or leave them out."
             )
 
     def _refuse_amount(self) -> None:
@@ -162,7 +160,7 @@ class PruneSpec:
     @property
     def calibrated(self) -> bool:
         """True where a sample of calibration text is looked at, to prune or to quantize what is left."""
-        if self.bits is not None and self.quantizer in CALIBRATED_QUANTIZERS:
+        if self.quantizer is not None and get_format(self.quantizer).calibrated:
             return True
         return self._removes and get_sparsifier(self.method).calibrated
 
@@ -202,7 +200,7 @@ class PruneSpec:
 class QuantSpec:
     """How to quantize: round to nearest with 4 bits where nothing is said.
 
-    `group_size` None is the largest of 128, 64, 32, 16 that divides every input width; -1 is one scale a row.
+    `group_size` None is the format's own (`formats.Format`); -1 is one scale a row.
 
     Raises:
         UsageError: a value that cannot be used.
@@ -211,11 +209,12 @@ class QuantSpec:
     method: str = argument(
         "rtn",
         _text,
-        "rtn or gptq; while a model is loaded also bnb-int8, bnb-nf4, torchao-int8, or none (as it is).",
+        f"{_QUANTIZERS}; while a model is loaded also bnb-int8, bnb-nf4, torchao-int8, or none (as it is).",
     )
-    bits: int | None = argument(None, read_bits, f"{_WIDTHS}.", shown=f"`{DEFAULT_BITS}`")
+    bits: int | None = argument(None, read_bits, f"{_WIDTHS}.", shown=f"`{get_format('rtn').widths[0]}`")
     group_size: int | None = argument(None, read_group_size, _GROUP)
     symmetric: bool = argument(False, read_bool, "No zero points.")
+    act_order: bool = argument(False, read_bool, f"{_ACT_ORDER[0].upper()}{_ACT_ORDER[1:]}")
     targets: tuple[str, ...] = argument((), _names, _TARGETS)
     exclude: tuple[str, ...] = argument((), _names, _EXCLUDE)
     seed: int = argument(0, read_seed, "Of the calibration draw.", names=("mask_seed", "seed"))
@@ -224,19 +223,13 @@ class QuantSpec:
     seqlen: int | None = argument(None, read_count, _SEQLEN)
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UsageError(
-                f"method={self.method!r} is unknown. Choose one of {', '.join(METHODS)}."
-                f"{did_you_mean(self.method, METHODS)}"
-            )
-        if self.method in SIMULATED:
-            if self.bits is None:
-                object.__setattr__(self, "bits", DEFAULT_BITS)
-            check_bits(self.bits or DEFAULT_BITS)
+        if self.method not in NOT_SIMULATED:
+            form = get_format(self.method, also=NOT_SIMULATED)
+            object.__setattr__(self, "bits", _bits_of(form, self))
             return
         if self.method in LOADED and self.bits == LOADED[self.method]:
             object.__setattr__(self, "bits", None)
-        for name in ("bits", "group_size", "targets", "exclude", "calibration"):
+        for name in ("bits", "group_size", "symmetric", "act_order", "targets", "exclude", "calibration"):
             if getattr(self, name):
                 what = "takes the checkpoint as it is" if self.method == NONE else "has its own format"
                 raise UsageError(f"method={self.method} {what}, so {name}= has no meaning. Leave it out.")
@@ -244,7 +237,7 @@ class QuantSpec:
     @property
     def calibrated(self) -> bool:
         """True where a sample of calibration text is looked at."""
-        return self.method in CALIBRATED_QUANTIZERS
+        return self.method not in NOT_SIMULATED and get_format(self.method).calibrated
 
     @property
     def drawn(self) -> bool:
@@ -271,11 +264,25 @@ def check_simulated(method: str) -> None:
     Raises:
         UsageError: says where that method works.
     """
-    if method in METHODS and method not in SIMULATED:
+    if method in NOT_SIMULATED:
         raise UsageError(
             f"method={method} works while a model is loaded, and is not written as a checkpoint here. Evaluate it with "
-            f"lm_eval --model junkdna-quantized --model_args method={method}, or choose rtn or gptq."
+            f"lm_eval --model junkdna-quantized --model_args method={method}, or choose one of {', '.join(BUILT_IN)}."
         )
+
+
+def _bits_of(form: Format, spec: PruneSpec | QuantSpec) -> int:
+    """The bits of a code; what the format does not take is refused.
+
+    Raises:
+        UsageError: names it.
+    """
+    if spec.bits is not None:
+        form.check_bits(spec.bits)
+    for name, has in (("symmetric", form.integer), ("act_order", form.ordered)):
+        if getattr(spec, name) and not has:
+            raise UsageError(f"{form.name} takes no {name}, so {name}=true has no meaning. Leave it out.")
+    return spec.bits or form.widths[0]
 
 
 def _with_none(given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.hashing import unpacked
 
 ADVICE = "Repair the checkpoint, or load it with dtype=float32 if half precision is too narrow for it."
 
@@ -31,6 +32,7 @@ def refuse_unfinite_model(model: Any, name: str) -> None:
     for where, tensor, is_weight in tensors:
         if tensor.is_meta or not tensor.is_floating_point() or tensor.dtype.itemsize < 2:
             continue
+        tensor = unpacked(tensor)
         # A sum is NaN or infinite if any term is; only then look closer, because finite terms may overflow it.
         if math.isfinite(tensor.sum(dtype=torch.float32).item()):
             continue

@@ -13,7 +13,7 @@ from difficulty.runs.checkpoint import CLEARLY_SPARSE, MANIFEST, NONE
 from difficulty.runs.identity import SPARSE_TRANSFER, Method
 from difficulty.runs.level import bears_out
 from junkdna_harness.compress.checks import merge_adapters
-from junkdna_harness.compress.hashing import combine, hash_named, weights_sha256
+from junkdna_harness.compress.hashing import combine, hash_named, is_plain, weights_sha256
 from junkdna_harness.compress.manifest import manifest_folder
 from junkdna_harness.compress.origin import Origin
 from junkdna_harness.compress.report import count_zeros
@@ -21,7 +21,7 @@ from junkdna_harness.compress.targets import find_targets
 
 # What describes the compression in a manifest, and holds as long as nothing more is done.
 CARRIED = (
-    "kind", "pattern", "scope", "seed", "replicate", "requested_sparsity", "group_size", "symmetric", "quantizer",
+    "kind", "pattern", "scope", "seed", "replicate", "requested_sparsity", "group_size", "symmetric", "act_order", "quantizer",
     "calibration", "damping", "recovery", "effective_bits", "effective_bits_all",
 )  # fmt: skip
 
@@ -164,7 +164,7 @@ def _merged(model: Any, origin: Origin | None) -> Any:
 
 
 def _is_plain(model: Any) -> bool:
-    return all(p.dtype.is_floating_point and p.dtype.itemsize >= 2 for p in model.parameters())
+    return all(is_plain(p) for p in model.parameters())
 
 
 def _sparsity(model: Any, targets: Sequence[str], exclude: Sequence[str]) -> float | None:

@@ -7,22 +7,29 @@ from typing import Any, ClassVar
 
 from difficulty.runs.checkpoint import NONE
 from junkdna_harness.compress.checks import quantization_method
+from junkdna_harness.compress.formats import FORMATS
 from junkdna_harness.compress.loaded import describe_loaded, loading_config
 from junkdna_harness.compress.pruning import measure
 from junkdna_harness.compress.quantizing import quantize
-from junkdna_harness.compress.spec import QUANT_ARGUMENTS, SIMULATED, QuantSpec
+from junkdna_harness.compress.spec import NOT_SIMULATED, QUANT_ARGUMENTS, QuantSpec
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.models.outcome import quantized_block, say, tell
 
-SAYING_HOW = ("method", "bits", "group_size", "symmetric")  # without any of these nothing was asked for
+SAYING_HOW = (
+    "method",
+    "bits",
+    "group_size",
+    "symmetric",
+    "act_order",
+)  # without any of these nothing was asked for
 
 
 class QuantizedLM(JunkDNALM):
     """`hf`, quantized on the fly. Without arguments: the embedded model, rounded to nearest with 4 bits. A model
     that is quantized already is left as it is.
 
-    Own arguments: `method` (rtn, gptq, bnb-int8, bnb-nf4, torchao-int8, or none for checkpoints that are quantized
-    already), `bits` (8, 6, 4, 3, 2), `group_size`, `symmetric`, `targets`, `exclude`, `calibration`, `nsamples`,
+    Own arguments: `method` (rtn, gptq, awq, fp8, fp8-e5m2, mxfp4, nvfp4, nf4, bnb-int8, bnb-nf4, torchao-int8, or none for
+    checkpoints that are quantized already), `bits` (8, 6, 4, 3, 2), `group_size`, `symmetric`, `act_order`, `targets`, `exclude`, `calibration`, `nsamples`,
     `seqlen`, `mask_seed` (of the calibration draw).
 
     Raises:
@@ -44,7 +51,7 @@ class QuantizedLM(JunkDNALM):
             spec = QuantSpec.from_strings({"method": NONE})
             what = loaded.description if loaded.bits is not None else "quantized"
             tell(self.NAME, f"{self.model_name} is {what} already, so nothing more is rounded")
-        if spec.method in SIMULATED:
+        if spec.method not in NOT_SIMULATED:
             report = quantize(self.model, spec, tokenizer=self.tokenizer, manifest=loaded.manifest)
         elif loaded.changed and loaded.sparsity is not None and spec.method == NONE:
             report = measure(self.model, loaded.targets, loaded.exclude, manifest=loaded.manifest)
@@ -67,8 +74,8 @@ class QuantizedLM(JunkDNALM):
         method = given.get("method", "rtn")
         if "method" not in given:
             filled["method"] = method
-        if "bits" not in given and method in ("rtn", "gptq"):
-            filled["bits"] = 4
+        if "bits" not in given and method in FORMATS:
+            filled["bits"] = FORMATS[method].widths[0]
         return filled
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Lists of levels as a user writes them: `0:0.9:0.1`, `7:8,4:8`, `rtn:8,4,gptq:4`."""
+"""Lists of levels as a user writes them: `0:0.9:0.1`, `7:8,4:8`, `rtn:8,4,gptq:4,fp8`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.formats import FORMATS
 from junkdna_harness.compress.notation import parse_pattern
 
 MOST_LEVELS = 1000
@@ -78,7 +79,7 @@ def parse_patterns(text: str) -> tuple[str, ...]:
 
 
 def parse_quantize(text: str) -> tuple[tuple[str, int], ...]:
-    """(method, bits) pairs from `rtn:8,4,3,2` or `rtn:8,4,gptq:4`.
+    """(method, bits) pairs from `rtn:8,4,3,2` or `rtn:8,4,gptq:4,fp8`; a format of one width needs no number.
 
     Raises:
         UsageError: no method before the first number, bits that are no whole number, or a pair that is there twice.
@@ -86,11 +87,15 @@ def parse_quantize(text: str) -> tuple[tuple[str, int], ...]:
     found: list[tuple[str, int]] = []
     method = ""
     for part in _parts(text, "quantize", "rtn:8,4,3,2"):
+        if part in FORMATS and len(FORMATS[part].widths) == 1:
+            found.append((part, FORMATS[part].widths[0]))
+            method = ""
+            continue
         name, colon, bits = part.rpartition(":")
         method = name.strip() if colon else method
         if not method or not bits.strip().isdigit() or int(bits) < 1:
             raise UsageError(
-                f"quantize {text!r} has {part!r}. Write METHOD:BITS,BITS, e.g. rtn:8,4,3,2 or rtn:4,gptq:4."
+                f"quantize {text!r} has {part!r}. Write METHOD:BITS,BITS, e.g. rtn:8,4,3,2 or rtn:4,gptq:4,fp8."
             )
         found.append((method, int(bits)))
     return tuple(_distinct(found, f"quantize {text!r}"))

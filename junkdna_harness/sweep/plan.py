@@ -13,7 +13,8 @@ from typing import Any
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE, Run
-from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, SIMULATED
+from junkdna_harness.compress.formats import BUILT_IN, known_format
+from junkdna_harness.compress.spec import NOT_SIMULATED, PRUNE_ARGUMENTS, QUANT_ARGUMENTS
 from junkdna_harness.sweep.draws import with_replicates
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
 from junkdna_harness.sweep.later import MOST_LEVELS, Later, later_rounds, matched_methods
@@ -27,6 +28,7 @@ SCHEMA = 1
 LONGEST_STEM = 120  # of a file's name; systems end at 255 bytes, and temporary names are longer
 
 # Set by the grid, so they cannot be in --model_args too.
+OF_QUANTIZING = ("group_size", "symmetric", "act_order")
 GRID_ARGUMENTS = ("method", "sparsity", "pattern", "bits", "mask", "mask_seed", "quantizer")
 
 
@@ -197,7 +199,7 @@ def build_plan(
                     name,
                     None,
                     bits,
-                    arguments={**_fitting(common, "quantize"), "method": name, "bits": bits},
+                    arguments={**_of_quantizer(common, name), "method": name, "bits": bits},
                 )
             )
     for cell in cells:
@@ -247,7 +249,14 @@ def _fitting(common: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     """The shared compression arguments that this kind of cell takes."""
     if kind == "quantize":
         return {name: value for name, value in common.items() if name in QUANT_ARGUMENTS}
-    return {name: value for name, value in common.items() if name not in ("group_size", "symmetric")}
+    return {name: value for name, value in common.items() if name not in OF_QUANTIZING}
+
+
+def _of_quantizer(common: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The shared arguments that a quantizer takes: what others of the grid have and this one has not is left out."""
+    form = known_format(name)
+    has = {"symmetric": form.integer, "act_order": form.ordered}
+    return {key: value for key, value in _fitting(common, "quantize").items() if has.get(key, True)}
 
 
 def check_cell(cell: PlannedRun) -> None:
@@ -256,9 +265,9 @@ def check_cell(cell: PlannedRun) -> None:
     Raises:
         UsageError: with compression's own sentence.
     """
-    if cell.kind == "quantize" and cell.method not in SIMULATED:
+    if cell.kind == "quantize" and cell.method in NOT_SIMULATED:
         raise UsageError(
-            f"quantizer {cell.method!r} is not one that a loaded model can be changed with ({', '.join(SIMULATED)}). "
+            f"quantizer {cell.method!r} is not one that a loaded model can be changed with ({', '.join(BUILT_IN)}). "
             f"Run lm_eval --model junkdna-quantized --model_args method={cell.method} for it."
         )
     spec_of(cell)

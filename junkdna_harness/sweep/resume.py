@@ -18,7 +18,7 @@ MACHINE_ARGUMENTS = frozenset({
 })  # fmt: skip
 # Set for each run by the grid; all other compression arguments hold for the whole folder.
 _OF_THE_GRID = frozenset({"method", "sparsity", "pattern", "bits", "mask"})
-_OF_QUANTIZING = frozenset({"group_size", "symmetric", "quantizer"})
+_OF_QUANTIZING = frozenset({"group_size", "symmetric", "act_order", "quantizer"})
 
 
 def compare(old: Plan, new: Plan, extend: bool) -> Plan:

@@ -14,7 +14,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from difficulty.errors import UsageError
 from junkdna_harness.compress import NM, Hessian, InputNorm, PruneSpec, Sparsity, find_targets, prune
 from junkdna_harness.compress.calibration import load_calibration
-from junkdna_harness.compress.gptq import gptq
+from junkdna_harness.compress.gptq import ByWeight, gptq
+from junkdna_harness.compress.quantizers import Rounding
 from junkdna_harness.compress.rtn import rtn
 from junkdna_harness.compress.sparsegpt import Selection, sparsegpt
 from junkdna_harness.compress.wanda import wanda
@@ -175,7 +176,10 @@ def test_gptq_is_exact_obs_with_rounding(group: int, symmetric: bool) -> None:
     exact = damped(inputs)
     hessian = hessian_of(inputs)
     hessian._factor = torch.linalg.cholesky(torch.linalg.inv(exact), upper=True)
-    expected, found = surgery(weight, exact, change), gptq(weight.double(), hessian, 4, group, symmetric)
+    expected, found = (
+        surgery(weight, exact, change),
+        gptq(weight.double(), Rounding(4, group, symmetric), hessian),
+    )
     if not symmetric:
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
     # The outermost value of a symmetric grid lies midway between two codes: it may go either way, and the rest follows.
@@ -183,9 +187,50 @@ def test_gptq_is_exact_obs_with_rounding(group: int, symmetric: bool) -> None:
     assert float(ours) == pytest.approx(float(best), rel=0.05)
 
 
+@pytest.mark.parametrize("group", [16, 160, -1])
+def test_act_order_is_exact_obs_with_the_most_active_columns_first_and_the_groups_of_neighbours(
+    group: int,
+) -> None:
+    weight, inputs = problem(5, 160)
+    inputs = (
+        inputs * torch.linspace(0.2, 3, 160)[torch.randperm(160, generator=torch.Generator().manual_seed(1))]
+    )
+    order = sorted(range(160), key=lambda i: -float(inputs[:, i].double().square().sum()))
+    width = 160 if group == -1 else group
+    grids = {
+        g: [plain_grid(row, 4, False) for row in weight[:, g * width : (g + 1) * width].double()]
+        for g in range(160 // width)
+    }
+
+    def change(i: int, current: Tensor, inverse: Tensor) -> Tensor:
+        return torch.stack([grid(v) for grid, v in zip(grids[order[i] // width], current[:, i], strict=True)])
+
+    exact = damped(inputs)[order][:, order]
+    hessian = ByWeight(160, torch.device("cpu"))
+    hessian.update(inputs)
+    assert hessian.order().tolist() == order
+    hessian._factor = torch.linalg.cholesky(torch.linalg.inv(exact), upper=True)
+    found = gptq(weight.double(), Rounding(4, group, act_order=True), hessian)
+    expected = torch.empty_like(found)
+    expected[:, order] = surgery(weight[:, order], exact, change)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+
+
+def test_act_order_errs_less_where_some_inputs_are_much_larger_and_keeps_zeros() -> None:
+    weight, inputs = problem(20, 64)
+    inputs[:, -6:] *= 20
+    weight[:, ::3] = 0
+    ordered = ByWeight(64, torch.device("cpu"))
+    ordered.update(inputs)
+    plain = gptq(weight, Rounding(3, 32, zeros=weight == 0), hessian_of(inputs))
+    first = gptq(weight, Rounding(3, 32, act_order=True, zeros=weight == 0), ordered)
+    assert ((first - weight) @ inputs.T).norm() < ((plain - weight) @ inputs.T).norm()
+    assert bool((first[:, ::3] == 0).all())
+
+
 def test_gptq_errs_less_than_rounding_to_nearest() -> None:
     weight, inputs = problem(20, 64)
-    ours, nearest = gptq(weight, hessian_of(inputs), 3, 32, False), rtn(weight, 3, 32, False)
+    ours, nearest = gptq(weight, Rounding(3, 32), hessian_of(inputs)), rtn(weight, Rounding(3, 32))
     assert ((ours - weight) @ inputs.T).norm() < 0.8 * ((nearest - weight) @ inputs.T).norm()
 
 

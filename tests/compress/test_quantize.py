@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress import NM, PruneSpec, QuantSpec, effective_bits, find_targets, prune, quantize
+from junkdna_harness.compress.formats import FORMATS
+from junkdna_harness.compress.quantizers import Rounding
 from junkdna_harness.compress.rtn import rtn
 from tests.models_factory import ARCHITECTURES, make_model, make_tokenizer
 
@@ -32,7 +34,7 @@ def nearest(values: list[float], bits: int, symmetric: bool) -> list[float]:
 @pytest.mark.parametrize("group", [8, 24, -1])
 def test_every_weight_goes_to_the_nearest_grid_point(bits: int, symmetric: bool, group: int) -> None:
     weight = torch.randn(6, 24, generator=torch.Generator().manual_seed(bits))
-    found = rtn(weight, bits, group, symmetric)
+    found = rtn(weight, Rounding(bits, group, symmetric))
     rows = weight.reshape(-1, 24 if group == -1 else group)
     for row, new in zip(rows, found.reshape(rows.shape), strict=True):
         expected = torch.tensor(nearest(row.tolist(), bits, symmetric))
@@ -50,7 +52,7 @@ def test_every_weight_goes_to_the_nearest_grid_point(bits: int, symmetric: bool,
 @example([0.0] * 7 + [1e-45], 2, False)  # a range whose step is no number of fp32
 def test_zero_stays_zero_and_constants_do_not_break(values: list[float], bits: int, symmetric: bool) -> None:
     weight = torch.tensor([[0.0, *values, 0.0]])
-    found = rtn(weight, bits, -1, symmetric)
+    found = rtn(weight, Rounding(bits, -1, symmetric))
     assert float(found[0, 0]) == float(found[0, -1]) == 0
     assert bool(torch.isfinite(found).all())
 
@@ -63,7 +65,7 @@ def test_every_architecture_is_quantized(arch: str) -> None:
     group = 32 if arch == "gpt2" else 16  # the largest that divides 32 and 128, or 32 and 48
     assert report.group_size == group
     for target in find_targets(model):
-        rounded = rtn(before[target.name], 4, group, False)
+        rounded = rtn(before[target.name], Rounding(4, group))
         torch.testing.assert_close(target.weight, rounded, atol=0, rtol=0)
     assert report.kind == "quantized" and report.level is None and report.bits == 4
 
@@ -116,8 +118,7 @@ def test_effective_bits_are_those_worked_out_by_hand() -> None:
     assert effective_bits() == 16
     assert effective_bits(0.5) == 16 * 0.5 + 1
     assert effective_bits(0.5, bits=4) == 3  # the SparseGPT paper's example
-    assert effective_bits(bits=4, group=128) == 4 + (16 + 4) / 128
-    assert effective_bits(bits=4, group=128, symmetric=True) == 4.125
+    assert effective_bits(bits=4, shared=0.125) == 4.125
     assert effective_bits(0.5, pattern=NM(2, 4)) == 9  # 2 bits for each of 2 kept of 4
     assert effective_bits(0.875, pattern=NM(1, 8)) == 2 + 3 / 8
     assert effective_bits(0.01) == 16  # a bitmap would cost more than it saves
@@ -127,6 +128,7 @@ def test_effective_bits_are_those_worked_out_by_hand() -> None:
 def test_effective_bits_are_between_nothing_and_dense(
     s: float, bits: int | None, group: int, symmetric: bool
 ) -> None:
-    dense = effective_bits(bits=bits, group=group, symmetric=symmetric)
+    shared = 0.0 if bits is None else FORMATS["rtn"].shared_bits([(7, group)], bits, group, symmetric)
+    dense = effective_bits(bits=bits, shared=shared)
     assert dense >= (bits or 16)
-    assert 0 < effective_bits(s, bits=bits, group=group, symmetric=symmetric) <= dense
+    assert 0 < effective_bits(s, bits=bits, shared=shared) <= dense

@@ -1,0 +1,78 @@
+"""Weights in eight and four bits that are floating-point numbers themselves: FP8, MXFP4, NVFP4."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from junkdna_harness.compress.quantizers import Rounding, quantizer
+
+E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # all that four bits hold, but for the sign
+LARGEST_E2M1 = E2M1[-1]
+_E2M1_EXPONENT = 2  # of the greatest power of two in E2M1
+_E8M0 = 127  # a scale of MX is 2 to the power of -127 to 127
+
+
+@quantizer("fp8")
+def fp8(weight: Tensor, how: Rounding) -> Tensor:
+    """The nearest E4M3 numbers times a group's scale, its largest |w| / 448; shape (out, in), fp32. torch's own cast."""
+    return _cast(weight, how, torch.float8_e4m3fn)
+
+
+@quantizer("fp8-e5m2")
+def fp8_e5m2(weight: Tensor, how: Rounding) -> Tensor:
+    """The nearest E5M2 numbers times a group's scale, its largest |w| / 57344; shape (out, in), fp32. torch's own cast."""
+    return _cast(weight, how, torch.float8_e5m2)
+
+
+def _cast(weight: Tensor, how: Rounding, dtype: torch.dtype) -> Tensor:
+    rows, most = how.rows(weight), torch.finfo(dtype).max
+    largest = rows.abs().amax(dim=1, keepdim=True)
+    scale = _or_one(largest / torch.full_like(largest, most))
+    return ((rows / scale).clamp(-most, most).to(dtype).float() * scale).view(weight.shape)
+
+
+@quantizer("mxfp4")
+def mxfp4(weight: Tensor, how: Rounding) -> Tensor:
+    """The nearest E2M1 numbers times a power of two a group, shape (out, in), fp32.
+
+    OCP Microscaling Formats 1.0, section 6.3: the greatest power of two up to the group's largest |w|, over that of E2M1 (4).
+    """
+    rows = how.rows(weight)
+    exponent = torch.frexp(rows.abs().amax(dim=1, keepdim=True)).exponent - 1 - _E2M1_EXPONENT
+    # Twice, because fp32 has no 2 to the power of -127 as a normal number and ldexp may lose it.
+    exponent = exponent.clamp(-_E8M0, _E8M0)
+    half = exponent // 2
+    scaled = torch.ldexp(torch.ldexp(rows, -half), half - exponent)
+    return torch.ldexp(torch.ldexp(nearest_e2m1(scaled), half), exponent - half).view(weight.shape)
+
+
+@quantizer("nvfp4")
+def nvfp4(weight: Tensor, how: Rounding) -> Tensor:
+    """The nearest E2M1 numbers times an E4M3 scale a group and an fp32 scale a matrix, shape (out, in), fp32.
+
+    NVIDIA's two levels, in torchao's arithmetic: the matrix's scale is its largest |w| / (448 * 6), so that no group's overflows.
+    """
+    rows = how.rows(weight)
+    e4m3 = torch.finfo(torch.float8_e4m3fn)
+    largest = rows.abs().amax(dim=1, keepdim=True)
+    whole = _or_one(largest.max() / torch.full_like(largest.max(), e4m3.max * LARGEST_E2M1))
+    scale = largest / torch.full_like(largest, LARGEST_E2M1) / whole
+    scale = scale.clamp(e4m3.tiny, e4m3.max).to(torch.float8_e4m3fn).float()
+    return (nearest_e2m1(rows * (1 / whole / scale)) * (whole * scale)).view(weight.shape)
+
+
+def nearest_e2m1(values: Tensor) -> Tensor:
+    """The nearest E2M1 number of each fp32 value; midway to the even code, beyond 6 to 6."""
+    codes = torch.tensor(E2M1, device=values.device)
+    middle = (codes[1:] + codes[:-1]) / 2
+    # Midway between codes 1 and 2 the even one is above: those borders are moved down by one bit.
+    border = torch.where(
+        torch.arange(len(middle), device=values.device) % 2 == 1, torch.nextafter(middle, codes[:1]), middle
+    )
+    return torch.copysign(codes[torch.bucketize(values.abs(), border)], values)
+
+
+def _or_one(scale: Tensor) -> Tensor:
+    """`scale`, and 1 where everything is zero or too small for a step that can be inverted."""
+    return torch.where(scale >= torch.finfo(scale.dtype).tiny, scale, torch.ones_like(scale))
