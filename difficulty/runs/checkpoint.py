@@ -328,6 +328,8 @@ def packed_format(config: Mapping[str, Any]) -> tuple[str, float | None]:
             return name, found
     if "fp8" in name:
         return name, 8.0
+    if "fp4" in name:
+        return name, 4.0
     if match := re.search(
         r"(?:int|fp|w)(\d+)", str(config.get("quant_type") or config.get("format") or "").lower()
     ):

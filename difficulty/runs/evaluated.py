@@ -25,7 +25,10 @@ from difficulty.runs.checkpoint import (
 from difficulty.runs.identity import DENSE, GUESS, Method, Run
 from difficulty.runs.label import Label
 
-_GGUF_BITS = re.compile(r"(?:^|[-_.])(?:I?Q|BF|F)(\d+)(?:[-_.]|$)", re.IGNORECASE)
+# As llama.cpp names what it writes, e.g. m-Q4_K_M.gguf.
+_GGUF = re.compile(
+    r"(?:^|[-_.])((?:I?Q|TQ|MXFP|NVFP|BF|F)(\d+)(?:_(?:\d|K|S|M|L|XS|XXS|NL|MOE))*)$", re.IGNORECASE
+)
 # Arguments by which hf, vllm and others are told to quantize while they load.
 _LOADING: Mapping[str, tuple[str, float]] = {
     "load_in_8bit": ("bnb-int8", 8.0),
@@ -228,8 +231,14 @@ def _told(arguments: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
         if key in _NAMING and str(value).lower() not in ("", "none", "false", "auto", "safetensors"):
             yield method, _BITS.get(method, 8.0 if "8" in method else None)
     if file := arguments.get("gguf_file"):
-        match = _GGUF_BITS.search(str(file).removesuffix(".gguf"))
-        yield "gguf", float(match[1]) if match else None
+        # A file in parts is called m-Q4_K_M-00001-of-00002.gguf.
+        match = _GGUF.search(re.sub(r"(-\d+-of-\d+)?\.gguf$", "", str(file), flags=re.IGNORECASE))
+        if match is None:
+            yield "gguf", None
+        elif match[1].upper().rstrip("0123456789") in ("F", "BF"):
+            yield DENSE, None
+        else:
+            yield f"gguf-{match[1].lower()}", float(match[2])
 
 
 def _written_after(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> str:

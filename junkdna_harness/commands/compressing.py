@@ -104,7 +104,7 @@ def compress(
     if dry_run:
         return None
     model, tokenizer = load(source)  # first, for it brings a hub model here
-    manifest = manifest_of(source.name, source.revision)
+    manifest = manifest_of(source.name, source.revision, source.gguf_file)
     with progress_bar(spec.method) as progress:
         report = change(model, spec, tokenizer, progress, manifest=manifest)
     typer.echo(f"{report.summary()} ({report.seconds:.1f} s)")

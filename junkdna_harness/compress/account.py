@@ -55,6 +55,7 @@ def make_report(
         weights_sha256=weights_sha256(model),
         group_size=outcome.group if rounded else None,
         symmetric=outcome.symmetric if rounded and form.integer else None,
+        shared_bits=outcome.shared_bits if rounded else None,
         act_order=outcome.act_order if rounded and form.ordered else None,
         quantizer=outcome.quantizer if rounded and pruned else None,
         targets=spec.targets,
@@ -69,6 +70,8 @@ def make_report(
 
 def _shared_bits(targets: Sequence[Target], outcome: Outcome) -> float:
     """Bits a weight of scales and zero points."""
+    if outcome.shared_bits is not None:
+        return outcome.shared_bits
     if outcome.bits is None or outcome.group is None:
         return 0.0
     form, shapes = known_format(outcome.quantizer), [target.shape for target in targets]

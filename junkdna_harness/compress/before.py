@@ -24,6 +24,7 @@ from difficulty.runs.checkpoint import (
 from difficulty.runs.identity import DENSE, Method
 from difficulty.runs.level import TOLERANCE, level_of
 from junkdna_harness.compress.change import Outcome
+from junkdna_harness.compress.gguf_file import PREFIX as GGUF
 from junkdna_harness.compress.notation import NM, Pattern, read_pattern
 from junkdna_harness.compress.pattern import keeps, pattern_in
 from junkdna_harness.compress.report import zeros_by_module
@@ -54,6 +55,7 @@ class Before:
     group: int | None = None
     symmetric: bool = False
     act_order: bool = False
+    shared_bits: float | None = None
     quantizer: str | None = None
     only_rounded: bool = False
     calibration: dict[str, Any] | None = None
@@ -106,7 +108,7 @@ class Before:
         return Outcome(
             method, self.pattern, self.scope, self.seed, "quantized" if self.only_rounded else "pruned",
             requested=self.requested, sparsity=self.sparsity, level=self.level, packing=self.packing, bits=self.bits, group=self.group,
-            symmetric=self.symmetric, act_order=self.act_order, quantizer=quantizer, calibration=self.calibration, on_top_of=self.on_top_of, warnings=list(self.warnings),
+            symmetric=self.symmetric, act_order=self.act_order, shared_bits=self.shared_bits, quantizer=quantizer, calibration=self.calibration, on_top_of=self.on_top_of, warnings=list(self.warnings),
         )  # fmt: skip
 
 
@@ -158,9 +160,13 @@ def refuse_rounding_again(before: Before) -> None:
     """
     if before.bits is not None:
         raise UsageError(
-            f"the checkpoint is quantized already ({before.quantizer}, {before.bits} bits, by its {MANIFEST}); rounded "
+            f"the checkpoint is quantized already ({before.quantizer}, {before.bits} bits, by its {_source(before)}); rounded "
             f"twice it would pass for the original rounded once. Quantize the checkpoint that it was made from."
         )
+
+
+def _source(before: Before) -> str:
+    return "GGUF file" if str(before.quantizer).startswith(f"{GGUF}-") else MANIFEST
 
 
 def not_believed(warnings: Iterable[str]) -> bool:
@@ -222,6 +228,7 @@ def _told(
         group=None if group is None else int(group),
         symmetric=bool(manifest.get("symmetric")),
         act_order=bool(manifest.get("act_order")),
+        shared_bits=number(manifest, "shared_bits"),
         quantizer=str(manifest.get("quantizer") or name.base) if bits is not None else None,
         only_rounded=only_rounded and bits is not None,
         calibration=manifest.get("calibration"),

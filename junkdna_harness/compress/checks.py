@@ -11,6 +11,8 @@ from difficulty.errors import UsageError
 from junkdna_harness.compress.hashing import is_plain
 from junkdna_harness.compress.targets import Target
 
+# To look for a grid: targets, and rows of each; weights side by side; how many of them differ at most.
+SAMPLED, NEIGHBOURS, FEW = 16, 16, 12
 # Parts of names: what sees and hears is not what answers.
 TOWERS = ("vision", "visual", "audio", "speech", "image_")
 
@@ -72,6 +74,30 @@ def refuse_unfinite(targets: Sequence[Target]) -> None:
             raise UsageError(
                 f"{target.name} has {what} weights, which cannot be ranked. Repair the checkpoint."
             )
+
+
+def on_a_grid(targets: Sequence[Target]) -> list[str]:
+    """A warning where weights that pass for plain ones lie on a grid of four bits or fewer: a checkpoint that was converted.
+
+    Looked at are neighbours by 16s, the smallest groups in use, of some rows of some targets. Plain weights in 16 bits all differ, but
+    for one or two; drawn evenly from 16 codes, 10 do.
+    """
+    few = seen = 0
+    for target in targets[:: max(1, len(targets) // SAMPLED)]:
+        width = target.shape[1] // NEIGHBOURS * NEIGHBOURS
+        rows = target.weight[:SAMPLED, :width].float().reshape(-1, NEIGHBOURS)
+        rows = rows[
+            (rows != 0).sum(dim=1) >= NEIGHBOURS * 3 // 4
+        ]  # where much is pruned few differ in any case
+        ordered = rows.sort(dim=1).values
+        different = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(dim=1)
+        few, seen = few + int((different <= FEW).sum()), seen + len(rows)
+    if not seen or few < 0.9 * seen:
+        return []
+    return [
+        f"the weights lie on a grid of few values already (of {NEIGHBOURS} neighbours no more than {FEW} differ), as in a checkpoint "
+        "that was converted from 4 bits; quantized again, it says little of the original"
+    ]
 
 
 def unreached(model: nn.Module, targets: Sequence[Target]) -> list[str]:

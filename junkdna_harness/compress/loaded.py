@@ -97,19 +97,45 @@ def _format(model: nn.Module, config: Any) -> tuple[float, float] | None:
         bits = float(values.get("bits") or values.get("w_bit") or 4)
         group = float(values.get("group_size") or values.get("q_group_size") or -1)
         return bits, bits + (16 + bits) / (group if group > 0 else row)
+    if method == "mxfp4":
+        return 4, 4 + 8 / 32  # an E8M0 scale for each 32 weights
+    if method == "fbgemm_fp8":
+        return 8, 8 + 32 / row
+    if (
+        method == "fp8"
+    ):  # a scale in fp32 for each block of weights, of 128 x 128 where the config does not say
+        down, across = values.get("weight_block_size") or (128, 128)
+        return 8, 8 + 32 / (down * across)
     if method == "compressed-tensors":
         return _compressed_tensors(values, row)
     return None
 
 
 def _compressed_tensors(values: Mapping[str, Any], row: float) -> tuple[float, float] | None:
+    """By the first group of its config that quantizes weights: github.com/vllm-project/compressed-tensors, `QuantizationArgs`."""
     groups = (values.get("quantization_config") or values).get("config_groups") or {}
     for group in groups.values():
         weights = (group or {}).get("weights") or {}
         if weights.get("num_bits"):
-            bits, size = float(weights["num_bits"]), float(weights.get("group_size") or row)
-            return bits, bits + (16 + (0 if weights.get("symmetric") else bits)) / size
+            bits = float(weights["num_bits"])
+            return bits, bits + _shared(weights, bits, row)
     return None
+
+
+def _shared(weights: Mapping[str, Any], bits: float, row: float) -> float:
+    """Bits a weight of scales and zero points."""
+    strategy, size = weights.get("strategy"), weights.get("group_size")
+    if strategy == "tensor":
+        return 0.0  # a few bytes a matrix
+    if strategy == "block":
+        down, across = weights.get("block_structure") or (128, 128)
+        return 16.0 / (down * across)
+    share = float(size) if size and float(size) > 0 else row
+    if (
+        weights.get("type") == "float"
+    ):  # FP4 has scales of 8 bits, E4M3 or E8M0; a row of FP8 one in the model's 16 bits
+        return (8 if bits == 4 else 16) / share
+    return (16 + (0 if weights.get("symmetric", True) else bits)) / share
 
 
 def _shapes(model: nn.Module) -> list[tuple[int, int]]:

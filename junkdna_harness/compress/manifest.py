@@ -25,6 +25,7 @@ from difficulty.runs.checkpoint import (
     source_of,
 )
 from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.compress.gguf_file import gguf_manifest
 
 _BEFORE = ("kind", "method", "on_top_of", "pattern", "level", "bits", "quantizer", "weights_sha256")
 
@@ -49,12 +50,15 @@ def origin(source: Mapping[str, Any], believed: bool = True) -> dict[str, Any]:
     }
 
 
-def manifest_of(name: str, revision: str | None = None) -> dict[str, Any]:
-    """The manifest of a model by its name, of a folder or of a model of the hub; empty where there is none.
+def manifest_of(name: str, revision: str | None = None, gguf_file: str | None = None) -> dict[str, Any]:
+    """The manifest of a model by its name, of a folder or of a model of the hub; empty where there is none. Of a GGUF file, what
+    the file itself says.
 
     Raises:
-        UsageError: it is no JSON object.
+        UsageError: it is no JSON object, or the GGUF file cannot be read.
     """
+    if gguf_file is not None:
+        return gguf_manifest(name, gguf_file, revision)
     folder = manifest_folder(name, revision)
     return {} if folder is None else read_manifest(folder)
 

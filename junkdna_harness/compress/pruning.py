@@ -16,6 +16,7 @@ from junkdna_harness.compress.calibrated import Provider, Walked, prune_calibrat
 from junkdna_harness.compress.change import Outcome, Progress, remove, score
 from junkdna_harness.compress.checks import (
     merge_adapters,
+    on_a_grid,
     refuse_offloaded,
     refuse_quantized,
     refuse_unfinite,
@@ -67,10 +68,12 @@ def prune(
         provider = statistics or Walked(model, tokenizer)
         _refuse(targets, spec, method, before)
         provider.prepare(targets, _needs(spec, method), spec)
+        gridded = on_a_grid(targets) if spec.bits is not None else []
         outcome = _remove(model, targets, spec, method, provider, before, progress)
         zeros: dict[str, int] | None = zeros_by_module(targets)
         outcome = _together(before, outcome, spec, zeros or {})
         outcome.sparsity = sum((zeros or {}).values()) / sum(target.numel for target in targets)
+        outcome.warnings += gridded
         outcome.warnings += unreached(model, targets) if not spec.targets else []
         outcome.warnings += _twins(model, targets)
         if spec.bits is not None:
@@ -176,11 +179,8 @@ def _together(before: Before, outcome: Outcome, spec: PruneSpec, zeros: Mapping[
         return outcome
     outcome.warnings.append(f"{how}, and what is left still counts {before.bits} bits")
     outcome.bits, outcome.group = before.bits, before.group
-    outcome.symmetric, outcome.act_order, outcome.quantizer = (
-        before.symmetric,
-        before.act_order,
-        before.quantizer,
-    )
+    outcome.symmetric, outcome.act_order = before.symmetric, before.act_order
+    outcome.shared_bits, outcome.quantizer = before.shared_bits, before.quantizer
     return outcome
 
 

@@ -19,6 +19,7 @@ from junkdna_harness.compress.calibrated import Provider, Walked, change_each
 from junkdna_harness.compress.change import Outcome, Progress
 from junkdna_harness.compress.checks import (
     merge_adapters,
+    on_a_grid,
     refuse_offloaded,
     refuse_quantized,
     refuse_unfinite,
@@ -65,6 +66,7 @@ def quantize(
         needs = rounder.statistic(spec.act_order)
         provider.prepare(targets, [] if needs is None else [needs], spec)
         outcome = _begin(before, spec)
+        outcome.warnings += on_a_grid(targets)
         outcome.warnings += unreached(model, targets) if not spec.targets else []
         round_targets(targets, spec, provider, outcome, before.compressed, progress)
     return make_report(model, targets, spec, outcome, time.perf_counter() - started)

@@ -64,6 +64,7 @@ class CompressionReport:
     group_size: int | None = None
     symmetric: bool | None = None
     act_order: bool | None = None
+    shared_bits: float | None = None
     quantizer: str | None = None
     targets: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

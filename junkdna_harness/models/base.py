@@ -305,7 +305,9 @@ def _names(pretrained: Any, arguments: dict[str, Any]) -> tuple[Names, Any]:
     if delta is not None:
         arguments["delta"] = resolve_pretrained(delta)
     plain = not arguments.get("gguf_file") and delta is None and not arguments.get("subfolder")
-    return Names(name, peft, delta, plain, arguments.get("revision")), resolve_pretrained(name)
+    return Names(
+        name, peft, delta, plain, arguments.get("revision"), arguments.get("gguf_file")
+    ), resolve_pretrained(name)
 
 
 def parse_bool(name: str, value: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from difficulty.runs.checkpoint import CLEARLY_SPARSE, MANIFEST, NONE
 from difficulty.runs.identity import SPARSE_TRANSFER, Method
 from difficulty.runs.level import bears_out
 from junkdna_harness.compress.checks import merge_adapters
+from junkdna_harness.compress.gguf_file import gguf_manifest
 from junkdna_harness.compress.hashing import combine, hash_named, is_plain, weights_sha256
 from junkdna_harness.compress.manifest import manifest_folder
 from junkdna_harness.compress.origin import Origin
@@ -21,7 +23,7 @@ from junkdna_harness.compress.targets import find_targets
 
 # What describes the compression in a manifest, and holds as long as nothing more is done.
 CARRIED = (
-    "kind", "pattern", "scope", "seed", "replicate", "requested_sparsity", "group_size", "symmetric", "act_order", "quantizer",
+    "kind", "pattern", "scope", "seed", "replicate", "requested_sparsity", "group_size", "symmetric", "act_order", "shared_bits", "quantizer",
     "calibration", "damping", "recovery", "effective_bits", "effective_bits_all",
 )  # fmt: skip
 
@@ -69,6 +71,7 @@ class Names:
     delta: str | None = None
     plain: bool = True
     revision: str | None = None
+    gguf_file: str | None = None
 
 
 @torch.no_grad()
@@ -100,6 +103,13 @@ def look(
 
 
 def _believed(model: Any, names: Names, warnings: list[str]) -> Origin | None:
+    if names.gguf_file is not None:
+        told = gguf_manifest(names.model, names.gguf_file, names.revision)
+        return (
+            Origin(Path(names.model), told, names.model, Method(told["method"]), None, told["bits"])
+            if told
+            else None
+        )
     folder = manifest_folder(names.model, names.revision)
     origin = None if folder is None else Origin.read(folder)
     if origin is None:

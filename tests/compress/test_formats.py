@@ -28,6 +28,7 @@ from junkdna_harness.compress import (
 from junkdna_harness.compress.awq import Activity, awq
 from junkdna_harness.compress.floats import E2M1, fp8, fp8_e5m2, mxfp4, nearest_e2m1, nvfp4
 from junkdna_harness.compress.formats import FORMATS
+from junkdna_harness.compress.loaded import describe_loaded
 from junkdna_harness.compress.nf4 import CODES, nf4
 from junkdna_harness.compress.rtn import rtn
 from tests.commands import junkdna
@@ -286,3 +287,25 @@ def test_checkpoints_are_written_and_say_their_format(tmp_path: Path) -> None:
     told = json.loads((tmp_path / "out" / "junkdna.json").read_text())
     assert (told["method"], told["bits"], told["group_size"], told["symmetric"]) == ("nvfp4", 4, 16, None)
     assert told["effective_bits"] == pytest.approx(4.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"quant_method": "mxfp4"}, (4, 4.25)),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, (8, 8 + 32 / 128**2)),
+        ({"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16}}}}, (4, 4.5)),
+        ({"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, "symmetric": True}}}}, (4, 4.125)),
+        ({"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, "symmetric": False}}}}, (4, 4 + 20 / 128)),
+        ({"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 8, "type": "float", "strategy": "tensor"}}}}, (8, 8)),
+        ({"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 8, "type": "float", "strategy": "block", "block_structure": [128, 128]}}}}, (8, 8 + 16 / 128**2)),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, (4, 4 + 20 / 128)),
+    ],
+)  # fmt: skip
+def test_formats_of_checkpoints_are_counted_by_their_configuration(
+    config: dict[str, Any], expected: tuple[float, float]
+) -> None:
+    model, _ = make_model("llama")
+    model.config.quantization_config = config
+    report = describe_loaded(model, QuantSpec(method="none"))
+    assert (report.bits, report.effective_bits) == pytest.approx(expected) and not report.warnings
