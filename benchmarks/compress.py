@@ -1,6 +1,6 @@
-"""Perplexity, time and memory of the sparsifiers, beside plain implementations of the published algorithms.
+"""Perplexity, time and memory of sparsifiers and quantizers, beside plain implementations of the published algorithms.
 
-    python benchmarks/compress.py --model DIR --text passages.jsonl
+    python benchmarks/compress.py --model DIR --text passages.jsonl [--table quantizers]
 
 Each method runs in a process of its own, so that its peak memory is its own. The peers (`plain_wanda`, `plain_sparsegpt`)
 follow the authors' published code as closely as one Llama allows: one layer after the other, one statistic a layer, one
@@ -25,7 +25,27 @@ from torch import nn
 
 HELD_OUT = slice(800, 860)
 CALIBRATION = slice(0, 700)
-OURS = ("random", "magnitude", "wanda", "sparsegpt")
+SPARSIFIERS: dict[str, dict[str, Any]] = {
+    name: {"method": name} for name in ("random", "magnitude", "wanda", "sparsegpt")
+}
+QUANTIZERS: dict[str, dict[str, Any]] = {
+    "rtn 8": {"method": "rtn", "bits": 8},
+    "fp8": {"method": "fp8"},
+    "fp8-e5m2": {"method": "fp8-e5m2"},
+    "rtn 4": {"method": "rtn", "bits": 4},
+    "gptq 4": {"method": "gptq", "bits": 4},
+    "gptq 4 act_order": {"method": "gptq", "bits": 4, "act_order": True},
+    "awq 4": {"method": "awq", "bits": 4},
+    "nvfp4": {"method": "nvfp4"},
+    "mxfp4": {"method": "mxfp4"},
+    "nf4": {"method": "nf4"},
+    "rtn 3": {"method": "rtn", "bits": 3},
+    "gptq 3": {"method": "gptq", "bits": 3},
+    "gptq 3 act_order": {"method": "gptq", "bits": 3, "act_order": True},
+    "awq 3": {"method": "awq", "bits": 3},
+}
+TABLES = {"sparsifiers": SPARSIFIERS, "quantizers": QUANTIZERS}
+OURS = {**SPARSIFIERS, **QUANTIZERS}
 PEERS = {"wanda": "plain_wanda", "sparsegpt": "plain_sparsegpt"}
 
 
@@ -35,14 +55,17 @@ def main() -> None:
     if arguments.only:
         print(json.dumps(run_one(arguments)))
         return
-    runs = {name: in_process(arguments, name) for name in ("dense", *OURS, *PEERS.values())}
+    peers = PEERS.values() if arguments.table == "sparsifiers" else ()
+    runs = {name: in_process(arguments, name) for name in ("dense", *TABLES[arguments.table], *peers)}
     print(f"`python {shlex.join(sys.argv)}`\n")
+    at = f"sparsity {arguments.sparsity}, " if arguments.table == "sparsifiers" else ""
     print(
-        f"{Path(arguments.model).name}, sparsity {arguments.sparsity}, {arguments.nsamples} x {arguments.seqlen} "
+        f"{Path(arguments.model).name}, {at}{arguments.nsamples} x {arguments.seqlen} "
         f"calibration tokens, fp32, {torch.get_num_threads()} thread(s), {platform.machine()}, torch {torch.__version__}\n"
     )
     print_table(runs)
-    print_claims(runs)
+    if arguments.table == "sparsifiers":
+        print_claims(runs)
 
 
 def parse() -> argparse.Namespace:
@@ -56,6 +79,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sparsity", type=float, default=0.5)
     parser.add_argument("--nsamples", type=int, default=32)
     parser.add_argument("--seqlen", type=int, default=256)
+    parser.add_argument("--table", choices=TABLES, default="sparsifiers")
     parser.add_argument("--only", choices=["dense", *OURS, *PEERS.values()], help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -73,7 +97,7 @@ def in_process(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
 def run_one(arguments: argparse.Namespace) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from junkdna_harness.compress import PruneSpec, find_targets, prune
+    from junkdna_harness.compress import PruneSpec, QuantSpec, find_targets, measure, prune, quantize
     from junkdna_harness.compress.calibration import load_calibration
 
     rows = [json.loads(line)["passage"] for line in Path(arguments.text).read_text().split("\n") if line]
@@ -89,9 +113,13 @@ def run_one(arguments: argparse.Namespace) -> dict[str, Any]:
     ids = load_calibration(str(text), tokenizer, model, **size).ids
     reset_peak()
     before, cpu, wall = resident(), time.process_time(), time.perf_counter()
-    if arguments.only in OURS:
-        spec = PruneSpec(method=arguments.only, sparsity=arguments.sparsity, calibration=str(text), **size)
-        prune(model, spec, tokenizer)
+    bits = 16.0
+    if arguments.only in SPARSIFIERS:
+        what = {"sparsity": arguments.sparsity, **SPARSIFIERS[arguments.only]}
+        bits = prune(model, PruneSpec(calibration=str(text), **size, **what), tokenizer).effective_bits
+    elif arguments.only in QUANTIZERS:
+        rounding = QuantSpec(calibration=str(text), **size, **QUANTIZERS[arguments.only])
+        bits = quantize(model, rounding, tokenizer).effective_bits
     elif arguments.only == "plain_wanda":
         plain(model, ids, WandaLayer, arguments.sparsity)
     elif arguments.only == "plain_sparsegpt":
@@ -99,7 +127,10 @@ def run_one(arguments: argparse.Namespace) -> dict[str, Any]:
     cpu, wall, peak = time.process_time() - cpu, time.perf_counter() - wall, peak_resident() - before
     text.unlink()
     targets = find_targets(model)
+    if arguments.only in PEERS.values():
+        bits = measure(model).effective_bits
     return {
+        "bits": bits,
         "perplexity": perplexity(model, tokenizer, rows[HELD_OUT]),
         "zeros": sum(int((t.weight == 0).sum()) for t in targets) / sum(t.numel for t in targets),
         "cpu": cpu,
@@ -139,14 +170,14 @@ def _status(field: str) -> int:
 
 def print_table(runs: dict[str, dict[str, Any]]) -> None:
     print(
-        "| method | perplexity | zeros | CPU s | wall s | peak beyond the model, MB | peak / (model + block + Hessians) |"
+        "| method | perplexity | zeros | effective bits | CPU s | wall s | peak beyond the model, MB | peak / (model + block + Hessians) |"
     )
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for name, run in runs.items():
         limit = run["model"] + run["block"] + run["hessians"]
         ratio = (run["model"] + run["extra"]) / limit
         print(
-            f"| {name.replace('plain_', 'plain ')} | {run['perplexity']:.2f} | {run['zeros']:.4f} | {run['cpu']:.1f} | "
+            f"| {name.replace('plain_', 'plain ')} | {run['perplexity']:.2f} | {run['zeros']:.4f} | {run['bits']:.2f} | {run['cpu']:.1f} | "
             f"{run['wall']:.1f} | {run['extra'] / 1e6:.0f} | {ratio:.2f} |"
         )
 

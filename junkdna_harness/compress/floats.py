@@ -7,8 +7,7 @@ from torch import Tensor
 
 from junkdna_harness.compress.quantizers import Rounding, quantizer
 
-E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # all that four bits hold, but for the sign
-LARGEST_E2M1 = E2M1[-1]
+LARGEST_E2M1 = 6.0  # E2M1 holds 0, 0.5, 1, 1.5, 2, 3, 4, 6 and a sign
 _E2M1_EXPONENT = 2  # of the greatest power of two in E2M1
 _E8M0 = 127  # a scale of MX is 2 to the power of -127 to 127
 
@@ -64,13 +63,10 @@ def nvfp4(weight: Tensor, how: Rounding) -> Tensor:
 
 def nearest_e2m1(values: Tensor) -> Tensor:
     """The nearest E2M1 number of each fp32 value; midway to the even code, beyond 6 to 6."""
-    codes = torch.tensor(E2M1, device=values.device)
-    middle = (codes[1:] + codes[:-1]) / 2
-    # Midway between codes 1 and 2 the even one is above: those borders are moved down by one bit.
-    border = torch.where(
-        torch.arange(len(middle), device=values.device) % 2 == 1, torch.nextafter(middle, codes[:1]), middle
-    )
-    return torch.copysign(codes[torch.bucketize(values.abs(), border)], values)
+    size = values.abs().clamp_(max=LARGEST_E2M1)
+    # Steps of a half below 2, of 1 below 4, of 2 above: as exponents, so that division by a step is exact.
+    step = torch.where(size < 2, 0.5, torch.where(size < 4, 1.0, 2.0))
+    return size.div_(step).round_().mul_(step).copysign_(values)
 
 
 def _or_one(scale: Tensor) -> Tensor:

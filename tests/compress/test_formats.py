@@ -26,13 +26,15 @@ from junkdna_harness.compress import (
     quantizer,
 )
 from junkdna_harness.compress.awq import Activity, awq
-from junkdna_harness.compress.floats import E2M1, fp8, fp8_e5m2, mxfp4, nearest_e2m1, nvfp4
+from junkdna_harness.compress.floats import fp8, fp8_e5m2, mxfp4, nearest_e2m1, nvfp4
 from junkdna_harness.compress.formats import FORMATS
 from junkdna_harness.compress.loaded import describe_loaded
 from junkdna_harness.compress.nf4 import CODES, nf4
 from junkdna_harness.compress.rtn import rtn
 from tests.commands import junkdna
 from tests.models_factory import ARCHITECTURES, make_model, make_tokenizer
+
+E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 
 def weights(seed: int, rows: int = 8, columns: int = 64) -> Tensor:
