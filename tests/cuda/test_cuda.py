@@ -12,6 +12,7 @@ import torch
 
 from difficulty.runs.read import read_runs
 from junkdna_harness.compress import PruneSpec, QuantSpec, find_targets, prune, quantize
+from junkdna_harness.compress.formats import FORMATS
 from junkdna_harness.fidelity.load import load_side
 from junkdna_harness.fidelity.run import How, fidelity
 from junkdna_harness.recover import RecoverSpec
@@ -62,23 +63,34 @@ def test_rounding_is_the_cpu_s(bits: int, symmetric: bool) -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("method", ["wanda", "sparsegpt", "gptq"])
+@pytest.mark.parametrize("method", [name for name, form in FORMATS.items() if not form.calibrated])
+@pytest.mark.parametrize("group", [16, -1])
+def test_formats_are_the_cpu_s_to_the_bit(method: str, group: int) -> None:
+    models = [on(device, "llama") for device in ("cpu", "cuda")]
+    for model in models:
+        quantize(model, QuantSpec(method=method, group_size=group))
+    ours, theirs = map(weights, models)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("method", ["wanda", "sparsegpt", "gptq", "gptq act_order", "awq"])
 def test_methods_that_need_text_choose_as_on_the_cpu(tmp_path: Path, method: str) -> None:
     """Statistics are sums in another order, so that a few near ties may fall otherwise."""
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
-    options: Any = {"method": method, "calibration": str(text), "nsamples": 8, "seqlen": 32}
+    options: Any = {"method": method.split()[0], "calibration": str(text), "nsamples": 8, "seqlen": 32}
     chosen = []
     for device in ("cpu", "cuda"):
         model = on(device, "llama")
-        if method == "gptq":
-            quantize(model, QuantSpec(bits=4, group_size=16, **options), make_tokenizer())
+        if method not in ("wanda", "sparsegpt"):
+            how = {"bits": 4, "group_size": 16, "act_order": method.endswith("act_order")}
+            quantize(model, QuantSpec(**how, **options), make_tokenizer())
         else:
             prune(model, PruneSpec(sparsity=0.5, **options), make_tokenizer())
         chosen.append(weights(model))
     ours, theirs = chosen
     total = sum(w.numel() for w in ours.values())
-    if method == "gptq":
+    if method not in ("wanda", "sparsegpt"):
         far = sum(int((ours[n] - theirs[n]).abs().gt(1e-3).sum()) for n in ours)
     else:
         far = sum(int(((ours[n] == 0) != (theirs[n] == 0)).sum()) for n in ours)
