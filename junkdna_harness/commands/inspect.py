@@ -60,6 +60,7 @@ def _facts(manifest: dict[str, Any]) -> list[str]:
         f"method           {manifest.get('method')}, seed {manifest.get('seed')}",
         *([f"on top of        {manifest['on_top_of']}"] if manifest.get("on_top_of") else []),
         f"pattern          {manifest.get('pattern')}, scope {manifest.get('scope')}",
+        *_allocation(manifest.get("allocation")),
         *([f"level            {manifest['level']:g}"] if manifest.get("level") is not None else []),
         *([f"bits             {bits:g}{by}, group size {manifest.get('group_size')}"] if bits else []),
         f"effective bits   {manifest.get('effective_bits', 0):.3f} a targeted weight",
@@ -68,6 +69,13 @@ def _facts(manifest: dict[str, Any]) -> list[str]:
         f"weights sha256   {manifest.get('weights_sha256')}",
     ]
     return [*lines, *(f"warning          {text}" for text in manifest.get("warnings", []))]
+
+
+def _allocation(found: dict[str, Any] | None) -> list[str]:
+    if not found:
+        return []
+    shares = found["sparsity_by_block"].values()
+    return [f"allocation       {found['name']}, {min(shares):.4f} to {max(shares):.4f} of a block"]
 
 
 def _share(value: float | None) -> str:

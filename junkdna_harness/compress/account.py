@@ -65,6 +65,7 @@ def make_report(
         warnings=(*outcome.warnings, *([] if warning is None or not pruned else [warning])),
         seconds=seconds,
         on_top_of=outcome.on_top_of,
+        allocation=outcome.allocation,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +12,7 @@ from difficulty.errors import UsageError
 from junkdna_harness.compress.calibration import Calibration, load_calibration
 from junkdna_harness.compress.change import Outcome, Progress, remove, score
 from junkdna_harness.compress.collect import collect
+from junkdna_harness.compress.notation import Pattern
 from junkdna_harness.compress.pattern import removal_mask
 from junkdna_harness.compress.registry import Sparsifier
 from junkdna_harness.compress.sparsegpt import Selection
@@ -131,24 +132,29 @@ def prune_calibrated(
     outcome: Outcome,
     hold: bool,
     progress: Progress | None,
+    quotas: Mapping[str, Pattern],
 ) -> None:
-    """Prune every target in place by a method that needs a statistic of the inputs; `hold`: what is zero stays zero."""
+    """Prune every target in place by a method that needs a statistic of the inputs; `hold`: what is zero stays zero.
+
+    `quotas`: by target's name, what it loses where that is not the same everywhere.
+    """
     what = spec.what
     if what is None or method.needs is None:
         raise TypeError("nothing to remove, or a method without a statistic")
     scope = spec.effective_scope or "row"
 
     def change(target: Target, statistic: Statistic | None) -> None:
+        here = quotas.get(target.name, what)
         if statistic is None:
-            remove(target, removal_mask(target.weight.float().abs(), what, scope))
+            remove(target, removal_mask(target.weight.float().abs(), here, scope))
         elif method.updates:
             held = target.weight == 0 if hold else None
-            selection = Selection(what, scope, target.shape, held)
+            selection = Selection(here, scope, target.shape, held)
             new = _updated(method, target, statistic, selection).to(target.weight.dtype)
             outcome.moved = outcome.moved or not torch.equal(new, target.weight)
             target.weight.copy_(new)
         else:
-            remove(target, removal_mask(score(method, target, statistic, hold), what, scope))
+            remove(target, removal_mask(score(method, target, statistic, hold), here, scope))
 
     change_each(targets, method.needs, change, provider, outcome, progress, "ranked by magnitude")
 

@@ -14,7 +14,7 @@ from junkdna_harness.compress.loading import Source, load_skeleton
 from junkdna_harness.compress.notation import NONE
 from junkdna_harness.compress.registry import get_sparsifier
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec
-from junkdna_harness.compress.statistics import Hessian
+from junkdna_harness.compress.statistics import Hessian, InputNorm
 from junkdna_harness.compress.targets import Target, find_blocks, find_targets
 from junkdna_harness.presentation.amounts import byte_size, time_span
 
@@ -98,8 +98,11 @@ def _needs(spec: PruneSpec | QuantSpec) -> tuple[type | None, bool]:
         return (Hessian if form.calibrated else None), form.ordered
     if spec.method == NONE or spec.mask is not None:
         return None, False
+    if spec.structured:
+        return (InputNorm if spec.calibrated else None), False
     method = get_sparsifier(spec.method)
-    return (method.needs if method.calibrated else None), method.updates
+    needs = InputNorm if spec.calibrated else None
+    return (method.needs if method.calibrated else needs), method.updates
 
 
 def _input_widths(targets: list[Target]) -> list[int]:

@@ -11,6 +11,10 @@ from typing import Literal, cast
 from difficulty.errors import UsageError, did_you_mean
 
 NONE = "none"  # the method that removes nothing: measure the checkpoint as it is
+STRUCTURED = ("experts", "layers")  # methods that remove whole parts, so that the model gets smaller
+CRITERIA = ("reap", "frequency", "random")  # by which experts are removed
+UNIFORM = "uniform"
+ALLOCATIONS = ("owl", "alphapruning")  # beside `uniform`, and functions of a user's own
 Scope = Literal["row", "layer", "global"]
 SCOPES: tuple[Scope, ...] = ("row", "layer", "global")
 BITS = (8, 6, 4, 3, 2)
@@ -38,6 +42,27 @@ class Sparsity:
 
     def __str__(self) -> str:
         return f"{self.fraction:g}"
+
+
+@dataclass(frozen=True)
+class Quota(Sparsity):
+    """Unstructured: exactly `count` of a matrix's `size` weights, as an allocation hands them out."""
+
+    count: int
+    size: int
+
+    @classmethod
+    def of(cls, count: int, size: int) -> Quota:
+        """The quota, with the sparsity that it is."""
+        return cls(count / size, count, size)
+
+    def removed(self, n: int) -> int:
+        """How many of `n` of the weights are removed: the nearest whole number, halves upwards; of all of them, `count`."""
+        return (2 * self.count * n + self.size) // (2 * self.size)
+
+    def by_row(self, rows: int) -> list[int]:
+        """How many of each row are removed: numbers that differ by at most one, and make `count` together."""
+        return [self.count * (row + 1) // rows - self.count * row // rows for row in range(rows)]
 
 
 @dataclass(frozen=True)
@@ -109,6 +134,45 @@ def read_scope(name: str, given: object) -> Scope:
         UsageError: something else.
     """
     return cast(Scope, _one_of(name, given, SCOPES))
+
+
+def read_criterion(name: str, given: object) -> str:
+    """One of reap, frequency, random.
+
+    Raises:
+        UsageError: something else.
+    """
+    return _one_of(name, given, CRITERIA)
+
+
+def read_allocation(name: str, given: object) -> str:
+    """uniform, owl, alphapruning, or 'module:function'.
+
+    Raises:
+        UsageError: something else.
+    """
+    text = str(given)
+    module, colon, function = text.partition(":")
+    if colon and module and function.isidentifier():
+        return text
+    allowed = (UNIFORM, *ALLOCATIONS)
+    if text not in allowed:
+        raise UsageError(
+            f"{name}={text!r} is unknown. Choose one of {', '.join(allowed)}, or write module:function for one of your own."
+            f"{did_you_mean(text, allowed)}"
+        )
+    return text
+
+
+def method_name(method: str, allocation: str | None = None, criterion: str | None = None) -> str:
+    """A method's name in tables: with its allocation where that is not uniform, with its criterion where that is not the default.
+
+    >>> method_name("wanda", "owl"), method_name("wanda-owl", "owl"), method_name("experts", criterion="reap")
+    ('wanda-owl', 'wanda-owl', 'experts')
+    """
+    plain = {None, UNIFORM} if method not in STRUCTURED else {None, CRITERIA[0]}
+    added = criterion if method in STRUCTURED else allocation
+    return method if added in plain or method.endswith(f"-{added}") else f"{method}-{added}"
 
 
 def read_patterns(given: object) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from difficulty.errors import UsageError
 from difficulty.runs.level import TOLERANCE
-from junkdna_harness.compress.notation import NM, Pattern, Scope
-from junkdna_harness.compress.rank import lowest
+from junkdna_harness.compress.notation import NM, Pattern, Quota, Scope
+from junkdna_harness.compress.rank import lowest, lowest_of_rows
 from junkdna_harness.compress.targets import Target
 
 _GROUPS = (4, 8, 16)  # the M that are looked for where nothing says which N:M was used
@@ -25,6 +25,8 @@ def removal_mask(scores: Tensor, pattern: Pattern, scope: Scope) -> Tensor:
     if isinstance(pattern, NM):
         groups = scores.reshape(-1, pattern.group)
         return lowest(groups, pattern.group - pattern.kept).view(rows, columns)
+    if scope == "row" and isinstance(pattern, Quota):
+        return lowest_of_rows(scores, pattern.by_row(rows))
     if scope == "row":
         return lowest(scores, pattern.removed(columns))
     return lowest(scores.reshape(1, -1), pattern.removed(rows * columns)).view(rows, columns)

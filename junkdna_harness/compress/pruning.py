@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from difficulty.runs.level import level_of
 from junkdna_harness.compress.account import make_report
+from junkdna_harness.compress.allocation import needs_text
 from junkdna_harness.compress.before import DONE, HAD_BEEN, Before, look_before, refuse_rounding_again
 from junkdna_harness.compress.calibrated import Provider, Walked, prune_calibrated
 from junkdna_harness.compress.change import Outcome, Progress, remove, score
@@ -30,8 +31,9 @@ from junkdna_harness.compress.quantizing import round_targets, rounder_of
 from junkdna_harness.compress.rank import lowest_overall
 from junkdna_harness.compress.registry import Sparsifier, get_sparsifier
 from junkdna_harness.compress.report import PruneReport, zeros_by_module
+from junkdna_harness.compress.shares import quotas
 from junkdna_harness.compress.spec import PruneSpec
-from junkdna_harness.compress.statistics import Statistic
+from junkdna_harness.compress.statistics import InputNorm, Statistic
 from junkdna_harness.compress.targets import Target, find_targets, tied_names
 
 
@@ -129,6 +131,8 @@ def _needs(spec: PruneSpec, method: Sparsifier | None) -> list[type[Statistic]]:
     rounding = None if spec.bits is None else rounder_of(spec).statistic(spec.act_order)
     if rounding is not None and rounding not in needs:
         needs.append(rounding)
+    if spec.allotted and needs_text(spec.allocation, spec.calibration) and InputNorm not in needs:
+        needs.append(InputNorm)
     return needs
 
 
@@ -146,15 +150,16 @@ def _remove(
     what = spec.what
     if what is None:
         return Outcome(NONE, seed=spec.seed)
-    outcome = Outcome(spec.method, what, spec.effective_scope, spec.seed, requested=what.level)
+    outcome = Outcome(spec.name, what, spec.effective_scope, spec.seed, requested=what.level)
     if method is None:
         return outcome
+    shares = quotas(targets, spec, provider, outcome, progress) if spec.allotted else {}
     if method.calibrated:
-        prune_calibrated(targets, method, spec, provider, outcome, before.sparse, progress)
+        prune_calibrated(targets, method, spec, provider, outcome, before.sparse, progress, shares)
     elif spec.effective_scope == "global":
         _prune_globally(targets, method, spec, what, before.sparse)
     else:
-        _prune_each(targets, method, spec, what, before.sparse, progress)
+        _prune_each(targets, method, spec, what, before.sparse, progress, shares)
     return outcome
 
 
@@ -228,13 +233,14 @@ def _prune_each(
     what: Pattern,
     hold: bool,
     progress: Progress | None,
+    shares: Mapping[str, Pattern],
 ) -> None:
     scope = spec.effective_scope or "row"
     for done, target in enumerate(targets):
         if progress:
             progress(done, len(targets), target.name)
         scores = score(method, target, _uncalibrated(method, target, spec.seed), hold)
-        remove(target, removal_mask(scores, what, scope))
+        remove(target, removal_mask(scores, shares.get(target.name, what), scope))
     if progress:
         progress(len(targets), len(targets), "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -29,6 +29,15 @@ def lowest(scores: Tensor, k: int) -> Tensor:
         tied = scores[some] == threshold[some]
         first_to_drop = tied.sum(dim=1, keepdim=True) - surplus[some].unsqueeze(1)
         mask[some] &= ~(tied & (tied.cumsum(dim=1, dtype=torch.int32) > first_to_drop))
+    return mask
+
+
+def lowest_of_rows(scores: Tensor, counts: Sequence[int]) -> Tensor:
+    """As `lowest`, with a number for each row; few of them should differ."""
+    wanted = torch.tensor(counts, device=scores.device)
+    mask = torch.zeros_like(scores, dtype=torch.bool)
+    for k in sorted(set(counts)):
+        mask[wanted == k] = lowest(scores[wanted == k], k)
     return mask
 
 

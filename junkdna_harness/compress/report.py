@@ -42,7 +42,7 @@ class CompressionReport:
     """The `junkdna` block of a results file. `level` is None for quantization alone, `bits` for pruning alone.
 
     `method` names what was done last; `on_top_of` what had been done to the weights before they were pruned further, None
-    where the dense model was. The sparsities are None where weights are packed codes, in which zeros cannot be counted.
+    where the dense model was. `allocation` has the name of one that is not uniform, and the sparsity that it gave each block. The sparsities are None where weights are packed codes, in which zeros cannot be counted.
     """
 
     kind: str
@@ -74,6 +74,7 @@ class CompressionReport:
     seconds: float = 0.0
     replicate: int = 0
     on_top_of: str | None = None
+    allocation: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the schema's number and the versions used."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from junkdna_harness.compress.columns import BLOCK, sweep
-from junkdna_harness.compress.notation import NM, Pattern, Scope
-from junkdna_harness.compress.rank import lowest
+from junkdna_harness.compress.notation import NM, Pattern, Quota, Scope
+from junkdna_harness.compress.rank import lowest, lowest_of_rows
 from junkdna_harness.compress.registry import sparsifier
 from junkdna_harness.compress.statistics import Hessian
 
@@ -49,6 +49,9 @@ class Selection:
         if isinstance(self.pattern, NM):
             group = self.pattern.group
             return lowest(scores.reshape(-1, group), group - self.pattern.kept).view(-1, run)
+        if self.scope == "row" and isinstance(self.pattern, Quota):
+            quotas = [Quota.of(count, self.columns) for count in self.pattern.by_row(self.rows)]
+            return lowest_of_rows(scores, [q.removed(first + run) - q.removed(first) for q in quotas])
         size = 1 if self.scope == "row" else self.rows
         owed = self.pattern.removed(size * (first + run)) - self.pattern.removed(size * first)
         if self.scope == "row":

@@ -10,25 +10,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.allocation import needs_text
 from junkdna_harness.compress.formats import BUILT_IN, Format, get_format
 from junkdna_harness.compress.notation import (
+    ALLOCATIONS,
     BITS,
+    CRITERIA,
     NM,
     NONE,
     SCOPES,
+    STRUCTURED,
+    UNIFORM,
     Pattern,
     Scope,
+    method_name,
     parse_pattern,
     parse_sparsity,
+    read_allocation,
     read_bits,
     read_bool,
     read_count,
+    read_criterion,
     read_group_size,
     read_patterns,
     read_scope,
     read_seed,
 )
-from junkdna_harness.compress.registry import check_method, get_sparsifier
+from junkdna_harness.compress.registry import check_method, get_sparsifier, is_method
 from junkdna_harness.compress.schema import argument, argument_names, read_arguments
 
 __all__ = ["PRUNE_ARGUMENTS", "QUANT_ARGUMENTS", "PruneSpec", "QuantSpec", "read_bool", "read_patterns"]
@@ -45,6 +53,8 @@ NOT_SIMULATED = (*LOADED, NONE)
 _WIDTHS = f"{', '.join(map(str, BITS[:-1]))} or {BITS[-1]}; a format of one width brings its own"
 _SCOPE = f"Where weights compete: {', '.join(SCOPES[:-1])} or {SCOPES[-1]}; default the method's own."
 _QUANTIZERS = f"{', '.join(BUILT_IN)}, or module:name"
+_ALLOCATION = f"Which share of each block: {UNIFORM}, {', '.join(ALLOCATIONS)}, or module:function."
+_CRITERION = f"With method=experts: {', '.join(CRITERIA[:-1])} or {CRITERIA[-1]}; default {CRITERIA[0]}."
 _TARGETS = "Module-name patterns, joined by '+', e.g. 'mlp.*'."
 _EXCLUDE = "Module-name patterns to leave alone."
 _CALIBRATION = "Text: FILE.txt, FILE.jsonl[:FIELD], task:NAME, hf:dataset[:config[:split[:column]]], or graded (training items of the suite)."
@@ -67,15 +77,18 @@ class PruneSpec:
     """What to remove and how; `bits` asks to quantize what is left.
 
     `sparsity` (a fraction) or `pattern` ('2:4' keeps 2 of every 4), 0.5 where neither is given. `scope` None is the
-    method's own: layer for magnitude, largest, random and sparsegpt, row for wanda. `seqlen` None is the calibration's default.
-    `mask` names a mask file, which replaces the method.
+    method's own: layer for magnitude, largest, random, ria and sparsegpt, row for wanda. `seqlen` None is the calibration's default.
+    `mask` names a mask file, which replaces the method. Methods `layers` and `experts` remove whole blocks and experts, of which
+    `sparsity` is the share. A method may be named with its allocation or criterion, as in tables: `wanda-owl`, `experts-random`.
 
     Raises:
         UsageError: a value that cannot be used.
     """
 
     method: str = argument(
-        "magnitude", _text, "magnitude, largest, random, wanda, sparsegpt, none (measure), or module:name."
+        "magnitude",
+        _text,
+        "magnitude, largest, random, wanda, ria, sparsegpt, layers, experts, none (measure), or module:name.",
     )
     sparsity: float | None = argument(
         None,
@@ -87,6 +100,8 @@ class PruneSpec:
         None, lambda _, value: str(parse_pattern(value)), "N:M instead, N kept of M, e.g. 2:4."
     )
     scope: Scope | None = argument(None, read_scope, _SCOPE)  # noqa: RUF009  (a field like the others)
+    allocation: str = argument(UNIFORM, read_allocation, _ALLOCATION)
+    criterion: str | None = argument(None, read_criterion, _CRITERION)
     targets: tuple[str, ...] = argument((), _names, _TARGETS)
     exclude: tuple[str, ...] = argument((), _names, _EXCLUDE)
     seed: int = argument(0, read_seed, "Of a random mask or calibration draw.", names=("mask_seed", "seed"))
@@ -101,6 +116,7 @@ class PruneSpec:
     quantizer: str | None = argument(None, _text, f"With bits: {_QUANTIZERS}.", shown="`rtn`")
 
     def __post_init__(self) -> None:
+        self._split_name()
         if self.sparsity is not None and self.pattern is not None:
             raise UsageError(
                 f"sparsity={self.sparsity} and pattern={self.pattern} were both given. Give one of them."
@@ -113,8 +129,11 @@ class PruneSpec:
             parse_sparsity(self.sparsity)
         if self.pattern is not None:
             object.__setattr__(self, "pattern", str(parse_pattern(self.pattern)))
-        if self.method != NONE:
+        if self.structured:
+            self._check_structured()
+        elif self.method != NONE:
             self._check_scope()
+        self._check_allocation()
         for name in ("nsamples", "seqlen"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -129,12 +148,60 @@ class PruneSpec:
             )
 
     def _refuse_amount(self) -> None:
-        given = [name for name in ("sparsity", "pattern", "scope") if getattr(self, name) is not None]
+        given = [
+            name for name in ("sparsity", "pattern", "scope", "criterion") if getattr(self, name) is not None
+        ]
+        given += [] if self.allocation == UNIFORM else ["allocation"]
         what = (
             "method=none removes nothing" if self.mask is None else "mask= brings its own method and sparsity"
         )
         if given:
             raise UsageError(f"{what}, so {given[0]}={getattr(self, given[0])} has no meaning. Leave it out.")
+
+    def _split_name(self) -> None:
+        """`wanda-owl` is method wanda with the allocation owl, `experts-random` method experts with the criterion random."""
+        base, dash, last = self.method.rpartition("-")
+        field, allowed = ("criterion", CRITERIA) if base == "experts" else ("allocation", ALLOCATIONS)
+        if not dash or last not in allowed or is_method(self.method):
+            return
+        if getattr(self, field) not in (None, UNIFORM, last):
+            raise UsageError(
+                f"method={self.method!r} and {field}={getattr(self, field)} were both given. Give one of them."
+            )
+        object.__setattr__(self, "method", base)
+        object.__setattr__(self, field, last)
+
+    def _check_structured(self) -> None:
+        """Refuse what has no meaning where whole parts go."""
+        if self.method == "experts" and self.criterion is None:
+            object.__setattr__(self, "criterion", CRITERIA[0])
+        elif self.method != "experts" and self.criterion is not None:
+            raise UsageError(f"criterion={self.criterion} is for method=experts. Leave it out.")
+        for name in ("pattern", "scope", "targets", "exclude"):
+            if given := getattr(self, name):
+                shown = given if isinstance(given, str) else "+".join(given)
+                raise UsageError(
+                    f"method={self.method} removes whole {self.method}, so {name}={shown} has no meaning. Leave it out."
+                )
+
+    def _check_allocation(self) -> None:
+        """Refuse an allocation where blocks cannot have shares of their own, and a criterion without experts."""
+        if self.criterion is not None and not self.structured:
+            raise UsageError(f"criterion={self.criterion} is for method=experts. Leave it out.")
+        if self.allocation == UNIFORM:
+            return
+        read_allocation("allocation", self.allocation)
+        given = f"allocation={self.allocation} gives each block a share of its own"
+        if self.structured:
+            raise UsageError(f"{given}, and method={self.method} removes whole {self.method}. Leave it out.")
+        if self.pattern is not None:
+            raise UsageError(
+                f"{given}, and pattern={self.pattern} is the same everywhere. Give sparsity= instead."
+            )
+        if self.scope == "global":
+            raise UsageError(
+                f"{given}, and scope=global ranks all blocks at once. Choose scope=row or scope=layer."
+            )
 
     def _check_scope(self) -> None:
         check_method(self.method)
@@ -151,6 +218,21 @@ class PruneSpec:
             )
 
     @property
+    def structured(self) -> bool:
+        """True where whole blocks or experts are removed."""
+        return self.mask is None and self.method in STRUCTURED
+
+    @property
+    def name(self) -> str:
+        """The method as tables have it, with its allocation or criterion."""
+        return method_name(self.method, self.allocation, self.criterion)
+
+    @property
+    def allotted(self) -> bool:
+        """True where blocks have shares of their own."""
+        return self.allocation != UNIFORM and self._removes
+
+    @property
     def what(self) -> Pattern | None:
         """The parsed sparsity or N:M; None where nothing is removed by this spec itself."""
         if self.pattern is not None:
@@ -162,11 +244,17 @@ class PruneSpec:
         """True where a sample of calibration text is looked at, to prune or to quantize what is left."""
         if self.quantizer is not None and get_format(self.quantizer).calibrated:
             return True
+        if self.structured:
+            return self._removes and self.criterion != "random"
+        if self.allotted and needs_text(self.allocation, self.calibration):
+            return True
         return self._removes and get_sparsifier(self.method).calibrated
 
     @property
     def drawn(self) -> bool:
         """True where another seed gives another result: of a random mask, or of another sample of calibration text."""
+        if self.structured:
+            return self._removes
         return self.calibrated or (self._removes and get_sparsifier(self.method).drawn)
 
     @property
@@ -177,7 +265,7 @@ class PruneSpec:
     @property
     def effective_scope(self) -> Scope | None:
         """The groups in which weights compete: None for N:M and for no method."""
-        if self.method == NONE or self.mask is not None or isinstance(self.what, NM):
+        if self.method == NONE or self.structured or self.mask is not None or isinstance(self.what, NM):
             return None
         return self.scope or get_sparsifier(self.method).scope
 

@@ -24,7 +24,7 @@ from junkdna_harness.compress.targets import find_targets
 # What describes the compression in a manifest, and holds as long as nothing more is done.
 CARRIED = (
     "kind", "pattern", "scope", "seed", "replicate", "requested_sparsity", "group_size", "symmetric", "act_order", "shared_bits", "quantizer",
-    "calibration", "damping", "recovery", "effective_bits", "effective_bits_all",
+    "calibration", "allocation", "damping", "recovery", "effective_bits", "effective_bits_all",
 )  # fmt: skip
 
 

@@ -11,13 +11,21 @@ from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, PruneSpec
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.models.outcome import pruned_block, say, tell
 
-SAYING_HOW = ("method", "sparsity", "pattern", "mask", "scope")  # without any of these nothing was asked for
+SAYING_HOW = (
+    "method",
+    "sparsity",
+    "pattern",
+    "mask",
+    "scope",
+    "allocation",
+    "criterion",
+)  # without any of these nothing was asked for
 
 
 class PrunedLM(JunkDNALM):
     """`hf`, pruned on the fly. Without a method: magnitude, at sparsity 0.5; a model that is sparse already is left as it is.
 
-    Own arguments: `method`, `sparsity` or `pattern` (N:M, N kept of M), `scope`, `targets`, `exclude`, `mask_seed`,
+    Own arguments: `method`, `sparsity` or `pattern` (N:M, N kept of M), `scope`, `allocation`, `criterion`, `targets`, `exclude`, `mask_seed`,
     `calibration`, `nsamples`, `seqlen`, `mask`, `bits` and `group_size` (quantize what is left).
 
     Raises:
@@ -38,7 +46,7 @@ class PrunedLM(JunkDNALM):
             places = {"targets": loaded.targets, "exclude": loaded.exclude}
             spec = PruneSpec.from_strings({**own, **places, "method": NONE})
         report = prune(self.model, spec, tokenizer=self.tokenizer, manifest=loaded.manifest)
-        self.junkdna = pruned_block(loaded, report, spec.method if spec.mask is None else None)
+        self.junkdna = pruned_block(loaded, report, spec.name if spec.mask is None else None)
         self.fill({**own, "pretrained": pretrained}, leave)
         say(self.NAME, self.junkdna)
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from difficulty.runs.identity import Method
+from junkdna_harness.compress.notation import method_name
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec
 
 Kind = Literal["dense", "prune", "quantize", "checkpoint"]
@@ -51,7 +52,8 @@ class PlannedRun:
         """The method with its N:M pattern and its trainings."""
         if self.kind == "checkpoint":
             return Method.parse(self.method)
-        return Method(self.method, self.pattern)
+        given = self.arguments
+        return Method(method_name(self.method, given.get("allocation"), given.get("criterion")), self.pattern)
 
     @property
     def table_method(self) -> str:

@@ -99,7 +99,7 @@ class OneShotCompressed(Compressed):
     def prune(self, cell: PlannedRun) -> Mapping[str, Any]:
         """The block of the model, after pruning it with the dense model's statistics where the method needs some."""
         spec = PruneSpec.from_strings(cell.arguments)
-        if not get_sparsifier(spec.method).calibrated:
+        if spec.structured or not spec.calibrated:
             return super().prune(cell)
         report: Mapping[str, Any] = self.statistics.prune(spec).to_dict()
         return report
@@ -118,7 +118,7 @@ def group_sizes(model: Any, arguments: Mapping[str, Any]) -> list[int]:
     """
     spec = PruneSpec.from_strings(arguments)
     scope = spec.effective_scope
-    if scope is None or get_sparsifier(spec.method).updates:
+    if scope is None or spec.allotted or get_sparsifier(spec.method).updates:
         return []
     targets = find_targets(model, spec.targets, spec.exclude)
     if scope == "global":
