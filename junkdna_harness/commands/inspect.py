@@ -61,6 +61,7 @@ def _facts(manifest: dict[str, Any]) -> list[str]:
         *([f"on top of        {manifest['on_top_of']}"] if manifest.get("on_top_of") else []),
         f"pattern          {manifest.get('pattern')}, scope {manifest.get('scope')}",
         *_allocation(manifest.get("allocation")),
+        *_structure(manifest.get("structure")),
         *([f"level            {manifest['level']:g}"] if manifest.get("level") is not None else []),
         *([f"bits             {bits:g}{by}, group size {manifest.get('group_size')}"] if bits else []),
         f"effective bits   {manifest.get('effective_bits', 0):.3f} a targeted weight",
@@ -76,6 +77,17 @@ def _allocation(found: dict[str, Any] | None) -> list[str]:
         return []
     shares = found["sparsity_by_block"].values()
     return [f"allocation       {found['name']}, {min(shares):.4f} to {max(shares):.4f} of a block"]
+
+
+def _structure(found: dict[str, Any] | None) -> list[str]:
+    """Which parts are gone."""
+    if not found:
+        return []
+    removed, unit = found["removed"], found["unit"]
+    first = removed if isinstance(removed, list) else next(iter(removed.values()))
+    each = "" if isinstance(removed, list) else f" in each of {len(removed)} blocks"
+    which = f": {', '.join(map(str, removed))}" if isinstance(removed, list) else ""
+    return [f"gone             {len(first)} of {found['of']} {unit}{each}{which}, by {found['criterion']}"]
 
 
 def _share(value: float | None) -> str:

@@ -11,8 +11,9 @@ from junkdna_harness.compress.bits import effective_bits
 from junkdna_harness.compress.change import Outcome
 from junkdna_harness.compress.formats import known_format
 from junkdna_harness.compress.hashing import weights_sha256
-from junkdna_harness.compress.report import CompressionReport, bits_of_model, count_zeros
+from junkdna_harness.compress.report import CompressionReport, bits_of_model, count_zeros, with_gone
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from junkdna_harness.compress.structure import gone, together
 from junkdna_harness.compress.targets import Target
 
 
@@ -34,8 +35,16 @@ def make_report(
         shared=_shared_bits(targets, outcome),
         pattern=outcome.packing if pruned else None,
     )
-    measured = zeros.sparsity_targeted if outcome.sparsity is None else outcome.sparsity
+    removed = gone(outcome.structure)
+    measured = together(removed, zeros.sparsity_targeted if outcome.sparsity is None else outcome.sparsity)
     level, warning = level_of(outcome.requested, measured) if outcome.level is None else (outcome.level, None)
+    if warning is not None and isinstance(spec, PruneSpec) and spec.structured:
+        warning = f"asked for {outcome.requested:.4g} of the {spec.method}, which hold {measured:.4g} of the targeted weights"
+    left = zeros
+    if outcome.structure is not None:
+        bits *= 1 - removed
+        zeros = with_gone(zeros, removed, outcome.structure["weights_all"])
+    untargeted = (zeros.n_all - zeros.n_targeted) - (left.n_all - left.n_targeted)
     return CompressionReport(
         kind=outcome.kind,
         method=outcome.method,
@@ -51,7 +60,7 @@ def make_report(
         weights_targeted=zeros.n_targeted,
         weights_all=zeros.n_all,
         effective_bits=bits,
-        effective_bits_all=bits_of_model(bits, zeros),
+        effective_bits_all=bits_of_model(bits, zeros, untargeted),
         weights_sha256=weights_sha256(model),
         group_size=outcome.group if rounded else None,
         symmetric=outcome.symmetric if rounded and form.integer else None,
@@ -66,6 +75,7 @@ def make_report(
         seconds=seconds,
         on_top_of=outcome.on_top_of,
         allocation=outcome.allocation,
+        structure=outcome.structure,
     )
 
 

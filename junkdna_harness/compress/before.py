@@ -28,6 +28,7 @@ from junkdna_harness.compress.gguf_file import PREFIX as GGUF
 from junkdna_harness.compress.notation import NM, Pattern, read_pattern
 from junkdna_harness.compress.pattern import keeps, pattern_in
 from junkdna_harness.compress.report import zeros_by_module
+from junkdna_harness.compress.structure import gone, together
 from junkdna_harness.compress.targets import Target
 
 HAD_BEEN, DONE = "the checkpoint had been", ("pruned", "trained")
@@ -59,6 +60,8 @@ class Before:
     quantizer: str | None = None
     only_rounded: bool = False
     calibration: dict[str, Any] | None = None
+    allocation: dict[str, Any] | None = None
+    structure: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -108,7 +111,8 @@ class Before:
         return Outcome(
             method, self.pattern, self.scope, self.seed, "quantized" if self.only_rounded else "pruned",
             requested=self.requested, sparsity=self.sparsity, level=self.level, packing=self.packing, bits=self.bits, group=self.group,
-            symmetric=self.symmetric, act_order=self.act_order, shared_bits=self.shared_bits, quantizer=quantizer, calibration=self.calibration, on_top_of=self.on_top_of, warnings=list(self.warnings),
+            symmetric=self.symmetric, act_order=self.act_order, shared_bits=self.shared_bits, quantizer=quantizer, calibration=self.calibration,
+            allocation=self.allocation, structure=self.structure, on_top_of=self.on_top_of, warnings=list(self.warnings),
         )  # fmt: skip
 
 
@@ -128,7 +132,7 @@ def look_before(
         sizes[target.module_name] = sizes.get(target.module_name, 0) + target.numel
     shares = {name: zeros[name] / sizes[name] for name in zeros}
     sparsity = sum(zeros.values()) / sum(sizes.values())
-    warnings = _unlike(manifest, shares, sparsity)
+    warnings = _unlike(manifest, shares, sparsity) or _of_another_size(manifest, model)
     if not manifest or warnings:
         packing = pattern_in(targets, sparsity) if sparsity >= CLEARLY_SPARSE else None
         return Before(sparsity, zeros, packing, warnings=tuple(warnings))
@@ -199,6 +203,20 @@ def _unlike(manifest: Mapping[str, Any], shares: Mapping[str, float], sparsity: 
     return []
 
 
+def _of_another_size(manifest: Mapping[str, Any], model: nn.Module) -> list[str]:
+    """A warning where the manifest says that blocks or experts are gone, and the model is not what they left."""
+    structure = manifest.get("structure")
+    if not isinstance(structure, Mapping):
+        return []
+    said, here = structure.get("weights_left"), sum(p.numel() for p in model.parameters())
+    if said == here:
+        return []
+    return [
+        f"{NOT_OF_THESE}: it says that {said} weights are left of the {structure.get('unit')}, and there are {here}; how they were made "
+        "is taken as unknown"
+    ]
+
+
 def _told(
     manifest: Mapping[str, Any], targets: Sequence[Target], sparsity: float, zeros: Mapping[str, int]
 ) -> Before:
@@ -210,7 +228,7 @@ def _told(
     if not name.recovered and bits is None:
         # Training fills zeros and rounding makes some: only without them do the weights say how many were removed.
         asked = pattern.level if level is None and pattern is not None else level
-        level, warning = level_of(asked, sparsity)
+        level, warning = level_of(asked, together(gone(manifest.get("structure")), sparsity))
         warnings += [] if warning is None else [warning]
     only_rounded = kind == "quantized" and not name.recovered
     return Before(
@@ -232,6 +250,8 @@ def _told(
         quantizer=str(manifest.get("quantizer") or name.base) if bits is not None else None,
         only_rounded=only_rounded and bits is not None,
         calibration=manifest.get("calibration"),
+        allocation=manifest.get("allocation"),
+        structure=manifest.get("structure"),
         warnings=tuple(warnings),
     )
 

@@ -25,7 +25,7 @@ class Outcome:
     before anything is rounded, for rounding makes zeros of its own; `level` is set where it is known otherwise than by
     these two; `packing` the N:M that the weights keep; `moved` is true where weights that were kept have changed;
     `on_top_of` names what had been done to weights that were pruned further; `shared_bits` the bits a weight of scales where a file
-    says them; `allocation` the share of each block.
+    says them; `allocation` the share of each block; `structure` which whole blocks or experts are gone.
     """
 
     method: str
@@ -47,6 +47,7 @@ class Outcome:
     quantizer: str | None = None
     calibration: dict[str, Any] | None = None
     allocation: dict[str, Any] | None = None
+    structure: dict[str, Any] | None = None
     damping: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

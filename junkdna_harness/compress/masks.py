@@ -36,6 +36,10 @@ def save_mask(model: nn.Module, report: PruneReport, path: str | Path) -> None:
         raise UsageError(
             "a mask cannot be told from the zeros of quantization. Prune without bits= to save one."
         )
+    if report.structure is not None:
+        raise UsageError(
+            f"a mask says which single weights are zero, and method={report.method} removes whole parts. Give --output to keep what is left."
+        )
     packed: dict[str, Tensor] = {}
     layers: dict[str, dict[str, Any]] = {}
     for target in find_targets(model, report.targets, report.exclude):

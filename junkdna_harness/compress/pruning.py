@@ -34,6 +34,7 @@ from junkdna_harness.compress.report import PruneReport, zeros_by_module
 from junkdna_harness.compress.shares import quotas
 from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.compress.statistics import InputNorm, Statistic
+from junkdna_harness.compress.structured import drop_parts
 from junkdna_harness.compress.targets import Target, find_targets, tied_names
 
 
@@ -72,6 +73,9 @@ def prune(
         provider.prepare(targets, _needs(spec, method), spec)
         gridded = on_a_grid(targets) if spec.bits is not None else []
         outcome = _remove(model, targets, spec, method, provider, before, progress)
+        if spec.structured and spec.what is not None and spec.what.level > 0:
+            drop_parts(model, targets, spec, tokenizer, outcome, before.structure, progress)
+            targets = find_targets(model)
         zeros: dict[str, int] | None = zeros_by_module(targets)
         outcome = _together(before, outcome, spec, zeros or {})
         outcome.sparsity = sum((zeros or {}).values()) / sum(target.numel for target in targets)
@@ -105,15 +109,15 @@ def measure(
 
 
 def _method(spec: PruneSpec) -> Sparsifier | None:
-    """The method that will remove something; None where a mask does, or nothing is removed."""
-    if spec.mask is not None or spec.what is None or spec.what.level == 0:
+    """The method that will remove single weights; None where a mask does, whole parts go, or nothing is removed."""
+    if spec.mask is not None or spec.structured or spec.what is None or spec.what.level == 0:
         return None
     return get_sparsifier(spec.method)
 
 
 def _refuse(targets: Sequence[Target], spec: PruneSpec, method: Sparsifier | None, before: Before) -> None:
     """All that can be refused, before anything is changed."""
-    if method is not None or spec.bits is not None:
+    if method is not None or spec.structured or spec.bits is not None:
         refuse_unfinite(targets)
     if method is not None and spec.what is not None:
         for target in targets:
@@ -165,9 +169,12 @@ def _remove(
 
 def _together(before: Before, outcome: Outcome, spec: PruneSpec, zeros: Mapping[str, int]) -> Outcome:
     """What was done now and what had been done before, as one: nothing can be un-pruned."""
-    if dict(zeros) == dict(before.zeros) and not outcome.moved:
+    if dict(zeros) == dict(before.zeros) and not outcome.moved and outcome.structure is None:
         return _as_it_was(before, outcome, spec)
+    outcome.structure = outcome.structure or before.structure
     outcome.packing = outcome.pattern if isinstance(outcome.pattern, NM) else None
+    if spec.structured:
+        outcome.packing = before.packing  # whole parts go, and what is left is as it was
     outcome.warnings += before.warnings
     if before.compressed:
         outcome.on_top_of = before.name

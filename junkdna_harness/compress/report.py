@@ -42,7 +42,8 @@ class CompressionReport:
     """The `junkdna` block of a results file. `level` is None for quantization alone, `bits` for pruning alone.
 
     `method` names what was done last; `on_top_of` what had been done to the weights before they were pruned further, None
-    where the dense model was. `allocation` has the name of one that is not uniform, and the sparsity that it gave each block. The sparsities are None where weights are packed codes, in which zeros cannot be counted.
+    where the dense model was. `allocation` has the name of one that is not uniform, and the sparsity that it gave each block. `structure` tells
+    which whole blocks or experts are gone: sparsities and numbers of weights are then those of the model with them. The sparsities are None where weights are packed codes, in which zeros cannot be counted.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class CompressionReport:
     replicate: int = 0
     on_top_of: str | None = None
     allocation: Mapping[str, Any] | None = None
+    structure: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the schema's number and the versions used."""
@@ -83,6 +85,7 @@ class CompressionReport:
 
     def summary(self) -> str:
         """One line for the eye."""
+        zero = "zero" if self.structure is None else "gone or zero"
         parts = [self.method]
         if self.kind == "pruned" and self.pattern is not None:
             kept = " (kept of M)" if ":" in self.pattern else ""
@@ -91,7 +94,7 @@ class CompressionReport:
             parts.append(f"{self.bits:g} bits" + (f" by {self.quantizer}" if self.kind == "pruned" else ""))
         if self.sparsity_targeted is not None and self.kind == "pruned":
             parts[-1] += (
-                f": {self.sparsity_targeted:.4f} of the targeted weights ({self.sparsity_all:.4f} of all) are zero"
+                f": {self.sparsity_targeted:.4f} of the targeted weights ({self.sparsity_all:.4f} of all) are {zero}"
             )
         return f"{' '.join(parts)}; {self.effective_bits:.2f} effective bits a targeted weight"
 
@@ -131,9 +134,23 @@ def count_zeros(
     )
 
 
-def bits_of_model(effective: float, zeros: Zeros) -> float:
-    """Bits a weight over the whole model, what is not targeted counted dense."""
-    rest = zeros.n_all - zeros.n_targeted
+def with_gone(zeros: Zeros, share: float, n_all: int) -> Zeros:
+    """Zeros, with the weights that went with whole parts counted among them: `share` of the targeted ones, and all that `n_all` are more."""
+    if not share:
+        return zeros
+    targeted = round(zeros.n_targeted / (1 - share))
+    return Zeros(
+        zeros.targeted + targeted - zeros.n_targeted,
+        targeted,
+        zeros.all + n_all - zeros.n_all,
+        n_all,
+        zeros.by_module,
+    )
+
+
+def bits_of_model(effective: float, zeros: Zeros, gone: int = 0) -> float:
+    """Bits a weight over the whole model, what is not targeted counted dense; `gone`: how many of those are there no more."""
+    rest = zeros.n_all - zeros.n_targeted - gone
     return (effective * zeros.n_targeted + DENSE_BITS * rest) / zeros.n_all
 
 

@@ -19,12 +19,13 @@ from junkdna_harness.compress.hashing import combine, hash_named, is_plain, weig
 from junkdna_harness.compress.manifest import manifest_folder
 from junkdna_harness.compress.origin import Origin
 from junkdna_harness.compress.report import count_zeros
+from junkdna_harness.compress.structure import gone, together
 from junkdna_harness.compress.targets import find_targets
 
 # What describes the compression in a manifest, and holds as long as nothing more is done.
 CARRIED = (
     "kind", "pattern", "scope", "seed", "replicate", "requested_sparsity", "group_size", "symmetric", "act_order", "shared_bits", "quantizer",
-    "calibration", "allocation", "damping", "recovery", "effective_bits", "effective_bits_all",
+    "calibration", "allocation", "structure", "damping", "recovery", "effective_bits", "effective_bits_all",
 )  # fmt: skip
 
 
@@ -85,6 +86,8 @@ def look(
     if origin is not None and not targets and not exclude:
         targets, exclude = (tuple(origin.manifest.get(name) or ()) for name in ("targets", "exclude"))
     sparsity = _sparsity(model, targets, exclude)
+    if origin is not None and sparsity is not None:  # what went with whole blocks or experts counts as what is zero
+        sparsity = together(gone(origin.manifest.get("structure")), sparsity)
     root = origin.model if origin is not None else names.model
     for extra in () if origin is not None and names.peft else (names.peft, names.delta):
         root += f"+{extra}" if extra else ""  # another model than the one below it

@@ -156,8 +156,9 @@ def say(name: str, block: Block) -> None:
     run = Run(block["model"], method_of(block), level, bits)
     parts = [str(run)]
     measured, everywhere = block["sparsity_targeted"], block["sparsity_all"]
+    zero = "gone or zero" if block.get("structure") else "zero"
     if kind == "pruned" and measured is not None and everywhere is not None:
-        parts.append(f"{measured:.4f} of the targeted weights ({everywhere:.4f} of all) are zero")
+        parts.append(f"{measured:.4f} of the targeted weights ({everywhere:.4f} of all) are {zero}")
     parts.append(f"{block['effective_bits']:.2f} effective bits a targeted weight")
     print(f"{name}: {'; '.join(parts)}", file=sys.stderr)
     for warning in block["warnings"]:

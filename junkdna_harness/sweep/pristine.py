@@ -1,4 +1,4 @@
-"""The weights as they were loaded, kept aside while a run changes them."""
+"""The model as it was loaded, kept aside while a run changes it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from junkdna_harness.compress.anatomy import Anatomy
 from junkdna_harness.compress.targets import find_targets
 from junkdna_harness.sweep.machine import free_memory
 
@@ -17,11 +18,12 @@ MEMORY_SHARE = 0.5
 
 
 class Pristine:
-    """The targeted weights as they were loaded, in memory or mapped from a file."""
+    """The targeted weights as they were loaded, in memory or mapped from a file, and the parts that the model is made of."""
 
     def __init__(
         self, model: Any, targets: tuple[str, ...], exclude: tuple[str, ...], folder: Path | None = None
     ) -> None:
+        self.anatomy = Anatomy(model)
         parameters = {id(t.parameter): t.parameter for t in find_targets(model, targets, exclude)}
         self.parameters = list(parameters.values())
         size = sum(p.numel() * p.element_size() for p in self.parameters)
@@ -31,7 +33,8 @@ class Pristine:
         ]
 
     def restore(self) -> None:
-        """Put the loaded weights back, in place."""
+        """Put the loaded parts and weights back, in place."""
+        self.anatomy.restore()
         with torch.no_grad():
             for parameter, copy in zip(self.parameters, self.copies, strict=True):
                 parameter.data.copy_(copy)
