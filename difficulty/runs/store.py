@@ -122,7 +122,8 @@ def check_run(folder: str | Path, stem: str) -> str | None:
         return f"its manifest {problem}"
     if planned and stem not in planned:
         return _NOT_PLANNED
-    if planned and manifest["run"] != planned[stem]:
+    # Where whole blocks or experts went, the level that was measured is another than the share of them that was planned.
+    if planned and manifest.get("planned", manifest["run"]) != planned[stem]:
         return f"its manifest is that of run {manifest['run']!r}"
     if problem := _of_another_folder(Path(folder), stem, manifest):
         return problem

@@ -124,7 +124,9 @@ def random_scores(stacks: Sequence[Stack], seed: int) -> dict[str, Tensor]:
     return found
 
 
-def choose(model: nn.Module, scores: Mapping[str, Tensor], removed: int, share: float) -> dict[str, list[int]]:
+def choose(
+    model: nn.Module, scores: Mapping[str, Tensor], removed: int, share: float
+) -> dict[str, list[int]]:
     """By stack's name, the experts that stay: all but the `removed` lowest; of groups that the router chooses in, equal numbers each.
 
     Raises:

@@ -68,12 +68,14 @@ def compare(model: nn.Module, changes: Mapping[str, Any], place: Callable[[str],
 
 def _build(model: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
     """The model of a configuration, without weights."""
-    config = copy.deepcopy(model.config)  # type: ignore[arg-type]
+    kind: Any = type(model)
+    config: Any = copy.deepcopy(model.config)
     try:
         change_config(config.get_text_config(), changes)
         with torch.device("meta"), torch.no_grad():
-            return type(model)._from_config(config)  # type: ignore[operator,no-any-return]
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError, NotImplementedError) as error:
+            built: nn.Module = kind._from_config(config)
+            return built
+    except (ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise refused(model, f"its class does not take the smaller configuration: {first}") from error
 
@@ -128,7 +130,8 @@ def set_values(model: nn.Module, values: Sequence[tuple[str, str, Any]]) -> None
 def some_tokens(model: nn.Module) -> Tensor:
     """Token numbers to try a model with, shape (1, 16)."""
     embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
-    return (torch.arange(PROBED, device=embeddings.weight.device) % embeddings.weight.shape[0])[None]
+    numbers: Tensor = torch.arange(PROBED, device=embeddings.weight.device) % embeddings.weight.shape[0]
+    return numbers[None]
 
 
 def check_runs(model: nn.Module, left: str) -> None:
@@ -154,4 +157,3 @@ def refused(model: nn.Module, why: str) -> UsageError:
     return UsageError(
         f"{type(model).__name__} cannot be made smaller by its configuration: {why}. Use a method that removes single weights."
     )
-

@@ -222,6 +222,10 @@ class PruneSpec:
         """True where whole blocks or experts are removed."""
         return self.mask is None and self.method in STRUCTURED
 
+    def parts(self, number: int) -> int:
+        """How many of `number` blocks or experts are removed, of a method that removes whole ones."""
+        return parse_sparsity(self.sparsity or 0.0).removed(number)
+
     @property
     def name(self) -> str:
         """The method as tables have it, with its allocation or criterion."""

@@ -63,8 +63,7 @@ def whole_parts(spec: PruneSpec, number: int) -> int:
     Raises:
         UsageError: none, or all of them.
     """
-    what = spec.what
-    removed = 0 if what is None else int(what.removed(number))  # type: ignore[union-attr]
+    removed = spec.parts(number)
     if not 0 < removed < number:
         which = "none" if removed == 0 else "all"
         raise UsageError(
@@ -111,7 +110,9 @@ def _drop_experts(
     if criterion == "random":
         scores = random_scores(stacks, spec.seed)
     else:
-        choose(model, {stack.name: torch.zeros(number) for stack in stacks}, removed, spec.sparsity or 0)  # refuses
+        choose(
+            model, {stack.name: torch.zeros(number) for stack in stacks}, removed, spec.sparsity or 0
+        )  # refuses
         scores = expert_scores(model, stacks, draw(), criterion, progress)
     kept = choose(model, scores, removed, spec.sparsity or 0)
     keep_experts(model, stacks, kept)
@@ -122,4 +123,3 @@ def _drop_experts(
         "removed": gone,
         "scores": {name: values.tolist() for name, values in scores.items()},
     }
-

@@ -86,7 +86,9 @@ def look(
     if origin is not None and not targets and not exclude:
         targets, exclude = (tuple(origin.manifest.get(name) or ()) for name in ("targets", "exclude"))
     sparsity = _sparsity(model, targets, exclude)
-    if origin is not None and sparsity is not None:  # what went with whole blocks or experts counts as what is zero
+    if (
+        origin is not None and sparsity is not None
+    ):  # what went with whole blocks or experts counts as what is zero
         sparsity = together(gone(origin.manifest.get("structure")), sparsity)
     root = origin.model if origin is not None else names.model
     for extra in () if origin is not None and names.peft else (names.peft, names.delta):

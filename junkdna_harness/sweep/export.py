@@ -32,7 +32,7 @@ def export(folder: Path, out: Path) -> list[Path]:
             raise UsageError(
                 f"the sweep in {str(folder)!r} is damaged: {problem}. Start the same sweep again: it writes it again."
             )
-    manifests = {manifest["run"]: manifest for manifest in store.manifests()}
+    manifests = {manifest.get("planned", manifest["run"]): manifest for manifest in store.manifests()}
     return [_export_run(store, plan, cell, manifests[plan.run_id(cell)], out) for cell in cells]
 
 

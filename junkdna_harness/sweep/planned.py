@@ -38,6 +38,13 @@ class PlannedRun:
         """The same method, model and draw at another sparsity, added for the reason given."""
         return replace(self, level=level, arguments={**self.arguments, "sparsity": level}, added=added)
 
+    def standing(self, block: Mapping[str, Any]) -> PlannedRun:
+        """The run as it stands in tables, by its `junkdna` block: where whole parts went, at the level that was measured.
+
+        Other methods remove the share that was planned.
+        """
+        return replace(self, level=block["level"]) if block.get("structure") else self
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what older versions do not know is written only where it is used."""
         values = {**asdict(self), "arguments": dict(self.arguments)}

@@ -122,7 +122,8 @@ class Session:
             raise UsageError(
                 "no task could be evaluated: " + "; ".join(f"{t}: {why}" for t, why in failed.items())
             )
-        samples = samples_table(self.plan, cell, self.suite, scores)
+        stands = cell.standing(block)
+        samples = samples_table(self.plan, stands, self.suite, scores)
         responses = responses_table(scores)
         seconds = {
             "compress": compressed - started,
@@ -130,10 +131,12 @@ class Session:
             "table": time.perf_counter() - scored,
         }
         sizes = {} if cell.kind != "prune" else {"group_sizes": group_sizes(self.lm.model, cell.arguments)}
-        again = {"noise_floor": True} if cell.noise_floor else {}
+        again: dict[str, Any] = {"noise_floor": True} if cell.noise_floor else {}
         described = {**block, "model": self.plan.model_name(cell), "replicate": cell.replicate, **again}
         described |= {n: self.lm.junkdna[n] for n in (OPTION_LENGTHS, OPENING) if n in self.lm.junkdna}
-        manifest = self._manifest(cell, described, scores.results, seconds)
+        manifest = self._manifest(stands, described, scores.results, seconds)
+        if stands != cell:
+            again = {**again, "planned": self.plan.run_id(cell)}
         return Evaluated(samples, responses, {**manifest, **sizes, **how, **again, "failed_tasks": failed})
 
     def _asking(self, cell: PlannedRun) -> AbstractContextManager[Any]:

@@ -78,7 +78,28 @@ class Compressed:
     def prune(self, cell: PlannedRun) -> Mapping[str, Any]:
         """The block of the model, after pruning it."""
         spec = PruneSpec.from_strings(cell.arguments)
-        return prune(self.model, spec, tokenizer=self.tokenizer).to_dict()
+        block = prune(self.model, spec, tokenizer=self.tokenizer).to_dict()
+        if spec.structured:
+            self._refuse_twice(cell, spec, block["structure"]["of"])
+        return block
+
+    def _refuse_twice(self, cell: PlannedRun, spec: PruneSpec, number: int) -> None:
+        """Refuse a share that removes as many of `number` parts as a smaller one of the plan: both would be one run.
+
+        Raises:
+            UsageError: names the smaller one.
+        """
+        removed = spec.parts(number)
+        for other in self.dense.plan.of_model(self.dense.model):
+            same = (other.identity, other.replicate, other.kind) == (cell.identity, cell.replicate, cell.kind)
+            if not same or not 0 < (other.level or 0) < (cell.level or 0):
+                continue
+            smaller = PruneSpec.from_strings(other.arguments)
+            if smaller.parts(number) == removed:
+                raise UsageError(
+                    f"sparsity={spec.sparsity:g} removes {removed} of {number} {spec.method}, as sparsity={smaller.sparsity:g} does, which "
+                    "is another run of this plan. Leave one of them out."
+                )
 
     def quantize(self, cell: PlannedRun) -> Mapping[str, Any]:
         """The block of the model, after quantizing it."""
