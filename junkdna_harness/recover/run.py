@@ -150,6 +150,11 @@ def begin(
         raise UsageError(
             f"bits={prune_spec.bits} would be trained away again. Leave it out, and quantize the recovered checkpoint."
         )
+    if prune_spec is not None and prune_spec.structured:
+        raise UsageError(
+            f"method={prune_spec.method} removes whole {prune_spec.method}, so no mask of single weights is left to train under. Write what "
+            f"is left with junkdna prune, and train that with arm=dense_transfer."
+        )
     if _is_quantized(model, manifest):
         return _begin_quantized(model, spec, prune_spec, manifest)
     if not spec.needs_mask:
