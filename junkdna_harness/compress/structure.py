@@ -18,7 +18,7 @@ def together(removed: float, zeros: float) -> float:
     >>> together(0.5, 0.5)
     0.75
     """
-    return 1 - (1 - removed) * (1 - zeros)
+    return removed + (1 - removed) * zeros
 
 
 def join(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def drop_parts(
     now = {
         "unit": spec.method,
         **facts,
-        "gone": 1 - sum(target.numel for target in find_targets(model)) / targeted,
+        "gone": (targeted - sum(target.numel for target in find_targets(model))) / targeted,
         "weights_targeted": targeted,
         "weights_all": every,
         "weights_left": sum(p.numel() for p in model.parameters()),
