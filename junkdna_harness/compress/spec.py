@@ -93,7 +93,7 @@ class PruneSpec:
     sparsity: float | None = argument(
         None,
         lambda _, value: parse_sparsity(value).fraction,
-        "Fraction of weights to remove; default 0.5.",
+        "Fraction of weights (of blocks, of experts) to remove; default 0.5.",
         shown=f"`{DEFAULT_SPARSITY}`",
     )
     pattern: str | None = argument(

@@ -20,6 +20,7 @@ from junkdna_harness.compress.allocation import Block, counts
 from junkdna_harness.compress.calibration import load_calibration
 from junkdna_harness.compress.shares import hill
 from junkdna_harness.sweep import Store, build_plan, run_sweep
+from junkdna_harness.sweep.one_shot import OneShot
 from tests.models_factory import make_model, make_tokenizer, save_tiny
 
 SIZE: dict[str, Any] = {"nsamples": 8, "seqlen": 32}
@@ -320,6 +321,18 @@ def test_a_sweep_holds_both_apart(tmp_path: Path) -> None:
     manifests = [by_name[name] for name in names]
     assert [m["manifest"]["allocation"] is not None for m in manifests] == [False, False, True]
     assert len({m["weights_sha256"] for m in manifests}) == 3
+
+
+@pytest.mark.parametrize("method", ["wanda", "sparsegpt", "magnitude"])
+def test_statistics_of_the_dense_model_serve_it_too(method: str, text: str) -> None:
+    walked, kept = four("llama"), four("llama")
+    first = prune(
+        walked, PruneSpec(method=f"{method}-owl", sparsity=0.6, calibration=text, **SIZE), make_tokenizer()
+    )
+    statistics = OneShot(kept, make_tokenizer())
+    second = statistics.prune(PruneSpec(method=f"{method}-owl", sparsity=0.6, calibration=text, **SIZE))
+    assert first.allocation == second.allocation  # OWL looks at the dense model in any case
+    assert second.sparsity_targeted == first.sparsity_targeted == pytest.approx(0.6, abs=1e-4)
 
 
 def test_an_allocation_for_all_methods_of_a_sweep_is_in_their_names() -> None:

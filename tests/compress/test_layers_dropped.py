@@ -316,6 +316,15 @@ def test_what_is_done_after_it_counts_from_the_dense_model(text: str, tmp_path: 
     assert again.weights_targeted == pruned.weights_targeted == found.weights_targeted
 
 
+def test_what_is_left_is_quantized_with_bits(text: str) -> None:
+    for quantizer in ("rtn", "gptq"):
+        model = five("llama")
+        report = drop(model, text, bits=4, group_size=16, quantizer=quantizer)
+        assert (report.method, report.level, report.bits, report.quantizer) == ("layers", 0.4, 4, quantizer)
+        assert report.effective_bits == pytest.approx(0.6 * (4 + 20 / 16))
+        assert all(len(target.weight[0, :16].unique()) <= 16 for target in find_targets(model))
+
+
 def test_its_manifest_beside_another_model_is_not_believed(text: str, tmp_path: Path) -> None:
     model = five("llama")
     save_checkpoint(model, make_tokenizer(), drop(model, text), tmp_path / "left")
@@ -358,10 +367,12 @@ def test_what_was_kept_aside_is_put_back(arch: str, text: str) -> None:
         )
 
 
-def test_a_sweep_has_the_levels_that_were_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize("one_shot", [False, True])
+def test_a_sweep_has_the_levels_that_were_measured(one_shot: bool, tmp_path: Path) -> None:
     plan = build_plan(
         "difficulty_tiers_copying_t1,difficulty_tiers_copying_t3",
         methods="layers,magnitude",
+        one_shot=one_shot,
         sparsity="0.2,0.25,0.5",
         quantize="rtn:8",
         limit=20,
