@@ -78,7 +78,7 @@ def test_whatever_is_drawn_is_replicated_and_each_draw_has_its_seed():
 
 def test_the_methods_tell_themselves_what_is_drawn():
     built_in = [name for name, found in sparsifiers().items() if found.drawn and name in BUILT_IN]
-    assert built_in == ["random", "sparsegpt", "wanda"]
+    assert built_in == ["random", "ria", "sparsegpt", "wanda"]
     for name in BUILT_IN:
         cells = plan(methods=name, sparsity="0.5", replicates=3).cells
         assert len(cells) == (4 if name in built_in else 2)
