@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError, did_you_mean
-from junkdna_harness.compress.notation import NONE, SCOPES, STRUCTURED, Scope
+from junkdna_harness.compress.notation import ALLOCATIONS, NONE, SCOPES, STRUCTURED, Scope
 
 if TYPE_CHECKING:  # names are checked without torch
     from junkdna_harness.compress.statistics import Statistic
@@ -76,6 +76,11 @@ def sparsifier(
         source = (function.__module__, function.__qualname__)
         foreign = name in BUILT_IN and function.__module__ != f"{__package__}.{name}"
         other = known and (known.function.__module__, known.function.__qualname__) != source
+        base, dash, last = name.rpartition("-")
+        if dash and (last in ALLOCATIONS or base in STRUCTURED):
+            raise UsageError(
+                f"a method named {name!r} would be taken for {base} with {last}. Choose another name."
+            )
         if name in (NONE, *STRUCTURED) or foreign or other:
             raise UsageError(f"a method named {name!r} exists already. Choose another name.")
         _REGISTRY[name] = Sparsifier(name, function, needs, scope, updates)
@@ -108,14 +113,6 @@ def check_method(name: str) -> None:
         raise UsageError(
             f"method={name!r} is unknown. Choose one of {', '.join(allowed)}.{did_you_mean(own, allowed)}"
         )
-
-
-def is_method(name: str) -> bool:
-    """True where a method has exactly this name."""
-    own = name.rpartition(":")[2]
-    if own not in BUILT_IN and not own.startswith(tuple(f"{built_in}-" for built_in in BUILT_IN)):
-        _load_plugins()
-    return own in BUILT_IN or own in _REGISTRY
 
 
 def get_sparsifier(name: str) -> Sparsifier:

@@ -36,7 +36,7 @@ from junkdna_harness.compress.notation import (
     read_scope,
     read_seed,
 )
-from junkdna_harness.compress.registry import check_method, get_sparsifier, is_method
+from junkdna_harness.compress.registry import check_method, get_sparsifier
 from junkdna_harness.compress.schema import argument, argument_names, read_arguments
 
 __all__ = ["PRUNE_ARGUMENTS", "QUANT_ARGUMENTS", "PruneSpec", "QuantSpec", "read_bool", "read_patterns"]
@@ -162,7 +162,7 @@ class PruneSpec:
         """`wanda-owl` is method wanda with the allocation owl, `experts-random` method experts with the criterion random."""
         base, dash, last = self.method.rpartition("-")
         field, allowed = ("criterion", CRITERIA) if base == "experts" else ("allocation", ALLOCATIONS)
-        if not dash or last not in allowed or is_method(self.method):
+        if not dash or last not in allowed:
             return
         if getattr(self, field) not in (None, UNIFORM, last):
             raise UsageError(

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from difficulty.errors import UsageError
 from difficulty.runs.identity import Method, Run
 from junkdna_harness.cli import app
-from junkdna_harness.compress import PruneSpec, Sparsity, find_targets, prune
+from junkdna_harness.compress import PruneSpec, Sparsity, find_targets, prune, sparsifier
 from junkdna_harness.compress.allocation import Block, counts
 from junkdna_harness.compress.calibration import load_calibration
 from junkdna_harness.compress.shares import hill
@@ -293,6 +293,12 @@ def test_a_method_with_an_allocation_is_another_method() -> None:
         assert str(Method.parse(name)) == name
         run = Run("llama", Method.parse(name), 0.5)
         assert Run.parse(str(run)) == run and run.series == name
+
+
+@pytest.mark.parametrize("name", ["mine-owl", "wanda-alphapruning", "experts-mine"])
+def test_no_method_of_ones_own_can_be_taken_for_one_with_an_allocation(name: str) -> None:
+    with pytest.raises(UsageError, match="would be taken for"):
+        sparsifier(name)(lambda weight: weight)
 
 
 def test_the_checkpoint_says_what_each_block_lost(tmp_path: Path, text: str) -> None:

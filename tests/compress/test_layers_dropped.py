@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
+from typer.testing import CliRunner
 
 from difficulty import fit, read_runs
 from difficulty.errors import UsageError
+from junkdna_harness.cli import app
 from junkdna_harness.compress import PruneSpec, QuantSpec, find_blocks, find_targets, prune, quantize
 from junkdna_harness.compress.calibration import load_calibration
 from junkdna_harness.compress.checkpoint import inspect_checkpoint, save_checkpoint
@@ -19,6 +21,8 @@ from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.layers import block_influence, layer_changes
 from junkdna_harness.compress.masks import save_mask
 from junkdna_harness.models.pruned import PrunedLM
+from junkdna_harness.recover.run import begin
+from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.sweep import Store, build_plan, run_sweep
 from junkdna_harness.sweep.pristine import Pristine
 from tests.models_factory import make_model, make_tokenizer, save_tiny
@@ -136,6 +140,8 @@ def test_what_is_left_is_an_ordinary_checkpoint(arch: str, text: str, tmp_path: 
     assert torch.allclose(logits(model), expected, atol=1e-5)
     save_checkpoint(model, make_tokenizer(), report, tmp_path / "left")
     assert inspect_checkpoint(tmp_path / "left").intact
+    told = CliRunner().invoke(app, ["inspect", str(tmp_path / "left")])
+    assert told.exit_code == 0 and "2 of 5 layers: " in told.output
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "left").eval()
     assert again.config.num_hidden_layers == len(find_blocks(again)[1]) == 3
     assert torch.equal(logits(again), logits(model))
@@ -278,6 +284,14 @@ def test_no_sparsity_leaves_the_model_dense() -> None:
 def test_what_has_no_meaning_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="Leave it out"):
         PruneSpec(method="layers", **given)
+
+
+@pytest.mark.parametrize("arm", ["sparse_transfer", "dense_freezing"])
+def test_no_training_under_a_mask_begins_with_it(arm: str) -> None:
+    model = five("llama")
+    with pytest.raises(UsageError, match="train that with arm=dense_transfer"):
+        begin(model, make_tokenizer(), RecoverSpec(arm=arm), PruneSpec(method="layers", sparsity=0.4), {})
+    assert len(model.model.layers) == BLOCKS
 
 
 def test_a_mask_of_it_is_refused(text: str, tmp_path: Path) -> None:
