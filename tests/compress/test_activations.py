@@ -284,6 +284,28 @@ def test_pruning_may_ask_for_it_too() -> None:
     assert report.running["weights_alone"]["method"] == "magnitude"
 
 
+@pytest.mark.parametrize("method", ["experts", "layers"])
+@torch.no_grad()
+def test_what_is_left_of_a_model_whose_parts_are_gone_is_rounded(method: str) -> None:
+    more = (
+        {"criterion": "random"}
+        if method == "experts"
+        else {"calibration": __file__, "nsamples": 2, "seqlen": 32}
+    )
+    model, _ = make_model("mixtral")
+    report = prune(
+        model, PruneSpec(method=method, sparsity=0.5, activations="int8", kv_bits=4, **more), make_tokenizer()
+    )
+    assert report.method.startswith(method) and report.method.endswith("-aint8-kv4")
+    assert not any("got no input" in warning for warning in report.warnings)
+    found = model(IDS).logits
+    stop_running(model)
+    whole = model(IDS).logits
+    assert not torch.equal(found, whole)
+    quantize(model, QuantSpec(method="kv", bits=4, activations="int8"), manifest={})
+    assert torch.equal(model(IDS).logits, found)
+
+
 @pytest.mark.parametrize(
     "given,message",
     [
