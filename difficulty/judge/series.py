@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from difficulty.runs.identity import Kind, Method, Run
+from difficulty.runs.running import leaves_weights
 from difficulty.runs.table import DENSE
 
 FULL_BITS = 16.0  # what a weight of the dense model is counted with
@@ -77,7 +78,8 @@ def conditions(runs: pd.DataFrame, effective_bits: Mapping[str, float]) -> list[
     for key, columns in grouped.items():
         kind, name, level, bits = key
         known = [effective_bits[r] for r in runs["run"].iloc[columns] if r in effective_bits]
-        counted = float(np.mean(known)) if known else nominal_bits(kind, level, bits)
+        nominal = FULL_BITS if leaves_weights(name) else nominal_bits(kind, level, bits)
+        counted = float(np.mean(known)) if known else nominal
         value, width = (np.nan if x < 0 else x for x in (level, bits))
         drawn = tuple(numbers[c] for c in columns)
         found.append(Condition(name, kind, done[key], value, width, counted, tuple(columns), drawn))
@@ -104,7 +106,10 @@ def nominal_bits(kind: str, level: float, bits: float) -> float:
 
 
 def series_of(found: list[Condition], kinds: tuple[Kind, ...] = ("pruned", "quantized")) -> list[Series]:
-    """Each method's series, the primary one first, then pruning before quantization, by name."""
+    """Each method's series, the primary one first, then pruning before quantization, and this before what leaves weights alone, by name.
+
+    P4 is read off the first quantizer, which is to be one of weights where there is any.
+    """
     methods: dict[tuple[Kind, str], list[int]] = {}
     for at, condition in enumerate(found):
         if condition.kind in kinds:
@@ -113,4 +118,4 @@ def series_of(found: list[Condition], kinds: tuple[Kind, ...] = ("pruned", "quan
     for (kind, method), indices in methods.items():
         ordered = sorted(indices, key=lambda i: found[i].severity)
         listed.append(Series(method, kind, tuple(found[i].severity for i in ordered), tuple(ordered)))
-    return sorted(listed, key=lambda s: (s.method != PRIMARY, s.kind, s.method))
+    return sorted(listed, key=lambda s: (s.method != PRIMARY, s.kind, leaves_weights(s.method), s.method))

@@ -18,6 +18,7 @@ from typing import Any
 from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE, Method, Run
 from difficulty.runs.level import bears_out, level_of
+from difficulty.runs.running import Running, weights_alone
 from difficulty.runs.values import as_number
 
 MANIFEST = "junkdna.json"
@@ -31,6 +32,8 @@ EMBEDDED_NAMES = (EMBEDDED, *(f"{EMBEDDED}:{number}" for number in range(TRAININ
 PACKAGED = (*EMBEDDED_NAMES, "smollm2-135m")  # names of models that come in a package, never of folders
 # How the path of an embedded model ends, before its number, wherever the package is installed.
 _EMBEDDED_FOLDER = ("junkdna_harness", "embedded", "models")
+# Of an evaluation by others than our wrappers, which say themselves what they evaluated.
+_WEIGHTS_ALONE = f"{{!r}} has {{}}, by its {MANIFEST}; only junkdna's wrappers round that while the model runs, so this evaluation is of its weights alone"
 _MODEL_FILES = (MANIFEST, "config.json", ADAPTER_CONFIG, "*.gguf", "*.safetensors")
 
 
@@ -175,6 +178,7 @@ def of_block(
     level, bits = share(block, "level", where), number(block, "bits", where)
     asked, measured = share(block, "requested_sparsity", where), share(block, "sparsity_targeted", where)
     pruned = block.get("kind") == "pruned"
+    whole = bits is None and not Running.of(block, where)
     if level is None and pruned:
         level = measured if asked is None else asked
     if level is not None and asked is not None and bears_out(asked, level):
@@ -186,9 +190,9 @@ def of_block(
         level, warning = level_of(level, measured)
         notes = () if warning is None else (f"{method}: {warning}",)
         assert level is not None  # both were known
-        if level < CLEARLY_SPARSE and not asked and bits is None:
+        if level < CLEARLY_SPARSE and not asked and whole:
             method, level = Method(DENSE), 0.0
-    elif pruned and level == 0 and bits is None and not method.recovered:
+    elif pruned and level == 0 and whole and not method.recovered:
         method = Method(DENSE)
     return method, level, bits, notes
 
@@ -222,7 +226,7 @@ def share(block: Mapping[str, Any], key: str, where: str = MANIFEST) -> float | 
 
 
 def know(folder: Path) -> Known | None:
-    """What is written in a model or adapter folder; None where it holds no model.
+    """What is written in a model or adapter folder of its weights; None where it holds no model.
 
     Raises:
         UsageError: its manifest or configuration is damaged.
@@ -230,11 +234,13 @@ def know(folder: Path) -> Known | None:
     from difficulty.runs.weights import share_of_zeros, unlike
 
     doubt: tuple[str, ...] = ()
-    if manifest := read_manifest(folder):
+    if written := read_manifest(folder):
+        running, manifest = Running.of(written, str(folder / MANIFEST)), weights_alone(written)
         method, level, bits, notes = of_block(manifest, str(folder / MANIFEST))
         listed = manifest.get("tensors")
         fault = unlike(folder, listed) if isinstance(listed, Mapping) else ""
         if not fault:
+            notes = (*notes, *([_WEIGHTS_ALONE.format(folder.name, running.describe())] if running else []))
             return Known(method, level, bits, _root(manifest, folder), manifest, notes)
         if not _is_file(folder / "config.json"):
             return None  # an adapter that nothing else tells of

@@ -112,5 +112,11 @@ def compress(
         typer.echo(f"warning: {warning}", err=True)
     if output is not None:
         save_checkpoint(model, tokenizer, report, output, source.to_dict(), force)
+        if spec.running:
+            typer.echo(
+                f"warning: the checkpoint's weights cannot hold {spec.running.describe()}; junkdna's wrappers round that while the model runs, "
+                "and a plain hf load does not",
+                err=True,
+            )
         typer.echo(f"checkpoint: {output}")
     return model, report

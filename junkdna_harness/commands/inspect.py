@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from difficulty.runs.running import Running
+
 
 def inspect(
     folder: Annotated[Path, typer.Argument(help="A folder that junkdna prune or junkdna quantize wrote.")],
@@ -65,6 +67,7 @@ def _facts(manifest: dict[str, Any]) -> list[str]:
         *([f"level            {manifest['level']:g}"] if manifest.get("level") is not None else []),
         *([f"bits             {bits:g}{by}, group size {manifest.get('group_size')}"] if bits else []),
         f"effective bits   {manifest.get('effective_bits', 0):.3f} a targeted weight",
+        *_running(manifest),
         f"sparsity         {_share(manifest.get('sparsity_targeted'))} of targeted, {_share(manifest.get('sparsity_all'))} of all",
         f"calibration      {seen}",
         f"weights sha256   {manifest.get('weights_sha256')}",
@@ -88,6 +91,19 @@ def _structure(found: dict[str, Any] | None) -> list[str]:
     each = "" if isinstance(removed, list) else f" in each of {len(removed)} blocks"
     which = f": {', '.join(map(str, removed))}" if isinstance(removed, list) else ""
     return [f"gone             {len(first)} of {found['of']} {unit}{each}{which}, by {found['criterion']}"]
+
+
+def _running(manifest: dict[str, Any]) -> list[str]:
+    """What is rounded while the model runs."""
+    lines = []
+    if running := Running.of(manifest):
+        lines.append(f"while it runs    {running.describe()}")
+    if running.kv_bits is not None:
+        lines.append(
+            f"cache            {manifest.get('kv_effective_bits', 0):.3f} bits a number; at {manifest.get('kv_tokens')} tokens it saves "
+            f"{manifest.get('kv_saved_bits', 0):.3f} bits a targeted weight"
+        )
+    return lines
 
 
 def _share(value: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from difficulty.errors import UsageError
+from difficulty.runs.identity import DENSE, Method
 
 
 def label(
@@ -34,7 +35,6 @@ def label(
 
     `--label 'FOLDER=wanda 0.5'` of the other commands says the same for one call. Delete the file to take it back.
     """
-    from difficulty.runs.identity import DENSE, Method
     from difficulty.runs.label import Label, write_label
     from difficulty.runs.lm_eval_log import find_results, is_results
 

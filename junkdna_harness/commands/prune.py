@@ -47,6 +47,12 @@ def prune(
     symmetric: Annotated[bool, option(PruneSpec, "symmetric")] = False,
     act_order: Annotated[bool, option(PruneSpec, "act_order")] = False,
     quantizer: Annotated[str | None, option(PruneSpec, "quantizer")] = None,
+    activations: Annotated[str | None, option(PruneSpec, "activations")] = None,
+    activation_scale: Annotated[str, option(PruneSpec, "activation_scale")] = "dynamic",
+    kv_bits: Annotated[str | None, option(PruneSpec, "kv_bits")] = None,
+    kv_group_size: Annotated[int | None, option(PruneSpec, "kv_group_size")] = None,
+    kv_tokens: Annotated[int | None, option(PruneSpec, "kv_tokens")] = None,
+    scheme: Annotated[str | None, option(PruneSpec, "scheme")] = None,
     dtype: Dtype = "auto",
     device: Device = None,
     revision: Revision = None,
@@ -80,6 +86,12 @@ def prune(
         "symmetric": symmetric or None,
         "act_order": act_order or None,
         "quantizer": quantizer,
+        "activations": activations,
+        "activation_scale": activation_scale,
+        "kv_bits": kv_bits,
+        "kv_group_size": kv_group_size,
+        "kv_tokens": kv_tokens,
+        "scheme": scheme,
     }
     spec = PruneSpec.from_strings(given_ones(given))
     from junkdna_harness.compress.loading import Source

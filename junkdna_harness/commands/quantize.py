@@ -25,7 +25,7 @@ from junkdna_harness.compress.spec import QuantSpec, check_simulated
 def quantize(
     pretrained: Pretrained = None,
     output: Output = None,
-    method: Annotated[str, option(QuantSpec, "method")] = "rtn",
+    method: Annotated[str | None, option(QuantSpec, "method")] = None,
     bits: Annotated[str | None, option(QuantSpec, "bits")] = None,
     group_size: Annotated[int | None, option(QuantSpec, "group_size")] = None,
     symmetric: Annotated[bool, option(QuantSpec, "symmetric")] = False,
@@ -36,6 +36,12 @@ def quantize(
     calibration: Annotated[str | None, option(QuantSpec, "calibration")] = None,
     nsamples: Annotated[int, option(QuantSpec, "nsamples")] = 128,
     seqlen: Annotated[int | None, option(QuantSpec, "seqlen")] = None,
+    activations: Annotated[str | None, option(QuantSpec, "activations")] = None,
+    activation_scale: Annotated[str, option(QuantSpec, "activation_scale")] = "dynamic",
+    kv_bits: Annotated[str | None, option(QuantSpec, "kv_bits")] = None,
+    kv_group_size: Annotated[int | None, option(QuantSpec, "kv_group_size")] = None,
+    kv_tokens: Annotated[int | None, option(QuantSpec, "kv_tokens")] = None,
+    scheme: Annotated[str | None, option(QuantSpec, "scheme")] = None,
     dtype: Dtype = "auto",
     device: Device = None,
     revision: Revision = None,
@@ -62,9 +68,15 @@ def quantize(
         "calibration": calibration,
         "nsamples": nsamples,
         "seqlen": seqlen,
+        "activations": activations,
+        "activation_scale": activation_scale,
+        "kv_bits": kv_bits,
+        "kv_group_size": kv_group_size,
+        "kv_tokens": kv_tokens,
+        "scheme": scheme,
     }
-    check_simulated(method)
     spec = QuantSpec.from_strings(given_ones(given))
+    check_simulated(spec.method, spec.running)
     from junkdna_harness.compress.loading import Source
     from junkdna_harness.compress.quantizing import quantize as quantize_in_place
 

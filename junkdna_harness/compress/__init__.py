@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Zeros,
         count_zeros,
     )
+    from junkdna_harness.compress.running import stop_running
     from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, PruneSpec, QuantSpec
     from junkdna_harness.compress.statistics import Hessian, InputNorm, Seeded, Statistic
     from junkdna_harness.compress.targets import Target, find_blocks, find_targets
@@ -39,6 +40,7 @@ _HOMES = {
     "quantizing": ("quantize",),
     "registry": ("Sparsifier", "get_sparsifier", "sparsifier", "sparsifiers"),
     "report": ("CompressionReport", "PruneReport", "QuantReport", "Zeros", "count_zeros"),
+    "running": ("stop_running",),
     "spec": ("PRUNE_ARGUMENTS", "QUANT_ARGUMENTS", "PruneSpec", "QuantSpec"),
     "statistics": ("Hessian", "InputNorm", "Seeded", "Statistic"),
     "targets": ("Target", "find_blocks", "find_targets"),
@@ -82,6 +84,7 @@ __all__ = [
     "quantizer",
     "sparsifier",
     "sparsifiers",
+    "stop_running",
     "weights_sha256",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from difficulty.runs.checkpoint import (
 )
 from difficulty.runs.identity import DENSE, Method
 from difficulty.runs.level import TOLERANCE, level_of
+from difficulty.runs.running import Running, weights_alone
 from junkdna_harness.compress.change import Outcome
 from junkdna_harness.compress.gguf_file import PREFIX as GGUF
 from junkdna_harness.compress.notation import NM, Pattern, read_pattern
@@ -39,7 +40,8 @@ NOT_OF_THESE = f"{MANIFEST} is not of these weights"
 class Before:
     """A model as it came: `sparsity` of its targets as measured; the rest from its manifest, method 'none' without one.
 
-    `level` is the one under which it stands in tables, `packing` the N:M that its weights keep.
+    `level` is the one under which it stands in tables, `packing` the N:M that its weights keep, `running` what the manifest wants
+    rounded while the model runs.
     """
 
     sparsity: float
@@ -62,6 +64,7 @@ class Before:
     calibration: dict[str, Any] | None = None
     allocation: dict[str, Any] | None = None
     structure: dict[str, Any] | None = None
+    running: Running = field(default_factory=Running)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -136,7 +139,8 @@ def look_before(
     if not manifest or warnings:
         packing = pattern_in(targets, sparsity) if sparsity >= CLEARLY_SPARSE else None
         return Before(sparsity, zeros, packing, warnings=tuple(warnings))
-    return _told(manifest, targets, sparsity, zeros)
+    running = Running.of(manifest, MANIFEST)
+    return replace(_told(weights_alone(manifest), targets, sparsity, zeros), running=running)
 
 
 def manifest_of_loaded(model: nn.Module) -> dict[str, Any]:
@@ -171,6 +175,19 @@ def refuse_rounding_again(before: Before) -> None:
 
 def _source(before: Before) -> str:
     return "GGUF file" if str(before.quantizer).startswith(f"{GGUF}-") else MANIFEST
+
+
+def refuse_running_again(before: Before) -> None:
+    """Refuse to change a model whose manifest wants something rounded while it runs: that was of these weights.
+
+    Raises:
+        UsageError: names what is rounded.
+    """
+    if before.running:
+        raise UsageError(
+            f"the checkpoint has {before.running.describe()}, by its {MANIFEST}, which is done last. Compress the checkpoint that it was made "
+            "from, and ask for all at once."
+        )
 
 
 def not_believed(warnings: Iterable[str]) -> bool:

@@ -101,10 +101,11 @@ def load_calibration(
 def default_seqlen(model: nn.Module, device: str | None = None) -> int:
     """Tokens a sample where the user names none: 2048 on an accelerator, 128 on a CPU, at most what the model takes."""
     wish = SHORT if (device or device_of(model).type) == "cpu" else LONG
-    return min(wish, _longest(model) or wish)
+    return min(wish, longest_input(model) or wish)
 
 
-def _longest(model: nn.Module) -> int | None:
+def longest_input(model: nn.Module) -> int | None:
+    """As many tokens as the model takes; None where its config does not say."""
     config = getattr(model, "config", None)
     for name in ("max_position_embeddings", "n_positions"):
         value = getattr(config, name, None)
@@ -116,7 +117,7 @@ def _longest(model: nn.Module) -> int | None:
 def _length(model: nn.Module, given: int | None) -> int:
     if given is None:
         return default_seqlen(model)
-    longest = _longest(model)
+    longest = longest_input(model)
     if longest is not None and given > longest:
         raise UsageError(f"seqlen={given} is more than the {longest} tokens that the model takes. Give less.")
     return given

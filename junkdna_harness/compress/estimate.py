@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from junkdna_harness.compress.beside import calibrates_activations
 from junkdna_harness.compress.calibration import default_seqlen
 from junkdna_harness.compress.formats import get_format
 from junkdna_harness.compress.loading import Source, load_skeleton
@@ -63,6 +64,8 @@ def estimate(model: nn.Module, spec: PruneSpec | QuantSpec, seqlen: int, device:
     widths = _input_widths([t for t in targets if t.block == targets[0].block])
     squares = sum(width**2 for width in widths) if needs is Hessian else 0
     flops = tokens * len(blocks) * (2 * 2 * block + 2 * squares)
+    if calibrates_activations(spec):  # once more through the model, with its weights as they will be
+        flops += spec.nsamples * seqlen * len(blocks) * 2 * block
     seconds = flops / _speed(device) if flops else 0.0
     seconds += sum(t.numel for t in targets) * _SECONDS_A_WEIGHT
     seconds += sum(t.shape[1] for t in targets) * _SWEEP_COLUMN if updates else 0
@@ -94,6 +97,8 @@ def describe_cost(source: Source, spec: PruneSpec | QuantSpec) -> str:
 
 def _needs(spec: PruneSpec | QuantSpec) -> tuple[type | None, bool]:
     if isinstance(spec, QuantSpec):
+        if not spec.rounds_weights:
+            return None, False
         form = get_format(spec.method)
         return (Hessian if form.calibrated else None), form.ordered
     if spec.method == NONE or spec.mask is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 from difficulty.errors import UsageError, did_you_mean
-from junkdna_harness.compress.notation import BITS, NONE
+from junkdna_harness.compress.notation import BITS, KV, NONE
 
 ENTRY_POINTS = "junkdna_harness.quantizers"
 WHOLE_ROW = -1  # the group size of one scale a row
@@ -124,5 +124,5 @@ def add_format(form: Format) -> None:
     Raises:
         UsageError: the name is taken.
     """
-    if form.name == NONE or FORMATS.setdefault(form.name, form) != form:
+    if form.name in (NONE, KV) or FORMATS.setdefault(form.name, form) != form:
         raise UsageError(f"a quantizer named {form.name!r} exists already. Choose another name.")

@@ -15,6 +15,7 @@ STRUCTURED = ("experts", "layers")  # methods that remove whole parts, so that t
 CRITERIA = ("reap", "frequency", "random")  # by which experts are removed
 UNIFORM = "uniform"
 ALLOCATIONS = ("owl", "alphapruning")  # beside `uniform`, and functions of a user's own
+KV = "kv"  # the method that rounds the cache alone: the weights stay as they are
 Scope = Literal["row", "layer", "global"]
 SCOPES: tuple[Scope, ...] = ("row", "layer", "global")
 BITS = (8, 6, 4, 3, 2)

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from difficulty.runs.level import level_of
 from junkdna_harness.compress.account import make_report
 from junkdna_harness.compress.allocation import needs_text
-from junkdna_harness.compress.before import DONE, HAD_BEEN, Before, look_before, refuse_rounding_again
+from junkdna_harness.compress.before import (
+    DONE,
+    HAD_BEEN,
+    Before,
+    look_before,
+    refuse_rounding_again,
+    refuse_running_again,
+)
 from junkdna_harness.compress.calibrated import Provider, Walked, prune_calibrated
 from junkdna_harness.compress.change import Outcome, Progress, remove, score
 from junkdna_harness.compress.checks import (
@@ -31,6 +38,7 @@ from junkdna_harness.compress.quantizing import round_targets, rounder_of
 from junkdna_harness.compress.rank import lowest_overall
 from junkdna_harness.compress.registry import Sparsifier, get_sparsifier
 from junkdna_harness.compress.report import PruneReport, zeros_by_module
+from junkdna_harness.compress.running import prepare, run_rounded
 from junkdna_harness.compress.shares import quotas
 from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.compress.statistics import InputNorm, Statistic
@@ -50,7 +58,8 @@ def prune(
     """What was removed, after removing it from `model` in place.
 
     `tokenizer` is needed where the method reads calibration text; `statistics` says where else a layer's statistics come
-    from. Weights keep their dtype and device; removed ones are exactly zero. With `spec.bits` what is left is quantized too.
+    from. Weights keep their dtype and device; removed ones are exactly zero. With `spec.bits` what is left is quantized too,
+    and activations and the cache are rounded from then on, whenever the model runs, until `stop_running`.
 
     A model that is pruned already keeps its zeros. Where nothing more goes, the report says by what it was pruned before:
     `manifest` (None: the `junkdna.json` of the folder from which transformers loaded it) as far as the weights bear it out.
@@ -70,12 +79,14 @@ def prune(
         before = look_before(model, targets, manifest)
         provider = statistics or Walked(model, tokenizer)
         _refuse(targets, spec, method, before)
+        running = prepare(model, spec.running, targets, spec.kv_tokens)
         provider.prepare(targets, _needs(spec, method), spec)
         gridded = on_a_grid(targets) if spec.bits is not None else []
         outcome = _remove(model, targets, spec, method, provider, before, progress)
         if spec.structured and spec.what is not None and spec.what.level > 0:
             drop_parts(model, targets, spec, tokenizer, outcome, before.structure, progress)
             targets = find_targets(model)
+            running = prepare(model, spec.running, targets, spec.kv_tokens)
         zeros: dict[str, int] | None = zeros_by_module(targets)
         outcome = _together(before, outcome, spec, zeros or {})
         outcome.sparsity = sum((zeros or {}).values()) / sum(target.numel for target in targets)
@@ -85,7 +96,8 @@ def prune(
         if spec.bits is not None:
             round_targets(targets, spec, provider, outcome, True, progress)
             zeros = None  # rounding made more
-    return make_report(model, targets, spec, outcome, time.perf_counter() - started, zeros)
+        report = make_report(model, targets, spec, outcome, time.perf_counter() - started, zeros)
+    return run_rounded(running, spec, report, tokenizer)
 
 
 prune_model = prune
@@ -119,6 +131,9 @@ def _refuse(targets: Sequence[Target], spec: PruneSpec, method: Sparsifier | Non
     """All that can be refused, before anything is changed."""
     if method is not None or spec.structured or spec.bits is not None:
         refuse_unfinite(targets)
+    changes = method is not None or spec.structured or spec.mask is not None or spec.bits is not None
+    if changes or spec.running:
+        refuse_running_again(before)
     if method is not None and spec.what is not None:
         for target in targets:
             check_width(target.name, target.shape[1], spec.what)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.account import make_report
-from junkdna_harness.compress.before import Before, look_before, refuse_rounding_again
+from junkdna_harness.compress.before import Before, look_before, refuse_rounding_again, refuse_running_again
 from junkdna_harness.compress.calibrated import Provider, Walked, change_each
 from junkdna_harness.compress.change import Outcome, Progress
 from junkdna_harness.compress.checks import (
@@ -25,8 +25,10 @@ from junkdna_harness.compress.checks import (
     refuse_unfinite,
     unreached,
 )
+from junkdna_harness.compress.notation import NONE
 from junkdna_harness.compress.quantizers import Quantizer, Rounding, get_quantizer, resolve_group
 from junkdna_harness.compress.report import QuantReport
+from junkdna_harness.compress.running import prepare, run_rounded
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec, check_simulated
 from junkdna_harness.compress.statistics import Statistic
 from junkdna_harness.compress.targets import Target, find_targets
@@ -40,7 +42,9 @@ def quantize(
     *,
     manifest: Mapping[str, Any] | None = None,
 ) -> QuantReport:
-    """What was rounded, after rounding the weights of `model` in place.
+    """What was rounded, after rounding the weights of `model` in place (methods kv and none leave them as they are).
+
+    Activations and the cache are rounded from then on, whenever the model runs, until `stop_running`.
 
     `tokenizer` is needed by quantizers that read calibration text. Where the model is pruned its zeros stay, and the report
     is that of a pruned and quantized model: how it was pruned says `manifest` (None: the `junkdna.json` of the folder
@@ -50,9 +54,9 @@ def quantize(
         UsageError: the model or the spec cannot be used; nothing has been changed then.
     """
     spec = spec or QuantSpec()
-    check_simulated(spec.method)
+    check_simulated(spec.method, spec.running)
     started = time.perf_counter()
-    rounder = get_quantizer(spec.method)
+    rounder = get_quantizer(spec.method) if spec.rounds_weights else None
     with torch.no_grad():
         merge_adapters(model)
         refuse_quantized(model)
@@ -60,16 +64,21 @@ def quantize(
         refuse_offloaded(targets)
         refuse_unfinite(targets)
         before = look_before(model, targets, manifest)
-        refuse_rounding_again(before)
-        resolve_group(targets, spec.group_size, rounder.form)
+        refuse_running_again(before)
+        if rounder is not None:
+            refuse_rounding_again(before)
+            resolve_group(targets, spec.group_size, rounder.form)
+        running = prepare(model, spec.running, targets, spec.kv_tokens)
         provider = Walked(model, tokenizer)
-        needs = rounder.statistic(spec.act_order)
+        needs = None if rounder is None else rounder.statistic(spec.act_order)
         provider.prepare(targets, [] if needs is None else [needs], spec)
         outcome = _begin(before, spec)
-        outcome.warnings += on_a_grid(targets)
-        outcome.warnings += unreached(model, targets) if not spec.targets else []
-        round_targets(targets, spec, provider, outcome, before.compressed, progress)
-    return make_report(model, targets, spec, outcome, time.perf_counter() - started)
+        if rounder is not None:
+            outcome.warnings += on_a_grid(targets)
+            outcome.warnings += unreached(model, targets) if not spec.targets else []
+            round_targets(targets, spec, provider, outcome, before.compressed, progress)
+        report = make_report(model, targets, spec, outcome, time.perf_counter() - started)
+    return run_rounded(running, spec, report, tokenizer)
 
 
 def round_targets(
@@ -128,6 +137,8 @@ def _checked(new: Tensor, weight: Tensor, how: Rounding, target: Target, rounder
 
 def _begin(before: Before, spec: QuantSpec) -> Outcome:
     """Pruned and quantized where the model was pruned, so that it stands in tables beside `prune` with bits."""
+    if not before.compressed and not spec.rounds_weights:
+        return Outcome(NONE, seed=spec.seed, warnings=list(before.warnings))
     if not before.compressed:
         return Outcome(spec.method, seed=spec.seed, kind="quantized", warnings=list(before.warnings))
     outcome = before.outcome()

@@ -43,7 +43,9 @@ class CompressionReport:
 
     `method` names what was done last; `on_top_of` what had been done to the weights before they were pruned further, None
     where the dense model was. `allocation` has the name of one that is not uniform, and the sparsity that it gave each block. `structure` tells
-    which whole blocks or experts are gone: sparsities and numbers of weights are then those of the model with them. The sparsities are None where weights are packed codes, in which zeros cannot be counted.
+    which whole blocks or experts are gone: sparsities and numbers of weights are then those of the model with them. `running` holds what is
+    rounded while the model runs, as a manifest has it (`difficulty.runs.running`). The sparsities are None where weights are packed codes, in
+    which zeros cannot be counted.
     """
 
     kind: str
@@ -77,11 +79,18 @@ class CompressionReport:
     on_top_of: str | None = None
     allocation: Mapping[str, Any] | None = None
     structure: Mapping[str, Any] | None = None
+    running: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the schema's number and the versions used."""
         values = asdict(self)
-        return {"schema": SCHEMA, **values, "warnings": list(self.warnings), "versions": versions()}
+        return {
+            "schema": SCHEMA,
+            **values,
+            **values.pop("running"),
+            "warnings": list(self.warnings),
+            "versions": versions(),
+        }
 
     def summary(self) -> str:
         """One line for the eye."""

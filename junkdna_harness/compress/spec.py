@@ -10,12 +10,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.runs.running import ACTIVATIONS, DYNAMIC, KV_BITS, Running
 from junkdna_harness.compress.allocation import needs_text
+from junkdna_harness.compress.beside import (
+    DEFAULT_KV_BITS,
+    DEFAULT_KV_TOKENS,
+    SCHEMES,
+    calibrates_activations,
+    check_running,
+    fill_scheme,
+    read_activation_scale,
+    read_activations,
+    read_kv_bits,
+    read_scheme,
+    refuse_contradictions,
+    running_of,
+)
 from junkdna_harness.compress.formats import BUILT_IN, Format, get_format
 from junkdna_harness.compress.notation import (
     ALLOCATIONS,
     BITS,
     CRITERIA,
+    KV,
     NM,
     NONE,
     SCOPES,
@@ -48,7 +64,7 @@ LOADED = {
     "bnb-nf4": 4,
     "torchao-int8": 8,
 }  # done by transformers while it loads, and their bits
-NOT_SIMULATED = (*LOADED, NONE)
+NOT_SIMULATED = (*LOADED, KV, NONE)
 
 _WIDTHS = f"{', '.join(map(str, BITS[:-1]))} or {BITS[-1]}; a format of one width brings its own"
 _SCOPE = f"Where weights compete: {', '.join(SCOPES[:-1])} or {SCOPES[-1]}; default the method's own."
@@ -62,6 +78,12 @@ _NSAMPLES = "Calibration samples."
 _SEQLEN = "Tokens per sample; default 2048 on an accelerator, 128 on a CPU."
 _GROUP = "Weights that share a scale, -1 for a row; default the format's: of rtn, gptq and awq the largest of 128, 64, 32, 16 that fits."
 _ACT_ORDER = "gptq: columns of the largest inputs first."
+_ACTIVATIONS = f"Round the inputs of the targeted layers: {' or '.join(ACTIVATIONS)} (E4M3)."
+_ACTIVATION_SCALE = "Of activations: dynamic, of each token, or static, of each layer, from calibration text."
+_KV_BITS = f"Width of the keys and values in the cache: {', '.join(map(str, KV_BITS[:-1]))} or {KV_BITS[-1]}."
+_KV_GROUP = "Numbers of a head that share a scale in the cache; default the whole head."
+_SCHEME = f"Quantizer, activations and cache at once: {', '.join(SCHEMES)}."
+_KV_TOKENS = "Length of the text whose cache effective_bits counts."
 
 
 def _text(_: str, value: object) -> str:
@@ -114,8 +136,15 @@ class PruneSpec:
     symmetric: bool = argument(False, read_bool, "With bits: no zero points.")
     act_order: bool = argument(False, read_bool, f"With bits: {_ACT_ORDER}")
     quantizer: str | None = argument(None, _text, f"With bits: {_QUANTIZERS}.", shown="`rtn`")
+    activations: str | None = argument(None, read_activations, _ACTIVATIONS)
+    activation_scale: str = argument(DYNAMIC, read_activation_scale, _ACTIVATION_SCALE)
+    kv_bits: int | None = argument(None, read_kv_bits, _KV_BITS)
+    kv_group_size: int | None = argument(None, read_count, _KV_GROUP)
+    kv_tokens: int | None = argument(None, read_count, _KV_TOKENS, shown=f"`{DEFAULT_KV_TOKENS}`")
+    scheme: str | None = argument(None, read_scheme, _SCHEME)
 
     def __post_init__(self) -> None:
+        fill_scheme(self, "quantizer")
         self._split_name()
         if self.sparsity is not None and self.pattern is not None:
             raise UsageError(
@@ -146,6 +175,7 @@ class PruneSpec:
             raise UsageError(
                 "group_size, symmetric and act_order say how to quantize. Give bits= too, or leave them out."
             )
+        check_running(self)
 
     def _refuse_amount(self) -> None:
         given = [
@@ -246,13 +276,20 @@ class PruneSpec:
     @property
     def calibrated(self) -> bool:
         """True where a sample of calibration text is looked at, to prune or to quantize what is left."""
-        if self.quantizer is not None and get_format(self.quantizer).calibrated:
+        if calibrates_activations(self) or (
+            self.quantizer is not None and get_format(self.quantizer).calibrated
+        ):
             return True
         if self.structured:
             return self._removes and self.criterion != "random"
         if self.allotted and needs_text(self.allocation, self.calibration):
             return True
         return self._removes and get_sparsifier(self.method).calibrated
+
+    @property
+    def running(self) -> Running:
+        """What is rounded while the model runs."""
+        return running_of(self)
 
     @property
     def drawn(self) -> bool:
@@ -281,6 +318,7 @@ class PruneSpec:
             UsageError: an unknown name or a value that cannot be used.
         """
         values = read_arguments(cls, _with_none(given))
+        refuse_contradictions(values, "quantizer")
         if values.get("sparsity") is not None and values.get("pattern") is not None:
             raise UsageError(
                 f"sparsity={given['sparsity']} and pattern={given['pattern']} were both given. Give one of them."
@@ -301,7 +339,7 @@ class QuantSpec:
     method: str = argument(
         "rtn",
         _text,
-        f"{_QUANTIZERS}; while a model is loaded also bnb-int8, bnb-nf4, torchao-int8, or none (as it is).",
+        f"{_QUANTIZERS}; kv (the cache alone) or none (weights as they are); while a model is loaded also bnb-int8, bnb-nf4, torchao-int8.",
     )
     bits: int | None = argument(None, read_bits, f"{_WIDTHS}.", shown=f"`{get_format('rtn').widths[0]}`")
     group_size: int | None = argument(None, read_group_size, _GROUP)
@@ -313,22 +351,67 @@ class QuantSpec:
     calibration: str | None = argument(None, _text, _CALIBRATION)
     nsamples: int = argument(DEFAULT_NSAMPLES, read_count, _NSAMPLES)
     seqlen: int | None = argument(None, read_count, _SEQLEN)
+    activations: str | None = argument(None, read_activations, _ACTIVATIONS)
+    activation_scale: str = argument(DYNAMIC, read_activation_scale, _ACTIVATION_SCALE)
+    kv_bits: int | None = argument(None, read_kv_bits, _KV_BITS)
+    kv_group_size: int | None = argument(None, read_count, _KV_GROUP)
+    kv_tokens: int | None = argument(None, read_count, _KV_TOKENS, shown=f"`{DEFAULT_KV_TOKENS}`")
+    scheme: str | None = argument(None, read_scheme, _SCHEME)
 
     def __post_init__(self) -> None:
+        fill_scheme(self)
+        if self.method == KV:
+            self._fill_kv()
+        check_running(self)
         if self.method not in NOT_SIMULATED:
             form = get_format(self.method, also=NOT_SIMULATED)
             object.__setattr__(self, "bits", _bits_of(form, self))
             return
         if self.method in LOADED and self.bits == LOADED[self.method]:
             object.__setattr__(self, "bits", None)
-        for name in ("bits", "group_size", "symmetric", "act_order", "targets", "exclude", "calibration"):
+        for name in self._meaningless:
             if getattr(self, name):
-                what = "takes the checkpoint as it is" if self.method == NONE else "has its own format"
+                as_it_is = (
+                    "takes the checkpoint as it is"
+                    if self.method == NONE
+                    else "leaves the weights as they are"
+                )
+                what = "has its own format" if self.method in LOADED else as_it_is
                 raise UsageError(f"method={self.method} {what}, so {name}= has no meaning. Leave it out.")
+
+    def _fill_kv(self) -> None:
+        """With method kv, `bits` is the width of the cache."""
+        if None not in (self.bits, self.kv_bits) and self.bits != self.kv_bits:
+            raise UsageError(
+                f"method=kv takes its bits={self.bits} for the cache, and kv_bits={self.kv_bits} was given too. Give one of them."
+            )
+        if self.kv_bits is None:
+            object.__setattr__(self, "kv_bits", read_kv_bits("bits", self.bits or DEFAULT_KV_BITS))
+        object.__setattr__(self, "bits", None)
+
+    @property
+    def _meaningless(self) -> tuple[str, ...]:
+        """Arguments that say nothing where no weights are rounded here."""
+        places = () if self.activations and self.method not in LOADED else ("targets", "exclude")
+        text = () if self.calibrated else ("calibration",)
+        own = ("activations",) if self.method in LOADED else ()
+        return ("bits", "group_size", "symmetric", "act_order", *places, *text, *own)
+
+    @property
+    def rounds_weights(self) -> bool:
+        """True where weights are rounded here, on a loaded model."""
+        return self.method not in NOT_SIMULATED
+
+    @property
+    def running(self) -> Running:
+        """What is rounded while the model runs."""
+        return running_of(self)
 
     @property
     def calibrated(self) -> bool:
         """True where a sample of calibration text is looked at."""
+        if calibrates_activations(self):
+            return True
         return self.method not in NOT_SIMULATED and get_format(self.method).calibrated
 
     @property
@@ -343,20 +426,22 @@ class QuantSpec:
         Raises:
             UsageError: an unknown name or a value that cannot be used.
         """
-        return cls(**read_arguments(cls, _with_none(given)))
+        values = read_arguments(cls, _with_none(given))
+        refuse_contradictions(values)
+        return cls(**values)
 
 
 PRUNE_ARGUMENTS = argument_names(PruneSpec)
 QUANT_ARGUMENTS = argument_names(QuantSpec)
 
 
-def check_simulated(method: str) -> None:
-    """Refuse a method that is not done on a loaded model's weights.
+def check_simulated(method: str, running: Running | None = None) -> None:
+    """Refuse a method that is not done on a loaded model; with `running`, weights may stay as they are.
 
     Raises:
         UsageError: says where that method works.
     """
-    if method in NOT_SIMULATED:
+    if method in NOT_SIMULATED and method != KV and not (method == NONE and running):
         raise UsageError(
             f"method={method} works while a model is loaded, and is not written as a checkpoint here. Evaluate it with "
             f"lm_eval --model junkdna-quantized --model_args method={method}, or choose one of {', '.join(BUILT_IN)}."

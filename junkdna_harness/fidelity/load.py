@@ -11,8 +11,10 @@ from transformers.utils import logging as transformers_logging
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.compress.beside import RUNNING_ARGUMENTS
 from junkdna_harness.compress.formats import BUILT_IN
 from junkdna_harness.compress.manifest import manifest_folder
+from junkdna_harness.compress.notation import KV
 from junkdna_harness.compress.origin import Origin
 from junkdna_harness.compress.spec import (
     LOADED,
@@ -113,7 +115,9 @@ def state_of(method: str, level: float | None, bits: float | None) -> dict[str, 
 def _kind(given: Mapping[str, Any]) -> Any:
     """The wrapper: by the method's name, and without one by the arguments that only one of them has."""
     method = given.get("method")
-    quantizes = method in (*BUILT_IN, *LOADED) or (method is None and any(n in given for n in ONLY_QUANTIZED))
+    quantizes = method in (*BUILT_IN, *LOADED, KV) or (
+        method is None and any(n in given for n in ONLY_QUANTIZED)
+    )
     prunes = any(name in given for name in PRUNE_ARGUMENTS)
     if quantizes and not any(name in given for name in ONLY_PRUNED):
         return QuantizedLM
@@ -121,7 +125,7 @@ def _kind(given: Mapping[str, Any]) -> Any:
 
 
 ONLY_PRUNED = tuple(name for name in PRUNE_ARGUMENTS if name not in QUANT_ARGUMENTS)
-ONLY_QUANTIZED = ("bits", "symmetric", "act_order", "group_size")
+ONLY_QUANTIZED = ("bits", "symmetric", "act_order", "group_size", "scheme", *RUNNING_ARGUMENTS)
 
 
 def same_tokens(dense: Any, other: Any) -> str:

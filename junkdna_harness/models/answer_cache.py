@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from junkdna_harness.compress.hashing import combine, hash_named, weights_sha256
+from junkdna_harness.compress.running import facts_of
 
 # What decides an answer beside weights, tokenizer and request; the batch size and the prefix cache do not.
 DECIDING = (
@@ -26,6 +27,7 @@ def fingerprint(lm: Any) -> str:
         "weights": weights_sha256(lm.model),
         "buffers": combine(hash_named((n, b.data) for n, b in lm.model.named_buffers())),
         "adapters": str(getattr(lm.model, "peft_config", None)) + str(_active(lm.model)),
+        "running": facts_of(lm.model),
         "config": config,
         "tokenizer": _tokenizer(lm.tokenizer),
         **{name: getattr(lm, name, None) for name in DECIDING},

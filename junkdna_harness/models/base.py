@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,10 +13,13 @@ from transformers import LogitsProcessorList
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.checkpoint import EMBEDDED, NONE
+from difficulty.runs.running import Running
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
 from junkdna_harness.compress.manifest import base_of_adapter
 from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tokenizer
+from junkdna_harness.compress.running import resume
+from junkdna_harness.compress.targets import find_targets
 from junkdna_harness.device import check_device
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.harness.answer_cache import KeyedHook
@@ -113,7 +117,8 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
             raise UsageError(no_tokenizer(self.model_name, error)) from error
 
     def look(self, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> Loaded:
-        """What the model is before anything is done to it; its adapters are folded into its weights.
+        """What the model is before anything is done to it; its adapters are folded into its weights, and what its manifest wants rounded
+        while it runs is.
 
         Raises:
             UsageError: weights that are NaN or infinite, or a damaged manifest.
@@ -122,6 +127,10 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         model, loaded = look(self.model, self.names, targets, exclude)
         if model is not self.model:
             self._model = model
+        if Running.of(loaded.manifest):  # believed: weights cannot hold it, so it begins again
+            found = find_targets(self.model, loaded.targets, loaded.exclude)
+            warnings = resume(self.model, loaded.manifest, found)
+            loaded = replace(loaded, warnings=(*loaded.warnings, *warnings))
         return loaded
 
     def fill(self, given: Mapping[str, Any], leave: bool) -> None:

@@ -13,6 +13,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import CLEARLY_SPARSE, MANIFEST, NONE
 from difficulty.runs.identity import SPARSE_TRANSFER, Method
 from difficulty.runs.level import bears_out
+from difficulty.runs.running import KEYS
 from junkdna_harness.compress.checks import merge_adapters
 from junkdna_harness.compress.gguf_file import gguf_manifest
 from junkdna_harness.compress.hashing import combine, hash_named, is_plain, weights_sha256
@@ -25,7 +26,7 @@ from junkdna_harness.compress.targets import find_targets
 # What describes the compression in a manifest, and holds as long as nothing more is done.
 CARRIED = (
     "kind", "pattern", "scope", "seed", "replicate", "requested_sparsity", "group_size", "symmetric", "act_order", "shared_bits", "quantizer",
-    "calibration", "allocation", "structure", "damping", "recovery", "effective_bits", "effective_bits_all",
+    "calibration", "allocation", "structure", "damping", "recovery", "effective_bits", "effective_bits_all", *KEYS,
 )  # fmt: skip
 
 

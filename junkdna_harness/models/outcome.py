@@ -10,6 +10,7 @@ from difficulty.runs.identity import Method, Run
 from difficulty.runs.level import TOLERANCE, bears_out
 from junkdna_harness.compress.before import tells_of_before
 from junkdna_harness.compress.report import CompressionReport
+from junkdna_harness.compress.running import of_weights, with_running
 from junkdna_harness.models.loaded import Loaded
 
 Block = dict[str, Any]
@@ -18,6 +19,10 @@ Block = dict[str, Any]
 def pruned_block(loaded: Loaded, report: CompressionReport, method: str | None = None) -> Block:
     """The block of a model that was pruned, or left as it was, with `report` for what was done and `method` for what was
     asked for (None: a mask)."""
+    return with_running(_pruned_block(loaded, of_weights(report), method), report.running)
+
+
+def _pruned_block(loaded: Loaded, report: CompressionReport, method: str | None) -> Block:
     block: Block = {**report.to_dict(), "model": loaded.model}
     warnings = _warnings(loaded, report)
     asked, measured = report.requested_sparsity, report.sparsity_targeted
@@ -61,6 +66,10 @@ def _whole(loaded: Loaded, block: Block, warnings: list[str]) -> Block:
 
 def quantized_block(loaded: Loaded, report: CompressionReport) -> Block:
     """The block of a model that was quantized, or left as it was."""
+    return with_running(_quantized_block(loaded, of_weights(report)), report.running)
+
+
+def _quantized_block(loaded: Loaded, report: CompressionReport) -> Block:
     block: Block = {**report.to_dict(), "model": loaded.model}
     warnings = _warnings(loaded, report)
     if not loaded.changed:

@@ -26,7 +26,8 @@ class PrunedLM(JunkDNALM):
     """`hf`, pruned on the fly. Without a method: magnitude, at sparsity 0.5; a model that is sparse already is left as it is.
 
     Own arguments: `method`, `sparsity` or `pattern` (N:M, N kept of M), `scope`, `allocation`, `criterion`, `targets`, `exclude`, `mask_seed`,
-    `calibration`, `nsamples`, `seqlen`, `mask`, `bits` and `group_size` (quantize what is left).
+    `calibration`, `nsamples`, `seqlen`, `mask`, `bits` and `group_size` (quantize what is left), `activations`, `activation_scale`,
+    `kv_bits`, `kv_group_size`, `kv_tokens` (rounded while the model runs), `scheme`.
 
     Raises:
         UsageError: an argument that cannot be used.

@@ -12,6 +12,7 @@ from typing import Any
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE_FREEZING, SPARSE_TRANSFER
+from difficulty.runs.running import Running
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.manifest import manifest_folder
@@ -75,6 +76,8 @@ def recover_here(
     source = resolve_pretrained(pretrained)
     name = pretrained or EMBEDDED
     _refuse_lost_base(spec, prune_spec)
+    if prune_spec is not None:
+        _refuse_running(prune_spec.running, "the pruning asks for")
     _check_suite(spec.data, source)
     seen = most_examples(spec)
     data = load_data(spec.data, spec.fraction, spec.seed, spec.include_path, seen)
@@ -229,7 +232,17 @@ def believed_manifest(source: str, model: Any) -> Mapping[str, Any]:
             f"note: the manifest of {source} holds no hash of its weights, so it is believed as it is.",
             file=sys.stderr,
         )
+    _refuse_running(Running.of(origin.manifest), f"{source!r} has")
     return origin.manifest
+
+
+def _refuse_running(running: Running, what: str) -> None:
+    """Training sees the weights alone."""
+    if running:
+        raise UsageError(
+            f"{what} {running.describe()}, which no training here sees. Recover the weights, and round the rest when the result is evaluated: "
+            "lm_eval --model junkdna-pruned --model_args pretrained=DIR,kv_bits=4."
+        )
 
 
 def _refuse_lost_base(spec: RecoverSpec, prune_spec: PruneSpec | None) -> None:

@@ -14,6 +14,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE, Run
 from junkdna_harness.compress.formats import BUILT_IN, known_format
+from junkdna_harness.compress.notation import KV
 from junkdna_harness.compress.spec import NOT_SIMULATED, PRUNE_ARGUMENTS, QUANT_ARGUMENTS
 from junkdna_harness.sweep.draws import with_replicates
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
@@ -29,7 +30,7 @@ LONGEST_STEM = 120  # of a file's name; systems end at 255 bytes, and temporary 
 
 # Set by the grid, so they cannot be in --model_args too.
 OF_QUANTIZING = ("group_size", "symmetric", "act_order")
-GRID_ARGUMENTS = ("method", "sparsity", "pattern", "bits", "mask", "mask_seed", "quantizer")
+GRID_ARGUMENTS = ("method", "sparsity", "pattern", "bits", "mask", "mask_seed", "quantizer", "scheme")
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,10 @@ def _fitting(common: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
 
 def _of_quantizer(common: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The shared arguments that a quantizer takes: what others of the grid have and this one has not is left out."""
+    if name == KV:  # no weights are rounded, and layers have a say only where their inputs are
+        also = () if common.get("activations") else ("targets", "exclude", "calibration")
+        left_out = (*OF_QUANTIZING, *also)
+        return {key: value for key, value in _fitting(common, "quantize").items() if key not in left_out}
     form = known_format(name)
     has = {"symmetric": form.integer, "act_order": form.ordered}
     return {key: value for key, value in _fitting(common, "quantize").items() if has.get(key, True)}
@@ -265,7 +270,7 @@ def check_cell(cell: PlannedRun) -> None:
     Raises:
         UsageError: with compression's own sentence.
     """
-    if cell.kind == "quantize" and cell.method in NOT_SIMULATED:
+    if cell.kind == "quantize" and cell.method in NOT_SIMULATED and cell.method != KV:
         raise UsageError(
             f"quantizer {cell.method!r} is not one that a loaded model can be changed with ({', '.join(BUILT_IN)}). "
             f"Run lm_eval --model junkdna-quantized --model_args method={cell.method} for it."

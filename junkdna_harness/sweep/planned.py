@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from difficulty.runs.identity import Method
-from junkdna_harness.compress.notation import method_name
+from junkdna_harness.compress.notation import KV, method_name
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec
 
 Kind = Literal["dense", "prune", "quantize", "checkpoint"]
@@ -56,11 +56,18 @@ class PlannedRun:
 
     @property
     def identity(self) -> Method:
-        """The method with its N:M pattern and its trainings."""
+        """The method with its N:M pattern and its trainings, and with what is rounded while the model runs."""
         if self.kind == "checkpoint":
             return Method.parse(self.method)
-        given = self.arguments
-        return Method(method_name(self.method, given.get("allocation"), given.get("criterion")), self.pattern)
+        given, spec = self.arguments, spec_of(self)
+        plain = Method(
+            method_name(self.method, given.get("allocation"), given.get("criterion")), self.pattern
+        )
+        if spec is None or not spec.running:
+            return plain
+        if self.kind == "quantize" and self.method == KV:
+            return Method(spec.running.alone[0])
+        return spec.running.named(plain)
 
     @property
     def table_method(self) -> str:

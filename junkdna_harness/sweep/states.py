@@ -13,6 +13,7 @@ from difficulty.errors import UsageError
 from junkdna_harness.compress.pruning import prune
 from junkdna_harness.compress.quantizing import quantize
 from junkdna_harness.compress.registry import get_sparsifier
+from junkdna_harness.compress.running import stop_running
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec, read_patterns
 from junkdna_harness.compress.targets import find_targets
 from junkdna_harness.sweep.one_shot import OneShot
@@ -73,6 +74,7 @@ class Compressed:
         try:
             yield self.prune(cell) if cell.kind == "prune" else self.quantize(cell)
         finally:
+            stop_running(self.model)
             self.pristine.restore()
 
     def prune(self, cell: PlannedRun) -> Mapping[str, Any]:

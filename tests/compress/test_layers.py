@@ -10,7 +10,9 @@ import junkdna_harness.compress as package
 
 PREFIX = "junkdna_harness.compress."
 FOLDER = Path(package.__file__).parent
-TORCH_FREE = {"allocation", "bits", "formats", "gguf_file", "manifest", "notation", "recipe", "registry", "schema", "spec"}
+TORCH_FREE = {
+    "allocation", "beside", "bits", "formats", "gguf_file", "manifest", "notation", "registry", "schema", "spec"
+}  # fmt: skip
 
 
 def imports(file: Path) -> set[str]:

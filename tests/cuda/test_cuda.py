@@ -12,7 +12,9 @@ import torch
 
 from difficulty.runs.read import read_runs
 from junkdna_harness.compress import PruneSpec, QuantSpec, find_targets, prune, quantize
+from junkdna_harness.compress.activations import ROUNDINGS, largest_of_token
 from junkdna_harness.compress.formats import FORMATS
+from junkdna_harness.compress.kv import CacheGrid
 from junkdna_harness.fidelity.load import load_side
 from junkdna_harness.fidelity.run import How, fidelity
 from junkdna_harness.recover import RecoverSpec
@@ -61,6 +63,34 @@ def test_rounding_is_the_cpu_s(bits: int, symmetric: bool) -> None:
         quantize(model, QuantSpec(method="rtn", bits=bits, symmetric=symmetric, group_size=16))
     ours, theirs = map(weights, models)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_activations_and_caches_are_rounded_as_on_the_cpu_to_the_bit(dtype: torch.dtype) -> None:
+    values = torch.randn(64, 4, 96, generator=torch.Generator().manual_seed(0)).mul(3).to(dtype)
+    roundings: list[Any] = [CacheGrid(bits, group) for bits in (8, 4, 2) for group in (None, 32)]
+    for how in ROUNDINGS.values():
+        roundings.append(lambda x, how=how: how(x, largest_of_token(x)))
+        roundings.append(lambda x, how=how: how(x, torch.tensor(2.5, device=x.device)))
+    for rounding in roundings:
+        assert torch.equal(rounding(values.cuda()).cpu(), rounding(values))
+
+
+@pytest.mark.parametrize("arch", ["llama", "mixtral", "gpt2"])
+def test_what_is_rounded_while_a_model_runs_is_so_on_the_gpu_and_through_its_cache(arch: str) -> None:
+    pairs = multiple_choice(9, seed=2)
+    found = []
+    for device in ("cpu", "cuda"):
+        model = on(device, arch)
+        quantize(model, QuantSpec(method="kv", bits=8, activations="int8"))
+        lm = scorer(model)
+        plain = answers(lm, pairs, prefix_cache=False)
+        shared = answers(lm, pairs, prefix_cache=True)
+        assert lm._prefix_limit is None or lm._prefix_limit > 1000
+        found.append([[value for value, _ in one] for one in (plain, shared)])
+    # a sum that ends beside the middle of two levels falls to either
+    for one in (found[0][1], *found[1]):
+        assert one == pytest.approx(found[0][0], rel=0.02, abs=0.05)
 
 
 @pytest.mark.parametrize("method", [name for name, form in FORMATS.items() if not form.calibrated])

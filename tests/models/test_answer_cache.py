@@ -57,6 +57,12 @@ STATES: list[tuple[Any, dict[str, Any]]] = [
     (QuantizedLM, {"bits": 3}),
     (QuantizedLM, {"bits": 2}),
     (QuantizedLM, {"bits": 3, "group_size": 16}),
+    (QuantizedLM, {"bits": 3, "kv_bits": 2}),  # the weights of those above
+    (QuantizedLM, {"bits": 3, "kv_bits": 4}),
+    (QuantizedLM, {"bits": 3, "kv_bits": 4, "kv_group_size": 4}),
+    (QuantizedLM, {"bits": 3, "activations": "int8"}),
+    (QuantizedLM, {"bits": 3, "activations": "fp8"}),
+    (PrunedLM, {"sparsity": 0.5, "kv_bits": 2}),
     (HFLM, {}),
 ]
 

@@ -82,7 +82,10 @@ def _at_loss(context: Context, ours: Ordering, theirs: Ordering) -> Compared:
 
 
 def _at_memory(context: Context, ours: Ordering, theirs: Ordering) -> Compared:
-    """The difference at the quantizer's effective bits. Both must be above the floor, and pruning is not extrapolated."""
+    """The difference at the quantizer's effective bits. Both must be above the floor, and pruning is not extrapolated.
+
+    What saves nothing (rounded activations alone) has no pruned model of its size beside it.
+    """
     conditions, scales = context.draws.conditions, context.draws.scales
     bits = np.array([FULL_BITS, *(conditions[k].effective_bits for k in ours.series.at)])
     order = np.argsort(bits).astype(np.int64)
@@ -92,7 +95,7 @@ def _at_memory(context: Context, ours: Ordering, theirs: Ordering) -> Compared:
         for n, level in enumerate(theirs.levels)
         if len(level.cells) > 1
         and len(covered) > 1
-        and min(covered) <= conditions[level.at].effective_bits <= FULL_BITS
+        and min(covered) <= conditions[level.at].effective_bits < FULL_BITS
     ]
     if not here:
         return {}, None, {}, "at no effective bits are both methods above chance in two tiers."

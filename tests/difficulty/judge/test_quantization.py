@@ -79,3 +79,19 @@ def test_every_quantizer_and_every_pruning_method_has_a_row_corrected_together()
     assert ps[0][1] == pytest.approx(min(1, 4 * ps[0][0]))
     assert pooled["magnitude vs gptq"].about.endswith("for this calibration")
     assert pooled["random vs rtn"].about.endswith("for this mask")
+
+
+def test_the_headline_is_a_quantizer_of_weights_where_there_is_one() -> None:
+    kv = replace(quantizer(0.0), method="kv")
+    result = judged(replace(BASE, arms=(PRUNED, kv, quantizer(0.0))), "P4")
+    assert result.headline()["P4"].method == "magnitude vs rtn"
+    assert judged(replace(BASE, arms=(PRUNED, kv)), "P4").headline()["P4"].method == "magnitude vs kv"
+
+
+@pytest.mark.parametrize("method", ["kv", "aint8"])
+def test_what_is_not_known_to_save_memory_is_not_compared_at_equal_memory(method: str) -> None:
+    """The bits of a cache are not those of weights; without a run that counts what it saves, nothing is claimed."""
+    arm = replace(quantizer(0.0, (0.6, 1.2), (8.0, 4.0)), method=method)
+    claim = judged(replace(BASE, arms=(PRUNED, arm)), "P4 memory").headline()["P4 memory"]
+    assert (claim.verdict, claim.estimate) == ("inconclusive", None)
+    assert "at no effective bits" in claim.reason
