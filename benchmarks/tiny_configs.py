@@ -98,7 +98,9 @@ def _small(made: type[PreTrainedConfig]) -> dict[str, Any]:
     """The arguments of a config class, its parts' too."""
     default = made()
     have = default.to_dict()
-    own = getattr(made, "attribute_map", None) or {}  # what the class calls a size that others call something else
+    own = (
+        getattr(made, "attribute_map", None) or {}
+    )  # what the class calls a size that others call something else
     values = {
         own.get(name, name): size
         for name, size in SMALL.items()
@@ -112,7 +114,11 @@ def _small(made: type[PreTrainedConfig]) -> dict[str, Any]:
     for name in getattr(made, "sub_configs", {}) or {}:
         part = getattr(default, name, None)
         if part is not None:
-            values[name] = {**_small(type(part)), **SPECIAL.get(part.model_type, {}), "model_type": part.model_type}
+            values[name] = {
+                **_small(type(part)),
+                **SPECIAL.get(part.model_type, {}),
+                "model_type": part.model_type,
+            }
     return values
 
 

@@ -9,12 +9,10 @@ from torch import nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.hashing import is_plain
-from junkdna_harness.compress.targets import Target
+from junkdna_harness.compress.targets import STEP_SIZE, Target, is_tower, step_sizes
 
 # To look for a grid: targets, and rows of each; weights side by side; how many of them differ at most.
 SAMPLED, NEIGHBOURS, FEW = 16, 16, 12
-# Parts of names: what sees and hears is not what answers.
-TOWERS = ("vision", "visual", "audio", "speech", "image_")
 
 
 def refuse_quantized(model: nn.Module) -> None:
@@ -103,9 +101,17 @@ def on_a_grid(targets: Sequence[Target]) -> list[str]:
 def unreached(model: nn.Module, targets: Sequence[Target]) -> list[str]:
     """A warning where the model holds much weight that no target reaches: experts in an unknown form, a second list of blocks.
 
-    Counted are its matrices outside embeddings, head, and the towers of images and sound.
+    Counted are its matrices outside embeddings, head, and the towers of images and sound. Step sizes of state-space layers that are
+    left alone are named, too.
     """
     reached = {id(target.parameter) for target in targets}
+    steps = [
+        p for module in step_sizes(model) for p in module.parameters() if p.ndim >= 2 and id(p) not in reached
+    ]
+    said = [
+        f"{sum(p.numel() for p in steps):,} weights that give the step sizes of state-space layers ({STEP_SIZE}) were left alone; "
+        f"targets={STEP_SIZE} reaches them"
+    ] if steps else []  # fmt: skip
     aside = {
         id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()
     }
@@ -113,7 +119,7 @@ def unreached(model: nn.Module, targets: Sequence[Target]) -> list[str]:
     aside |= {id(p) for p in head.parameters()} if isinstance(head, nn.Module) else set()
     matrices = [
         (name, p) for name, p in model.named_parameters()
-        if p.ndim >= 2 and id(p) not in aside and not any(tower in name for tower in TOWERS)
+        if p.ndim >= 2 and id(p) not in aside and not is_tower(name)
     ]  # fmt: skip
     total = max(1, sum(p.numel() for _, p in matrices))
     missed: dict[str, int] = {}
@@ -122,10 +128,10 @@ def unreached(model: nn.Module, targets: Sequence[Target]) -> list[str]:
             missed[_list_of(name)] = missed.get(_list_of(name), 0) + p.numel()
     share = sum(missed.values()) / total
     if share < 0.1:
-        return []
+        return said
     parts = sorted(missed.items(), key=lambda part: -part[1])
     told = ", ".join(f"{name} {size / total:.0%}" for name, size in parts[:3])
-    return [f"{share:.0%} of the weights outside embeddings and head were not targeted: {told}"]
+    return [*said, f"{share:.0%} of the weights outside embeddings and head were not targeted: {told}"]
 
 
 def _list_of(name: str) -> str:

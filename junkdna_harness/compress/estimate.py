@@ -16,7 +16,7 @@ from junkdna_harness.compress.notation import NONE
 from junkdna_harness.compress.registry import get_sparsifier
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec
 from junkdna_harness.compress.statistics import Hessian, InputNorm
-from junkdna_harness.compress.targets import Target, find_blocks, find_targets
+from junkdna_harness.compress.targets import Target, decoder_blocks, find_targets
 from junkdna_harness.presentation.amounts import byte_size, time_span
 
 _SECONDS_A_WEIGHT = 4e-8  # to rank and write one weight on one CPU core; measured, good to a factor of two
@@ -54,7 +54,7 @@ class Estimate:
 def estimate(model: nn.Module, spec: PruneSpec | QuantSpec, seqlen: int, device: str = "cpu") -> Estimate:
     """The cost of `spec` on `model`, which may lie on the meta device; `seqlen` as calibration will use it."""
     targets = find_targets(model, spec.targets, spec.exclude)
-    _, blocks = find_blocks(model)
+    blocks = decoder_blocks(model)
     parameters = list(model.parameters())
     itemsize = parameters[0].element_size()
     block = max(sum(p.numel() for p in b.parameters()) for b in blocks)

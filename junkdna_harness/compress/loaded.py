@@ -14,7 +14,7 @@ from junkdna_harness.compress.checks import quantization_method
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.report import QuantReport
 from junkdna_harness.compress.spec import LOADED, QuantSpec
-from junkdna_harness.compress.targets import find_blocks
+from junkdna_harness.compress.targets import decoder_blocks
 
 _EXTRAS = {"bnb": "bitsandbytes", "torchao": "torchao"}
 
@@ -141,10 +141,11 @@ def _shared(weights: Mapping[str, Any], bits: float, row: float) -> float:
 def _shapes(model: nn.Module) -> list[tuple[int, int]]:
     """(in, out) of the blocks' linear layers, packed or not."""
     try:
-        _, blocks = find_blocks(model)
+        blocks = decoder_blocks(model)
     except UsageError:  # every linear layer is of a class that is not torch's
-        blocks = nn.ModuleList([model])
-    pairs = ((getattr(m, "in_features", None), getattr(m, "out_features", None)) for m in blocks.modules())
+        blocks = [model]
+    layers = [layer for block in blocks for layer in block.modules()]
+    pairs = ((getattr(m, "in_features", None), getattr(m, "out_features", None)) for m in layers)
     return [(width, out) for width, out in pairs if isinstance(width, int) and isinstance(out, int)]
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
 from difficulty.errors import UsageError, did_you_mean
+from junkdna_harness.compress.mixtures import find_mixtures, is_stack
 
 _ADAPTER_PARTS = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector")
+
+# Parts of names: what sees and hears is not what answers.
+TOWERS = ("vision", "visual", "audio", "speech", "image_", "vq")
+STEP_SIZE = "dt_proj"
+_DECAY = ("A_log", "A")  # what stands beside a step size: the decay of a state
 
 
 @dataclass(frozen=True)
 class Target:
     """One (out, in) matrix of a model: a linear layer, or one expert of a stack.
 
-    `name` is the module's (with '[3]' for expert 3), `module_name` what reports are grouped by, `block` the index of the
-    decoder block (None outside).
+    `name` is the module's (with '[3]' for expert 3), `module_name` what reports are grouped by, `block` the place of the
+    decoder block in `decoder_blocks` (None outside).
     """
 
     name: str
@@ -49,7 +55,7 @@ class Target:
 
 
 def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The decoder blocks: their name in the model, e.g. 'model.layers', and the list itself.
+    """The decoder blocks: their name in the model, e.g. 'model.layers', and the list itself; of several lists the main one.
 
     Of all module lists, those as long as the config's number of layers come first, then the one with most weights.
 
@@ -57,13 +63,13 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
         UsageError: the model has no list of blocks with linear layers.
     """
     depth = getattr(_text_config(model), "num_hidden_layers", None)
-    best: tuple[tuple[bool, int], str, nn.ModuleList] | None = None
+    best: tuple[tuple[bool, bool, int], str, nn.ModuleList] | None = None
     for name, module in model.named_modules():
         if not isinstance(module, nn.ModuleList) or not len(module):
             continue
         if not any(True for _ in _candidates(module, "")):
             continue
-        rank = (len(module) == depth, sum(p.numel() for p in module.parameters()))
+        rank = (not is_tower(name), len(module) == depth, sum(p.numel() for p in module.parameters()))
         if best is None or rank > best[0]:
             best = (rank, name, module)
     if best is None:
@@ -74,10 +80,40 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     return best[1], best[2]
 
 
+def find_lists(model: nn.Module) -> list[tuple[str, nn.ModuleList]]:
+    """All lists of decoder blocks, in the model's order: the main one and others beside it; towers of images and sound stay aside.
+
+    Raises:
+        UsageError: the model has no list of blocks with linear layers.
+    """
+    main, blocks = find_blocks(model)
+    found: list[tuple[str, nn.ModuleList]] = []
+    for name, module in model.named_modules():
+        if name == main:
+            found.append((main, blocks))
+            continue
+        others = (main, *(one for one, _ in found))
+        beside = not any(_around(one, name) or _around(name, one) for one in others)
+        if isinstance(module, nn.ModuleList) and beside and not is_tower(name) and _holds_blocks(module):
+            found.append((name, module))
+    return found
+
+
+def decoder_blocks(model: nn.Module) -> list[nn.Module]:
+    """The blocks of all lists, one after the other: `Target.block` is a place in it."""
+    return [block for _, blocks in find_lists(model) for block in blocks]
+
+
+def is_tower(name: str) -> bool:
+    """True for what sees or hears: it is not what answers."""
+    return any(tower in name for tower in TOWERS)
+
+
 def find_targets(model: nn.Module, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[Target]:
     """The matrices to compress, in the model's order; a weight shared by several modules comes once.
 
-    By default every linear layer of the decoder blocks but the routers of mixtures of experts. A pattern is matched
+    By default every linear layer of the decoder blocks but the routers of mixtures of experts and the step sizes of state-space
+    layers (`STEP_SIZE`). A pattern is matched
     (fnmatch) against any run of a name's dotted parts: 'q_proj', 'mlp.*', 'layers.3', 'model.layers.0.mlp.up_proj'.
     `targets` are looked for in the blocks first; only a pattern that matches nothing there reaches the rest of the model
     (`lm_head`, embeddings). `exclude` wins.
@@ -85,13 +121,11 @@ def find_targets(model: nn.Module, targets: Sequence[str] = (), exclude: Sequenc
     Raises:
         UsageError: a pattern matches nothing, everything is excluded, or the blocks hold no plain weights.
     """
-    prefix, blocks = find_blocks(model)
-    inside = list(_dedupe(_candidates(blocks, prefix)))
-    inside = [_in_block(target, prefix) for target in inside]
+    inside, delicate = _inside(model)
     if targets:
         found = _match_all(model, inside, targets)
     else:
-        found = [target for target in inside if not _is_router(model, target)]
+        found = [target for target in inside if id(target.module) not in delicate]
     for pattern in exclude:
         if not any(matches(target.name, pattern) for target in _everything(model, inside)):
             raise _no_match("exclude", pattern, inside)
@@ -118,8 +152,14 @@ def tied_names(model: nn.Module, target: Target) -> list[str]:
     ]
 
 
-def _candidates(root: nn.Module, prefix: str, embeddings: bool = False) -> Iterator[Target]:
-    """Every matrix under `root` that has inputs and outputs."""
+def _candidates(
+    root: nn.Module,
+    prefix: str,
+    embeddings: bool = False,
+    stacks: Mapping[int, int] | None = None,
+    width: int | None = None,
+) -> Iterator[Target]:
+    """Every matrix under `root` that has inputs and outputs; `stacks` as `Mixtures` has them, `width` is the residual stream's."""
     for relative, module in root.named_modules():
         name = ".".join(part for part in (prefix, relative) if part)
         if any(part in _ADAPTER_PARTS for part in name.split(".")):
@@ -130,36 +170,31 @@ def _candidates(root: nn.Module, prefix: str, embeddings: bool = False) -> Itera
                 yield Target(name, name, module, weight, False, None)
         elif _is_conv1d(module) and isinstance(weight, nn.Parameter):
             yield Target(name, name, module, weight, True, None)
-        else:
-            yield from _experts(name, module, root)
+        elif stacks is not None and id(module) in stacks:
+            yield from _experts(name, module, stacks[id(module)], width)
 
 
-def _experts(name: str, module: nn.Module, root: nn.Module) -> Iterator[Target]:
+def _experts(name: str, module: nn.Module, number: int, width: int | None) -> Iterator[Target]:
     """The experts that a module holds stacked in 3-D parameters (experts, out, in), or (experts, in, out)."""
-    number = getattr(module, "num_experts", None)
-    for short, parameter in module.named_parameters(recurse=False):
-        if parameter.ndim != 3 or parameter.shape[0] != number:
-            continue
+    stacked = [
+        (short, parameter) for short, parameter in module.named_parameters(recurse=False)
+        if is_stack(parameter) and parameter.shape[0] == number
+    ]  # fmt: skip
+    transposed = _stack_is_transposed(module, [parameter for _, parameter in stacked], width)
+    for short, parameter in stacked:
         full = f"{name}.{short}"
-        transposed = _stack_is_transposed(module, root)
-        for expert in range(parameter.shape[0]):
+        for expert in range(number):
             yield Target(f"{full}[{expert}]", full, module, parameter, transposed, None, expert)
 
 
-def _stack_is_transposed(module: nn.Module, root: nn.Module) -> bool:
-    """True for (experts, in, out). transformers says so on most classes; else the residual width decides."""
+def _stack_is_transposed(module: nn.Module, stacked: Sequence[Tensor], width: int | None) -> bool:
+    """True for (experts, in, out). transformers says so on most classes; else the first of several stacks takes the residual in."""
     declared = getattr(module, "is_transposed", None)
     if declared is not None:
         return bool(declared)
-    hidden = getattr(module, "hidden_size", None) or getattr(module, "hidden_dim", None)
-    into: set[bool] = set()
-    for short, parameter in module.named_parameters(recurse=False):
-        if parameter.ndim != 3 or hidden is None:
-            continue
-        second, third = parameter.shape[1] == hidden, parameter.shape[2] == hidden
-        if second != third:
-            into.add(second if "down" not in short else third)
-    return into == {True}
+    hidden = getattr(module, "hidden_size", None) or getattr(module, "hidden_dim", None) or width
+    _, second, third = stacked[0].shape
+    return len(stacked) > 1 and second == hidden != third
 
 
 def _is_conv1d(module: nn.Module) -> bool:
@@ -169,29 +204,43 @@ def _is_conv1d(module: nn.Module) -> bool:
     return isinstance(module, Conv1D)
 
 
-def _is_router(model: nn.Module, target: Target) -> bool:
-    """A linear layer that picks experts, or the gate of a shared expert: as small as it is delicate."""
-    if target.expert is not None:
-        return False
-    last = target.name.split(".")
-    named = {"router", "gate", "shared_expert_gate", "gating"} & set(last[-2:])
+def _inside(model: nn.Module) -> tuple[list[Target], set[int]]:
+    """The matrices of the decoder blocks, and the modules (ids) among them that are left alone unless they are named."""
     config = _text_config(model)
-    keys = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
-    experts = {value for key in keys if isinstance(value := getattr(config, key, None), int)}
-    return bool(named) and bool(experts) and target.shape[0] in experts | {1}
+    width = getattr(config, "hidden_size", None)
+    found: list[Target] = []
+    delicate: set[int] = set()
+    before = 0
+    for prefix, blocks in find_lists(model):
+        mixtures = find_mixtures(blocks, config)
+        delicate |= mixtures.routers | {id(module) for module in step_sizes(blocks)}
+        candidates = _candidates(blocks, prefix, stacks=mixtures.stacks, width=width)
+        found += [_in_block(target, prefix, before) for target in candidates]
+        before += len(blocks)
+    return list(_dedupe(iter(found))), delicate
 
 
-def _in_block(target: Target, prefix: str) -> Target:
+def step_sizes(root: nn.Module) -> list[nn.Module]:
+    """The projections that give the step size of a state-space layer: a few weights that decide how fast its memory fades."""
+    return [
+        child for module in root.modules() for name, child in module.named_children()
+        if name == STEP_SIZE and any(part in _DECAY for part, _ in module.named_parameters(recurse=False))
+    ]  # fmt: skip
+
+
+def _around(outer: str, inner: str) -> bool:
+    return inner.startswith(f"{outer}.")
+
+
+def _holds_blocks(modules: nn.ModuleList) -> bool:
+    """True where the modules are blocks of several matrices, and not a row of single layers."""
+    numbers = [sum(1 for _ in _candidates(module, "")) for module in modules]
+    return bool(numbers) and max(numbers) > 1
+
+
+def _in_block(target: Target, prefix: str, before: int) -> Target:
     index = target.name[len(prefix) + 1 :].split(".")[0]
-    return Target(
-        target.name,
-        target.module_name,
-        target.module,
-        target.parameter,
-        target.transposed,
-        int(index),
-        target.expert,
-    )
+    return replace(target, block=before + int(index))
 
 
 def _dedupe(targets: Iterator[Target]) -> Iterator[Target]:

@@ -1,7 +1,8 @@
 """Layer by layer: the inputs of every decoder block, computed through the blocks already compressed.
 
 The inputs of the blocks are caught while the model itself runs, with all that it passes them (masks, positions, rotary
-tables, inputs that depend on the layer). Nothing is assumed of their names, so no release of transformers breaks it.
+tables, inputs that depend on the layer). Nothing is assumed of their names, so no release of transformers breaks it. Whether a block's output is all that the next one sees of it
+is tried out on a few tokens; where it is not (several lists of blocks, streams that pass blocks by), the whole model runs for each block.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from difficulty.errors import UsageError
-from junkdna_harness.compress.targets import device_of, find_blocks
+from junkdna_harness.compress.targets import decoder_blocks, device_of
 
 TOKENS_AT_ONCE = (
     512  # in one forward pass of a block: as fast on two cores as 2048, in less than half of the memory
 )
 
 
-PROBED = 4  # tokens of the pass that shows how often each block runs
+PROBED = 4  # tokens of the pass that shows how the blocks run
+_INSTEAD = "Use magnitude, largest, random or rtn."
 
 
 @dataclass(frozen=True)
@@ -39,27 +41,34 @@ class Step:
 
 
 def walk(model: nn.Module, ids: Tensor) -> Iterator[Step]:
-    """A `Step` for each decoder block in order; `ids` are token numbers, shape (samples, length).
+    """A `Step` for each decoder block in the order in which they run; `ids` are token numbers, shape (samples, length).
 
     What the caller changes in a block before asking for the next one is seen by all later blocks. Only one block's
-    inputs are held, whatever the depth.
+    inputs are held, whatever the depth. `Step.index` is the block's place in `decoder_blocks`; one that does not run gives a step
+    without inputs.
 
     Raises:
         UsageError: the model's blocks are not called in the usual way.
     """
-    _, blocks = find_blocks(model)
+    blocks = decoder_blocks(model)
     batches = torch.split(ids, max(1, TOKENS_AT_ONCE // ids.shape[1]))
     with torch.no_grad(), _evaluating(model), _eager_experts(model):
-        _refuse_loops(model, list(blocks), ids[:1, :PROBED])
-        flow = _Flow(list(blocks), _capture(model, list(blocks), batches))
-        for index, block in enumerate(blocks):
+        probe = _probe(model, blocks, ids[-1:, :PROBED])
+        order = probe.order
+        running = [blocks[index] for index in order]
+        whole = len(order) < len(blocks) or not _flows(model, running, ids, probe)
+        flow: _Flow | _Whole
+        flow = _Whole(model, running, batches) if whole else _Flow(running, _capture(model, running, batches))
+        for place, index in enumerate(order):
 
-            def run(first: bool | None = None, index: int = index) -> None:
-                flow.run(index, first)
+            def run(first: bool | None = None, place: int = place) -> None:
+                flow.run(place, first)
 
-            yield Step(index, len(blocks), block, run)
-            if index + 1 < len(blocks):
-                flow.advance(index)
+            yield Step(index, len(blocks), blocks[index], run)
+            if place + 1 < len(order):
+                flow.advance(place)
+        for index in sorted(set(range(len(blocks))) - set(order)):
+            yield Step(index, len(blocks), blocks[index], lambda first=None: None)
 
 
 @dataclass
@@ -94,28 +103,88 @@ class _Flow:
         return _hidden(result)
 
 
-def _refuse_loops(model: nn.Module, blocks: list[nn.Module], ids: Tensor) -> None:
-    """Refuse blocks that run several times for one input: their later inputs would be left out, and come through pruned blocks.
+class _Whole:
+    """The whole model on every batch, up to the block that is asked for."""
+
+    def __init__(self, model: nn.Module, blocks: list[nn.Module], batches: tuple[Tensor, ...]) -> None:
+        self.model, self.blocks, self.batches = model, blocks, batches
+
+    def run(self, place: int, first: bool | None) -> None:
+        batches = self.batches if first is None else self.batches[:1] if first else self.batches[1:]
+
+        def enough(*_: object) -> None:
+            raise _LastBlock
+
+        handle = self.blocks[place].register_forward_hook(enough)
+        try:
+            for batch in batches:
+                with suppress(_LastBlock):
+                    self.model(input_ids=batch.to(_entry(self.model)), use_cache=False)
+        finally:
+            handle.remove()
+
+    def advance(self, place: int) -> None:
+        """Nothing is kept between blocks."""
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A short pass of the model: the blocks by their place in the order of their calls, and what each of them gave."""
+
+    ids: Tensor
+    order: list[int]
+    outputs: list[Tensor]
+
+
+def _probe(model: nn.Module, blocks: list[nn.Module], ids: Tensor) -> _Probe:
+    """How the model runs its blocks. One that runs several times for one input is refused: its later inputs would be left out, and
+    come through pruned blocks.
 
     Raises:
-        UsageError: says how often.
+        UsageError: says how often a block runs, or that none does.
     """
-    calls = dict.fromkeys(map(id, blocks), 0)
+    calls: dict[int, list[Tensor]] = {}
 
-    def count(block: nn.Module, *_: object) -> None:
-        calls[id(block)] += 1
+    def note(block: nn.Module, _: object, result: Any) -> None:
+        calls.setdefault(id(block), []).append(_hidden(result).clone())
 
-    handles = [block.register_forward_pre_hook(count) for block in dict.fromkeys(blocks)]
+    handles = [block.register_forward_hook(note) for block in dict.fromkeys(blocks)]
     try:
         model(input_ids=ids.to(_entry(model)), use_cache=False)
     finally:
         for handle in handles:
             handle.remove()
-    if (most := max(calls.values())) > 1:
+    name = type(model).__name__
+    if not calls:
         raise UsageError(
-            f"{type(model).__name__} runs a block {most} times for one input; calibrated methods follow inputs through blocks that run "
-            "once. Use magnitude, largest, random or rtn."
+            f"{name} called 0 of its {len(blocks)} blocks; calibrated methods need them. {_INSTEAD}"
         )
+    if (most := max(map(len, calls.values()))) > 1:
+        raise UsageError(
+            f"{name} runs a block {most} times for one input; calibrated methods follow inputs through blocks that run once. {_INSTEAD}"
+        )
+    places = {id(block): index for index, block in enumerate(blocks)}
+    return _Probe(ids, [places[block] for block in calls], [given for (given,) in calls.values()])
+
+
+def _flows(model: nn.Module, blocks: list[nn.Module], ids: Tensor, probe: _Probe) -> bool:
+    """True where blocks that are fed one after the other give what they give within the model.
+
+    Tried on tokens that are not those of the first batch, whose way through the real blocks shows how each is called.
+    """
+    try:
+        calls = _capture(model, blocks, (ids[:1, :PROBED], probe.ids))
+        flow = _Flow(blocks, calls[1:])
+        for place, expected in enumerate(probe.outputs):
+            flow.advance(place)
+            given = flow.calls[0].hidden.to(expected.device)
+            if given.shape != expected.shape or not torch.allclose(
+                given, expected, 1e-3, 1e-3, equal_nan=True
+            ):
+                return False
+    except (UsageError, RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError):
+        return False  # it is only a trial: the blocks are not called in the usual way
+    return True
 
 
 def _entry(model: nn.Module) -> torch.device:
@@ -164,7 +233,7 @@ def _capture(model: nn.Module, blocks: list[nn.Module], batches: tuple[Tensor, .
             if len(current) != len(blocks) or len(start) != 1:
                 raise UsageError(
                     f"{type(model).__name__} called {len(current)} of its {len(blocks)} blocks; calibrated methods "
-                    f"need each to be called once. Use magnitude, largest, random or rtn."
+                    f"need each to be called once. {_INSTEAD}"
                 )
             reference = seen[0].extras if seen else current
             memo: dict[int, Any] = {}
