@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import PreTrainedConfig
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -135,3 +138,13 @@ def _layers(have: dict[str, Any], values: dict[str, Any]) -> None:
         number = values.get("num_hidden_layers", 2)
         chosen = list(dict.fromkeys(kinds_of_mlp))
         values["mlp_layer_types"] = (chosen + chosen[-1:] * number)[:number]
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a character, for printable ASCII and the line break."""
+    characters = ["<pad>", "<eos>", "\n", *map(chr, range(32, 127)), "<unk>"]
+    tokenizer = Tokenizer(WordLevel({character: i for i, character in enumerate(characters)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Split("", "isolated")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", bos_token="<eos>", unk_token="<unk>"
+    )

@@ -13,6 +13,7 @@ from junkdna_harness.compress.targets import STEP_SIZE, Target, is_tower, step_s
 
 # To look for a grid: targets, and rows of each; weights side by side; how many of them differ at most.
 SAMPLED, NEIGHBOURS, FEW = 16, 16, 12
+MUCH = 0.1  # of the weights, left uncompressed: worth a warning
 
 
 def refuse_quantized(model: nn.Module) -> None:
@@ -99,19 +100,21 @@ def on_a_grid(targets: Sequence[Target]) -> list[str]:
 
 
 def unreached(model: nn.Module, targets: Sequence[Target]) -> list[str]:
-    """A warning where the model holds much weight that no target reaches: experts in an unknown form, a second list of blocks.
-
-    Counted are its matrices outside embeddings, head, and the towers of images and sound. Step sizes of state-space layers that are
-    left alone are named, too.
+    """A warning where the model holds much weight that no target reaches, as experts in an unknown form; and one that names the step
+    sizes of state-space layers, which are left alone.
     """
+    missed = shares_unreached(model, targets)
+    said = _steps_left(model, targets)
+    if (share := sum(missed.values())) < MUCH:
+        return said
+    parts = sorted(missed.items(), key=lambda part: -part[1])
+    told = ", ".join(f"{name} {size:.0%}" for name, size in parts[:3])
+    return [*said, f"{share:.0%} of the weights outside embeddings and head were not targeted: {told}"]
+
+
+def shares_unreached(model: nn.Module, targets: Sequence[Target]) -> dict[str, float]:
+    """The share of each matrix that is no target, blocks taken together, in those outside embeddings, head, and towers."""
     reached = {id(target.parameter) for target in targets}
-    steps = [
-        p for module in step_sizes(model) for p in module.parameters() if p.ndim >= 2 and id(p) not in reached
-    ]
-    said = [
-        f"{sum(p.numel() for p in steps):,} weights that give the step sizes of state-space layers ({STEP_SIZE}) were left alone; "
-        f"targets={STEP_SIZE} reaches them"
-    ] if steps else []  # fmt: skip
     aside = {
         id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()
     }
@@ -122,16 +125,22 @@ def unreached(model: nn.Module, targets: Sequence[Target]) -> list[str]:
         if p.ndim >= 2 and id(p) not in aside and not is_tower(name)
     ]  # fmt: skip
     total = max(1, sum(p.numel() for _, p in matrices))
-    missed: dict[str, int] = {}
+    missed: dict[str, float] = {}
     for name, p in matrices:
         if id(p) not in reached:
-            missed[_list_of(name)] = missed.get(_list_of(name), 0) + p.numel()
-    share = sum(missed.values()) / total
-    if share < 0.1:
-        return said
-    parts = sorted(missed.items(), key=lambda part: -part[1])
-    told = ", ".join(f"{name} {size / total:.0%}" for name, size in parts[:3])
-    return [*said, f"{share:.0%} of the weights outside embeddings and head were not targeted: {told}"]
+            missed[_list_of(name)] = missed.get(_list_of(name), 0) + p.numel() / total
+    return missed
+
+
+def _steps_left(model: nn.Module, targets: Sequence[Target]) -> list[str]:
+    reached = {id(target.module) for target in targets}
+    left = [module for module in step_sizes(model) if id(module) not in reached]
+    weights = sum(p.numel() for module in left for p in module.parameters() if p.ndim >= 2)
+    if not weights:
+        return []
+    return [
+        f"{weights:,} weights that give the step sizes of state-space layers ({STEP_SIZE}) were left alone; targets={STEP_SIZE} reaches them"
+    ]
 
 
 def _list_of(name: str) -> str:
