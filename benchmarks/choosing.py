@@ -8,8 +8,24 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-_PRODUCTS = (nn.functional.linear, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.addmm, torch.mm)
-_CHOICES = (torch.topk, torch.Tensor.topk, torch.argmax, torch.Tensor.argmax, torch.sort, torch.Tensor.sort, torch.max, torch.Tensor.max)
+_PRODUCTS = (
+    nn.functional.linear,
+    torch.matmul,
+    torch.Tensor.matmul,
+    torch.Tensor.__matmul__,
+    torch.addmm,
+    torch.mm,
+)
+_CHOICES = (
+    torch.topk,
+    torch.Tensor.topk,
+    torch.argmax,
+    torch.Tensor.argmax,
+    torch.sort,
+    torch.Tensor.sort,
+    torch.max,
+    torch.Tensor.max,
+)
 
 
 class Choosing(TorchFunctionMode):
@@ -26,7 +42,9 @@ class Choosing(TorchFunctionMode):
         self._from: dict[int, int] = {}
         self._alive: list[Tensor] = []  # so that no id is used twice
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         given = func(*args, **(kwargs or {}))
         with torch._C.DisableTorchFunction():
             self._follow(func, args, given)

@@ -143,7 +143,9 @@ def _layers(have: dict[str, Any], values: dict[str, Any]) -> None:
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
     """One token a character, for printable ASCII and the line break."""
     characters = ["<pad>", "<eos>", "\n", *map(chr, range(32, 127)), "<unk>"]
-    tokenizer = Tokenizer(WordLevel({character: i for i, character in enumerate(characters)}, unk_token="<unk>"))
+    tokenizer = Tokenizer(
+        WordLevel({character: i for i, character in enumerate(characters)}, unk_token="<unk>")
+    )
     tokenizer.pre_tokenizer = Split("", "isolated")
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", bos_token="<eos>", unk_token="<unk>"

@@ -22,7 +22,8 @@ def collect(
 
     A statistic of None means that no token reached the target: an expert that the calibration text never called.
     """
-    layers = [target for target in targets if target.expert is None]
+    shared = [target for target in targets if target.twins and target.expert is None]
+    layers = [target for target in targets if not target.twins and target.expert is None]
     experts = [target for target in targets if target.expert is not None]
     listening, mode = _Layers(layers, needs, seed), _Experts(experts, needs, seed)
     with mode, listening:
@@ -35,8 +36,19 @@ def collect(
         listening, mode = _Layers(layers, needs, seed, share=False), _Experts(experts, needs, seed)
         with mode, listening:
             step.run()
+    found = dict(mode.found)
+    if shared:  # blocks have layers in common (zamba): the inputs of all of them count
+        with _Layers(shared, needs, seed, share=False) as common:
+            step.run_model()
+        listening.groups.update(common.groups)
+    silent = [members[0] for statistic, members in listening.groups.values() if statistic is None]
+    if silent:  # never called: their weights may be used without them (mamba's dt_proj)
+        with (mode := _Experts(silent, needs, seed)):
+            step.run()
+        for target in silent:
+            listening.groups[target.name] = (mode.found.get(target.name), [target])
     grouped = list(listening.groups.values())
-    return [*grouped, *((mode.found.get(target.name), [target]) for target in experts)]
+    return [*grouped, *((found.get(target.name), [target]) for target in experts)]
 
 
 class _Layers:
@@ -51,6 +63,7 @@ class _Layers:
         self._begin = self._discover if share else self._listen
         self.groups: dict[str, tuple[Statistic | None, list[Target]]] = {t.name: (None, [t]) for t in targets}
         self._handles: dict[str, RemovableHandle] = {}
+        self._twins: list[RemovableHandle] = []
         self._first: dict[
             tuple[int, int], str
         ] = {}  # (input tensor, its version) -> the layer that saw it first
@@ -61,10 +74,11 @@ class _Layers:
     def __enter__(self) -> _Layers:
         for target in self.targets:
             self._handles[target.name] = target.module.register_forward_pre_hook(self._begin(target))
+            self._twins += [twin.register_forward_pre_hook(self._begin(target)) for twin in target.twins]
         return self
 
     def __exit__(self, *_: object) -> None:
-        for handle in self._handles.values():
+        for handle in (*self._handles.values(), *self._twins):
             handle.remove()
 
     def _discover(self, target: Target) -> Any:
@@ -115,7 +129,9 @@ class _Layers:
 
 
 class _Experts(TorchFunctionMode):
-    """Watches matrix products for those with a slice of a stack of experts, whatever the module's code looks like."""
+    """Watches matrix products for those with a slice of a stack of experts, whatever the module's code looks like; and for those with a
+    plain layer's weight that is used without its module.
+    """
 
     _LINEAR = (nn.functional.linear,)
     _MATMUL = (
@@ -143,24 +159,34 @@ class _Experts(TorchFunctionMode):
         if self._stacks and len(args) >= 2 and func in (*self._LINEAR, *self._MATMUL):
             with torch._C.DisableTorchFunction():
                 self._see(args[0], args[1])
+                if func in self._MATMUL and args[0].ndim == 2:
+                    self._see(args[1].transpose(-1, -2), args[0], left=True)
         return func(*args, **(kwargs or {}))
 
-    def _see(self, inputs: Tensor, weight: Tensor) -> None:
+    def _see(self, inputs: Tensor, weight: Tensor, left: bool = False) -> None:
         stack = self._stacks.get(_storage(weight))
         if stack is None:
             return
         parameter, experts = stack
+        if parameter.ndim == 2:
+            self._take(experts[0], inputs)
+            return
+        if left:
+            return
         offset = weight.storage_offset() - parameter.storage_offset()
         # A product with the whole stack has inputs (experts, tokens, in).
         whole = weight.ndim == 3
         pairs = enumerate(inputs) if whole else iter([(offset // parameter.stride(0), inputs)])
         for expert, rows in pairs:
             if (target := experts.get(expert)) is not None and rows.numel():
-                statistic = self.found.get(target.name)
-                if statistic is None:
-                    statistic = self.needs(target.shape[1], rows.device, self.seed, target.name)
-                    self.found[target.name] = statistic
-                statistic.update(rows.reshape(-1, rows.shape[-1]))
+                self._take(target, rows)
+
+    def _take(self, target: Target, rows: Tensor) -> None:
+        statistic = self.found.get(target.name)
+        if statistic is None:
+            statistic = self.needs(target.shape[1], rows.device, self.seed, target.name)
+            self.found[target.name] = statistic
+        statistic.update(rows.reshape(-1, rows.shape[-1]))
 
 
 def _storage(tensor: Tensor) -> int:

@@ -76,7 +76,7 @@ def _number(name: str, module: nn.Module, parents: Mapping[int, nn.Module], told
         return 0
     own = [p for p in module.parameters(recurse=False) if p.ndim in (2, 3)]
     for p in own:
-        if is_stack(p) and (p.shape[0] in counts or (EXPERT in name and p.shape[0] > 1)):
+        if is_stack(p) and (p.shape[0] in counts or EXPERT in name):
             return p.shape[0]
     if len(own) > 1 and EXPERT in name:  # (experts x out, in) as one matrix
         for number in sorted(_counts(module), reverse=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -25,7 +25,7 @@ class Target:
     """One (out, in) matrix of a model: a linear layer, or one expert of a stack.
 
     `name` is the module's (with '[3]' for expert 3), `module_name` what reports are grouped by, `block` the place of the
-    decoder block in `decoder_blocks` (None outside).
+    decoder block in `decoder_blocks` (None outside). `twins` are modules of later blocks that use the same matrix.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Target:
     transposed: bool
     block: int | None
     expert: int | None = None
+    twins: tuple[nn.Module, ...] = ()
 
     @property
     def weight(self) -> Tensor:
@@ -217,7 +218,7 @@ def _inside(model: nn.Module) -> tuple[list[Target], set[int]]:
         candidates = _candidates(blocks, prefix, stacks=mixtures.stacks, width=width)
         found += [_in_block(target, prefix, before) for target in candidates]
         before += len(blocks)
-    return list(_dedupe(iter(found))), delicate
+    return _dedupe(found), delicate
 
 
 def step_sizes(root: nn.Module) -> list[nn.Module]:
@@ -243,13 +244,15 @@ def _in_block(target: Target, prefix: str, before: int) -> Target:
     return replace(target, block=before + int(index))
 
 
-def _dedupe(targets: Iterator[Target]) -> Iterator[Target]:
-    seen: set[tuple[int, int | None]] = set()
+def _dedupe(targets: Iterable[Target]) -> list[Target]:
+    """Each matrix once, under its first name, with the other modules of it as its twins."""
+    seen: dict[tuple[int, int | None], Target] = {}
     for target in targets:
         key = (id(target.parameter), target.expert)
-        if key not in seen:
-            seen.add(key)
-            yield target
+        first = seen.setdefault(key, target)
+        if target.module is not first.module and target.module not in first.twins:
+            seen[key] = replace(first, twins=(*first.twins, target.module))
+    return list(seen.values())
 
 
 def _everything(model: nn.Module, inside: list[Target]) -> list[Target]:
@@ -266,7 +269,7 @@ def _match_all(model: nn.Module, inside: list[Target], patterns: Sequence[str]) 
         if not hits:
             raise _no_match("targets", pattern, inside)
         wanted.update((target.name, target) for target in hits)
-    return list(_dedupe(target for target in _everything(model, inside) if target.name in wanted))
+    return _dedupe(target for target in _everything(model, inside) if target.name in wanted)
 
 
 def _no_match(argument: str, pattern: str, inside: list[Target]) -> UsageError:

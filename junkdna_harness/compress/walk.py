@@ -31,13 +31,15 @@ _INSTEAD = "Use magnitude, largest, random or rtn."
 class Step:
     """One block of the walk: `run` passes all calibration inputs through it as it is now and drops the outputs.
 
-    `run(first=True)` passes the first batch alone; `run(first=False)` all others; `run()` everything.
+    `run(first=True)` passes the first batch alone; `run(first=False)` all others; `run()` everything. `run_model` passes everything
+    through the whole model as it is now, for what several blocks share.
     """
 
     index: int
     number: int
     block: nn.Module
     run: Callable[..., None]
+    run_model: Callable[[], None]
 
 
 def walk(model: nn.Module, ids: Tensor) -> Iterator[Step]:
@@ -57,18 +59,18 @@ def walk(model: nn.Module, ids: Tensor) -> Iterator[Step]:
         order = probe.order
         running = [blocks[index] for index in order]
         whole = len(order) < len(blocks) or not _flows(model, running, ids, probe)
-        flow: _Flow | _Whole
-        flow = _Whole(model, running, batches) if whole else _Flow(running, _capture(model, running, batches))
+        through = _Whole(model, running, batches)
+        flow = through if whole else _Flow(running, _capture(model, running, batches))
         for place, index in enumerate(order):
 
             def run(first: bool | None = None, place: int = place) -> None:
                 flow.run(place, first)
 
-            yield Step(index, len(blocks), blocks[index], run)
+            yield Step(index, len(blocks), blocks[index], run, through.run_all)
             if place + 1 < len(order):
                 flow.advance(place)
         for index in sorted(set(range(len(blocks))) - set(order)):
-            yield Step(index, len(blocks), blocks[index], lambda first=None: None)
+            yield Step(index, len(blocks), blocks[index], lambda first=None: None, through.run_all)
 
 
 @dataclass
@@ -122,6 +124,9 @@ class _Whole:
                     self.model(input_ids=batch.to(_entry(self.model)), use_cache=False)
         finally:
             handle.remove()
+
+    def run_all(self) -> None:
+        self.run(len(self.blocks) - 1, None)
 
     def advance(self, place: int) -> None:
         """Nothing is kept between blocks."""

@@ -68,17 +68,6 @@ def test_methods_without_calibration_take_them(make: Callable[[], Any]) -> None:
     assert all(int((t.weight == 0).sum()) == t.numel // 2 for t in find_targets(model))
 
 
-def test_a_second_list_of_blocks_is_named_with_its_share() -> None:
-    model, _ = make_model("llama")
-    other, _ = make_model("llama", seed=1)
-    model.model.more_layers = other.model.layers[:1]
-    report = prune(model, PruneSpec(sparsity=0.5))
-    assert all(target.name.startswith("model.layers.") for target in find_targets(model))
-    (told,) = [warning for warning in report.warnings if "not targeted" in warning]
-    assert told.startswith("33% of the weights outside embeddings and head were not targeted: ")
-    assert "model.more_layers.*.mlp." in told
-
-
 def test_embeddings_heads_and_towers_are_no_missed_weights() -> None:
     model, _ = make_model("llama")
     model.model.vision_tower = nn.Linear(500, 500)
