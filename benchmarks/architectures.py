@@ -11,6 +11,7 @@ weights outside embeddings, head and towers that no method reaches.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import os
@@ -31,18 +32,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import torch  # noqa: E402
-from tiny_configs import kinds, tiny_config, tiny_tokenizer  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+import torch
+from tiny_configs import kinds, tiny_config, tiny_tokenizer
+from torch import Tensor, nn
 
-from difficulty.errors import UsageError  # noqa: E402
-from junkdna_harness.compress.checkpoint import inspect_checkpoint, save_checkpoint  # noqa: E402
-from junkdna_harness.compress.loading import Source, load  # noqa: E402
-from junkdna_harness.compress.pruning import prune  # noqa: E402
-from junkdna_harness.compress.quantizing import quantize  # noqa: E402
-from junkdna_harness.compress.report import CompressionReport  # noqa: E402
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec  # noqa: E402
-from junkdna_harness.compress.targets import Target, find_targets  # noqa: E402
+from difficulty.errors import UsageError
+from junkdna_harness.compress.checkpoint import inspect_checkpoint, save_checkpoint
+from junkdna_harness.compress.loading import Source, load
+from junkdna_harness.compress.pruning import prune
+from junkdna_harness.compress.quantizing import quantize
+from junkdna_harness.compress.report import CompressionReport
+from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from junkdna_harness.compress.targets import Target, find_targets
 
 LOOK: dict[str, Any] = {"calibration": "graded", "nsamples": 4, "seqlen": 32}
 SPECS: dict[str, PruneSpec | QuantSpec] = {
@@ -285,7 +286,7 @@ def _quiet() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.disable(logging.WARNING)
-    sys.stderr = Path(os.devnull).open("w")  # what the wrappers say of each model
+    sys.stderr = io.StringIO()  # what the wrappers say of each model
 
 
 def markdown(rows: list[Row]) -> str:
