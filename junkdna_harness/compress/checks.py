@@ -9,7 +9,7 @@ from torch import nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.hashing import is_plain
-from junkdna_harness.compress.targets import STEP_SIZE, Target, is_tower, step_sizes
+from junkdna_harness.compress.targets import STEP_SIZE, Target, decoder_blocks, is_tower, step_sizes
 
 # To look for a grid: targets, and rows of each; weights side by side; how many of them differ at most.
 SAMPLED, NEIGHBOURS, FEW = 16, 16, 12
@@ -115,9 +115,11 @@ def unreached(model: nn.Module, targets: Sequence[Target]) -> list[str]:
 def shares_unreached(model: nn.Module, targets: Sequence[Target]) -> dict[str, float]:
     """The share of each matrix that is no target, blocks taken together, in those outside embeddings, head, and towers."""
     reached = {id(target.parameter) for target in targets}
+    within = {id(module) for block in decoder_blocks(model) for module in block.modules()}  # experts that are looked up
     aside = {
-        id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()
-    }
+        id(p) for module in model.modules() if isinstance(module, nn.Embedding) and id(module) not in within
+        for p in module.parameters()
+    }  # fmt: skip
     head = getattr(model, "get_output_embeddings", lambda: None)()
     aside |= {id(p) for p in head.parameters()} if isinstance(head, nn.Module) else set()
     matrices = [
