@@ -115,7 +115,9 @@ def unreached(model: nn.Module, targets: Sequence[Target]) -> list[str]:
 def shares_unreached(model: nn.Module, targets: Sequence[Target]) -> dict[str, float]:
     """The share of each matrix that is no target, blocks taken together, in those outside embeddings, head, and towers."""
     reached = {id(target.parameter) for target in targets}
-    within = {id(module) for block in decoder_blocks(model) for module in block.modules()}  # experts that are looked up
+    within = {
+        id(module) for block in decoder_blocks(model) for module in block.modules()
+    }  # experts that are looked up
     aside = {
         id(p) for module in model.modules() if isinstance(module, nn.Embedding) and id(module) not in within
         for p in module.parameters()
