@@ -89,8 +89,10 @@ def compress(
     output: Path | None,
     force: bool,
     dry_run: bool,
-) -> tuple[Any, CompressionReport] | None:
-    """The model and what was done to it, after loading it, calling `change`, and writing it; None for a dry run.
+    also: Callable[[Any, CompressionReport], None] | None = None,
+) -> None:
+    """Load a model, call `change`, and write it; a dry run prints the cost alone. `also` is called before the checkpoint is written,
+    which takes the model's place in memory.
 
     Raises:
         UsageError: the model, the spec or the output cannot be used.
@@ -102,7 +104,7 @@ def compress(
 
     typer.echo(f"{source.name}: {describe_cost(source, spec)}", err=True)
     if dry_run:
-        return None
+        return
     model, tokenizer = load(source)  # first, for it brings a hub model here
     manifest = manifest_of(source.name, source.revision, source.gguf_file)
     with progress_bar(spec.method) as progress:
@@ -110,13 +112,19 @@ def compress(
     typer.echo(f"{report.summary()} ({report.seconds:.1f} s)")
     for warning in report.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    if output is not None:
-        save_checkpoint(model, tokenizer, report, output, source.to_dict(), force)
-        if spec.running:
-            typer.echo(
-                f"warning: the checkpoint's weights cannot hold {spec.running.describe()}; junkdna's wrappers round that while the model runs, "
-                "and a plain hf load does not",
-                err=True,
-            )
-        typer.echo(f"checkpoint: {output}")
-    return model, report
+    if also is not None:
+        also(model, report)
+    if output is None:
+        return
+    written = save_checkpoint(
+        model, tokenizer, report, output, source.to_dict(), force, code=source.trust_remote_code, last=True
+    )
+    for name in written.get("left_behind", ()):
+        typer.echo(f"warning: not carried over from {source.name}: {name}", err=True)
+    if spec.running:
+        typer.echo(
+            f"warning: the checkpoint's weights cannot hold {spec.running.describe()}; junkdna's wrappers round that while the model runs, "
+            "and a plain hf load does not",
+            err=True,
+        )
+    typer.echo(f"checkpoint: {output}")

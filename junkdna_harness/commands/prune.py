@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ from junkdna_harness.commands.compressing import (
     option,
 )
 from junkdna_harness.compress.spec import PruneSpec
+
+if TYPE_CHECKING:
+    from junkdna_harness.compress.report import CompressionReport
 
 
 def prune(
@@ -99,7 +102,10 @@ def prune(
     from junkdna_harness.compress.pruning import prune as prune_in_place
 
     source = Source(pretrained, dtype, device, revision, gguf_file, trust_remote_code)
-    done = compress(source, spec, prune_in_place, output, force, dry_run)
-    if done is not None and save_mask is not None:
-        write_mask(*done, save_mask)
-        typer.echo(f"mask: {save_mask}")
+
+    def mask_too(model: Any, report: CompressionReport) -> None:
+        if save_mask is not None:
+            write_mask(model, report, save_mask)
+            typer.echo(f"mask: {save_mask}")
+
+    compress(source, spec, prune_in_place, output, force, dry_run, mask_too)

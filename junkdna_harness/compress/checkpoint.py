@@ -14,7 +14,9 @@ from difficulty.errors import UsageError
 from difficulty.files import atomic_dir
 from difficulty.runs.checkpoint import MANIFEST as MANIFEST
 from difficulty.runs.checkpoint import read_manifest
+from junkdna_harness.compress.again import expect, refuse_another, release
 from junkdna_harness.compress.before import not_believed
+from junkdna_harness.compress.carried import carry_over, source_folder
 from junkdna_harness.compress.hashing import tensor_sha256
 from junkdna_harness.compress.manifest import origin
 from junkdna_harness.compress.report import CompressionReport, zeros_in
@@ -51,11 +53,17 @@ def save_checkpoint(
     folder: str | Path,
     source: dict[str, Any] | None = None,
     force: bool = False,
+    *,
+    code: bool = False,
+    last: bool = False,
 ) -> dict[str, Any]:
     """The manifest, after writing model, tokenizer and manifest to `folder`, which appears whole or not at all.
 
+    What else lies in the folder of `source` goes along (`carry_over`; `code`: its code too). The checkpoint is loaded again before
+    it appears; with `last`, in place of `model`, whose weights are given up: memory never holds two models.
+
     Raises:
-        UsageError: the folder is not empty and `force` is not set, or it cannot be written.
+        UsageError: the folder is not empty and `force` is not set, or it cannot be written, or what was written is another model.
     """
     from safetensors import SafetensorError
 
@@ -63,20 +71,32 @@ def save_checkpoint(
         source or {}, not not_believed(report.warnings)
     )  # before the folder is written, which may be the source itself
     forget_packing(model)
+    expected = expect(model)
     with atomic_dir(folder, force) as temporary:
         try:
             model.save_pretrained(temporary)
             if tokenizer is not None:
                 tokenizer.save_pretrained(temporary)
+            left = _carry(source or {}, temporary, code)
             manifest = {
-                **report.to_dict(), "source": source or {}, **came_from, "tensors": describe_tensors(temporary)
+                **report.to_dict(), "source": source or {}, **came_from, **left, "tensors": describe_tensors(temporary)
             }  # fmt: skip
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         except (OSError, SafetensorError) as error:
             raise UsageError(
                 f"{str(folder)!r} could not be written: {error}. Nothing was left there."
             ) from error
+        if last:
+            release(model)
+        refuse_another(temporary, expected, code)
     return manifest
+
+
+def _carry(source: dict[str, Any], folder: Path, code: bool) -> dict[str, Any]:
+    """The manifest's word on what of the source's folder stayed behind, after copying the rest."""
+    there = source_folder(source.get("pretrained"), source.get("revision"))
+    left = [] if there is None else carry_over(there, folder, code)
+    return {"left_behind": left} if left else {}
 
 
 def inspect_checkpoint(folder: str | Path) -> Inspection:

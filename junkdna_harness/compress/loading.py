@@ -37,21 +37,38 @@ class Source:
         return {"pretrained": self.name, "revision": self.revision, "gguf_file": self.gguf_file}
 
 
+def auto_class(config: Any) -> Any:
+    """The auto class of transformers that loads a model whole: the one for images and text where a causal one has none of its kind,
+    or knows its text part alone.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto import modeling_auto
+
+    kind, own = getattr(config, "model_type", None), getattr(config, "auto_map", None) or {}
+    causal = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
+    seeing = modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(kind)
+    if seeing is None or "AutoModelForCausalLM" in own or getattr(config, "is_encoder_decoder", False):
+        return AutoModelForCausalLM
+    named = (getattr(config, "architectures", None) or [None])[0]
+    return (
+        AutoModelForImageTextToText if causal is None or named == seeing != causal else AutoModelForCausalLM
+    )
+
+
 def load(source: Source) -> tuple[Any, Any]:
     """The model and its tokenizer (None where the checkpoint has none).
 
     Raises:
         UsageError: it cannot be loaded.
     """
-    from transformers import AutoModelForCausalLM
-
     check_device(source.device)
     options = {**_common(source), "dtype": source.dtype, "gguf_file": source.gguf_file}
     device = source.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device != "cpu":
         options["device_map"] = device
     path = resolve_pretrained(source.pretrained)
-    model = _guarded(source, lambda: Whole(AutoModelForCausalLM).from_pretrained(path, **options))
+    auto = auto_class(_config(source))
+    model = _guarded(source, lambda: Whole(auto).from_pretrained(path, **options))
     return model.eval(), load_tokenizer(source)
 
 
@@ -72,22 +89,26 @@ def load_skeleton(source: Source) -> Any:
     Raises:
         UsageError: its config cannot be loaded.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    path = resolve_pretrained(source.pretrained)
-    options = dict(_common(source))
-    if source.gguf_file:
-        options["gguf_file"] = source.gguf_file
-    config = _guarded(source, lambda: AutoConfig.from_pretrained(path, **options))
+    config = _config(source)
     dtype = None if source.dtype == "auto" else getattr(torch, source.dtype)
     dtype = dtype or getattr(config, "dtype", None) or torch.float32
     with torch.device("meta"):
         return _guarded(
             source,
-            lambda: AutoModelForCausalLM.from_config(
+            lambda: auto_class(config).from_config(
                 config, dtype=dtype, trust_remote_code=source.trust_remote_code
             ),
         )
+
+
+def _config(source: Source) -> Any:
+    from transformers import AutoConfig
+
+    path = resolve_pretrained(source.pretrained)
+    options = dict(_common(source))
+    if source.gguf_file:
+        options["gguf_file"] = source.gguf_file
+    return _guarded(source, lambda: AutoConfig.from_pretrained(path, **options))
 
 
 def _common(source: Source) -> dict[str, Any]:
