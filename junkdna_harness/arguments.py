@@ -27,10 +27,11 @@ def resolve_pretrained(name: str | None) -> str:
         return str(smollm2_path())
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        if is_adapter(folder):
             raise UsageError(
-                f"pretrained={name!r} is an adapter without its model, which only lm_eval --model junkdna-pruned or "
-                "junkdna-quantized puts together. Recover with merge=masked or merge=dense to write a whole checkpoint."
+                f"pretrained={name!r} is an adapter without its model. Give pretrained=MODEL,peft={name} to lm_eval --model junkdna-pruned "
+                "or junkdna-quantized; what is written has to be a whole checkpoint first: merge the adapter into its model "
+                "(junkdna recover with merge=masked or merge=dense, or peft's merge_and_unload) and save that."
             )
         if not (folder / "config.json").is_file() and not list(folder.glob("*.gguf")):
             raise UsageError(
@@ -43,6 +44,14 @@ def resolve_pretrained(name: str | None) -> str:
             f"'org/model', {SMOLLM2!r}, or leave it out for the embedded model."
         )
     return name
+
+
+def is_adapter(folder: Path) -> bool:
+    """True for the folder of an adapter: without the weights of a model, though a config may lie there."""
+    whole = any(
+        any(folder.glob(pattern)) for pattern in ("model*.safetensors", "pytorch_model*.bin", "*.gguf")
+    )
+    return (folder / "adapter_config.json").is_file() and not whole
 
 
 def _looks_like_path(name: str) -> bool:

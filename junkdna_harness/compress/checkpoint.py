@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from difficulty.runs.checkpoint import read_manifest
 from junkdna_harness.compress.again import expect, refuse_another, release
 from junkdna_harness.compress.before import not_believed
 from junkdna_harness.compress.carried import carry_over, source_folder
-from junkdna_harness.compress.hashing import tensor_sha256
+from junkdna_harness.compress.checks import without_adapters
+from junkdna_harness.compress.hashing import tensor_sha256, weights_sha256
 from junkdna_harness.compress.manifest import origin
 from junkdna_harness.compress.report import CompressionReport, zeros_in
 
@@ -71,6 +72,13 @@ def save_checkpoint(
         source or {}, not not_believed(report.warnings)
     )  # before the folder is written, which may be the source itself
     forget_packing(model)
+    if (alone := without_adapters(model)) is not model:
+        by_module = {
+            name.removeprefix("base_model.model.").removesuffix(".base_layer"): share
+            for name, share in report.sparsity_by_module.items()
+        }
+        model = alone
+        report = replace(report, weights_sha256=weights_sha256(alone), sparsity_by_module=by_module)
     expected = expect(model)
     with atomic_dir(folder, force) as temporary:
         try:

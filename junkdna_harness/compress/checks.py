@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -150,6 +151,21 @@ def _steps_left(model: nn.Module, targets: Sequence[Target]) -> list[str]:
 def _list_of(name: str) -> str:
     """What a parameter is called without the number of its block: 'model.layers.3.mlp.up_proj.weight' is of 'model.layers.*.mlp.up_proj'."""
     return ".".join("*" if part.isdigit() else part for part in name.split(".")[:-1]) or name
+
+
+def without_adapters(model: Any) -> Any:
+    """The model alone, after taking out the adapters that are folded into its weights (`merge_adapters`), or switched off: saved with
+    them, transformers and peft write the adapters and no model.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    carrying = [(name, module) for name, module in inner.named_modules() if hasattr(module, "get_base_layer")]
+    for name, module in carrying:
+        inner.set_submodule(name, module.get_base_layer())
+    if carrying:
+        inner._hf_peft_config_loaded = False
+        if hasattr(inner, "peft_config"):
+            del inner.peft_config
+    return inner
 
 
 def merge_adapters(model: nn.Module) -> None:

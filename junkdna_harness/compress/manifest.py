@@ -24,7 +24,7 @@ from difficulty.runs.checkpoint import (
     snapshot,
     source_of,
 )
-from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.arguments import is_adapter, resolve_pretrained
 from junkdna_harness.compress.gguf_file import gguf_manifest
 
 _BEFORE = ("kind", "method", "on_top_of", "pattern", "level", "bits", "quantizer", "weights_sha256")
@@ -97,7 +97,7 @@ def base_of_adapter(folder: str | Path) -> str | None:
         UsageError: the adapter does not say.
     """
     path = as_path(str(folder))
-    if (path / "config.json").is_file() or not (path / ADAPTER_CONFIG).is_file():
+    if not is_adapter(path):
         return None
     name = source_of(read_manifest(path)) or read_object(path / ADAPTER_CONFIG).get("base_model_name_or_path")
     if not name:
