@@ -38,7 +38,7 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.checkpoint import inspect_checkpoint, save_checkpoint
-from junkdna_harness.compress.loading import Source, load
+from junkdna_harness.compress.loading import Source, auto_class, load
 from junkdna_harness.compress.pruning import prune
 from junkdna_harness.compress.quantizing import quantize
 from junkdna_harness.compress.report import CompressionReport
@@ -111,10 +111,13 @@ def check(kind: str) -> Row:
 
 def make(kind: str) -> Any:
     """A random model of `kind`, whose weights are wide enough that its layers do something."""
-    from transformers import AutoModelForCausalLM
+    from transformers.models.auto import modeling_auto
 
+    config = tiny_config(kind)
+    if seeing := modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(kind):
+        config.architectures = [seeing]  # whole, not its text part alone
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(tiny_config(kind)).eval()
+    model = auto_class(config).from_config(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim >= 2:

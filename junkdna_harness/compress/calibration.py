@@ -17,6 +17,7 @@ from junkdna_harness.compress.targets import device_of
 from junkdna_harness.embedded import SUITE_MARK, calibration_text, is_embedded, skills_texts
 from junkdna_harness.harness.training import task_examples
 from junkdna_harness.texts.files import JSON, path_and_field, read_rows, read_text, text_column
+from junkdna_harness.texts.limit import longest_text
 from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 LONG = 2048  # tokens a sample on an accelerator, as in the papers
@@ -106,12 +107,7 @@ def default_seqlen(model: nn.Module, device: str | None = None) -> int:
 
 def longest_input(model: nn.Module) -> int | None:
     """As many tokens as the model takes; None where its config does not say."""
-    config = getattr(model, "config", None)
-    for name in ("max_position_embeddings", "n_positions"):
-        value = getattr(config, name, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
+    return longest_text(getattr(model, "config", None))
 
 
 def _length(model: nn.Module, given: int | None) -> int:

@@ -16,6 +16,13 @@ from difficulty.errors import UsageError
 
 NAMED = 3  # tensors that a sentence names; of others it gives the number
 
+# How transformers begins where no class of its own fits.
+_UNKNOWN_KIND = (
+    "Unrecognized configuration class",
+    "Unrecognized model in",
+    "does not recognize this architecture",
+)
+
 
 class Whole:
     """An auto class of transformers whose `from_pretrained` refuses what is not whole; all else is the class's own."""
@@ -90,6 +97,13 @@ def clear_loading_errors(name: str) -> Iterator[None]:
     except ImportError as error:
         first = str(error).strip().splitlines()[0]
         raise UsageError(f"pretrained={name!r} needs a package that is not installed: {first}") from error
+    except ValueError as error:
+        if not any(words in str(error) for words in _UNKNOWN_KIND):
+            raise
+        first = str(error).strip().splitlines()[0]
+        raise UsageError(
+            f"pretrained={name!r} is of a kind that transformers does not load here: {first}"
+        ) from error
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from transformers import LogitsProcessorList
+from transformers import AutoModelForCausalLM, LogitsProcessorList
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.checkpoint import EMBEDDED, NONE
 from difficulty.runs.running import Running
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
+from junkdna_harness.compress.loading import auto_class
 from junkdna_harness.compress.manifest import base_of_adapter
 from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tokenizer
 from junkdna_harness.compress.running import resume
@@ -43,6 +44,7 @@ from junkdna_harness.models.outcome import tell
 from junkdna_harness.models.room import refuse_impossible_continuations, refuse_long_generations
 from junkdna_harness.models.scoring import Answer, PrefixScoring, Request
 from junkdna_harness.models.token_scores import TokenScore, token_scores
+from junkdna_harness.texts.limit import longest_text
 from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 EMBEDDED_BATCH_SIZE = 64
@@ -100,11 +102,20 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         self._asked: Sequence[Any] = ()  # lm-eval's requests, while they are tokenized
         self._in_chat = False  # whether a prompt was made by the chat template
 
+    @property
+    def max_length(self) -> int:
+        """Tokens that the model takes: as given, else what its config says by whatever name, else as `hf` has it."""
+        if self._max_length:
+            return int(self._max_length)
+        found = longest_text(self.model.config)
+        usual = int(super().max_length) if found is None else found
+        return usual if usual > 0 else int(self._DEFAULT_MAX_LENGTH)  # XLNet says -1
+
     def _create_model(self, *args: Any, **kwargs: Any) -> None:
-        """As `hf` does, but a checkpoint that is not whole is refused."""
+        """As `hf` does, but a checkpoint that is not whole is refused, and one of images and text is loaded by its own auto class."""
         lm: Any = self
         auto = lm.AUTO_MODEL_CLASS
-        lm.AUTO_MODEL_CLASS = Whole(auto)
+        lm.AUTO_MODEL_CLASS = Whole(auto_class(lm.config) if auto is AutoModelForCausalLM else auto)
         try:
             super()._create_model(*args, **kwargs)
         finally:

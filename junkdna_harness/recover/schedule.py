@@ -8,6 +8,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.harness.training import Example
+from junkdna_harness.texts.limit import longest_text
 
 IGNORED = -100  # of transformers: a label that carries no loss
 BUCKET = 16  # batches that are sorted by length together, so that a batch holds rows of about one length
@@ -55,12 +56,12 @@ def longest(model: Any, asked: int | None) -> int:
     Raises:
         UsageError: more is asked for than the model can read.
     """
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_MAX_LENGTH
-    if asked is not None and asked > limit:
+    limit = longest_text(model.config)
+    if asked is not None and limit is not None and asked > limit:
         raise UsageError(
             f"max_length={asked} is more than the model's {limit} positions. Give at most {limit}."
         )
-    return int(asked or min(DEFAULT_MAX_LENGTH, limit))
+    return int(asked or min(DEFAULT_MAX_LENGTH, limit or DEFAULT_MAX_LENGTH))
 
 
 def batches(rows: Sequence[Row], count: int, size: int, seed: int) -> list[int]:

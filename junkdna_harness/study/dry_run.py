@@ -31,6 +31,7 @@ from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.outlook import outlook
 from junkdna_harness.sweep.suite import build_suite
+from junkdna_harness.texts.limit import longest_text
 
 EXAMPLES = 500  # of the training data, to know how long they are
 
@@ -70,7 +71,7 @@ def dry_run(plan: StudyPlan, say: Callable[[str], None]) -> list[Cost]:
         say(line)
     model, tokens, example = _measured(plan)
     speed = measure_speed(model)
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", DEFAULT_SEQLEN)
+    limit = longest_text(model.config) or DEFAULT_SEQLEN
     work = count_work(plan, tokens, example, min(limit, DEFAULT_SEQLEN))
     say("")
     say(
