@@ -4,7 +4,7 @@
     python benchmarks/architectures.py --only mamba gpt_oss     # these kinds of model
     python benchmarks/architectures.py --json table.json        # the same as JSON, too; kinds that are in it already are not run again
 
-A cell is `ok`, `refused` (with the sentence, below the table), or `FAIL`. What is checked is in `STEPS`; `left` is the share of the
+A cell is `ok`, `refused` (with the sentence, below the table), `FAIL`, or `untried` where no tiny model could be made. What is checked is in `STEPS`; `left` is the share of the
 weights outside embeddings, head and towers that no method reaches.
 """
 
@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -55,6 +56,7 @@ SPECS: dict[str, PruneSpec | QuantSpec] = {
 }
 STEPS = ("targets", *SPECS, "score")
 OK, REFUSED, FAIL = "ok", "refused", "FAIL"
+UNTRIED = "untried"  # no tiny model could be made: a config that the table of `tiny_configs.py` does not know, or a package that is not there
 TEXTS = [("one two three", " four"), ("one two three", " fi"), ("abc", "defgh ijkl")]
 
 
@@ -70,7 +72,7 @@ class Row:
     @property
     def state(self) -> str:
         """The worst of its cells."""
-        return next((word for word in (FAIL, REFUSED) if word in self.cells.values()), OK)
+        return next((word for word in (FAIL, REFUSED, UNTRIED) if word in self.cells.values()), OK)
 
 
 class Wrong(Exception):
@@ -110,12 +112,22 @@ def check(kind: str) -> Row:
 
 
 def make(kind: str) -> Any:
-    """A random model of `kind`, whose weights are wide enough that its layers do something."""
+    """A random model of `kind`, whose weights are wide enough that its layers do something.
+
+    Where a kind has a class for images and text that takes bare tokens it is that one; else its causal class.
+    """
     from transformers.models.auto import modeling_auto
 
+    seeing = modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(kind)
+    if seeing is not None:
+        with suppress(Exception):
+            return _make(kind, [seeing])
+    return _make(kind, None)
+
+
+def _make(kind: str, architectures: list[str] | None) -> Any:
     config = tiny_config(kind)
-    if seeing := modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(kind):
-        config.architectures = [seeing]  # whole, not its text part alone
+    config.architectures = architectures
     torch.manual_seed(0)
     model = auto_class(config).from_config(config).eval()
     with torch.no_grad():

@@ -21,10 +21,10 @@ CLOSE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 1e-2, torch.bf
 
 @dataclass(frozen=True)
 class Expected:
-    """What a model is: its class, its parameters by name, where it lies, and its logits for `ids` (None where it takes no bare tokens)."""
+    """What a model is: its class, its parameters' shapes by name, where it lies, and its logits for `ids` (None where it takes no bare tokens)."""
 
     made: type
-    parameters: dict[str, tuple[tuple[int, ...], torch.dtype]]
+    parameters: dict[str, tuple[int, ...]]
     placed: Any
     ids: Tensor
     logits: Tensor | None
@@ -92,8 +92,8 @@ def _not_done(expected: Expected, what: str) -> UsageError:
     )
 
 
-def _parameters(model: nn.Module) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    return {name: (tuple(p.shape), p.dtype) for name, p in model.named_parameters()}
+def _parameters(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(p.shape) for name, p in model.named_parameters()}
 
 
 def _ids(model: Any) -> Tensor:

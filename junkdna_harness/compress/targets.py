@@ -15,7 +15,7 @@ from junkdna_harness.compress.mixtures import find_mixtures, is_stack
 _ADAPTER_PARTS = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector")
 
 # Parts of names: what sees and hears is not what answers.
-TOWERS = ("vision", "visual", "audio", "speech", "image_", "vq", "multi_modal", "mm_projector")
+TOWERS = ("vision", "visual", "audio", "speech", "image_", "vqmodel", "vqvae", "multi_modal", "mm_projector")
 STEP_SIZE = "dt_proj"
 _DECAY = ("A_log", "A")  # what stands beside a step size: the decay of a state
 

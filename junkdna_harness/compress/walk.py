@@ -154,12 +154,16 @@ def _probe(model: nn.Module, blocks: list[nn.Module], ids: Tensor) -> _Probe:
         calls.setdefault(id(block), []).append(_hidden(result).clone())
 
     handles = [block.register_forward_hook(note) for block in dict.fromkeys(blocks)]
+    name = type(model).__name__
     try:
         model(input_ids=ids.to(_entry(model)), use_cache=False)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name} does not run on tokens alone ({type(error).__name__}: {error}), so nothing is seen of its layers' inputs. {_INSTEAD}"
+        ) from error
     finally:
         for handle in handles:
             handle.remove()
-    name = type(model).__name__
     if not calls:
         raise UsageError(
             f"{name} called 0 of its {len(blocks)} blocks; calibrated methods need them. {_INSTEAD}"

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from transformers import AutoModelForCausalLM, LogitsProcessorList
+from transformers import LogitsProcessorList
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.checkpoint import EMBEDDED, NONE
@@ -112,10 +113,11 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         return usual if usual > 0 else int(self._DEFAULT_MAX_LENGTH)  # XLNet says -1
 
     def _create_model(self, *args: Any, **kwargs: Any) -> None:
-        """As `hf` does, but a checkpoint that is not whole is refused, and one of images and text is loaded by its own auto class."""
+        """As `hf` does, but a checkpoint that is not whole is refused, and one of images and text that has no causal class is loaded too."""
         lm: Any = self
         auto = lm.AUTO_MODEL_CLASS
-        lm.AUTO_MODEL_CLASS = Whole(auto_class(lm.config) if auto is AutoModelForCausalLM else auto)
+        known = getattr(lm.config, "model_type", None) in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        lm.AUTO_MODEL_CLASS = Whole(auto if known else auto_class(lm.config))
         try:
             super()._create_model(*args, **kwargs)
         finally:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from difficulty.files import atomic_dir, write_atomic
 from difficulty.runs.checkpoint import CLEARLY_SPARSE, MANIFEST, NONE, UNKNOWN, method_of
 from difficulty.runs.identity import DENSE, Method
+from junkdna_harness.compress.again import expect, refuse_another
+from junkdna_harness.compress.carried import carry_over, source_folder
 from junkdna_harness.compress.checkpoint import describe_tensors, forget_packing
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.manifest import origin
@@ -38,16 +40,22 @@ def save(
     if not start.stored_codes:
         forget_packing(model)
     came_from = origin({"model": facts["source"]}, believed)  # before the folder is written
+    expected = expect(model) if not keep and training.state is None else None
     with atomic_dir(output, force=force) as folder:
         if training.state is None:
             model.save_pretrained(folder)
         else:  # sharded: gathered on this process
             model.save_pretrained(folder, state_dict=dict(training.state))
         tokenizer.save_pretrained(folder)
+        there = None if keep else source_folder(facts["source"])
+        left = [] if there is None else carry_over(there, folder)
         manifest = make_manifest(model, spec, start, training, facts, keep)
         manifest |= {"source": {"model": facts["source"]}, **came_from, "tensors": describe_tensors(folder)}
+        manifest |= {"left_behind": left} if left else {}
         write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         write_atomic(folder / LOG, "".join(json.dumps(row) + "\n" for row in training.log))
+        if expected is not None:
+            refuse_another(folder, expected)
     return manifest
 
 
