@@ -101,9 +101,7 @@ def clear_loading_errors(name: str) -> Iterator[None]:
         if not any(words in str(error) for words in _UNKNOWN_KIND):
             raise
         first = str(error).strip().splitlines()[0]
-        raise UsageError(
-            f"pretrained={name!r} is of a kind that transformers does not load here: {first}"
-        ) from error
+        raise UsageError(f"pretrained={name!r} could not be loaded: {first}") from error
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
