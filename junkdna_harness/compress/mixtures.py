@@ -16,7 +16,20 @@ from typing import Any
 from torch import Tensor, nn
 
 EXPERT = "expert"
-_NO_COUNT = ("per_tok", "top", "shared", "size", "dim", "layer", "freq", "step", "interval", "group")
+_NO_COUNT = (
+    "per_tok",
+    "top",
+    "shared",
+    "size",
+    "dim",
+    "layer",
+    "freq",
+    "step",
+    "interval",
+    "group",
+    "used",
+    "capacity",
+)
 
 
 @dataclass
@@ -99,7 +112,8 @@ def _choosers(
             if part is not inside and not any(id(module) in all_experts for module in part.modules())
         ]  # fmt: skip
         chosen = [part for part in parts if _chooses(part, outputs)]
-        if chosen:
+        of_its_own = any(p.ndim == 2 and outputs & set(p.shape) for p in outside.parameters(recurse=False))
+        if chosen or of_its_own:
             chosen += [part for part in parts if _chooses(part, {1})]
             return {id(module) for part in chosen for module in part.modules()}
         inside, outside = outside, parents.get(id(outside))

@@ -58,9 +58,10 @@ def walk(model: nn.Module, ids: Tensor) -> Iterator[Step]:
         probe = _probe(model, blocks, ids[-1:, :PROBED])
         order = probe.order
         running = [blocks[index] for index in order]
-        whole = len(order) < len(blocks) or not _flows(model, running, ids, probe)
         through = _Whole(model, running, batches)
-        flow = through if whole else _Flow(running, _capture(model, running, batches))
+        flow: _Flow | _Whole
+        flows = _flows(model, running, ids, probe)
+        flow = _Flow(running, _capture(model, running, batches)) if flows else through
         for place, index in enumerate(order):
 
             def run(first: bool | None = None, place: int = place) -> None:

@@ -140,6 +140,23 @@ def test_a_second_list_of_blocks_is_compressed(method: str, text: str) -> None:
     assert {target.block for target in find_targets(model)} == {0, 1, 2, 3}
 
 
+def test_blocks_that_do_not_run_are_named_and_do_not_slow_the_others(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "junkdna_harness.compress.walk._Whole.run", lambda *_: pytest.fail("the whole model ran")
+    )
+    model, _ = make_model("llama")
+    model.model.mtp = nn.Module()
+    model.model.mtp.layers = make_model("llama", seed=1)[0].model.layers[:1]  # for training alone
+    look: Any = {"calibration": text, "nsamples": 4, "seqlen": 32}
+    report = prune(model, PruneSpec(method="wanda", sparsity=0.5, **look), make_tokenizer())
+    assert list(report.warnings) == [
+        "7 layers saw no calibration token and were ranked by magnitude, e.g. model.mtp.layers.0.self_attn.q_proj"
+    ]
+    assert all(int((t.weight == 0).sum()) == t.numel // 2 for t in find_targets(model))
+
+
 def test_lists_of_other_things_are_no_blocks() -> None:
     model, _ = make_model("llama")
     model.model.projections = nn.ModuleList([nn.Linear(32, 32) for _ in range(3)])

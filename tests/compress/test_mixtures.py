@@ -137,6 +137,15 @@ def test_a_shared_expert_whose_last_layer_is_as_wide_as_the_experts_are_many() -
     assert "model.layers.0.mlp.shared.up_proj" in {target.name for target in find_targets(model)}
 
 
+def test_a_mixture_that_chooses_by_a_matrix_of_its_own_has_no_router_further_up() -> None:
+    model = mixture_model(lambda: nn.Identity())
+    for block in model.model.layers:
+        block.mlp.weight = nn.Parameter(torch.randn(EXPERTS, WIDTH))
+        block.beside = nn.Linear(WIDTH, EXPERTS)  # as wide, and no part of the mixture
+    names = {target.name for target in find_targets(model)}
+    assert "model.layers.0.beside" in names and not any("shared_gate" in name for name in names)
+
+
 def test_a_router_is_reached_by_name() -> None:
     model = mixture_model(GATES["three layers"])
     assert [t.name for t in find_targets(model, ["layers.0.mlp.choose"])] == [
