@@ -119,6 +119,8 @@ def compress(
     written = save_checkpoint(
         model, tokenizer, report, output, source.to_dict(), force, code=source.trust_remote_code, last=True
     )
+    for warning in written["warnings"][len(report.warnings) :]:
+        typer.echo(f"warning: {warning}", err=True)
     for name in written.get("left_behind", ()):
         typer.echo(f"warning: not carried over from {source.name}: {name}", err=True)
     if spec.running:

@@ -22,6 +22,8 @@ from junkdna_harness.compress.hashing import tensor_sha256, weights_sha256
 from junkdna_harness.compress.manifest import origin
 from junkdna_harness.compress.report import CompressionReport, zeros_in
 
+NOT_FINITE = "its logits are NaN or infinite for a few tokens, so it cannot be evaluated"
+
 
 @dataclass(frozen=True)
 class TensorCheck:
@@ -80,6 +82,8 @@ def save_checkpoint(
         model = alone
         report = replace(report, weights_sha256=weights_sha256(alone), sparsity_by_module=by_module)
     expected = expect(model)
+    if not expected.finite:
+        report = replace(report, warnings=(*report.warnings, NOT_FINITE))
     with atomic_dir(folder, force) as temporary:
         try:
             model.save_pretrained(temporary)

@@ -26,7 +26,7 @@ from junkdna_harness.commands.quantize import quantize as quantize_command
 from junkdna_harness.compress import PruneSpec, find_targets, prune, weights_sha256
 from junkdna_harness.compress.again import expect, release
 from junkdna_harness.compress.carried import LARGEST, carry_over
-from junkdna_harness.compress.checkpoint import MANIFEST, inspect_checkpoint, save_checkpoint
+from junkdna_harness.compress.checkpoint import MANIFEST, NOT_FINITE, inspect_checkpoint, save_checkpoint
 from tests.models_factory import make_model, make_tokenizer, save_tiny
 
 app = Typer()
@@ -273,6 +273,17 @@ def test_a_model_that_takes_more_than_tokens_is_held_against_its_structure_alone
     assert expect(model).logits is None
     release(model)
     assert all(parameter.is_meta for parameter in model.parameters())
+
+
+def test_a_model_that_gives_no_numbers_is_written_with_a_warning(tmp_path: Path) -> None:
+    model, _ = make_model("llama")
+    model.model.norm.weight.data[3] = float("nan")
+    model.save_pretrained(tmp_path / "in")
+    make_tokenizer().save_pretrained(tmp_path / "in")
+    result = run("prune", tmp_path / "in", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "warning: its logits are NaN or infinite" in result.output
+    assert NOT_FINITE in json.loads((tmp_path / "out" / MANIFEST).read_text())["warnings"]
 
 
 def test_a_mask_is_written_before_the_model_is_given_up(tmp_path: Path) -> None:
