@@ -92,7 +92,7 @@ def check(kind: str) -> Row:
             Exception
         ) as error:  # a kind for which the config's table has no entry yet, or which lacks a package
             row.cells, row.said = (
-                {"model": REFUSED},
+                {"model": UNTRIED},
                 {"model": f"no tiny model could be made: {_first(error)}"},
             )
             return row
