@@ -2,6 +2,7 @@
 
     python benchmarks/architectures.py                          # all, some minutes on two cores; one table
     python benchmarks/architectures.py --only mamba gpt_oss     # these kinds of model
+    python benchmarks/architectures.py --images                 # kinds of images and text that have no causal class
     python benchmarks/architectures.py --json table.json        # the same as JSON, too; kinds that are in it already are not run again
 
 A cell is `ok`, `refused` (with the sentence, below the table), `FAIL`, or `untried` where no tiny model could be made. What is checked is in `STEPS`; `left` is the share of the
@@ -34,7 +35,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch
-from tiny_configs import kinds, tiny_config, tiny_tokenizer
+from tiny_configs import kinds, kinds_with_images, tiny_config, tiny_tokenizer
 from torch import Tensor, nn
 
 from difficulty.errors import UsageError
@@ -329,13 +330,14 @@ def main() -> None:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the rows there, after each; those there already stay"
     )
+    parser.add_argument(
+        "--images", action="store_true", help="kinds of images and text that have no causal class, instead"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    names = options.only or list(kinds())
-    if unknown := sorted(set(names) - set(kinds())):
-        sys.exit(
-            f"architectures.py: {', '.join(unknown)} is none of AutoModelForCausalLM's kinds in this transformers."
-        )
+    names = options.only or list(kinds_with_images() if options.images else kinds())
+    if unknown := sorted(set(names) - {*kinds(), *kinds_with_images()}):
+        sys.exit(f"architectures.py: {', '.join(unknown)} is no kind of model in this transformers.")
     known = {row["kind"]: Row(**row) for row in _read(options.json)}
     if options.workers < 2:
         _quiet()

@@ -9,7 +9,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
 
 VOCABULARY = 128
 
@@ -93,6 +96,15 @@ def kinds() -> tuple[str, ...]:
     return tuple(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
 
+def kinds_with_images() -> tuple[str, ...]:
+    """The kinds that only `AutoModelForImageTextToText` makes."""
+    return tuple(
+        kind
+        for kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+        if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    )
+
+
 def tiny_config(kind: str, **changes: Any) -> PreTrainedConfig:
     """A config of `kind` with two or three layers, and widths of some tens; `changes` override."""
     made = CONFIG_MAPPING[kind]
@@ -108,7 +120,7 @@ def _small(made: type[PreTrainedConfig]) -> dict[str, Any]:
     own = (
         getattr(made, "attribute_map", None) or {}
     )  # what the class calls a size that others call something else
-    values = {
+    values: dict[str, Any] = {
         own.get(name, name): size
         for name, size in SMALL.items()
         if (there := own.get(name, name)) in have
