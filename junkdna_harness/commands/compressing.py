@@ -101,6 +101,7 @@ def compress(
     from junkdna_harness.compress.estimate import describe_cost
     from junkdna_harness.compress.loading import load
     from junkdna_harness.compress.manifest import manifest_of
+    from junkdna_harness.compress.running import stop_running
 
     typer.echo(f"{source.name}: {describe_cost(source, spec)}", err=True)
     if dry_run:
@@ -116,6 +117,7 @@ def compress(
         also(model, report)
     if output is None:
         return
+    stop_running(model)  # what is rounded while it runs is no part of what is written
     written = save_checkpoint(
         model, tokenizer, report, output, source.to_dict(), force, code=source.trust_remote_code, last=True
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.reading import Whole
+from junkdna_harness.compress.running import begun_on
 
 TOKENS = 8
 # How far logits may lie apart, as a share of the largest: another order of sums, no more.
@@ -21,7 +22,7 @@ CLOSE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 1e-2, torch.bf
 
 @dataclass(frozen=True)
 class Expected:
-    """What a model is: its class, its parameters' shapes by name, where it lies, and its logits for `ids` (None where it takes no bare tokens)."""
+    """What a model is: its class, its parameters' shapes by name, where it lies, and its logits for `ids` (None where it takes no bare tokens, or rounds while it runs)."""
 
     made: type
     parameters: dict[str, tuple[int, ...]]
@@ -40,7 +41,8 @@ def expect(model: Any) -> Expected:
     ids = _ids(model)
     places = {parameter.device for parameter in model.parameters()}
     placed = getattr(model, "hf_device_map", None) or {"": next(iter(places), torch.device("cpu"))}
-    return Expected(type(model), _parameters(model), placed, ids, _logits(model, ids))
+    bare = begun_on(model) is None  # what is rounded while it runs is no part of what is written
+    return Expected(type(model), _parameters(model), placed, ids, _logits(model, ids) if bare else None)
 
 
 def release(model: nn.Module) -> None:
