@@ -286,6 +286,18 @@ def test_a_model_that_gives_no_numbers_is_written_with_a_warning(tmp_path: Path)
     assert NOT_FINITE in json.loads((tmp_path / "out" / MANIFEST).read_text())["warnings"]
 
 
+def test_what_is_rounded_while_it_runs_is_no_part_of_the_files(tmp_path: Path) -> None:
+    folder = save_tiny("llama", tmp_path / "in")
+    result = run(
+        "quantize", folder, "-o", tmp_path / "out", "--method", "rtn", "--activations", "int8", "--kv-bits", 4
+    )
+    assert result.exit_code == 0, result.output
+    plain = run("quantize", folder, "-o", tmp_path / "plain", "--method", "rtn")
+    assert plain.exit_code == 0, plain.output
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "plain"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_a_mask_is_written_before_the_model_is_given_up(tmp_path: Path) -> None:
     folder = save_tiny("llama", tmp_path / "in")
     result = run("prune", folder, "-o", tmp_path / "out", "--save-mask", tmp_path / "mask.safetensors")
