@@ -114,12 +114,29 @@ def _logits(model: Any, ids: Tensor) -> Tensor | None:
     training = model.training
     model.eval()
     try:
-        given = model(input_ids=ids.to(model.get_input_embeddings().weight.device), use_cache=False).logits
+        with _own_forward(model):
+            given = model(
+                input_ids=ids.to(model.get_input_embeddings().weight.device), use_cache=False
+            ).logits
     except (TypeError, ValueError, AttributeError, RuntimeError, IndexError):
         return None  # it takes more than tokens
     finally:
         model.train(training)
     return given.float().cpu() if isinstance(given, Tensor) else None
+
+
+@contextmanager
+def _own_forward(model: Any) -> Iterator[None]:
+    """Without the mixed precision that accelerate puts around a model for training: what is written computes in its own."""
+    around, own = model.__dict__.get("forward"), model.__dict__.get("_original_forward")
+    if around is None or own is None:
+        yield
+        return
+    model.__dict__["forward"] = own
+    try:
+        yield
+    finally:
+        model.__dict__["forward"] = around
 
 
 @contextmanager

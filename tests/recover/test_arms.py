@@ -50,6 +50,15 @@ def test_sparse_transfer_trains_the_kept_weights_and_no_others(
         assert (after[name][mask] != dense[name][mask]).float().mean() > 0.9
 
 
+def test_what_was_trained_in_mixed_precision_is_written_in_its_own(
+    checkpoint: Path, lines: Path, tmp_path: Path
+) -> None:
+    """Its forward pass in bfloat16 is not what a checkpoint in float32 computes when it is loaded again."""
+    done, after = run(checkpoint, lines, tmp_path / "out", "sparse_transfer", trainer={"bf16": True})
+    assert done.manifest["recovery"]["steps"] == 4
+    assert all(value.dtype == torch.float32 for value in after.values())
+
+
 def test_sparse_to_dense_lets_zeros_grow(checkpoint: Path, lines: Path, tmp_path: Path, start: Any) -> None:
     _, masks = start
     done, after = run(checkpoint, lines, tmp_path / "out", "sparse_to_dense")
