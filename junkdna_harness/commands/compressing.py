@@ -35,6 +35,12 @@ Force = Annotated[bool, typer.Option(help="Replace the output folder if it is no
 DryRun = Annotated[bool, typer.Option(help="Print the estimate of time and memory, and stop.")]
 
 
+Recipe = Annotated[
+    Path | None,
+    typer.Option(help="YAML of what to do: modifiers of llm-compressor, or the recipe of a junkdna.json."),
+]
+
+
 def option(spec: type, name: str, *flags: str) -> Any:
     """The option of a spec's field, with the help that stands there."""
     return typer.Option(*flags, help=help_of(spec, name))
@@ -43,6 +49,28 @@ def option(spec: type, name: str, *flags: str) -> Any:
 def given_ones(values: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def with_recipe(command: str, recipe: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, and those of a recipe, which must be for this command and name none of them otherwise.
+
+    Raises:
+        UsageError: the recipe cannot be used.
+    """
+    values = given_ones(given)
+    if recipe is None:
+        return values
+    from junkdna_harness.compress.recipe import read_recipe
+
+    told, asked = read_recipe(recipe)
+    if told != command:
+        raise UsageError(f"recipe {str(recipe)!r} says what junkdna {told} does. Give it to that command.")
+    for name in asked.keys() & values.keys():
+        if str(asked[name]) != str(values[name]):
+            raise UsageError(
+                f"recipe {str(recipe)!r} says {name}={asked[name]}, and {name}={values[name]} was given. Leave one of the two out."
+            )
+    return {**asked, **values}
 
 
 @contextmanager
@@ -101,6 +129,7 @@ def compress(
     from junkdna_harness.compress.estimate import describe_cost
     from junkdna_harness.compress.loading import load
     from junkdna_harness.compress.manifest import manifest_of
+    from junkdna_harness.compress.recipe import recipe_of
     from junkdna_harness.compress.running import stop_running
 
     typer.echo(f"{source.name}: {describe_cost(source, spec)}", err=True)
@@ -119,7 +148,15 @@ def compress(
         return
     stop_running(model)  # what is rounded while it runs is no part of what is written
     written = save_checkpoint(
-        model, tokenizer, report, output, source.to_dict(), force, code=source.trust_remote_code, last=True
+        model,
+        tokenizer,
+        report,
+        output,
+        source.to_dict(),
+        force,
+        code=source.trust_remote_code,
+        last=True,
+        recipe=recipe_of(spec),
     )
     for warning in written["warnings"][len(report.warnings) :]:
         typer.echo(f"warning: {warning}", err=True)

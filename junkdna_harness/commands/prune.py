@@ -15,12 +15,13 @@ from junkdna_harness.commands.compressing import (
     GGUFFile,
     Output,
     Pretrained,
+    Recipe,
     Revision,
     TrustRemoteCode,
     check_output,
     compress,
-    given_ones,
     option,
+    with_recipe,
 )
 from junkdna_harness.compress.spec import PruneSpec
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 def prune(
     pretrained: Pretrained = None,
     output: Output = None,
-    method: Annotated[str, option(PruneSpec, "method")] = "magnitude",
+    method: Annotated[str | None, option(PruneSpec, "method")] = None,
     sparsity: Annotated[str | None, option(PruneSpec, "sparsity")] = None,
     pattern: Annotated[str | None, option(PruneSpec, "pattern")] = None,
     scope: Annotated[str | None, option(PruneSpec, "scope")] = None,
@@ -39,9 +40,9 @@ def prune(
     criterion: Annotated[str | None, option(PruneSpec, "criterion")] = None,
     targets: Annotated[str | None, option(PruneSpec, "targets")] = None,
     exclude: Annotated[str | None, option(PruneSpec, "exclude")] = None,
-    seed: Annotated[int, option(PruneSpec, "seed", "--seed", "--mask-seed")] = 0,
+    seed: Annotated[int | None, option(PruneSpec, "seed", "--seed", "--mask-seed")] = None,
     calibration: Annotated[str | None, option(PruneSpec, "calibration")] = None,
-    nsamples: Annotated[int, option(PruneSpec, "nsamples")] = 128,
+    nsamples: Annotated[int | None, option(PruneSpec, "nsamples")] = None,
     seqlen: Annotated[int | None, option(PruneSpec, "seqlen")] = None,
     mask: Annotated[Path | None, option(PruneSpec, "mask")] = None,
     save_mask: Annotated[Path | None, typer.Option(help="Write the mask alone to this file.")] = None,
@@ -51,11 +52,12 @@ def prune(
     act_order: Annotated[bool, option(PruneSpec, "act_order")] = False,
     quantizer: Annotated[str | None, option(PruneSpec, "quantizer")] = None,
     activations: Annotated[str | None, option(PruneSpec, "activations")] = None,
-    activation_scale: Annotated[str, option(PruneSpec, "activation_scale")] = "dynamic",
+    activation_scale: Annotated[str | None, option(PruneSpec, "activation_scale")] = None,
     kv_bits: Annotated[str | None, option(PruneSpec, "kv_bits")] = None,
     kv_group_size: Annotated[int | None, option(PruneSpec, "kv_group_size")] = None,
     kv_tokens: Annotated[int | None, option(PruneSpec, "kv_tokens")] = None,
     scheme: Annotated[str | None, option(PruneSpec, "scheme")] = None,
+    recipe: Recipe = None,
     dtype: Dtype = "auto",
     device: Device = None,
     revision: Revision = None,
@@ -96,7 +98,7 @@ def prune(
         "kv_tokens": kv_tokens,
         "scheme": scheme,
     }
-    spec = PruneSpec.from_strings(given_ones(given))
+    spec = PruneSpec.from_strings(with_recipe("prune", recipe, given))
     from junkdna_harness.compress.loading import Source
     from junkdna_harness.compress.masks import save_mask as write_mask
     from junkdna_harness.compress.pruning import prune as prune_in_place

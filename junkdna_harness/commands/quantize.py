@@ -12,12 +12,13 @@ from junkdna_harness.commands.compressing import (
     GGUFFile,
     Output,
     Pretrained,
+    Recipe,
     Revision,
     TrustRemoteCode,
     check_output,
     compress,
-    given_ones,
     option,
+    with_recipe,
 )
 from junkdna_harness.compress.spec import QuantSpec, check_simulated
 
@@ -32,16 +33,17 @@ def quantize(
     act_order: Annotated[bool, option(QuantSpec, "act_order")] = False,
     targets: Annotated[str | None, option(QuantSpec, "targets")] = None,
     exclude: Annotated[str | None, option(QuantSpec, "exclude")] = None,
-    seed: Annotated[int, option(QuantSpec, "seed", "--seed", "--mask-seed")] = 0,
+    seed: Annotated[int | None, option(QuantSpec, "seed", "--seed", "--mask-seed")] = None,
     calibration: Annotated[str | None, option(QuantSpec, "calibration")] = None,
-    nsamples: Annotated[int, option(QuantSpec, "nsamples")] = 128,
+    nsamples: Annotated[int | None, option(QuantSpec, "nsamples")] = None,
     seqlen: Annotated[int | None, option(QuantSpec, "seqlen")] = None,
     activations: Annotated[str | None, option(QuantSpec, "activations")] = None,
-    activation_scale: Annotated[str, option(QuantSpec, "activation_scale")] = "dynamic",
+    activation_scale: Annotated[str | None, option(QuantSpec, "activation_scale")] = None,
     kv_bits: Annotated[str | None, option(QuantSpec, "kv_bits")] = None,
     kv_group_size: Annotated[int | None, option(QuantSpec, "kv_group_size")] = None,
     kv_tokens: Annotated[int | None, option(QuantSpec, "kv_tokens")] = None,
     scheme: Annotated[str | None, option(QuantSpec, "scheme")] = None,
+    recipe: Recipe = None,
     dtype: Dtype = "auto",
     device: Device = None,
     revision: Revision = None,
@@ -75,7 +77,7 @@ def quantize(
         "kv_tokens": kv_tokens,
         "scheme": scheme,
     }
-    spec = QuantSpec.from_strings(given_ones(given))
+    spec = QuantSpec.from_strings(with_recipe("quantize", recipe, given))
     check_simulated(spec.method, spec.running)
     from junkdna_harness.compress.loading import Source
     from junkdna_harness.compress.quantizing import quantize as quantize_in_place

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,10 +59,11 @@ def save_checkpoint(
     *,
     code: bool = False,
     last: bool = False,
+    recipe: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest, after writing model, tokenizer and manifest to `folder`, which appears whole or not at all.
 
-    What else lies in the folder of `source` goes along (`carry_over`; `code`: its code too). The checkpoint is loaded again before
+    `recipe` is what was asked for (`recipe.recipe_of`). What else lies in the folder of `source` goes along (`carry_over`; `code`: its code too). The checkpoint is loaded again before
     it appears; with `last`, in place of `model`, whose weights are given up: memory never holds two models.
 
     Raises:
@@ -91,7 +92,7 @@ def save_checkpoint(
                 tokenizer.save_pretrained(temporary)
             left = _carry(source or {}, temporary, code)
             manifest = {
-                **report.to_dict(), "source": source or {}, **came_from, **left, "tensors": describe_tensors(temporary)
+                **report.to_dict(), "source": source or {}, **came_from, **left, **({"recipe": dict(recipe)} if recipe else {}), "tensors": describe_tensors(temporary)
             }  # fmt: skip
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         except (OSError, SafetensorError) as error:

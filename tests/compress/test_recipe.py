@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from difficulty.errors import UsageError
 from junkdna_harness.compress.recipe import read_recipe, recipe_of
 from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from tests.commands import junkdna
 
 
 def read(tmp_path: Path, text: str) -> tuple[str, dict[str, Any]]:
@@ -124,3 +126,26 @@ def test_what_is_not_done_here_is_refused_by_its_name(tmp_path: Path, text: str,
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         read_recipe(tmp_path / "absent.yaml")
+
+
+def test_the_commands_read_a_recipe_and_write_one_that_does_the_same_again(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(
+        SPARSE + "quant_stage: {quant_modifiers: {QuantizationModifier: {scheme: W8A16}}}\n"
+    )
+    small = ["--calibration", "embedded", "--nsamples", "4", "--seqlen", "32"]
+    done = junkdna("prune", "--recipe", "recipe.yaml", *small, "--output", "one", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = junkdna("prune", "--recipe", "one/junkdna.json", "--output", "two", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    one, two = (json.loads((tmp_path / name / "junkdna.json").read_text()) for name in ("one", "two"))
+    assert one["weights_sha256"] == two["weights_sha256"] and one["recipe"] == two["recipe"]
+    assert (one["method"], one["pattern"], one["quantizer"], one["bits"]) == ("sparsegpt", "2:4", "rtn", 8)
+    wrong = junkdna("quantize", "--recipe", "recipe.yaml", "--output", "three", cwd=tmp_path)
+    assert wrong.returncode == 2 and "says what junkdna prune does" in wrong.stderr
+    wrong = junkdna(
+        "prune", "--recipe", "recipe.yaml", "--method", "wanda", "--output", "three", cwd=tmp_path
+    )
+    assert wrong.returncode == 2 and "says method=sparsegpt, and method=wanda was given" in " ".join(
+        wrong.stderr.split()
+    )
+    assert not (tmp_path / "three").exists()

@@ -161,6 +161,7 @@ def test_a_sweep_on_the_gpu_is_the_cpu_s(tmp_path: Path) -> None:
         run = junkdna(
             "sweep", "--tasks", "difficulty_tiers_copying_t1,difficulty_tiers_hypernyms_t3", "--limit", "12",
             "--methods", "magnitude,random,wanda", "--sparsity", "0,0.5", "--quantize", "rtn:4",
+            "--model_args", "seqlen=128",  # the default is longer on a GPU
             "--device", device, "-o", folder, cwd=tmp_path,
         )  # fmt: skip
         assert run.returncode == 0, run.stderr[-2000:]
