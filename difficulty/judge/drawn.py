@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from difficulty.judge.series import Condition
+from difficulty.runs.running import of_weights
 
 NOTHING_DRAWN = frozenset({
-    "dense", "magnitude", "largest", "rtn", "fp8", "fp8-e5m2", "mxfp4", "nvfp4", "nf4", "bitsandbytes", "torchao"
+    "dense", "magnitude", "largest", "rtn", "fp8", "fp8-e5m2", "mxfp4", "nvfp4", "nf4", "bitsandbytes", "torchao", "torchao-int8", "gguf", ""
 })  # fmt: skip
-MASK_DRAWN = frozenset({"random"})
+MASK_DRAWN = frozenset({"random", "experts-random"})
+OWL, ALPHAPRUNING = (
+    "owl",
+    "alphapruning",
+)  # shares of blocks: the first from calibration text, the second from weights alone
 
 
 def drawn_by_lot(condition: Condition) -> tuple[str, ...]:
@@ -17,15 +22,21 @@ def drawn_by_lot(condition: Condition) -> tuple[str, ...]:
 
     A method that is not known here is taken for one that needs calibration data.
     """
-    found = []
-    base = condition.done.base
-    if base in MASK_DRAWN:
-        found.append("mask")
-    elif base not in NOTHING_DRAWN:
-        found.append("calibration")
+    found = [kind for name in condition.done.base.split("+") for kind in _drawn(name)]
     if condition.done.recovered:
         found.append("training")
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
+
+
+def _drawn(name: str) -> list[str]:
+    """Of one step: its method, with its allocation, and what is rounded while the model runs."""
+    method, static = of_weights(name)
+    text = static or method.endswith(f"-{OWL}")
+    method = method.removesuffix(f"-{OWL}").removesuffix(f"-{ALPHAPRUNING}")
+    if method in MASK_DRAWN:
+        return ["mask", "calibration"] if text else ["mask"]
+    known = method in NOTHING_DRAWN or method.startswith(("gguf-", "bnb-"))
+    return ["calibration"] if text or not known else []
 
 
 def common_replicates(conditions: Sequence[Condition]) -> int:

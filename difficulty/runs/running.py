@@ -28,6 +28,7 @@ KEYS = (
     "kv_saved_bits", WEIGHTS_ALONE,
 )  # fmt: skip
 _A = rf"a(?:{'|'.join(ACTIVATIONS)})(?:{STATIC})?"
+_BESIDE = re.compile(rf"-(?:{_A}(?:-kv\d+(?:g\d+)?)?|kv\d+(?:g\d+)?)$")
 _ALONE = re.compile(rf"{_A}|(?:{_A}-)?kv(?:g\d+)?")
 
 
@@ -112,6 +113,18 @@ def leaves_weights(method: str) -> bool:
     (True, False)
     """
     return _ALONE.fullmatch(method) is not None
+
+
+def of_weights(method: str) -> tuple[str, bool]:
+    """A method's name without what is rounded while the model runs, and whether calibration text gave the scales of that.
+
+    >>> of_weights("wanda-owl-aint8static-kv4g32"), of_weights("kv"), of_weights("rtn")
+    (('wanda-owl', True), ('', False), ('rtn', False))
+    """
+    if leaves_weights(method):
+        return "", STATIC in method
+    match = _BESIDE.search(method)
+    return (method, False) if match is None else (method[: match.start()], STATIC in match[0])
 
 
 def weights_alone(manifest: Mapping[str, Any]) -> Mapping[str, Any]:

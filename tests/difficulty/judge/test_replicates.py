@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from difficulty.judge.drawn import drawn_by_lot
 from difficulty.judge.fit import fit
+from difficulty.judge.series import Condition
+from difficulty.runs.identity import Method
 from difficulty.simulate.draw import tidy
 from difficulty.simulate.world import Arm, World
 from tests.difficulty.judge.simulated import recovered, table
@@ -147,3 +150,18 @@ def test_a_mask_that_a_level_lacks_is_not_counted_against_quantization(claim: st
     rows = rows[~((rows["level"] == 0.5) & (rows["replicate"] == 2))]
     found = fit(rows, claims=(claim,), n_resamples=FEW).headline()[claim]
     assert found.over == ("items", "2 masks")
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("nvfp4", ()), ("nf4-kv4", ()), ("kv", ()), ("aint8-kv", ()), ("aint8static", ("calibration",)), ("gguf-q4_k_m", ()),
+        ("rtn-aint8static-kv4", ("calibration",)), ("awq", ("calibration",)), ("magnitude-owl", ("calibration",)), ("magnitude-alphapruning", ()),
+        ("random-owl", ("mask", "calibration")), ("experts-random", ("mask",)), ("experts", ("calibration",)), ("rtn+random", ("mask",)),
+        ("somebodys-own", ("calibration",)), ("magnitude+sparse_transfer", ("training",)),
+    ],
+)  # fmt: skip
+def test_what_was_drawn_is_read_from_the_whole_name(method: str, words: tuple[str, ...]) -> None:
+    assert (
+        drawn_by_lot(Condition(method, "pruned", Method.parse(method), 0.5, np.nan, 9.0, (0,), (0,))) == words
+    )
