@@ -42,9 +42,10 @@ from difficulty.errors import UsageError
 from junkdna_harness.compress.checkpoint import inspect_checkpoint, save_checkpoint
 from junkdna_harness.compress.loading import Source, auto_class, load
 from junkdna_harness.compress.pruning import prune
+from junkdna_harness.compress.quant_spec import QuantSpec
 from junkdna_harness.compress.quantizing import quantize
 from junkdna_harness.compress.report import CompressionReport
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.compress.targets import Target, find_targets
 
 LOOK: dict[str, Any] = {"calibration": "graded", "nsamples": 4, "seqlen": 32}

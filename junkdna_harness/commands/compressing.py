@@ -14,8 +14,9 @@ from junkdna_harness.compress.schema import help_of
 
 if TYPE_CHECKING:
     from junkdna_harness.compress.loading import Source
+    from junkdna_harness.compress.quant_spec import QuantSpec
     from junkdna_harness.compress.report import CompressionReport
-    from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+    from junkdna_harness.compress.spec import PruneSpec
 
 Progress = Callable[[int, int, str], None]
 

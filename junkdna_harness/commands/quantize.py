@@ -20,7 +20,7 @@ from junkdna_harness.commands.compressing import (
     option,
     with_recipe,
 )
-from junkdna_harness.compress.spec import QuantSpec, check_simulated
+from junkdna_harness.compress.quant_spec import QuantSpec, check_simulated
 
 
 def quantize(

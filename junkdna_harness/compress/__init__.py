@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from junkdna_harness.compress.hashing import weights_sha256
     from junkdna_harness.compress.notation import NM, Pattern, Scope, Sparsity, parse_pattern, parse_sparsity
     from junkdna_harness.compress.pruning import measure, prune, prune_model
+    from junkdna_harness.compress.quant_spec import QUANT_ARGUMENTS, QuantSpec
     from junkdna_harness.compress.quantizers import Quantizer, Rounding, get_quantizer, quantizer
     from junkdna_harness.compress.quantizing import quantize
     from junkdna_harness.compress.registry import Sparsifier, get_sparsifier, sparsifier, sparsifiers
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         count_zeros,
     )
     from junkdna_harness.compress.running import stop_running
-    from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS, PruneSpec, QuantSpec
+    from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, PruneSpec
     from junkdna_harness.compress.statistics import Hessian, InputNorm, Seeded, Statistic
     from junkdna_harness.compress.targets import Target, find_blocks, find_targets
 
@@ -41,7 +42,8 @@ _HOMES = {
     "registry": ("Sparsifier", "get_sparsifier", "sparsifier", "sparsifiers"),
     "report": ("CompressionReport", "PruneReport", "QuantReport", "Zeros", "count_zeros"),
     "running": ("stop_running",),
-    "spec": ("PRUNE_ARGUMENTS", "QUANT_ARGUMENTS", "PruneSpec", "QuantSpec"),
+    "spec": ("PRUNE_ARGUMENTS", "PruneSpec"),
+    "quant_spec": ("QUANT_ARGUMENTS", "QuantSpec"),
     "statistics": ("Hessian", "InputNorm", "Seeded", "Statistic"),
     "targets": ("Target", "find_blocks", "find_targets"),
 }

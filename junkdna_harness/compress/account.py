@@ -11,8 +11,9 @@ from junkdna_harness.compress.bits import effective_bits
 from junkdna_harness.compress.change import Outcome
 from junkdna_harness.compress.formats import known_format
 from junkdna_harness.compress.hashing import weights_sha256
+from junkdna_harness.compress.quant_spec import QuantSpec
 from junkdna_harness.compress.report import CompressionReport, bits_of_model, count_zeros, with_gone
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.compress.structure import gone, together
 from junkdna_harness.compress.targets import Target
 

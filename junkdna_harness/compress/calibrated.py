@@ -14,9 +14,10 @@ from junkdna_harness.compress.change import Outcome, Progress, remove, score
 from junkdna_harness.compress.collect import collect
 from junkdna_harness.compress.notation import Pattern
 from junkdna_harness.compress.pattern import removal_mask
+from junkdna_harness.compress.quant_spec import QuantSpec
 from junkdna_harness.compress.registry import Sparsifier
 from junkdna_harness.compress.sparsegpt import Selection
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.compress.statistics import DAMPING, Hessian, Statistic
 from junkdna_harness.compress.targets import Target
 from junkdna_harness.compress.walk import walk

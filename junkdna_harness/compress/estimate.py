@@ -13,8 +13,9 @@ from junkdna_harness.compress.calibration import default_seqlen
 from junkdna_harness.compress.formats import get_format
 from junkdna_harness.compress.loading import Source, load_skeleton
 from junkdna_harness.compress.notation import NONE
+from junkdna_harness.compress.quant_spec import QuantSpec
 from junkdna_harness.compress.registry import get_sparsifier
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.compress.statistics import Hessian, InputNorm
 from junkdna_harness.compress.targets import Target, decoder_blocks, find_targets
 from junkdna_harness.presentation.amounts import byte_size, time_span

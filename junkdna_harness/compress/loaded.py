@@ -12,8 +12,8 @@ from difficulty.errors import UsageError
 from junkdna_harness.compress.bits import DENSE_BITS
 from junkdna_harness.compress.checks import quantization_method
 from junkdna_harness.compress.hashing import weights_sha256
+from junkdna_harness.compress.quant_spec import LOADED, QuantSpec
 from junkdna_harness.compress.report import QuantReport
-from junkdna_harness.compress.spec import LOADED, QuantSpec
 from junkdna_harness.compress.targets import decoder_blocks
 
 _EXTRAS = {"bnb": "bitsandbytes", "torchao": "torchao"}

@@ -26,10 +26,11 @@ from junkdna_harness.compress.checks import (
     unreached,
 )
 from junkdna_harness.compress.notation import NONE
+from junkdna_harness.compress.quant_spec import QuantSpec, check_simulated
 from junkdna_harness.compress.quantizers import Quantizer, Rounding, get_quantizer, resolve_group
 from junkdna_harness.compress.report import QuantReport
 from junkdna_harness.compress.running import prepare, run_rounded
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec, check_simulated
+from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.compress.statistics import Statistic
 from junkdna_harness.compress.targets import Target, find_targets
 

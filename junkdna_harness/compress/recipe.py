@@ -17,7 +17,8 @@ from typing import Any
 import yaml
 
 from difficulty.errors import UsageError, did_you_mean
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from junkdna_harness.compress.quant_spec import QuantSpec
+from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.yaml_values import read_yaml
 
 PRUNE, QUANTIZE = "prune", "quantize"

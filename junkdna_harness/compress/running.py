@@ -26,7 +26,8 @@ from junkdna_harness.compress.kv import CacheGrid, Found, few_tokens, find_cache
 from junkdna_harness.compress.report import CompressionReport
 
 if TYPE_CHECKING:
-    from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+    from junkdna_harness.compress.quant_spec import QuantSpec
+    from junkdna_harness.compress.spec import PruneSpec
     from junkdna_harness.compress.targets import Target
 
 PROBED = 64  # tokens of the pass that shows which layers get inputs

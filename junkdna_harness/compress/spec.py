@@ -1,4 +1,4 @@
-"""What is asked for: `PruneSpec` and `QuantSpec`, read from strings and checked, one sentence a mistake.
+"""What to remove: `PruneSpec`, read from strings and checked, one sentence a mistake.
 
 Nothing here needs torch, so that a plan or a command line can be checked before anything heavy is loaded.
 """
@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from difficulty.errors import UsageError
-from difficulty.runs.running import ACTIVATIONS, DYNAMIC, KV_BITS, Running
+from difficulty.runs.running import DYNAMIC, Running
 from junkdna_harness.compress.allocation import needs_text
+from junkdna_harness.compress.asking import DEFAULT_NSAMPLES, Help, bits_of, names, text, with_none
 from junkdna_harness.compress.beside import (
-    DEFAULT_KV_BITS,
     DEFAULT_KV_TOKENS,
-    SCHEMES,
     calibrates_activations,
     check_running,
     fill_scheme,
@@ -26,15 +25,12 @@ from junkdna_harness.compress.beside import (
     refuse_contradictions,
     running_of,
 )
-from junkdna_harness.compress.formats import BUILT_IN, Format, get_format
+from junkdna_harness.compress.formats import get_format
 from junkdna_harness.compress.notation import (
     ALLOCATIONS,
-    BITS,
     CRITERIA,
-    KV,
     NM,
     NONE,
-    SCOPES,
     STRUCTURED,
     UNIFORM,
     Pattern,
@@ -48,50 +44,13 @@ from junkdna_harness.compress.notation import (
     read_count,
     read_criterion,
     read_group_size,
-    read_patterns,
     read_scope,
     read_seed,
 )
 from junkdna_harness.compress.registry import check_method, get_sparsifier
 from junkdna_harness.compress.schema import argument, argument_names, read_arguments
 
-__all__ = ["PRUNE_ARGUMENTS", "QUANT_ARGUMENTS", "PruneSpec", "QuantSpec", "read_bool", "read_patterns"]
-
 DEFAULT_SPARSITY = 0.5
-DEFAULT_NSAMPLES = 128  # as in the SparseGPT and Wanda papers
-LOADED = {
-    "bnb-int8": 8,
-    "bnb-nf4": 4,
-    "torchao-int8": 8,
-}  # done by transformers while it loads, and their bits
-NOT_SIMULATED = (*LOADED, KV, NONE)
-
-_WIDTHS = f"{', '.join(map(str, BITS[:-1]))} or {BITS[-1]}; a format of one width brings its own"
-_SCOPE = f"Where weights compete: {', '.join(SCOPES[:-1])} or {SCOPES[-1]}; default the method's own."
-_QUANTIZERS = f"{', '.join(BUILT_IN)}, or module:name"
-_ALLOCATION = f"Which share of each block: {UNIFORM}, {', '.join(ALLOCATIONS)}, or module:function."
-_CRITERION = f"With method=experts: {', '.join(CRITERIA[:-1])} or {CRITERIA[-1]}; default {CRITERIA[0]}."
-_TARGETS = "Module-name patterns, joined by '+', e.g. 'mlp.*'."
-_EXCLUDE = "Module-name patterns to leave alone."
-_CALIBRATION = "Text: FILE.txt, FILE.jsonl[:FIELD], task:NAME, hf:dataset[:config[:split[:column]]], or graded (training items of the suite)."
-_NSAMPLES = "Calibration samples."
-_SEQLEN = "Tokens per sample; default 2048 on an accelerator, 128 on a CPU."
-_GROUP = "Weights that share a scale, -1 for a row; default the format's: of rtn, gptq and awq the largest of 128, 64, 32, 16 that fits."
-_ACT_ORDER = "gptq: columns of the largest inputs first."
-_ACTIVATIONS = f"Round the inputs of the targeted layers: {' or '.join(ACTIVATIONS)} (E4M3)."
-_ACTIVATION_SCALE = "Of activations: dynamic, of each token, or static, of each layer, from calibration text."
-_KV_BITS = f"Width of the keys and values in the cache: {', '.join(map(str, KV_BITS[:-1]))} or {KV_BITS[-1]}."
-_KV_GROUP = "Numbers of a head that share a scale in the cache; default the whole head."
-_SCHEME = f"Quantizer, activations and cache at once: {', '.join(SCHEMES)}."
-_KV_TOKENS = "Length of the text whose cache effective_bits counts."
-
-
-def _text(_: str, value: object) -> str:
-    return str(value)
-
-
-def _names(_: str, value: object) -> tuple[str, ...]:
-    return read_patterns(value)
 
 
 @dataclass(frozen=True)
@@ -109,7 +68,7 @@ class PruneSpec:
 
     method: str = argument(
         "magnitude",
-        _text,
+        text,
         "magnitude, largest, random, wanda, ria, sparsegpt, layers, experts, none (measure), or module:name.",
     )
     sparsity: float | None = argument(
@@ -121,27 +80,29 @@ class PruneSpec:
     pattern: str | None = argument(
         None, lambda _, value: str(parse_pattern(value)), "N:M instead, N kept of M, e.g. 2:4."
     )
-    scope: Scope | None = argument(None, read_scope, _SCOPE)  # noqa: RUF009  (a field like the others)
-    allocation: str = argument(UNIFORM, read_allocation, _ALLOCATION)
-    criterion: str | None = argument(None, read_criterion, _CRITERION)
-    targets: tuple[str, ...] = argument((), _names, _TARGETS)
-    exclude: tuple[str, ...] = argument((), _names, _EXCLUDE)
+    scope: Scope | None = argument(None, read_scope, Help.SCOPE)  # noqa: RUF009  (a field like the others)
+    allocation: str = argument(UNIFORM, read_allocation, Help.ALLOCATION)
+    criterion: str | None = argument(None, read_criterion, Help.CRITERION)
+    targets: tuple[str, ...] = argument((), names, Help.TARGETS)
+    exclude: tuple[str, ...] = argument((), names, Help.EXCLUDE)
     seed: int = argument(0, read_seed, "Of a random mask or calibration draw.", names=("mask_seed", "seed"))
-    calibration: str | None = argument(None, _text, _CALIBRATION)
-    nsamples: int = argument(DEFAULT_NSAMPLES, read_count, _NSAMPLES)
-    seqlen: int | None = argument(None, read_count, _SEQLEN)
-    mask: str | None = argument(None, _text, "Apply this mask file instead of a method.")
-    bits: int | None = argument(None, read_bits, f"Quantize what is left: {_WIDTHS}.")
-    group_size: int | None = argument(None, read_group_size, f"With bits: {_GROUP[0].lower()}{_GROUP[1:]}")
+    calibration: str | None = argument(None, text, Help.CALIBRATION)
+    nsamples: int = argument(DEFAULT_NSAMPLES, read_count, Help.NSAMPLES)
+    seqlen: int | None = argument(None, read_count, Help.SEQLEN)
+    mask: str | None = argument(None, text, "Apply this mask file instead of a method.")
+    bits: int | None = argument(None, read_bits, f"Quantize what is left: {Help.WIDTHS}.")
+    group_size: int | None = argument(
+        None, read_group_size, f"With bits: {Help.GROUP[0].lower()}{Help.GROUP[1:]}"
+    )
     symmetric: bool = argument(False, read_bool, "With bits: no zero points.")
-    act_order: bool = argument(False, read_bool, f"With bits: {_ACT_ORDER}")
-    quantizer: str | None = argument(None, _text, f"With bits: {_QUANTIZERS}.", shown="`rtn`")
-    activations: str | None = argument(None, read_activations, _ACTIVATIONS)
-    activation_scale: str = argument(DYNAMIC, read_activation_scale, _ACTIVATION_SCALE)
-    kv_bits: int | None = argument(None, read_kv_bits, _KV_BITS)
-    kv_group_size: int | None = argument(None, read_count, _KV_GROUP)
-    kv_tokens: int | None = argument(None, read_count, _KV_TOKENS, shown=f"`{DEFAULT_KV_TOKENS}`")
-    scheme: str | None = argument(None, read_scheme, _SCHEME)
+    act_order: bool = argument(False, read_bool, f"With bits: {Help.ACT_ORDER}")
+    quantizer: str | None = argument(None, text, f"With bits: {Help.QUANTIZERS}.", shown="`rtn`")
+    activations: str | None = argument(None, read_activations, Help.ACTIVATIONS)
+    activation_scale: str = argument(DYNAMIC, read_activation_scale, Help.ACTIVATION_SCALE)
+    kv_bits: int | None = argument(None, read_kv_bits, Help.KV_BITS)
+    kv_group_size: int | None = argument(None, read_count, Help.KV_GROUP)
+    kv_tokens: int | None = argument(None, read_count, Help.KV_TOKENS, shown=f"`{DEFAULT_KV_TOKENS}`")
+    scheme: str | None = argument(None, read_scheme, Help.SCHEME)
 
     def __post_init__(self) -> None:
         fill_scheme(self, "quantizer")
@@ -170,7 +131,7 @@ class PruneSpec:
         if self.bits is not None or self.quantizer is not None:
             object.__setattr__(self, "quantizer", self.quantizer or "rtn")
             form = get_format(str(self.quantizer), argument="quantizer")
-            object.__setattr__(self, "bits", _bits_of(form, self))
+            object.__setattr__(self, "bits", bits_of(form, self))
         elif self.group_size is not None or self.symmetric or self.act_order:
             raise UsageError(
                 "group_size, symmetric and act_order say how to quantize. Give bits= too, or leave them out."
@@ -317,7 +278,7 @@ class PruneSpec:
         Raises:
             UsageError: an unknown name or a value that cannot be used.
         """
-        values = read_arguments(cls, _with_none(given))
+        values = read_arguments(cls, with_none(given))
         refuse_contradictions(values, "quantizer")
         if values.get("sparsity") is not None and values.get("pattern") is not None:
             raise UsageError(
@@ -326,142 +287,4 @@ class PruneSpec:
         return cls(**values)
 
 
-@dataclass(frozen=True)
-class QuantSpec:
-    """How to quantize: round to nearest with 4 bits where nothing is said.
-
-    `group_size` None is the format's own (`formats.Format`); -1 is one scale a row.
-
-    Raises:
-        UsageError: a value that cannot be used.
-    """
-
-    method: str = argument(
-        "rtn",
-        _text,
-        f"{_QUANTIZERS}; kv (the cache alone) or none (weights as they are); while a model is loaded also bnb-int8, bnb-nf4, torchao-int8.",
-    )
-    bits: int | None = argument(None, read_bits, f"{_WIDTHS}.", shown=f"`{get_format('rtn').widths[0]}`")
-    group_size: int | None = argument(None, read_group_size, _GROUP)
-    symmetric: bool = argument(False, read_bool, "No zero points.")
-    act_order: bool = argument(False, read_bool, f"{_ACT_ORDER[0].upper()}{_ACT_ORDER[1:]}")
-    targets: tuple[str, ...] = argument((), _names, _TARGETS)
-    exclude: tuple[str, ...] = argument((), _names, _EXCLUDE)
-    seed: int = argument(0, read_seed, "Of the calibration draw.", names=("mask_seed", "seed"))
-    calibration: str | None = argument(None, _text, _CALIBRATION)
-    nsamples: int = argument(DEFAULT_NSAMPLES, read_count, _NSAMPLES)
-    seqlen: int | None = argument(None, read_count, _SEQLEN)
-    activations: str | None = argument(None, read_activations, _ACTIVATIONS)
-    activation_scale: str = argument(DYNAMIC, read_activation_scale, _ACTIVATION_SCALE)
-    kv_bits: int | None = argument(None, read_kv_bits, _KV_BITS)
-    kv_group_size: int | None = argument(None, read_count, _KV_GROUP)
-    kv_tokens: int | None = argument(None, read_count, _KV_TOKENS, shown=f"`{DEFAULT_KV_TOKENS}`")
-    scheme: str | None = argument(None, read_scheme, _SCHEME)
-
-    def __post_init__(self) -> None:
-        fill_scheme(self)
-        if self.method == KV:
-            self._fill_kv()
-        check_running(self)
-        if self.method not in NOT_SIMULATED:
-            form = get_format(self.method, also=NOT_SIMULATED)
-            object.__setattr__(self, "bits", _bits_of(form, self))
-            return
-        if self.method in LOADED and self.bits == LOADED[self.method]:
-            object.__setattr__(self, "bits", None)
-        for name in self._meaningless:
-            if getattr(self, name):
-                as_it_is = (
-                    "takes the checkpoint as it is"
-                    if self.method == NONE
-                    else "leaves the weights as they are"
-                )
-                what = "has its own format" if self.method in LOADED else as_it_is
-                raise UsageError(f"method={self.method} {what}, so {name}= has no meaning. Leave it out.")
-
-    def _fill_kv(self) -> None:
-        """With method kv, `bits` is the width of the cache."""
-        if None not in (self.bits, self.kv_bits) and self.bits != self.kv_bits:
-            raise UsageError(
-                f"method=kv takes its bits={self.bits} for the cache, and kv_bits={self.kv_bits} was given too. Give one of them."
-            )
-        if self.kv_bits is None:
-            object.__setattr__(self, "kv_bits", read_kv_bits("bits", self.bits or DEFAULT_KV_BITS))
-        object.__setattr__(self, "bits", None)
-
-    @property
-    def _meaningless(self) -> tuple[str, ...]:
-        """Arguments that say nothing where no weights are rounded here."""
-        places = () if self.activations and self.method not in LOADED else ("targets", "exclude")
-        text = () if self.calibrated else ("calibration",)
-        own = ("activations",) if self.method in LOADED else ()
-        return ("bits", "group_size", "symmetric", "act_order", *places, *text, *own)
-
-    @property
-    def rounds_weights(self) -> bool:
-        """True where weights are rounded here, on a loaded model."""
-        return self.method not in NOT_SIMULATED
-
-    @property
-    def running(self) -> Running:
-        """What is rounded while the model runs."""
-        return running_of(self)
-
-    @property
-    def calibrated(self) -> bool:
-        """True where a sample of calibration text is looked at."""
-        if calibrates_activations(self):
-            return True
-        return self.method not in NOT_SIMULATED and get_format(self.method).calibrated
-
-    @property
-    def drawn(self) -> bool:
-        """True where another seed gives another result."""
-        return self.calibrated
-
-    @classmethod
-    def from_strings(cls, given: Mapping[str, Any]) -> QuantSpec:
-        """The spec from values as `--model_args` brings them.
-
-        Raises:
-            UsageError: an unknown name or a value that cannot be used.
-        """
-        values = read_arguments(cls, _with_none(given))
-        refuse_contradictions(values)
-        return cls(**values)
-
-
 PRUNE_ARGUMENTS = argument_names(PruneSpec)
-QUANT_ARGUMENTS = argument_names(QuantSpec)
-
-
-def check_simulated(method: str, running: Running | None = None) -> None:
-    """Refuse a method that is not done on a loaded model; with `running`, weights may stay as they are.
-
-    Raises:
-        UsageError: says where that method works.
-    """
-    if method in NOT_SIMULATED and method != KV and not (method == NONE and running):
-        raise UsageError(
-            f"method={method} works while a model is loaded, and is not written as a checkpoint here. Evaluate it with "
-            f"lm_eval --model junkdna-quantized --model_args method={method}, or choose one of {', '.join(BUILT_IN)}."
-        )
-
-
-def _bits_of(form: Format, spec: PruneSpec | QuantSpec) -> int:
-    """The bits of a code; what the format does not take is refused.
-
-    Raises:
-        UsageError: names it.
-    """
-    if spec.bits is not None:
-        form.check_bits(spec.bits)
-    for name, has in (("symmetric", form.integer), ("act_order", form.ordered)):
-        if getattr(spec, name) and not has:
-            raise UsageError(f"{form.name} takes no {name}, so {name}=true has no meaning. Leave it out.")
-    return spec.bits or form.widths[0]
-
-
-def _with_none(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """lm-eval turns the text 'none' into None before we see it, so a method that is there and None is 'none'."""
-    return {**given, "method": NONE} if "method" in given and given["method"] is None else given

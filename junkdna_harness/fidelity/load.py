@@ -16,13 +16,8 @@ from junkdna_harness.compress.formats import BUILT_IN
 from junkdna_harness.compress.manifest import manifest_folder
 from junkdna_harness.compress.notation import KV
 from junkdna_harness.compress.origin import Origin
-from junkdna_harness.compress.spec import (
-    LOADED,
-    PRUNE_ARGUMENTS,
-    QUANT_ARGUMENTS,
-    PruneSpec,
-    QuantSpec,
-)
+from junkdna_harness.compress.quant_spec import LOADED, QUANT_ARGUMENTS, QuantSpec
+from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, PruneSpec
 from junkdna_harness.device import check_device, default_device
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.models.given import GivenLM

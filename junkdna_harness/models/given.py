@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from junkdna_harness.compress.spec import PRUNE_ARGUMENTS, QUANT_ARGUMENTS
+from junkdna_harness.compress.quant_spec import QUANT_ARGUMENTS
+from junkdna_harness.compress.spec import PRUNE_ARGUMENTS
 from junkdna_harness.models.base import JunkDNALM
 
 

@@ -13,10 +13,10 @@ from junkdna_harness.compress.checks import quantization_method
 from junkdna_harness.compress.formats import FORMATS
 from junkdna_harness.compress.loaded import describe_loaded, loading_config
 from junkdna_harness.compress.pruning import measure
+from junkdna_harness.compress.quant_spec import QUANT_ARGUMENTS, QuantSpec
 from junkdna_harness.compress.quantizing import quantize
 from junkdna_harness.compress.report import QuantReport
 from junkdna_harness.compress.running import prepare, run_rounded
-from junkdna_harness.compress.spec import QUANT_ARGUMENTS, QuantSpec
 from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.models.outcome import quantized_block, say, tell
 

@@ -15,7 +15,8 @@ from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE, Run
 from junkdna_harness.compress.formats import BUILT_IN, known_format
 from junkdna_harness.compress.notation import KV
-from junkdna_harness.compress.spec import NOT_SIMULATED, PRUNE_ARGUMENTS, QUANT_ARGUMENTS
+from junkdna_harness.compress.quant_spec import NOT_SIMULATED, QUANT_ARGUMENTS
+from junkdna_harness.compress.spec import PRUNE_ARGUMENTS
 from junkdna_harness.sweep.draws import with_replicates
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
 from junkdna_harness.sweep.later import MOST_LEVELS, Later, later_rounds, matched_methods

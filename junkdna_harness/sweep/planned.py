@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from difficulty.runs.identity import Method
 from junkdna_harness.compress.notation import KV, method_name
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from junkdna_harness.compress.quant_spec import QuantSpec
+from junkdna_harness.compress.spec import PruneSpec
 
 Kind = Literal["dense", "prune", "quantize", "checkpoint"]
 

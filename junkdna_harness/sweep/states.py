@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.notation import read_patterns
 from junkdna_harness.compress.pruning import prune
+from junkdna_harness.compress.quant_spec import QuantSpec
 from junkdna_harness.compress.quantizing import quantize
 from junkdna_harness.compress.registry import get_sparsifier
 from junkdna_harness.compress.running import stop_running
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec, read_patterns
+from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.compress.targets import find_targets
 from junkdna_harness.sweep.one_shot import OneShot
 from junkdna_harness.sweep.plan import Plan, PlannedRun

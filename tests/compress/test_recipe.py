@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.quant_spec import QuantSpec
 from junkdna_harness.compress.recipe import read_recipe, recipe_of
-from junkdna_harness.compress.spec import PruneSpec, QuantSpec
+from junkdna_harness.compress.spec import PruneSpec
 from tests.commands import junkdna
 
 

@@ -13,7 +13,7 @@ from difficulty.runs.checkpoint import of_block
 from difficulty.runs.identity import Run
 from difficulty.runs.level import TOLERANCE
 from junkdna_harness.compress import PruneSpec, QuantSpec, prune, quantize
-from junkdna_harness.compress.spec import BITS
+from junkdna_harness.compress.notation import BITS
 from tests.models_factory import make_model
 
 widths = st.sampled_from([None, *BITS])
