@@ -26,7 +26,11 @@ from torch import nn
 HELD_OUT = slice(800, 860)
 CALIBRATION = slice(0, 700)
 SPARSIFIERS: dict[str, dict[str, Any]] = {
-    name: {"method": name} for name in ("random", "magnitude", "wanda", "sparsegpt")
+    **{name: {"method": name} for name in ("random", "magnitude", "wanda", "ria", "sparsegpt")},
+    "wanda-owl": {"method": "wanda", "allocation": "owl"},
+    "wanda-alphapruning": {"method": "wanda", "allocation": "alphapruning"},
+    "layers 0.1": {"method": "layers", "sparsity": 0.1},
+    "layers 0.2": {"method": "layers", "sparsity": 0.2},
 }
 QUANTIZERS: dict[str, dict[str, Any]] = {
     "rtn 8": {"method": "rtn", "bits": 8},
@@ -43,6 +47,12 @@ QUANTIZERS: dict[str, dict[str, Any]] = {
     "gptq 3": {"method": "gptq", "bits": 3},
     "gptq 3 act_order": {"method": "gptq", "bits": 3, "act_order": True},
     "awq 3": {"method": "awq", "bits": 3},
+    "kv 8": {"method": "kv", "bits": 8},
+    "kv 4": {"method": "kv", "bits": 4},
+    "kv 2": {"method": "kv", "bits": 2},
+    "W8A8": {"scheme": "W8A8"},
+    "FP8_DYNAMIC": {"scheme": "FP8_DYNAMIC"},
+    "W4A16KV4": {"scheme": "W4A16KV4"},
 }
 TABLES = {"sparsifiers": SPARSIFIERS, "quantizers": QUANTIZERS}
 OURS = {**SPARSIFIERS, **QUANTIZERS}

@@ -1,7 +1,7 @@
 """What a checkpoint's folder holds beside weights goes along with them: processors, templates, licences.
 
 Files that transformers wrote anew stay as they are. Left behind are weights and what belongs to them, pickles, what was measured of the
-source, its model card (which speaks of another model), and code, unless it may be run.
+source, and code, unless it may be run. The model card goes along, and speaks of the source: what was done says the manifest.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _WEIGHTS = (
 # What is of the source's weights alone: indices, adapters, other formats' settings, training states, results of evaluations.
 _OF_WEIGHTS = (
     MANIFEST, "*.index.json", "adapter_config.json", "quantize_config.json", "quant_config.json", "trainer_state.json", "train_log.jsonl", "recipe.*",
-    "results_*.json", "samples_*.jsonl", "label_*.json", "README*", "model_index.json",
+    "results_*.json", "samples_*.jsonl", "label_*.json", "model_index.json",
 )  # fmt: skip
 _CODE = (".py", ".so", ".sh")
 # What transformers does not ask the hub for when it loads a model, and who uses the checkpoint may need.
 _OF_THE_HUB = (
     "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "chat_template.jinja", "chat_template.json",
-    "generation_config.json", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "USE_POLICY.md",
+    "generation_config.json", "README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "USE_POLICY.md",
 )  # fmt: skip
 LARGEST = 64 << 20  # bytes: tokenizers of a million tokens have 40 MiB
 

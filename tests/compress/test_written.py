@@ -127,11 +127,11 @@ def test_wanda_sees_the_text_of_such_a_model(tmp_path: Path) -> None:
 def full(folder: Path) -> Path:
     """A checkpoint with all that may lie beside its weights."""
     save_tiny("llama", folder)
-    for name in ("LICENSE", "preprocessor_config.json", "vocab.txt", "notes.md"):
+    for name in ("LICENSE", "README.md", "preprocessor_config.json", "vocab.txt", "notes.md"):
         (folder / name).write_text(name)
     (folder / "additional_chat_templates").mkdir()
     (folder / "additional_chat_templates" / "tool.jinja").write_text("tool")
-    for name in ("pytorch_model.bin", "optimizer.pt", "x.pth", "data.pkl", "old.ckpt", "README.md", "model.safetensors.index.json", "adapter_config.json", "results_2026.json"):  # fmt: skip
+    for name in ("pytorch_model.bin", "optimizer.pt", "x.pth", "data.pkl", "old.ckpt", "model.safetensors.index.json", "adapter_config.json", "results_2026.json"):  # fmt: skip
         (folder / name).write_text("left")
     (folder / "original").mkdir()
     (folder / "original" / "consolidated.pth").write_text("left")
@@ -149,6 +149,7 @@ def full(folder: Path) -> Path:
 
 CARRIED = {
     "LICENSE",
+    "README.md",
     "preprocessor_config.json",
     "vocab.txt",
     "notes.md",
