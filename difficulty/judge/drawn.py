@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from difficulty.judge.series import Condition
@@ -11,6 +12,7 @@ NOTHING_DRAWN = frozenset({
     "dense", "magnitude", "largest", "rtn", "fp8", "fp8-e5m2", "mxfp4", "nvfp4", "nf4", "bitsandbytes", "torchao", "torchao-int8", "gguf", ""
 })  # fmt: skip
 MASK_DRAWN = frozenset({"random", "experts-random"})
+_NM = re.compile(r"_\d+:\d+$")  # how a step before the last has its pattern
 OWL, ALPHAPRUNING = (
     "owl",
     "alphapruning",
@@ -30,7 +32,7 @@ def drawn_by_lot(condition: Condition) -> tuple[str, ...]:
 
 def _drawn(name: str) -> list[str]:
     """Of one step: its method, with its allocation, and what is rounded while the model runs."""
-    method, static = of_weights(name)
+    method, static = of_weights(_NM.sub("", name))
     text = static or method.endswith(f"-{OWL}")
     method = method.removesuffix(f"-{OWL}").removesuffix(f"-{ALPHAPRUNING}")
     if method in MASK_DRAWN:

@@ -30,10 +30,12 @@ def make_report(
     zeros = count_zeros(model, targets, zeros_by_module)
     form = known_format(outcome.quantizer)
     pruned, rounded = outcome.kind == "pruned", outcome.bits is not None
+    shared = _shared_bits(targets, outcome)
+    sparse = pruned and outcome.sparsity != 0  # zeros that rounding made are codes like any other
     bits = effective_bits(
-        zeros.sparsity_targeted if pruned else 0.0,  # zeros that rounding made are codes like any other
+        zeros.sparsity_targeted if sparse else 0.0,
         bits=outcome.bits,
-        shared=_shared_bits(targets, outcome),
+        shared=shared,
         pattern=outcome.packing if pruned else None,
     )
     removed = gone(outcome.structure)
@@ -65,7 +67,7 @@ def make_report(
         weights_sha256=weights_sha256(model),
         group_size=outcome.group if rounded else None,
         symmetric=outcome.symmetric if rounded and form.integer else None,
-        shared_bits=outcome.shared_bits if rounded else None,
+        shared_bits=shared if rounded else None,
         act_order=outcome.act_order if rounded and form.ordered else None,
         quantizer=outcome.quantizer if rounded and pruned else None,
         targets=spec.targets,

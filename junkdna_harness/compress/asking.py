@@ -16,6 +16,7 @@ from junkdna_harness.compress.notation import (
     NONE,
     SCOPES,
     UNIFORM,
+    read_group_size,
     read_patterns,
 )
 
@@ -67,6 +68,8 @@ def bits_of(form: Format, spec: Any) -> int:
     """
     if spec.bits is not None:
         form.check_bits(spec.bits)
+    if spec.group_size is not None:
+        object.__setattr__(spec, "group_size", read_group_size("group_size", spec.group_size))
     for name, has in (("symmetric", form.integer), ("act_order", form.ordered)):
         if getattr(spec, name) and not has:
             raise UsageError(f"{form.name} takes no {name}, so {name}=true has no meaning. Leave it out.")

@@ -30,7 +30,7 @@ from junkdna_harness.compress.notation import NM, Pattern, read_pattern
 from junkdna_harness.compress.pattern import keeps, pattern_in
 from junkdna_harness.compress.report import zeros_by_module
 from junkdna_harness.compress.structure import gone, together
-from junkdna_harness.compress.targets import Target
+from junkdna_harness.compress.targets import Target, find_targets
 
 HAD_BEEN, DONE = "the checkpoint had been", ("pruned", "trained")
 NOT_OF_THESE = f"{MANIFEST} is not of these weights"
@@ -61,6 +61,7 @@ class Before:
     shared_bits: float | None = None
     quantizer: str | None = None
     only_rounded: bool = False
+    rounded_elsewhere: bool = False
     calibration: dict[str, Any] | None = None
     allocation: dict[str, Any] | None = None
     structure: dict[str, Any] | None = None
@@ -108,13 +109,11 @@ class Before:
 
     def outcome(self) -> Outcome:
         """An outcome that begins with all this: the report of a model to which nothing has been done yet."""
-        method, quantizer = (
-            (str(self.quantizer), None) if self.only_rounded else (self.method, self.quantizer)
-        )
+        method = str(self.quantizer) if self.only_rounded else self.method
         return Outcome(
             method, self.pattern, self.scope, self.seed, "quantized" if self.only_rounded else "pruned",
             requested=self.requested, sparsity=self.sparsity, level=self.level, packing=self.packing, bits=self.bits, group=self.group,
-            symmetric=self.symmetric, act_order=self.act_order, shared_bits=self.shared_bits, quantizer=quantizer, calibration=self.calibration,
+            symmetric=self.symmetric, act_order=self.act_order, shared_bits=self.shared_bits, quantizer=self.quantizer, calibration=self.calibration,
             allocation=self.allocation, structure=self.structure, on_top_of=self.on_top_of, warnings=list(self.warnings),
         )  # fmt: skip
 
@@ -140,7 +139,9 @@ def look_before(
         packing = pattern_in(targets, sparsity) if sparsity >= CLEARLY_SPARSE else None
         return Before(sparsity, zeros, packing, warnings=tuple(warnings))
     running = Running.of(manifest, MANIFEST)
-    return replace(_told(weights_alone(manifest), targets, sparsity, zeros), running=running)
+    told = _told(weights_alone(manifest), targets, sparsity, zeros)
+    elsewhere = told.bits is not None and _other_targets(model, targets, manifest)
+    return replace(told, running=running, rounded_elsewhere=elsewhere)
 
 
 def manifest_of_loaded(model: nn.Module) -> dict[str, Any]:
@@ -171,6 +172,29 @@ def refuse_rounding_again(before: Before) -> None:
             f"the checkpoint is quantized already ({before.quantizer}, {before.bits} bits, by its {_source(before)}); rounded "
             f"twice it would pass for the original rounded once. Quantize the checkpoint that it was made from."
         )
+
+
+def refuse_other_targets(before: Before) -> None:
+    """Refuse to go on with a checkpoint of which other weights were rounded than are targeted now: their bits would be counted alike.
+
+    Raises:
+        UsageError: says so.
+    """
+    if before.rounded_elsewhere:
+        raise UsageError(
+            f"the checkpoint was quantized ({before.quantizer}, {before.bits} bits) in other weights than are targeted now, which would "
+            "all be counted with its bits. Give the targets= and exclude= that it was quantized with."
+        )
+
+
+def _other_targets(model: nn.Module, targets: Sequence[Target], manifest: Mapping[str, Any]) -> bool:
+    """True where a manifest is of other targets."""
+    told, left = (tuple(str(one) for one in manifest.get(name) or ()) for name in ("targets", "exclude"))
+    try:
+        rounded = find_targets(model, told, left)
+    except UsageError:
+        return True
+    return {target.name for target in rounded} != {target.name for target in targets}
 
 
 def _source(before: Before) -> str:

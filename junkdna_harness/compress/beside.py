@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from difficulty.errors import UsageError, did_you_mean
+from difficulty.errors import UsageError
 from difficulty.runs.running import ACTIVATIONS, DYNAMIC, KV_BITS, SCALES, STATIC, Running
+from junkdna_harness.compress.formats import FORMATS
+from junkdna_harness.compress.notation import one_of, read_count
 
 DEFAULT_KV_BITS = 4
 DEFAULT_KV_TOKENS = 128  # few items of the four tiers of the graded suite are longer
@@ -40,7 +42,7 @@ def read_activations(name: str, given: object) -> str:
     Raises:
         UsageError: something else.
     """
-    return _one_of(name, given, tuple(ACTIVATIONS))
+    return one_of(name, given, tuple(ACTIVATIONS))
 
 
 def read_activation_scale(name: str, given: object) -> str:
@@ -49,7 +51,7 @@ def read_activation_scale(name: str, given: object) -> str:
     Raises:
         UsageError: something else.
     """
-    return _one_of(name, given, SCALES)
+    return one_of(name, given, SCALES)
 
 
 def read_scheme(name: str, given: object) -> str:
@@ -58,7 +60,7 @@ def read_scheme(name: str, given: object) -> str:
     Raises:
         UsageError: there is none of that name.
     """
-    return _one_of(name, str(given).upper(), tuple(SCHEMES))
+    return one_of(name, str(given).upper(), tuple(SCHEMES))
 
 
 def read_kv_bits(name: str, given: object) -> int:
@@ -82,13 +84,23 @@ def fill_scheme(spec: Any, method: str = "method") -> None:
     """
     if spec.scheme is None:
         return
-    read_scheme("scheme", spec.scheme)
+    object.__setattr__(spec, "scheme", read_scheme("scheme", spec.scheme))
+    _refuse_other_kinds(spec.scheme, getattr(spec, method))
     defaults = {one.name: one.default for one in fields(spec)}
     for name, value in _fields_of(spec.scheme, method).items():
         if getattr(spec, name) == defaults[name]:
             object.__setattr__(spec, name, value)
         elif getattr(spec, name) != value:
             raise _contradiction(spec.scheme, name, getattr(spec, name), value)
+
+
+def _refuse_other_kinds(scheme: str, method: str | None) -> None:
+    """Refuse a quantizer that has no whole numbers with a scheme of them."""
+    whole = [name for name, form in FORMATS.items() if form.integer]
+    if "bits" in SCHEMES[scheme] and method is not None and ":" not in method and method not in whole:
+        raise UsageError(
+            f"scheme={scheme} rounds weights to whole numbers, which {method} does not. Choose one of {', '.join(whole)}, or leave the scheme out."
+        )
 
 
 def refuse_contradictions(values: Mapping[str, Any], method: str = "method") -> None:
@@ -122,6 +134,8 @@ def check_running(spec: Any) -> None:
     Raises:
         UsageError: says which.
     """
+    if spec.kv_bits is not None:
+        object.__setattr__(spec, "kv_bits", read_kv_bits("kv_bits", spec.kv_bits))
     if spec.activations is None and spec.activation_scale != DYNAMIC:
         raise UsageError(
             f"activation_scale={spec.activation_scale} says how activations are rounded. Give activations= too, or leave it out."
@@ -131,6 +145,8 @@ def check_running(spec: Any) -> None:
             raise UsageError(
                 f"{name}={getattr(spec, name)} is of a cache of few bits. Give kv_bits= too, or leave it out."
             )
+        if (given := getattr(spec, name)) is not None and not isinstance(given, int):
+            object.__setattr__(spec, name, read_count(name, given))
         if getattr(spec, name) is not None and getattr(spec, name) < 1:
             raise UsageError(f"{name}={getattr(spec, name)} is too few. Give at least 1.")
     for name, allowed in (
@@ -139,7 +155,7 @@ def check_running(spec: Any) -> None:
         ("kv_bits", (None, *KV_BITS)),
     ):
         if getattr(spec, name) not in allowed:
-            _one_of(name, getattr(spec, name), tuple(str(one) for one in allowed if one is not None))
+            one_of(name, getattr(spec, name), tuple(str(one) for one in allowed if one is not None))
 
 
 def running_of(spec: Any) -> Running:
@@ -150,11 +166,3 @@ def running_of(spec: Any) -> Running:
 def calibrates_activations(spec: Any) -> bool:
     """True where calibration text gives the scales of the activations."""
     return spec.activations is not None and spec.activation_scale == STATIC
-
-
-def _one_of(name: str, given: object, allowed: tuple[str, ...]) -> str:
-    if str(given) not in allowed:
-        raise UsageError(
-            f"{name}={given!r} is unknown. Choose one of {', '.join(allowed)}.{did_you_mean(str(given), allowed)}"
-        )
-    return str(given)

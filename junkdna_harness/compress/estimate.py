@@ -100,15 +100,18 @@ def _needs(spec: PruneSpec | QuantSpec) -> tuple[type | None, bool]:
     if isinstance(spec, QuantSpec):
         if not spec.rounds_weights:
             return None, False
-        form = get_format(spec.method)
-        return (Hessian if form.calibrated else None), form.ordered
+        own = get_format(spec.method)
+        return (Hessian if own.calibrated else None), own.ordered
+    form = None if spec.quantizer is None else get_format(spec.quantizer)
+    rounding = form is not None and form.calibrated
     if spec.method == NONE or spec.mask is not None:
-        return None, False
+        return (Hessian if rounding else None), bool(form and form.ordered)
     if spec.structured:
-        return (InputNorm if spec.calibrated else None), False
+        needs: type | None = InputNorm if spec.calibrated else None
+        return (Hessian if rounding else needs), bool(form and form.ordered)
     method = get_sparsifier(spec.method)
-    needs = InputNorm if spec.calibrated else None
-    return (method.needs if method.calibrated else needs), method.updates
+    needs = method.needs if method.calibrated else InputNorm if spec.calibrated else None
+    return (Hessian if rounding else needs), method.updates or bool(form and form.ordered)
 
 
 def _input_widths(targets: list[Target]) -> list[int]:

@@ -103,10 +103,14 @@ def get_format(name: str, also: Iterable[str] = (), argument: str = "method") ->
     if colon:
         try:
             importlib.import_module(module)
-        except ImportError as error:
+        except Exception as error:  # whatever a module of one's own raises
             raise UsageError(
                 f"{argument}={name!r}: module {module!r} could not be imported ({error})."
             ) from error
+        if own in BUILT_IN:
+            raise UsageError(
+                f"{argument}={name!r} is the built-in {own}. Write {argument}={own}, or give yours another name."
+            )
     if own not in FORMATS:
         for point in entry_points(group=ENTRY_POINTS):
             point.load()

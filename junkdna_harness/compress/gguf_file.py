@@ -77,17 +77,13 @@ def _kind(reader: Any, blocks: list[Any]) -> str:
         told = LlamaFileType(int(field.contents())).name.lower().removeprefix("mostly_").removeprefix("all_")
     except ValueError:
         return most
-    # What a file says of itself counts as far as its tensors bear it out: q4_k_m is made of q4_k and others, not of f16.
-    return (
-        told
-        if _width(told) == _width(most) or (told not in _DENSE and most not in _DENSE and told != "guessed")
-        else most
-    )
+    # What a file says of itself counts as far as its tensors bear it out: q4_k_m is made of q4_k and others, not of f16 or q8_0.
+    return told if abs(_width(told) - _width(most)) <= 1 and told != "guessed" else most
 
 
-def _width(kind: str) -> str:
+def _width(kind: str) -> int:
     match = _WIDTH.search(kind)
-    return match[1] if match else kind
+    return int(match[1]) if match else 0
 
 
 def _path(name: str, file: str, revision: str | None) -> Path:

@@ -12,6 +12,7 @@ from difficulty.errors import UsageError
 from junkdna_harness.compress.bits import DENSE_BITS
 from junkdna_harness.compress.checks import quantization_method
 from junkdna_harness.compress.hashing import weights_sha256
+from junkdna_harness.compress.notation import KV, NONE
 from junkdna_harness.compress.quant_spec import LOADED, QuantSpec
 from junkdna_harness.compress.report import QuantReport
 from junkdna_harness.compress.targets import decoder_blocks
@@ -59,7 +60,9 @@ def describe_loaded(model: nn.Module, spec: QuantSpec) -> QuantReport:
         bits, effective = known
     return QuantReport(
         kind="quantized",
-        method=spec.method if config is None or spec.method != "none" else quantization_method(config),
+        method=spec.method
+        if config is None or spec.method not in (NONE, KV)
+        else quantization_method(config),
         pattern=None,
         level=None,
         bits=bits,

@@ -10,6 +10,7 @@ from typing import Literal, cast
 
 from difficulty.errors import UsageError, did_you_mean
 
+REGEX = "re:"  # before a pattern that is a regular expression, matched from the beginning of a name
 NONE = "none"  # the method that removes nothing: measure the checkpoint as it is
 STRUCTURED = ("experts", "layers")  # methods that remove whole parts, so that the model gets smaller
 CRITERIA = ("reap", "frequency", "random")  # by which experts are removed
@@ -134,7 +135,7 @@ def read_scope(name: str, given: object) -> Scope:
     Raises:
         UsageError: something else.
     """
-    return cast(Scope, _one_of(name, given, SCOPES))
+    return cast(Scope, one_of(name, given, SCOPES))
 
 
 def read_criterion(name: str, given: object) -> str:
@@ -143,7 +144,7 @@ def read_criterion(name: str, given: object) -> str:
     Raises:
         UsageError: something else.
     """
-    return _one_of(name, given, CRITERIA)
+    return one_of(name, given, CRITERIA)
 
 
 def read_allocation(name: str, given: object) -> str:
@@ -236,7 +237,12 @@ def read_bool(name: str, given: object) -> bool:
     return text in _TRUE
 
 
-def _one_of(name: str, given: object, allowed: tuple[str, ...]) -> str:
+def one_of(name: str, given: object, allowed: tuple[str, ...]) -> str:
+    """One of the words `allowed`.
+
+    Raises:
+        UsageError: something else.
+    """
     if str(given) not in allowed:
         raise UsageError(
             f"{name}={given!r} is unknown. Choose one of {', '.join(allowed)}.{did_you_mean(str(given), allowed)}"

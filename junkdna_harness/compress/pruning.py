@@ -17,6 +17,7 @@ from junkdna_harness.compress.before import (
     HAD_BEEN,
     Before,
     look_before,
+    refuse_other_targets,
     refuse_rounding_again,
     refuse_running_again,
 )
@@ -79,7 +80,8 @@ def prune(
         before = look_before(model, targets, manifest)
         provider = statistics or Walked(model, tokenizer)
         _refuse(targets, spec, method, before)
-        running = prepare(model, spec.running, targets, spec.kv_tokens)
+        changes = method is not None or spec.mask is not None or spec.structured or spec.bits is not None
+        running = prepare(model, spec.running, targets, spec.kv_tokens, changes)
         provider.prepare(targets, _needs(spec, method), spec)
         gridded = on_a_grid(targets) if spec.bits is not None else []
         outcome = _remove(model, targets, spec, method, provider, before, progress)
@@ -90,6 +92,8 @@ def prune(
         zeros: dict[str, int] | None = zeros_by_module(targets)
         outcome = _together(before, outcome, spec, zeros or {})
         outcome.sparsity = sum((zeros or {}).values()) / sum(target.numel for target in targets)
+        if spec.structured and before.only_rounded:
+            outcome.sparsity = 0.0  # the zeros are codes, and what is gone is counted by itself
         outcome.warnings += gridded
         outcome.warnings += unreached(model, targets) if not spec.targets else []
         outcome.warnings += _twins(model, targets)
@@ -129,6 +133,8 @@ def _method(spec: PruneSpec) -> Sparsifier | None:
 
 def _refuse(targets: Sequence[Target], spec: PruneSpec, method: Sparsifier | None, before: Before) -> None:
     """All that can be refused, before anything is changed."""
+    if method is not None or spec.structured or spec.mask is not None:
+        refuse_other_targets(before)
     if method is not None or spec.structured or spec.bits is not None:
         refuse_unfinite(targets)
     changes = method is not None or spec.structured or spec.mask is not None or spec.bits is not None

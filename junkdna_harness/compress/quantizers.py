@@ -110,6 +110,10 @@ def get_quantizer(name: str) -> Quantizer:
     own = get_format(name).name
     if own in _HOMES:
         importlib.import_module(f"{__package__}.{_HOMES[own]}")
+    if own not in _REGISTRY:
+        raise UsageError(
+            f"quantizer {own!r} has a format and no function. Register one: @quantizer({own!r})."
+        )
     return _REGISTRY[own]
 
 

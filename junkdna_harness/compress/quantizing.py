@@ -122,14 +122,15 @@ def _name(spec: QuantSpec | PruneSpec) -> str:
     return str(spec.quantizer) if isinstance(spec, PruneSpec) else spec.method
 
 
-def _checked(new: Tensor, weight: Tensor, how: Rounding, target: Target, rounder: Quantizer) -> Tensor:
+def _checked(new: Any, weight: Tensor, how: Rounding, target: Target, rounder: Quantizer) -> Tensor:
     """What a quantizer returned, zeros held where they have to be.
 
     Raises:
         UsageError: another shape, or NaN or infinite weights.
     """
-    if new.shape != weight.shape or not bool(torch.isfinite(new).all()):
-        what = f"shape {tuple(new.shape)}" if new.shape != weight.shape else "NaN or infinite weights"
+    if not isinstance(new, Tensor) or new.shape != weight.shape or not bool(torch.isfinite(new).all()):
+        what = f"a {type(new).__name__}" if not isinstance(new, Tensor) else f"shape {tuple(new.shape)}"
+        what = what if not isinstance(new, Tensor) or new.shape != weight.shape else "NaN or infinite weights"
         raise UsageError(
             f"quantizer {rounder.form.name!r} gave {what} for {target.name}, whose weights are {tuple(weight.shape)}."
         )
@@ -143,7 +144,7 @@ def _begin(before: Before, spec: QuantSpec) -> Outcome:
     if not before.compressed:
         return Outcome(spec.method, seed=spec.seed, kind="quantized", warnings=list(before.warnings))
     outcome = before.outcome()
-    if not before.known:
+    if not before.known and not before.only_rounded:
         outcome.warnings.append(
             f"{before.sparsity:.4g} of the targeted weights are zero and stay zero; no manifest says how the checkpoint "
             f"was pruned, so its method is 'none'"

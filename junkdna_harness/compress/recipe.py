@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from difficulty.errors import UsageError, did_you_mean
+from junkdna_harness.compress.notation import REGEX
 from junkdna_harness.compress.quant_spec import QuantSpec
 from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.yaml_values import read_yaml
@@ -44,7 +45,9 @@ _ONLY = {
     "n_grid": 20,
 }  # keys with one value that is what is done here
 # What their recipes leave out, and nothing here would reach.
-_ASIDE = re.compile(r"lm_head|embed|vision|visual|multi_modal_projector|audio")
+_ASIDE = re.compile(
+    r"(?:re:)?[\^.*]*(?:model\\?\.)?(?:lm_head|embed_tokens|vision_tower|vision_model|visual|multi_modal_projector|audio_tower)[.*$]*"
+)
 _MINMAX = frozenset({"minmax", "memoryless_minmax", "static_minmax"})
 _PLAIN_NAME = re.compile(r"[\w.]+")
 
@@ -71,7 +74,7 @@ def recipe_of(spec: PruneSpec | QuantSpec) -> dict[str, dict[str, Any]]:
         value = getattr(spec, one.name)
         if value != one.default or one.name == "method":
             values[one.metadata["names"][0] if one.metadata["names"] else one.name] = (
-                "+".join(value) if isinstance(value, tuple) else value
+                list(value) if isinstance(value, tuple) else value
             )
     return {PRUNE if isinstance(spec, PruneSpec) else QUANTIZE: values}
 
@@ -92,6 +95,8 @@ def _mapping(value: object, where: str) -> Mapping[str, Any]:
             f"recipe {where!r} holds no names with values. Write modifiers of llm-compressor (e.g. GPTQModifier: {{scheme: W4A16}}), "
             "or prune: or quantize: with arguments."
         )
+    if other := [name for name in value if not isinstance(name, str)]:
+        raise UsageError(f"recipe {where!r} has {other[0]!r} where a name belongs. Write names as text.")
     return value
 
 
@@ -102,7 +107,7 @@ def _modifiers(given: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mappi
         if name.endswith(("_stage", "_modifiers", "modifiers")):
             found = list(_modifiers(_mapping(value, name), path))
         elif name in MODIFIERS:
-            found = [(name, value if isinstance(value, Mapping) else {})]
+            found = [(name, _mapping(value, name) if value else {})]
         else:
             raise UsageError(
                 f"recipe {path!r} has {name!r}, which is not done here. Known are {', '.join(MODIFIERS)}, prune and quantize."
@@ -124,6 +129,10 @@ def _translate(modifiers: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[st
         both = pruning if len(pruning) > 1 else rounding
         raise UsageError(
             f"a recipe with {' and '.join(both)} does two things of one kind. Run one after the other."
+        )
+    if _AWQ in modifiers and rounding and rounding[0] != "QuantizationModifier":
+        raise UsageError(
+            f"a recipe with {_AWQ} and {rounding[0]} rounds twice over. Only QuantizationModifier goes with {_AWQ} here."
         )
     if _AWQ in modifiers and not rounding and not {"scheme", "config_groups"} & modifiers[_AWQ].keys():
         raise UsageError(
@@ -252,14 +261,15 @@ def _weights(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
             "symmetric",
             "strategy",
             "group_size",
-            "dynamic",
             "observer",
             "actorder",
-            "scale_dtype",
             "zp_dtype",
         },
     )
     _observer(where, given)
+    kind = _kind(where, given)
+    if given.get("actorder") is not None:
+        _order(given["actorder"])
     strategy, size, bits = given.get("strategy"), given.get("group_size"), given.get("num_bits", 8)
     if strategy is None:
         strategy = "group" if size not in (None, -1) else "tensor" if size is None else "channel"
@@ -268,7 +278,7 @@ def _weights(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
             f"{where}: strategy={strategy} is not done here. Give channel (one scale a row) or group."
         )
     group = -1 if strategy == "channel" else size
-    if str(given.get("type", "int")) == "int":
+    if kind == "int":
         return {
             "method": "rtn",
             "bits": bits,
@@ -297,8 +307,18 @@ def _activations(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"{where}: strategy={strategy} with dynamic={dynamic} is not done here. Give token and true, or tensor and false."
         )
-    kind = "int8" if str(given.get("type", "int")) == "int" else "fp8"
+    kind = "int8" if _kind(where, given) == "int" else "fp8"
     return {"activations": kind, "activation_scale": "dynamic" if dynamic else "static"}
+
+
+def _kind(where: str, given: Mapping[str, Any]) -> str:
+    """`int` or `float`; floats have no zero points."""
+    kind = given.get("type", "int")
+    if kind not in ("int", "float"):
+        raise UsageError(f"{where}: type={kind!r} is not done here. Give int or float.")
+    if kind == "float" and not given.get("symmetric", True):
+        raise UsageError(f"{where}: symmetric=false is not done here with floats. Leave it out.")
+    return str(kind)
 
 
 def _observer(where: str, given: Mapping[str, Any]) -> None:
@@ -330,9 +350,9 @@ def _only(where: str, keys: Mapping[str, Any], known: set[str]) -> None:
 def _targets(name: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     """`targets` and `ignore` as our patterns; what lies outside the decoder blocks is left alone in any case."""
     targets = [one for one in _listed(keys.get("targets")) if one != "Linear"]
-    ignored = [one for one in _listed(keys.get("ignore")) if not _ASIDE.search(one)]
+    ignored = [one for one in _listed(keys.get("ignore")) if not _ASIDE.fullmatch(one)]
     values = {"targets": targets, "exclude": ignored}
-    return {key: "+".join(_pattern(name, one) for one in found) for key, found in values.items() if found}
+    return {key: tuple(_pattern(name, one) for one in found) for key, found in values.items() if found}
 
 
 def _listed(given: object) -> Sequence[str]:
@@ -342,21 +362,13 @@ def _listed(given: object) -> Sequence[str]:
 
 
 def _pattern(name: str, given: str) -> str:
-    """A module's name, or `re:.*NAME` of them, as a pattern of ours."""
-    plain = given
-    if given.startswith("re:"):
-        plain = (
-            given[3:]
-            .removeprefix("^")
-            .removeprefix(".*")
-            .removesuffix("$")
-            .removesuffix(".*")
-            .replace("\\.", ".")
-            .strip(".")
-        )
-    if not _PLAIN_NAME.fullmatch(plain):
+    """A module's name, or `re:REGEX` of them, which means here what it means there."""
+    try:
+        re.compile(given.removeprefix(REGEX))
+    except re.error as error:
+        raise UsageError(f"{name}: {given!r} is no regular expression ({error}).") from error
+    if not given.startswith(REGEX) and not _PLAIN_NAME.fullmatch(given):
         raise UsageError(
-            f"{name}: the pattern {given!r} is not read here. Write a module's name, or re:.* before one; patterns such as 'mlp.*' are "
-            "written with --targets and --exclude."
+            f"{name}: {given!r} is no name of a module. Write its name, or re: and a regular expression."
         )
-    return plain
+    return given

@@ -83,15 +83,19 @@ class Prepared:
 
 
 def prepare(
-    model: nn.Module, running: Running, targets: Sequence[Target], tokens: int | None = None
+    model: nn.Module,
+    running: Running,
+    targets: Sequence[Target],
+    tokens: int | None = None,
+    changes: bool = True,
 ) -> Prepared:
     """Look, before anything is changed, whether `running` can be done on `model`; activations are those of `targets`, and `tokens` are those
-    whose cache is counted.
+    whose cache is counted. `changes`: weights will be changed.
 
     Raises:
         UsageError: it cannot, or something is rounded already.
     """
-    if running and (lies := begun_on(model)):
+    if (running or changes) and (lies := begun_on(model)):
         raise UsageError(
             f"the model has {lies.running.describe()} already. Take that off first: junkdna_harness.compress.stop_running(model)."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.compress.mixtures import find_mixtures, is_stack
+from junkdna_harness.compress.notation import REGEX
 
 _ADAPTER_PARTS = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector")
 
@@ -137,8 +139,10 @@ def find_targets(model: nn.Module, targets: Sequence[str] = (), exclude: Sequenc
 
 
 def matches(name: str, pattern: str) -> bool:
-    """True if `pattern` (fnmatch) matches a run of whole dotted parts of `name`."""
+    """True if `pattern` (fnmatch) matches a run of whole dotted parts of `name`; or, after `re:`, a regular expression its beginning."""
     plain = name.partition("[")[0]
+    if pattern.startswith(REGEX):
+        return re.match(pattern.removeprefix(REGEX), plain) is not None
     forms = (pattern, f"*.{pattern}", f"{pattern}.*", f"*.{pattern}.*")
     return any(fnmatchcase(candidate, form) for form in forms for candidate in {plain, name})
 

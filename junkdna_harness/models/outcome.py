@@ -32,7 +32,8 @@ def _pruned_block(loaded: Loaded, report: CompressionReport, method: str | None)
     elif report.weights_sha256 == loaded.sha256:
         block |= _as_loaded(loaded)
         other = method not in (None, NONE, loaded.method.base, loaded.manifest.get("method")) and asked != 0
-        if other or (asked is not None and not bears_out(asked, loaded.level or 0)):
+        less = method != NONE and asked is not None and not bears_out(asked, loaded.level or 0)
+        if other or less:
             name = method or report.method
             what = name if asked is None else f"{name} at sparsity {asked:g}"
             warnings.append(

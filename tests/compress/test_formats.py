@@ -21,16 +21,18 @@ from junkdna_harness.compress import (
     Rounding,
     find_targets,
     get_quantizer,
+    measure,
     prune,
     quantize,
     quantizer,
 )
 from junkdna_harness.compress.awq import Activity, awq
 from junkdna_harness.compress.floats import fp8, fp8_e5m2, mxfp4, nearest_e2m1, nvfp4
-from junkdna_harness.compress.formats import FORMATS
+from junkdna_harness.compress.formats import FORMATS, add_format
 from junkdna_harness.compress.loaded import describe_loaded
 from junkdna_harness.compress.nf4 import CODES, nf4
 from junkdna_harness.compress.rtn import rtn
+from junkdna_harness.compress.running import stop_running
 from tests.commands import junkdna
 from tests.models_factory import ARCHITECTURES, make_model, make_tokenizer
 
@@ -311,3 +313,99 @@ def test_formats_of_checkpoints_are_counted_by_their_configuration(
     model.config.quantization_config = config
     report = describe_loaded(model, QuantSpec(method="none"))
     assert (report.bits, report.effective_bits) == pytest.approx(expected) and not report.warnings
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_rounded_model_counts_the_same_bits_when_it_is_measured_and_under_a_cache(name: str) -> None:
+    model, _ = make_model("llama")
+    model.config.junkdna_suite = 1
+    report = quantize(model, QuantSpec(method=name, group_size=16, nsamples=2, seqlen=16), make_tokenizer())
+    told = report.to_dict()
+    assert measure(model, manifest=told).effective_bits == report.effective_bits
+    cached = quantize(model, QuantSpec(method="kv", bits=4), manifest=told)
+    assert cached.running["weights_alone"]["effective_bits"] == report.effective_bits
+    assert not [warning for warning in cached.warnings if "no manifest" in warning]
+
+
+def test_the_bits_of_ones_own_quantizer_are_known_where_its_module_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quantizer("test_five", Format("test_five", widths=(5,), groups=(), scale_bits=0))(
+        lambda weight, how: (weight * 2).round() / 2
+    )
+    model, _ = make_model("llama")
+    told = quantize(model, QuantSpec(method="test_five")).to_dict()
+    monkeypatch.delitem(FORMATS, "test_five")
+    assert measure(model, manifest=told).effective_bits == 5.0
+
+
+def test_whole_blocks_of_a_rounded_model_go_by_their_share_alone() -> None:
+    """Zeros that rounding made are codes, not weights that went."""
+    model, _ = make_model("llama")
+    model.config.junkdna_suite = 1
+    told = quantize(model, QuantSpec(bits=2, group_size=16)).to_dict()
+    assert told["sparsity_targeted"] > 0.1
+    report = prune(
+        model,
+        PruneSpec(method="layers", sparsity=0.5, nsamples=2, seqlen=16),
+        make_tokenizer(),
+        manifest=told,
+    )
+    assert (report.level, report.on_top_of) == (0.5, "rtn")
+    assert report.effective_bits == pytest.approx(told["effective_bits"] / 2)
+
+
+def test_what_was_rounded_in_part_is_not_pruned_as_if_all_of_it_were() -> None:
+    model, _ = make_model("llama")
+    told = quantize(model, QuantSpec(method="nvfp4", targets=("mlp",))).to_dict()
+    before = model.model.layers[0].self_attn.q_proj.weight.clone()
+    for targets in ((), ("self_attn",)):
+        with pytest.raises(UsageError, match="in other weights than are targeted now"):
+            prune(model, PruneSpec(sparsity=0.5, targets=targets), manifest=told)
+    assert torch.equal(model.model.layers[0].self_attn.q_proj.weight, before)
+    assert prune(model, PruneSpec(sparsity=0.5, targets=("mlp",)), manifest=told).bits == 4
+
+
+def test_what_runs_rounded_is_not_changed_below_it() -> None:
+    model, _ = make_model("llama")
+    quantize(model, QuantSpec(method="kv", bits=4))
+    for change in (lambda: quantize(model, QuantSpec(bits=4)), lambda: prune(model, PruneSpec(sparsity=0.5))):
+        with pytest.raises(UsageError, match="has a cache of 4 bits already"):
+            change()
+    stop_running(model)
+    quantize(model, QuantSpec(bits=4))
+
+
+def test_a_packed_model_keeps_its_name_under_a_cache() -> None:
+    model, _ = make_model("llama")
+    model.config.quantization_config = {"quant_method": "gptq", "bits": 4, "group_size": 16}
+    assert describe_loaded(model, QuantSpec(method="kv", bits=4)).method == "gptq"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"scheme": "W4A16_ASYM", "method": "kv"}, "rounds weights to whole numbers, which kv does not"),
+        ({"scheme": "W4A16_ASYM", "method": "nf4"}, "rounds weights to whole numbers, which nf4 does not"),
+        (
+            {"scheme": "W8A8", "method": "bnb-int8"},
+            "rounds weights to whole numbers, which bnb-int8 does not",
+        ),
+        ({"method": "json:rtn"}, "'json:rtn' is the built-in rtn"),
+        ({"group_size": -5}, "group_size=-5 is neither -1"),
+        ({"kv_bits": "5"}, "kv_bits=5 is no width of a cache"),
+    ],
+)
+def test_specs_from_python_are_checked_like_those_from_text(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        QuantSpec(**given)
+    assert QuantSpec(scheme="w8a8").scheme == "W8A8" and QuantSpec(kv_bits="4").kv_bits == 4  # type: ignore[arg-type]
+
+
+def test_a_quantizer_that_returns_no_weights_or_has_no_function_is_one_sentence() -> None:
+    quantizer("test_none", Format("test_none", widths=(4,)))(lambda weight, how: None)
+    with pytest.raises(UsageError, match="'test_none' gave a NoneType for"):
+        quantize(make_model("llama")[0], QuantSpec(method="test_none"))
+    add_format(Format("test_alone", widths=(4,)))
+    with pytest.raises(UsageError, match="has a format and no function"):
+        quantize(make_model("llama")[0], QuantSpec(method="test_alone"))

@@ -53,13 +53,10 @@ def write(folder: Path, blocks: Kind, embedding: Kind, told: int | None) -> str:
             5.0,
         ),  # a mix is called as its file says
         (Kind.Q5_0, None, "gguf-q5_0", 5, 5.5),
-        (
-            Kind.Q4_0,
-            gguf.LlamaFileType.MOSTLY_F16,
-            "gguf-q4_0",
-            4,
-            4.5,
-        ),  # a name that the tensors do not bear out
+        # Names that the tensors do not bear out.
+        (Kind.Q4_0, gguf.LlamaFileType.MOSTLY_F16, "gguf-q4_0", 4, 4.5),
+        (Kind.Q4_0, gguf.LlamaFileType.MOSTLY_Q8_0, "gguf-q4_0", 4, 4.5),
+        (Kind.Q8_0, gguf.LlamaFileType.MOSTLY_Q2_K, "gguf-q8_0", 8, 8.5),
     ],
 )
 def test_the_bits_are_those_of_the_files_bytes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 import yaml
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress import find_targets
 from junkdna_harness.compress.quant_spec import QuantSpec
 from junkdna_harness.compress.recipe import read_recipe, recipe_of
 from junkdna_harness.compress.spec import PruneSpec
 from tests.commands import junkdna
+from tests.models_factory import make_model
 
 
 def read(tmp_path: Path, text: str) -> tuple[str, dict[str, Any]]:
@@ -71,7 +74,7 @@ GPTQModifier:
                                "activations": "fp8", "activation_scale": "dynamic"}),
         # Their default order is static, that is, by activation with the groups of neighbours.
         (GPTQ, "quantize", {"method": "gptq", "bits": 4, "group_size": 128, "symmetric": True, "act_order": True,
-                            "targets": "self_attn+mlp.up_proj", "exclude": "model.layers.0.mlp.down_proj"}),
+                            "targets": ("re:.*self_attn.*", "re:.*mlp.up_proj$"), "exclude": ("model.layers.0.mlp.down_proj",)}),
         ("GPTQModifier: {scheme: W4A16, actorder: null, targets: Linear, ignore: [lm_head]}", "quantize", {"method": "gptq", "scheme": "W4A16"}),
         ("AWQModifier: {}\nQuantizationModifier: {scheme: W4A16_ASYM}", "quantize", {"method": "awq", "scheme": "W4A16_ASYM"}),
         ("QuantizationModifier: {config_groups: {g: {weights: {num_bits: 4, type: float, strategy: tensor_group, group_size: 16}}}}",
@@ -103,7 +106,17 @@ def test_what_a_recipe_means(tmp_path: Path, text: str, command: str, values: di
         (GPTQ + "  actorder: group\n", "actorder=group is not done here"),
         (GPTQ.replace("symmetric: true,", "symmetric: true, observer: mse,"), "observer=mse is not done here"),
         (GPTQ + "  kv_cache_scheme: {num_bits: 8}\n", "kv_cache_scheme=.* is not done here"),
-        (GPTQ.replace("re:.*self_attn.*", "re:.*(q|k)_proj"), "is not read here"),
+        (GPTQ.replace("re:.*self_attn.*", "re:.*(q|k_proj"), "is no regular expression"),
+        (GPTQ.replace("re:.*self_attn.*", "mlp *"), "is no name of a module"),
+        ("AWQModifier: {}\n" + GPTQ, "Only QuantizationModifier goes with AWQModifier"),
+        (GPTQ.replace("symmetric: true,", "symmetric: true, actorder: group,"), "actorder=group is not done here"),
+        (GPTQ.replace("symmetric: true,", "symmetric: true, dynamic: true,"), "dynamic=True is not done here"),
+        (GPTQ.replace("type: int", "type: Float"), "type='Float' is not done here"),
+        ("QuantizationModifier: {config_groups: {g: {weights: {num_bits: 4, type: float, group_size: 32, scale_dtype: float16}}}}", "scale_dtype='float16' is not"),
+        ("QuantizationModifier: {config_groups: {g: {weights: {num_bits: 8, type: float, strategy: channel, symmetric: false}}}}", "symmetric=false is not"),
+        ("5: 6", "has 5 where a name belongs"),
+        ("GPTQModifier: {5: 6}", "has 5 where a name belongs"),
+        ("quantize: {1: 2}", "has 1 where a name belongs"),
         (SPARSE.replace("0.5", "0.7"), "mask_structure=2:4 does not remove sparsity=0.7"),
         (SPARSE.replace("sparsity: 0.5", "sparsity: [0.5, 0.6]"), "is no single number"),
         ("WandaPruningModifier: {sparsity: 0.6, sparsity_profile: owl, owl_m: 3, owl_lmbda: 0.08}", "only owl with 5 and 0.08"),
@@ -150,3 +163,16 @@ def test_the_commands_read_a_recipe_and_write_one_that_does_the_same_again(tmp_p
         wrong.stderr.split()
     )
     assert not (tmp_path / "three").exists()
+
+
+def test_regular_expressions_mean_what_they_mean_there() -> None:
+    model, _ = make_model("llama")
+    names = {target.name for target in find_targets(model)}
+    for pattern in ("re:.*self_attn.*", "re:.*layers.1.*", "re:.*(q|k)_proj$", "re:model.layers.0.mlp"):
+        expected = {name for name in names if re.match(pattern[3:], name)}
+        found = {target.name for target in find_targets(model, [pattern])}
+        assert found == expected and 0 < len(found) < len(names)
+    ignored = PruneSpec.from_strings({"exclude": ["re:.*(q|k)_proj"]}).exclude
+    assert {t.name for t in find_targets(model, (), ignored)} == {
+        n for n in names if not re.match(".*(q|k)_proj", n)
+    }

@@ -157,7 +157,7 @@ def test_a_mask_that_a_level_lacks_is_not_counted_against_quantization(claim: st
     [
         ("nvfp4", ()), ("nf4-kv4", ()), ("kv", ()), ("aint8-kv", ()), ("aint8static", ("calibration",)), ("gguf-q4_k_m", ()),
         ("rtn-aint8static-kv4", ("calibration",)), ("awq", ("calibration",)), ("magnitude-owl", ("calibration",)), ("magnitude-alphapruning", ()),
-        ("random-owl", ("mask", "calibration")), ("experts-random", ("mask",)), ("experts", ("calibration",)), ("rtn+random", ("mask",)),
+        ("random-owl", ("mask", "calibration")), ("experts-random", ("mask",)), ("experts", ("calibration",)), ("rtn+random", ("mask",)), ("magnitude_2:4+rtn", ()), ("wanda_2:4+magnitude", ("calibration",)),
         ("somebodys-own", ("calibration",)), ("magnitude+sparse_transfer", ("training",)),
     ],
 )  # fmt: skip
