@@ -17,6 +17,7 @@ import shlex
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,9 @@ def run_one(arguments: argparse.Namespace) -> dict[str, Any]:
         what = {"sparsity": arguments.sparsity, **SPARSIFIERS[arguments.only]}
         bits = prune(model, PruneSpec(calibration=str(text), **size, **what), tokenizer).effective_bits
     elif arguments.only in QUANTIZERS:
-        rounding = QuantSpec(calibration=str(text), **size, **QUANTIZERS[arguments.only])
+        rounding = QuantSpec(**QUANTIZERS[arguments.only])
+        if rounding.calibrated:
+            rounding = replace(rounding, calibration=str(text), **size)
         bits = quantize(model, rounding, tokenizer).effective_bits
     elif arguments.only == "plain_wanda":
         plain(model, ids, WandaLayer, arguments.sparsity)
