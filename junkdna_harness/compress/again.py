@@ -60,7 +60,7 @@ def refuse_another(folder: Path, expected: Expected, code: bool = False) -> None
     elsewhere = any(str(place) != "cpu" for place in expected.placed.values())
     options: dict[str, Any] = {"device_map": expected.placed} if elsewhere else {}
     try:
-        with _quiet():
+        with no_progress_bar():
             again = (
                 Whole(expected.made)
                 .from_pretrained(str(folder), dtype="auto", trust_remote_code=code, **options)
@@ -140,8 +140,8 @@ def _own_forward(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No second bar of loading weights."""
+def no_progress_bar() -> Iterator[None]:
+    """Without the bars of transformers: a second one of loading weights, one for every shard of every checkpoint."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

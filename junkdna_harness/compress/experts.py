@@ -10,7 +10,6 @@ All layers lose the same number, for a configuration has one number of experts. 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +28,7 @@ from junkdna_harness.compress.skeleton import (
     refused,
     set_values,
 )
+from junkdna_harness.compress.statistics import Seeded
 from junkdna_harness.compress.targets import Target, find_blocks
 
 # What configurations call the number of experts, those that a token goes to, and the groups that they are chosen in.
@@ -118,8 +118,7 @@ def random_scores(stacks: Sequence[Stack], seed: int) -> dict[str, Tensor]:
     """By stack's name, an order by lot that depends on the seed and the name alone."""
     found = {}
     for stack in stacks:
-        digest = hashlib.sha256(f"{seed}/{stack.name}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+        generator = Seeded(stack.number, torch.device("cpu"), seed, stack.name).generator()
         found[stack.name] = torch.randperm(stack.number, generator=generator).double()
     return found
 

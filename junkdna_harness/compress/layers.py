@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.change import Progress
-from junkdna_harness.compress.passes import hidden_in, hidden_out, run_through
+from junkdna_harness.compress.passes import hidden_in, run_through
 from junkdna_harness.compress.skeleton import (
     INDEX_NAMES,
     change_config,
@@ -25,6 +25,7 @@ from junkdna_harness.compress.skeleton import (
     some_tokens,
 )
 from junkdna_harness.compress.targets import find_blocks
+from junkdna_harness.compress.walk import hidden_out
 
 CLOSE = 1e-3  # of the largest logit: reduced precision may add in another order
 

@@ -47,8 +47,3 @@ def run_through(
 def hidden_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The hidden states with which a block or a module is called."""
     return args[0] if args else kwargs.get("hidden_states")
-
-
-def hidden_out(output: Any) -> Any:
-    """The hidden states among what a block returns."""
-    return output if isinstance(output, Tensor) else output[0]

@@ -103,7 +103,7 @@ class _Flow:
         device = device_of(block)
         args, kwargs = call.extras[index]
         result = block(_to(call.hidden, device), *_to(args, device), **_to(kwargs, device))
-        return _hidden(result)
+        return hidden_out(result)
 
 
 class _Whole:
@@ -152,7 +152,7 @@ def _probe(model: nn.Module, blocks: list[nn.Module], ids: Tensor) -> _Probe:
     calls: dict[int, list[Tensor]] = {}
 
     def note(block: nn.Module, _: object, result: Any) -> None:
-        calls.setdefault(id(block), []).append(_hidden(result).clone())
+        calls.setdefault(id(block), []).append(hidden_out(result).clone())
 
     handles = [block.register_forward_hook(note) for block in dict.fromkeys(blocks)]
     name = type(model).__name__
@@ -280,7 +280,8 @@ def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, tuple
     return hidden, (), rest
 
 
-def _hidden(result: Any) -> Tensor:
+def hidden_out(result: Any) -> Tensor:
+    """The hidden states among what a block returns."""
     found: Tensor = result if isinstance(result, Tensor) else result[0]
     return found
 

@@ -26,6 +26,7 @@ from transformers import (
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from junkdna_harness.compress.again import no_progress_bar
 from junkdna_harness.recover.alone import is_first_process
 from junkdna_harness.recover.hold import HoldWeights
 from junkdna_harness.recover.schedule import IGNORED, Row, batches
@@ -129,7 +130,7 @@ def train(
         extra.append(EarlyStoppingCallback(early_stopping_patience=spec.early_stop))
     start = _trainable(model) if last_checkpoint(folder) is None else {}
     stopped, failed, clock = None, False, time.perf_counter()
-    with _set_for_training(model, tokenizer), _quiet():
+    with _set_for_training(model, tokenizer), no_progress_bar():
         trainer = HoldingTrainer(
             hold, model=model, args=arguments, train_dataset=[rows[i] for i in order], eval_dataset=held_out or None,
             data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED), callbacks=extra,
@@ -229,20 +230,6 @@ def _set_for_training(model: Any, tokenizer: Any) -> Iterator[None]:
         yield
     finally:
         tokenizer.pad_token, tokenizer.padding_side, model.config.use_cache = before
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without a progress bar for every shard of every checkpoint."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _split(rows: Sequence[Row], spec: RecoverSpec) -> tuple[list[Row], list[Row]]:
