@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.compress.notation import BITS, KV, NONE
+from junkdna_harness.compress.plugins import import_own
 
 ENTRY_POINTS = "junkdna_harness.quantizers"
 WHOLE_ROW = -1  # the group size of one scale a row
@@ -99,18 +99,7 @@ def get_format(name: str, also: Iterable[str] = (), argument: str = "method") ->
     Raises:
         UsageError: no such quantizer; the nearest name is suggested.
     """
-    module, colon, own = name.rpartition(":")
-    if colon:
-        try:
-            importlib.import_module(module)
-        except Exception as error:  # whatever a module of one's own raises
-            raise UsageError(
-                f"{argument}={name!r}: module {module!r} could not be imported ({error})."
-            ) from error
-        if own in BUILT_IN:
-            raise UsageError(
-                f"{argument}={name!r} is the built-in {own}. Write {argument}={own}, or give yours another name."
-            )
+    own = import_own(name, argument, BUILT_IN)
     if own not in FORMATS:
         for point in entry_points(group=ENTRY_POINTS):
             point.load()

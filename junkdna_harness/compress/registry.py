@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.compress.notation import ALLOCATIONS, NONE, SCOPES, STRUCTURED, Scope
+from junkdna_harness.compress.plugins import import_own
 
 if TYPE_CHECKING:  # names are checked without torch
     from junkdna_harness.compress.statistics import Statistic
@@ -103,7 +104,7 @@ def check_method(name: str) -> None:
     Raises:
         UsageError: no such method; the nearest name is suggested.
     """
-    own = _import_own(name)
+    own = import_own(name, "method", BUILT_IN)
     if own in BUILT_IN or own in _REGISTRY:
         return
     _load_plugins()
@@ -123,19 +124,6 @@ def get_sparsifier(name: str) -> Sparsifier:
     """
     check_method(name)
     return sparsifiers()[name.rpartition(":")[2]]
-
-
-def _import_own(name: str) -> str:
-    """The name after the colon of 'package.module:name', with that module imported; else `name` itself."""
-    module, colon, own = name.rpartition(":")
-    if colon:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise UsageError(
-                f"method={name!r}: module {module!r} could not be imported ({error})."
-            ) from error
-    return own
 
 
 def _load_plugins() -> None:

@@ -409,3 +409,14 @@ def test_a_quantizer_that_returns_no_weights_or_has_no_function_is_one_sentence(
     add_format(Format("test_alone", widths=(4,)))
     with pytest.raises(UsageError, match="has a format and no function"):
         quantize(make_model("llama")[0], QuantSpec(method="test_alone"))
+
+
+def test_a_built_in_sparsifier_does_not_stand_in_for_one_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="'json:wanda' is the built-in wanda"):
+        PruneSpec(method="json:wanda")
+    (tmp_path / "raises_on_import.py").write_text("raise RuntimeError('not today')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="could not be imported .not today."):
+        PruneSpec(method="raises_on_import:mine")
