@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,11 +14,26 @@ from difficulty.runs.direction import declared, direction, scale
 from difficulty.runs.identity import Method
 from difficulty.runs.metrics import choose_one, several
 from difficulty.runs.same import different_prompts, require_same, unknown_prompts
-from difficulty.runs.table import DENSE, IDENTITY, MARGIN, OPTION_LOGLIK, SCALE, some
+from difficulty.runs.table import (
+    DENSE,
+    HIGHER_IS_BETTER,
+    IDENTITY,
+    MARGIN,
+    OPTION_LOGLIK,
+    SCALE,
+    WEIGHT,
+    some,
+)
 from difficulty.stats.divergence import option_kl
 from difficulty.stats.result import Floats, Ints
 
 _NAMED = 3  # items named in an error
+# What is read of the rows; other columns of text are not carried along, which costs more than the rest.
+_OF_SCORES = (
+    "run", "task", "item_id", "family", "axis", "tier", "cluster_id", "chance", "metric", "value",
+    HIGHER_IS_BETTER, WEIGHT, SCALE,
+)  # fmt: skip
+_OF_MARGINS = ("run", "task", "item_id", "value", OPTION_LOGLIK)
 
 
 @dataclass(frozen=True)
@@ -67,13 +83,14 @@ def build_panel(
     table = share_clusters(one_axis(table))
     asked = require_same([different_prompts(table)], allow_different_prompts)
     asked += tuple(unknown_prompts(table))
-    judged, left_out = _accuracies(table[table["metric"] != MARGIN], dense[0], metric)
+    is_margin = table["metric"] == MARGIN
+    judged, left_out = _accuracies(_columns(table, _OF_SCORES)[~is_margin], dense[0], metric)
     runs = _runs(table, dense)
     items = _items(judged)
     score = _matrix(judged, items, runs)
     keep, warnings = _common_items(score, items, runs, allow_missing)
     _consistent(judged, items)
-    logged = table[table["metric"] == MARGIN]
+    logged = _columns(table, _OF_MARGINS)[is_margin]
     margin = _matrix(logged, items, runs) if margins else np.full(score.shape, np.nan)
     kl = _kl(logged, items, runs)
     keep, said = _whole_margins(margin, items, runs, keep, allow_missing)
@@ -91,6 +108,10 @@ def build_panel(
         len(table),
         (*asked, *left_out, *warnings),
     )
+
+
+def _columns(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    return table[[name for name in names if name in table]]
 
 
 def _one_model(table: pd.DataFrame, model: str | None, baseline: str | None) -> tuple[pd.DataFrame, str]:

@@ -26,7 +26,7 @@ from difficulty.runs.store import (
     require_whole,
     table_path,
 )
-from difficulty.runs.table import HIGHER_IS_BETTER, MATCHED, N_WEIGHTS, read_table
+from difficulty.runs.table import HIGHER_IS_BETTER, MATCHED, N_WEIGHTS, read_tables
 
 _Asked = dict[tuple[str, int], tuple[str, dict[str, Any]]]
 
@@ -47,10 +47,12 @@ def read_sweep(folder: Path, keep: Keep | None) -> list[Part]:
     tasks = [read_object(path) for path in sorted(folder.glob("tasks*.json"))]
     asked: dict[tuple[Path, ...], _Asked] = {}  # the items of a model are those of all its runs
     parts, matched = [], matched_runs(folder)
-    for stem in _finished(folder):
+    stems = _finished(folder)
+    for stem in stems:
         require_whole(folder, stem)
+    for stem, rows in zip(stems, read_tables([table_path(folder, SAMPLES, s) for s in stems]), strict=True):
         manifest = read_manifest(folder, stem)
-        table = _with_directions(read_table(table_path(folder, SAMPLES, stem)), tasks)
+        table = _with_directions(rows, tasks)
         part = _part(folder, table, {**manifest, MATCHED: stem in matched or None}, tasks)
         if keep is not None:
             items = tuple(_items(folder, manifest))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from difficulty.runs.identity import Method, Run
 from difficulty.runs.provenance import TIERS_FROM, makers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 COLUMNS = (
     "run", "model", "method", "level", "bits", "replicate", "task", "family", "axis", "tier",
@@ -278,30 +280,51 @@ def read_table(path: str | Path) -> pd.DataFrame:
         UsageError: the file is not there, cannot be read, or breaks the schema.
     """
     path = Path(path)
+    return validate(_raw(path), source=f"{path.name!r}", keep_noise_floor=True)
+
+
+def read_tables(paths: Sequence[Path]) -> list[pd.DataFrame]:
+    """The same for several files: those of one shape are validated together, which takes the time of one.
+
+    Raises:
+        UsageError: as `read_table`, naming the file.
+    """
+    raw = [_raw(path) for path in paths]
+    if len(raw) > 1 and all(one.dtypes.equals(raw[0].dtypes) for one in raw[1:]):
+        ends = np.cumsum([0, *(len(one) for one in raw)])
+        with suppress(UsageError):  # said below, with the name of the file
+            whole = validate(pd.concat(raw, ignore_index=True), keep_noise_floor=True)
+            return [whole.iloc[a:b].reset_index(drop=True) for a, b in pairwise(ends)]
+    return [
+        validate(one, source=f"{path.name!r}", keep_noise_floor=True)
+        for one, path in zip(raw, paths, strict=True)
+    ]
+
+
+def _raw(path: Path) -> pd.DataFrame:
+    """What is in a file, before it is validated."""
     if not path.is_file():
         raise UsageError(f"there is no file {str(path)!r}. Give a tidy table (.parquet or .csv).")
     try:
         if path.suffix == ".parquet":
-            raw = pd.read_parquet(path)
-        elif path.name.endswith((".csv", ".csv.gz")):
-            raw = pd.read_csv(
-                path,
-                dtype=dict.fromkeys((*TEXT, *ALIASES, "prompt_hash", TIERS_FROM), str),
-                keep_default_na=False,
-                na_values=[""],
+            return pd.read_parquet(path)
+        if path.name.endswith((".csv", ".csv.gz")):
+            return _from_csv(
+                pd.read_csv(
+                    path,
+                    dtype=dict.fromkeys((*TEXT, *ALIASES, "prompt_hash", TIERS_FROM), str),
+                    keep_default_na=False,
+                    na_values=[""],
+                )
             )
-        else:
-            raise UsageError(
-                f"{str(path)!r} is neither .parquet nor .csv. Convert it, or give a folder of lm-eval."
-            )
+        raise UsageError(
+            f"{str(path)!r} is neither .parquet nor .csv. Convert it, or give a folder of lm-eval."
+        )
     except UsageError:
         raise
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UsageError(f"{str(path)!r} cannot be read as a table: {first}.") from error
-    if path.suffix != ".parquet":
-        raw = _from_csv(raw)
-    return validate(raw, source=f"{path.name!r}", keep_noise_floor=True)
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:

@@ -26,7 +26,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from difficulty.stats.bootstrap import cluster_sums
 from difficulty.stats.clusters import Clusters, cluster_codes
@@ -96,7 +96,7 @@ class PairedLoss:
         p = self._t_tail(self._shift_of(limit) - self.shift, above=True)
         if not self._few_moved:
             return p
-        one_sided = float(stats.binom.sf(self.fell - 1, self.fell + self.rose, 0.5))
+        one_sided = _sign_p(self.fell, self.fell + self.rose)
         return max(p, min(one_sided, self._rare_p(self.rose, -limit)))
 
     def p_exceeds_for_most(self, limit: float) -> float:
@@ -108,7 +108,7 @@ class PairedLoss:
         """
         shift = self._shift_of(limit)
         over = int((self.sums > shift * self.sizes).sum())
-        sign = float(stats.binom.sf(over - 1, self.n_clusters, 0.5))
+        sign = _sign_p(over, self.n_clusters)
         if self.standard_error == 0 and self.n_clusters > 1:
             return sign if self.shift > shift else 1.0
         return max(self.p_exceeds(limit), sign)
@@ -129,7 +129,7 @@ class PairedLoss:
             return low, high
         if self.n_clusters < 2 or (self.standard_error == 0 and self.too_few):
             return -math.inf, math.inf
-        half = float(stats.t.ppf(1 - alpha, self.n_clusters - 1)) * self.standard_error
+        half = float(special.stdtrit(self.n_clusters - 1, 1 - alpha)) * self.standard_error
         down = up = half
         if len(self._draws):
             at = math.floor(alpha * (len(self._draws) + 1) + 1e-9)
@@ -137,7 +137,7 @@ class PairedLoss:
             up = max(half, -self.standard_error * float(self._draws[at - 1]) if at else math.inf)
         low, high = self._loss_of(self.shift - down), self._loss_of(self.shift + up)
         if self._few_moved:
-            one_sided = float(stats.binom.sf(self.fell - 1, self.fell + self.rose, 0.5))
+            one_sided = _sign_p(self.fell, self.fell + self.rose)
             low = low if one_sided < alpha else min(low, -self._rare_bound(self.rose, alpha))
             high = max(high, self._rare_bound(self.fell, alpha))
         return low, high
@@ -175,7 +175,7 @@ class PairedLoss:
         if self.binary:
             wanted = self._pairs_to_decide(self.lost, self.gained, limit, alpha, power)
         else:
-            z = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))
+            z = float(special.ndtri(1 - alpha) + special.ndtri(power))
             wanted = self.n_items * self.standard_error**2 * (z / gap) ** 2
             if self._few_moved and 0 < limit - self.jitter < 1:
                 rare = self._pairs_to_decide(self.fell, 0, limit - self.jitter, alpha, power)
@@ -193,8 +193,8 @@ class PairedLoss:
         under_limit = 2 * p_gained + limit * (1 - limit)
         as_seen = (lost + gained) / n - loss**2
         gap = abs(loss - limit)
-        z = float(stats.norm.ppf(1 - alpha)) * math.sqrt(max(under_limit, 0.0))
-        z += float(stats.norm.ppf(power)) * math.sqrt(max(as_seen, 0.0))
+        z = float(special.ndtri(1 - alpha)) * math.sqrt(max(under_limit, 0.0))
+        z += float(special.ndtri(power)) * math.sqrt(max(as_seen, 0.0))
         plain = (z / gap) ** 2
         if plain == 0:
             return self.design_effect
@@ -227,7 +227,7 @@ class PairedLoss:
         if self.standard_error == 0:
             return float(distance >= 0 if above else distance <= 0)
         t = -distance / self.standard_error
-        p = float(stats.t.cdf(-t if above else t, self.n_clusters - 1))
+        p = float(special.stdtr(self.n_clusters - 1, -t if above else t))
         if not len(self._draws):
             return p
         below = int(np.searchsorted(self._draws, t, side="left" if above else "right"))
@@ -249,7 +249,7 @@ class PairedLoss:
         """Upper bound of a loss (gain) that few items show: the share that fell (rose), each by at most 1, and the jitter."""
         n = self.n_items / self.design_effect
         seen = min(changed / self.design_effect, n)
-        share = 1.0 if seen >= n else float(stats.beta.ppf(1 - alpha, seen + 1, n - seen))
+        share = 1.0 if seen >= n else float(special.betaincinv(seen + 1, n - seen, 1 - alpha))
         return min(share + self.jitter, 1.0)
 
     def _rare_p(self, changed: int, limit: float) -> float:
@@ -259,7 +259,7 @@ class PairedLoss:
         limit -= self.jitter
         if seen >= n or limit <= 0:
             return 1.0
-        return float(stats.beta.sf(min(limit, 1.0), seen + 1, n - seen))
+        return float(special.betaincc(seen + 1, n - seen, min(limit, 1.0)))
 
 
 def paired_loss(
@@ -335,6 +335,11 @@ def _design_effect(difference: Floats, codes: NDArray[np.intp], n_clusters: int,
     if plain == 0:
         return worst
     return float(np.clip((clustered_standard_error(difference, codes) / plain) ** 2, 1.0, worst))
+
+
+def _sign_p(over: int, n: int) -> float:
+    """P(at least `over` of n) where each is as likely above as below: the exact sign test, one-sided."""
+    return float(special.betainc(over, n - over + 1, 0.5))
 
 
 def _solve(above: Callable[[float], bool], low: float, high: float) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from difficulty.stats.result import Floats
+from difficulty.stats.result import Floats, Ints
 
 _CHUNK = 4_000_000  # numbers held at once: 32 MB
 
@@ -22,26 +24,36 @@ def trimmed_means_and_medians(counts: Floats, values: Floats, trim: float = 0.1)
     order = np.argsort(values, axis=0, kind="stable")
     means, medians = np.empty((n_resamples, n_runs)), np.empty((n_resamples, n_runs))
     step = max(1, _CHUNK // n_items)
-    for run in range(n_runs):
-        ranked = values[order[:, run], run]
-        gaps = np.diff(ranked)
-        for start in range(0, n_resamples, step):
-            rows = slice(start, start + step)
-            below = np.cumsum(counts[rows][:, order[:, run]], axis=1)
-            total = below[:, -1]
+    for start in range(0, n_resamples, step):
+        rows = slice(start, start + step)
+        # Items down, resamples across, in the smallest whole numbers: what is added and compared are whole rows.
+        by_item = np.ascontiguousarray(counts[rows].T).astype(_whole(float(counts[rows].sum(axis=1).max())))
+        total = by_item.sum(axis=0, dtype=by_item.dtype)
+        low, high = trim * total, (1 - trim) * total
+        for run in range(n_runs):
+            ranked = values[order[:, run], run]
+            below = by_item[order[:, run]]
+            for item in range(1, n_items):
+                below[item] += below[item - 1]
             medians[rows, run] = _medians(below, total, ranked)
-            low, high = trim * total, (1 - trim) * total
-            kept = np.clip(below, low[:, None], high[:, None])
+            kept = below[:-1].astype(float)
+            np.clip(kept, low, high, out=kept)
             # Abel's summation: sum x_i (kept_i - kept_{i-1})
-            sums = ranked[-1] * high - ranked[0] * low - kept[:, :-1] @ gaps
+            sums = ranked[-1] * high - ranked[0] * low - np.diff(ranked) @ kept
             means[rows, run] = sums / (high - low)
     return means, medians
 
 
-def _medians(below: Floats, total: Floats, ranked: Floats) -> Floats:
-    """The mean of the lower and the upper median, as numpy.median has it."""
+def _whole(largest: float) -> type[np.signedinteger[Any]]:
+    """The smallest whole numbers that hold `largest`."""
+    return np.int16 if largest < 2**15 else np.int64
+
+
+def _medians(below: Ints, total: Ints, ranked: Floats) -> Floats:
+    """The mean of the lower and the upper median, as numpy.median has it; `below` is (n_items, n_resamples)."""
     last = len(ranked) - 1
-    lower = np.minimum((below < total[:, None] / 2 - 1e-9).sum(axis=1), last)
-    upper = np.minimum((below <= total[:, None] / 2 + 1e-9).sum(axis=1), last)
-    middle: Floats = (ranked[lower] + ranked[upper]) / 2
+    counted = np.uint16 if last < 2**16 - 1 else np.intp
+    lower = (below < (total + 1) // 2).view(np.uint8).sum(axis=0, dtype=counted)  # below half of them
+    upper = (below <= total // 2).view(np.uint8).sum(axis=0, dtype=counted)  # at most half
+    middle: Floats = (ranked[np.minimum(lower, last)] + ranked[np.minimum(upper, last)]) / 2
     return middle

@@ -13,7 +13,6 @@ Stat Med 20:3875; Sidik & Jonkman 2002, Stat Med 21:3153.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import special
@@ -22,8 +21,8 @@ from difficulty.stats.result import Floats
 
 # A variance of at most this share of the largest (a thousandth of its standard error) is rounding: no error was seen.
 _NONE_SEEN = 1e-6
-# How far sum w (y - mean)^2 may be from K - 1.
-_SOLVED = 1e-6
+_SOLVED = 1e-14  # a step of Newton's of this share of tau^2 is rounding
+_STEPS = 200  # tau^2 at most doubles from a start far below it: this reaches any ratio of variances that is not `_NONE_SEEN`
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,13 @@ def random_effects(effects: Floats, variances: Floats, confidence: float = 0.95)
     k = len(y)
     if not v.any():
         v = np.full(k, 1e-9 * float(np.var(y, ddof=1)))  # equal weights; tau^2 makes up for it
-    fit = _combined(y, v)
-    error = float(fit.sd_eff_w_re) * max(1.0, float(fit.scale_hksj_re)) ** 0.5
-    mean, tau2, w = float(fit.mean_effect_re), float(fit.tau2), 1 / v
+    tau2, w = _between(y, v), 1 / v
+    weights = 1 / (v + tau2)
+    mean = float(weights @ y / weights.sum())
+    scale = float(weights @ (y - mean) ** 2) / (k - 1)
+    error = float(np.sqrt(max(1.0, scale) / weights.sum()))
     typical = (k - 1) * w.sum() / (w.sum() ** 2 - (w**2).sum())
-    q = float(w @ (y - (w @ y) / w.sum()) ** 2)  # `fit.q` is a difference of two large numbers
+    q = float(w @ (y - (w @ y) / w.sum()) ** 2)
     t = float(special.stdtrit(k - 1, (1 + confidence) / 2))
     further = float(np.hypot(error, np.sqrt(tau2)))
     return RandomEffects(
@@ -121,28 +122,18 @@ def _checked(effects: Floats, variances: Floats, confidence: float) -> tuple[Flo
     return y, np.where(seen, v, v[seen].min(initial=v.max()))
 
 
-def _combined(y: Floats, v: Floats) -> Any:
-    """statsmodels' results (`CombineResults`) at Paule and Mandel's tau^2.
+def _between(y: Floats, v: Floats) -> float:
+    """Paule and Mandel's tau^2: the root of F(tau^2) = sum w (y - mean)^2 - (K - 1), or 0 where F(0) <= 0.
 
-    Its iteration is loose as it comes (tau^2 is off by up to 1e-3), and where it is asked for more it sets tau^2 to 0 whenever
-    rounding takes it past the solution. So what it found is checked, and found again by bracketing where it does not hold.
+    Newton's iteration from 0 (DerSimonian & Kacker 2007, eq. 10): F falls and is convex, so that each step goes up to the root and
+    never past it, but for rounding.
     """
-    from scipy import optimize
-    from statsmodels.stats.meta_analysis import combine_effects
-
-    def excess(tau2: float) -> float:
+    tau2 = 0.0
+    for _ in range(_STEPS):
         w = 1 / (v + tau2)
-        return float(w @ (y - (w @ y) / w.sum()) ** 2) - (len(y) - 1)
-
-    def combined(**options: float) -> Any:
-        with np.errstate(divide="ignore"):  # its own I^2 of equal effects, which is not used
-            return combine_effects(y, v, method_re="iterated", use_t=True, **options)
-
-    fit = combined(atol=1e-9, maxiter=100)
-    if abs(excess(fit.tau2)) <= _SOLVED or (fit.tau2 == 0 and excess(0.0) <= 0):
-        return fit
-    # The sum falls in tau^2. At twice the variance of the effects it is at most (K - 1) / 2, as no weight exceeds 1 / tau^2.
-    high = 2 * float(np.var(y, ddof=1))
-    root = optimize.brentq(excess, 0.0, high, xtol=1e-14 * high, rtol=1e-14)
-    # A start just below the root, by more than rounding, is where the iteration ends.
-    return combined(tau2_start=root * (1 - 1e-7), atol=_SOLVED)
+        apart = (y - (w @ y) / w.sum()) ** 2
+        step = float((w @ apart - (len(y) - 1)) / (w**2 @ apart)) if apart.any() else 0.0
+        if not step > _SOLVED * tau2:
+            break
+        tau2 += step
+    return tau2

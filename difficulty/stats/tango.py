@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 _MANY_DISCORDANT = (
     400  # beyond this many the normal tail of the score statistic is as good, and the sum is slow
@@ -46,7 +46,7 @@ def binary_tail(n: int, b: int, c: int, limit: float, upper: bool) -> float:
     z_seen, p_gained = (float(x) for x in score_statistic(n, b, c, limit))
     p_lost = min(max(p_gained + limit, 0.0), 1.0)
     if n * (p_gained + p_lost) > _MANY_DISCORDANT:
-        return float(stats.norm.sf(z_seen) if upper else stats.norm.cdf(z_seen))
+        return float(special.ndtr(-z_seen if upper else z_seen))
     lost = _likely_counts(n, p_lost)[:, None]
     gained = _likely_counts(n, p_gained)[None, :]
     z, _ = score_statistic(n, lost, gained, limit)

@@ -241,7 +241,7 @@ def _draw(found: dict[str, Any], html: Path | None, plots: Path | None) -> None:
     from difficulty.files import write_atomic
     from junkdna_harness.fidelity.html import render
     from junkdna_harness.fidelity.pictures import pictures
-    from junkdna_harness.report.plots import write_plots
+    from junkdna_harness.report.figures import write_plots
 
     runs = found.get("runs", [found])
     if html is not None:

@@ -53,24 +53,29 @@ def report(
     A cell is the mean [its 95 % interval], and in brackets what is left of the dense score. The HTML file needs
     nothing else: verdicts, tables, plots, the documents that flipped, methods, and how to make it again.
     """
+    from junkdna_harness.report.figures import Finisher, write_plots
+
+    whole = html is not None or plots is not None
+    with Finisher(png=plots is not None, beside=whole) as finisher:
+        from junkdna_harness.report.build import DEFAULT_BY, build  # while the finisher starts
+
+        made = build(
+            runs,
+            by=tuple(by or DEFAULT_BY),
+            metric=metric,
+            sort=tuple(sort or ()),
+            rules=tuple(select or ()),
+            with_fit=whole,
+            with_plots=finisher if whole else False,
+            with_documents=html is not None,
+            seed=seed,
+            allow_different_prompts=allow_different_prompts,
+            labels=label or [],
+        )
     from difficulty.files import write_atomic
     from junkdna_harness.presentation.console import console
     from junkdna_harness.report import formats, verdicts
-    from junkdna_harness.report.build import DEFAULT_BY, build
 
-    made = build(
-        runs,
-        by=tuple(by or DEFAULT_BY),
-        metric=metric,
-        sort=tuple(sort or ()),
-        rules=tuple(select or ()),
-        with_fit=html is not None or plots is not None,
-        with_plots=html is not None or plots is not None,
-        with_documents=html is not None,
-        seed=seed,
-        allow_different_prompts=allow_different_prompts,
-        labels=label or [],
-    )
     boards = list(made.boards)
     options = {
         "metric": metric,
@@ -96,8 +101,6 @@ def report(
             write_atomic(path, text())
             written.append(path)
     if plots:
-        from junkdna_harness.report.plots import write_plots
-
         written += write_plots(made.plots, plots)
     if html:
         from junkdna_harness.report.html import render

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from junkdna_harness.report.plots import DASHES, MARKERS, NAMES, STYLE, Plot, finish
+from junkdna_harness.report.figures import STYLE, Plot, finish
+from junkdna_harness.report.plots import DASHES, MARKERS, NAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,6 @@ def pictures(runs: Sequence[Run]) -> list[Plot]:
     """The pictures that the runs allow: two levels of a method, or two widths, make a curve."""
     import matplotlib
 
-    matplotlib.use("Agg")
     pruned, rounded = _series(runs, "level"), _series(runs, "bits")
     if not pruned and not rounded:
         return []
@@ -50,12 +50,11 @@ def _series(runs: Sequence[Run], axis: str) -> dict[str, list[Run]]:
 
 
 def _by_level(pruned: Mapping[str, Sequence[Run]], rounded: Mapping[str, Sequence[Run]]) -> Figure:
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     panels = [(series, axis) for series, axis in ((pruned, "level"), (rounded, "bits")) if series]
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(4.2 * len(panels), 3.4), squeeze=False, sharey=True
-    )
+    figure = Figure(figsize=(4.2 * len(panels), 3.4))
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
     for (series, axis), ax in zip(panels, axes[0], strict=True):
         for i, (name, runs) in enumerate(series.items()):
             _line(ax, i, name, [float(run[axis]) for run in runs], runs)
@@ -66,15 +65,14 @@ def _by_level(pruned: Mapping[str, Sequence[Run]], rounded: Mapping[str, Sequenc
         ax.legend(fontsize=8)
     axes[0][0].set_ylabel("KL(dense || compressed), nats")
     figure.suptitle("Mean KL divergence from the dense model; bands are 95 % intervals")
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def _by_part(series: Mapping[str, Sequence[Run]], partition: str) -> Figure:
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
-    figure, axes = pyplot.subplots(
-        1, len(series), figsize=(3.2 * len(series) + 1.0, 3.4), squeeze=False, sharey=True
-    )
+    figure = Figure(figsize=(3.2 * len(series) + 1.0, 3.4))
+    axes = figure.subplots(1, len(series), squeeze=False, sharey=True)
     for (method, runs), ax in zip(series.items(), axes[0], strict=True):
         names = [row["part"] for row in runs[0][partition]]
         for i, part in enumerate(names):
@@ -87,7 +85,7 @@ def _by_part(series: Mapping[str, Sequence[Run]], partition: str) -> Figure:
     lines, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside right upper", fontsize=8)
     figure.suptitle(f"Mean KL divergence by {PART_TITLES[partition]}")
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def _logarithmic(ax: Axes) -> None:

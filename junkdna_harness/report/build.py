@@ -22,19 +22,22 @@ from difficulty.runs.same import (
 from difficulty.runs.table import DENSE
 from junkdna_harness.report.curves import measure
 from junkdna_harness.report.documents import Documents, asked, documents
+from junkdna_harness.report.figures import Finisher
 from junkdna_harness.report.forest import forest, over_families, over_models
-from junkdna_harness.report.leaderboard import Leaderboard, leaderboard
-from junkdna_harness.report.plots import plots, shorten
+from junkdna_harness.report.leaderboard import Leaderboard, leaderboards
+from junkdna_harness.report.plots import ORDER, figures, figures_of_fit, shorten
 from junkdna_harness.report.select import select
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from difficulty.judge.fit import FitResult
     from difficulty.judge.over_models import ModelsResult
-    from junkdna_harness.report.plots import Plot
+    from junkdna_harness.report.figures import Plot
 
 DEFAULT_BY = ("tier", "family")
+_OVER_MODELS, _OF_FAMILIES = "forest_models", "forest_families"
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def build(
     sort: Sequence[str] = (),
     rules: Sequence[str] = (),
     with_fit: bool = True,
-    with_plots: bool = True,
+    with_plots: bool | Finisher = True,
     with_documents: bool = True,
     seed: int = 0,
     labels: Sequence[str] = (),
@@ -80,6 +83,7 @@ def build(
     """The report of runs that were read (with `keep=asked`, to show documents), or that lie under some paths.
 
     `rules` select runs and tasks, `sort` orders the rows of the tables. `labels` is for paths. `seed` is that of the resamples behind verdicts and bands.
+    `with_plots`: whether to draw, or what finishes the figures.
 
     Raises:
         UsageError: nothing to read, no dense run, mixed items, prompts or task versions, an unknown column or rule.
@@ -103,10 +107,9 @@ def build(
     items = select(table, rules)
     _require_dense(items)
     order = {"sort": list(sort)} if sort else {}
-    boards = tuple(
-        leaderboard(items, one, metric, bits, allow_different_prompts=allow, noise=read.noise, **order)
-        for one in by
-    )
+    boards = leaderboards(items, by, metric, bits, allow_different_prompts=allow, noise=read.noise, **order)
+    finisher = with_plots if isinstance(with_plots, Finisher) else Finisher()
+    not_drawn = _draw_scores(finisher, items, bits, metric, seed, allow) if with_plots else []
     warnings = [*read.warnings, *noted]
     shown = set(items["run"].unique())
     listed = read.runs[read.runs["run"].isin(shown)].reset_index(drop=True)
@@ -116,7 +119,9 @@ def build(
     if with_fit and over is None:
         fits = tuple(_fits(selected, metric, seed, allow, warnings))
     warnings[:0] = [sentence for one in fits for sentence in one.guesses]
-    pictures = tuple(_plots(items, bits, metric, seed, allow, fits, over, warnings)) if with_plots else ()
+    warnings += not_drawn
+    if with_plots:
+        _draw_fits(finisher, items, fits, over)
     shown_documents = documents(items, read) if with_documents else Documents({}, {})
     manifests = {run: block for run, block in read.manifests.items() if run in shown and block}
     folders = tuple(folders_of(read.tasks.values()))
@@ -125,7 +130,7 @@ def build(
         listed,
         boards,
         fits,
-        pictures,
+        _in_order(finisher.plots(), list(_endings(items).values())),
         shown_documents,
         manifests,
         tuple(dict.fromkeys(warnings)),
@@ -190,44 +195,65 @@ def _fits(read: Runs, metric: str | None, seed: int, allow: bool, warnings: list
     return found
 
 
-def _plots(
+def _draw_scores(
+    finisher: Finisher,
     items: pd.DataFrame,
     bits: dict[str, float],
     metric: str | None,
     seed: int,
     allow: bool,
-    fits: Sequence[FitResult],
-    over: ModelsResult | None,
-    warnings: list[str],
-) -> list[Plot]:
-    """The plots over models first, then those of each; where there are several models, their number is in the names."""
-    models = [str(name) for name in items["model"].unique()]
-    made = [] if over is None else _forest_of_models(over)
-    for number, model in enumerate(models, 1):
+) -> list[str]:
+    """Draw the scores of each model; a sentence on each that has no plots."""
+    missing = []
+    for model, ending in _endings(items).items():
         part = items[items["model"] == model]
-        own: list[Plot] = []
         if part["run"].nunique() < 2:
-            warnings.append(f"no plots of {model}: there is only its dense run.")
+            missing.append(f"no plots of {model}: there is only its dense run.")
             continue
-        judged = next((f for f in fits if f.model == model), None)
         try:
-            own += plots(measure(part, bits, model, metric, seed, allow), judged)
+            found = figures(measure(part, bits, model, metric, seed, allow))
         except UsageError as error:
-            warnings.append(f"no plots of {model}: {error}")
-        if judged is not None:
-            own += _forest_of_families(judged)
-        made += own if len(models) == 1 else [replace(one, name=f"{one.name}_{number}") for one in own]
-    return made
+            missing.append(f"no plots of {model}: {error}")
+            continue
+        for name, figure in found:
+            finisher.add(name + ending, figure)
+    return missing
 
 
-def _forest_of_models(over: ModelsResult) -> list[Plot]:
+def _draw_fits(
+    finisher: Finisher, items: pd.DataFrame, fits: Sequence[FitResult], over: ModelsResult | None
+) -> None:
+    """Draw the verdicts over models, and of each model with more than its dense run."""
+    if over is not None and (figure := _forest_of_models(over)) is not None:
+        finisher.add(_OVER_MODELS, figure)
+    endings = _endings(items)
+    for fit_of in fits:
+        if items.loc[items["model"] == fit_of.model, "run"].nunique() < 2:
+            continue
+        for name, figure in figures_of_fit(fit_of):
+            finisher.add(name + endings[fit_of.model], figure)
+        if (figure := _forest_of_families(fit_of)) is not None:
+            finisher.add(_OF_FAMILIES + endings[fit_of.model], figure)
+
+
+def _endings(items: pd.DataFrame) -> dict[str, str]:
+    """Model -> what its plots' names end in: its number, where there are several models."""
+    models = [str(name) for name in items["model"].unique()]
+    return {model: f"_{number}" if len(models) > 1 else "" for number, model in enumerate(models, 1)}
+
+
+def _in_order(plots: Mapping[str, Plot], endings: Sequence[str]) -> tuple[Plot, ...]:
+    """Over models first, then model by model, each in the order of `ORDER`."""
+    names = [_OVER_MODELS, *(name + ending for ending in endings for name in (*ORDER, _OF_FAMILIES))]
+    return tuple(plots[name] for name in names if name in plots)
+
+
+def _forest_of_models(over: ModelsResult) -> Figure | None:
     heading = f"Effects on {over.title} and their mean, intervals 95 %"
     heading += ", from the smallest model to the largest" if len(set(over.sizes.values())) > 1 else ""
-    found = forest(over_models(over), heading, "forest_models")
-    return [] if found is None else [found]
+    return forest(over_models(over), heading)
 
 
-def _forest_of_families(fit: FitResult) -> list[Plot]:
+def _forest_of_families(fit: FitResult) -> Figure | None:
     heading = f"Effects in each family and their mean, intervals 95 %: {shorten(fit.model, 60)}, {fit.n_items:,} items"
-    found = forest(over_families(fit), heading, "forest_families")
-    return [] if found is None else [found]
+    return forest(over_families(fit), heading)

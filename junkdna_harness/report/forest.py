@@ -12,7 +12,8 @@ from difficulty.judge.over_models import observed_effect
 from difficulty.judge.scales import short
 from difficulty.judge.summary import Bounds, bounds_of, models_by_size
 from difficulty.text import count_text
-from junkdna_harness.report.plots import STYLE, Plot, finish, shorten
+from junkdna_harness.report.figures import STYLE
+from junkdna_harness.report.plots import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,26 +116,24 @@ def _panel(claim: Claim, scale: str, rules: Rules, rows: Sequence[tuple[str, Bou
     )  # fmt: skip
 
 
-def forest(panels: Sequence[Forest], heading: str, name: str = "forest") -> Plot | None:
-    """The picture of some panels, all with the same rows; None where there is none."""
+def forest(panels: Sequence[Forest], heading: str) -> Figure | None:
+    """The figure of some panels, all with the same rows; None where there is none."""
     if not panels:
         return None
     import matplotlib
 
-    matplotlib.use("Agg")
     with matplotlib.rc_context(STYLE):
-        return finish(name, _draw(panels, heading))
+        return _draw(panels, heading)
 
 
 def _draw(panels: Sequence[Forest], heading: str) -> Figure:
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     across = 2 if len(panels) == 4 else min(len(panels), _ACROSS)
     down = -(-len(panels) // across)
     rows = max(len(panel.rows) for panel in panels)
-    figure, grid = pyplot.subplots(
-        down, across, figsize=(max(6.4, 3.1 * across + 1.9), down * (1.75 + 0.27 * rows) + 0.9), squeeze=False
-    )
+    figure = Figure(figsize=(max(6.4, 3.1 * across + 1.9), down * (1.75 + 0.27 * rows) + 0.9))
+    grid = figure.subplots(down, across, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.remove()
     for k, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
@@ -151,8 +150,7 @@ def _draw(panels: Sequence[Forest], heading: str) -> Figure:
     )
     width = int(figure.get_figwidth() * 12.5)
     figure.suptitle("\n".join(textwrap.wrap(heading, width)), fontsize=10)
-    drawn: Figure = figure
-    return drawn
+    return figure
 
 
 def _forest(axes: Axes, panel: Forest, names: bool) -> None:

@@ -21,7 +21,7 @@ from junkdna_harness.report.leaderboard import OVERALL, Leaderboard
 from junkdna_harness.report.verdicts import blocks
 
 if TYPE_CHECKING:
-    from junkdna_harness.report.plots import Plot
+    from junkdna_harness.report.figures import Plot
 
 _WIDE = 760  # CSS pixels beyond which a plot scrolls sideways on a phone in place of shrinking
 

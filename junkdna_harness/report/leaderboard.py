@@ -34,6 +34,9 @@ OVERALL = "Overall"
 _RUN = ["model", "method", "level", "bits"]
 
 
+_SORT = ("model", "-dense", "method", "level", "-bits")
+
+
 @dataclass(frozen=True)
 class Row:
     """One model with one compression; replicates (seeds) are averaged item by item."""
@@ -103,7 +106,7 @@ def leaderboard(
     by: str = "tier",
     metric: str | None = None,
     effective_bits: dict[str, float] | None = None,
-    sort: Sequence[str] = ("model", "-dense", "method", "level", "-bits"),
+    sort: Sequence[str] = _SORT,
     allow_different_prompts: bool = False,
     noise: Mapping[str, NoiseFloor] | None = None,
 ) -> Leaderboard:
@@ -114,19 +117,47 @@ def leaderboard(
     Raises:
         UsageError: an unknown `by`, metric or sort key; items that not all runs have; other prompts for the same items.
     """
-    if by not in BY:
-        raise UsageError(
-            f"--by {by!r} is not a way to split.{did_you_mean(by, BY)} Choose from {', '.join(BY)}."
-        )
+    return leaderboards(items, (by,), metric, effective_bits, sort, allow_different_prompts, noise)[0]
+
+
+def leaderboards(
+    items: pd.DataFrame,
+    by: Sequence[str],
+    metric: str | None = None,
+    effective_bits: dict[str, float] | None = None,
+    sort: Sequence[str] = _SORT,
+    allow_different_prompts: bool = False,
+    noise: Mapping[str, NoiseFloor] | None = None,
+) -> tuple[Leaderboard, ...]:
+    """The same for several ways to split, in their order; what is comparable is found once."""
+    for one in by:
+        if one not in BY:
+            raise UsageError(
+                f"--by {one!r} is not a way to split.{did_you_mean(one, BY)} Choose from {', '.join(BY)}."
+            )
     found = comparable(items, metric)
-    rows, kind, notes = found.rows, found.kind, list(found.notes)
-    notes += require_same([different_prompts(rows)], allow_different_prompts)
-    notes += unknown_prompts(rows)
-    rows = share_clusters(rows)
+    notes = [*found.notes, *require_same([different_prompts(found.rows)], allow_different_prompts)]
+    notes += unknown_prompts(found.rows)
+    rows = share_clusters(found.rows)
     require_same_items(rows)
+    wide = _wide(rows)
+    return tuple(
+        _leaderboard(one, rows, wide, found.kind, notes, effective_bits, sort, noise or {}) for one in by
+    )
+
+
+def _leaderboard(
+    by: str,
+    rows: pd.DataFrame,
+    wide: pd.DataFrame,
+    kind: Kind,
+    notes: Sequence[str],
+    effective_bits: dict[str, float] | None,
+    sort: Sequence[str],
+    noise: Mapping[str, NoiseFloor],
+) -> Leaderboard:
     metric_names = sorted({str(m) for m in rows["metric"].unique()})
     columns = tuple(dict.fromkeys(label for _, label in sorted(_labels(rows, by))))
-    wide = _wide(rows)
     keyed = wide.index.to_frame(index=False)
     column_of = keyed["task"].map(_task_labels(rows, by)).to_numpy()
     dense_of = {model: values for (model, method, *_), values in wide.items() if method == "dense"}
@@ -154,8 +185,8 @@ def leaderboard(
     table = _sorted(table, sort, columns)
     values_of = {(k[0], k[1], _none(k[2]), _none(k[3])): v.to_numpy() for k, v in wide.items()}
     best = _best(table, values_of, column_of, items_of, (OVERALL, *columns))
-    notes += _unusable(table, columns, kind)
-    floors = {model: _floors(rows, by, floor) for model, floor in (noise or {}).items()}
+    notes = [*notes, *_unusable(table, columns, kind)]
+    floors = {model: _floors(rows, by, floor) for model, floor in noise.items()}
     return Leaderboard(
         by, ", ".join(metric_names), columns, tuple(table), best, kind.share, len(keyed), tuple(notes), floors
     )

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from difficulty.files import write_atomic
 from difficulty.judge.series import FULL_BITS, Series
 from junkdna_harness.report.curves import Measured, losses, recovery_gaps, score_curve
+from junkdna_harness.report.figures import STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,64 +22,37 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 # Okabe & Ito (2008), without yellow, which is too pale on white; for names without an order.
 NAMES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-STYLE = {
-    "text.parse_math": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "junkdna",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-}
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A finished picture. `alt` says in words what it shows."""
-
-    name: str
-    alt: str
-    svg: bytes
-    png: bytes
+# As a report shows them.
+ORDER = (
+    "score_vs_sparsity", "score_by_family", "drop_heatmap", "critical_sparsity", "equal_memory", "recovery_gap",
+)  # fmt: skip
 
 
-def plots(measured: Measured, fit: FitResult | None = None) -> list[Plot]:
-    """All plots that the runs allow: without quantized runs no comparison with them, without `fit` no critical levels."""
+def figures(measured: Measured) -> list[tuple[str, Figure]]:
+    """The plots of the scores that the runs allow, by name: without quantized runs no comparison with them, and so on."""
     import matplotlib
 
-    matplotlib.use("Agg")
-    makers: list[tuple[str, Callable[..., Figure | None]]] = [
-        ("score_vs_sparsity", score_vs_sparsity),
-        ("score_by_family", score_by_family),
-        ("drop_heatmap", drop_heatmap),
-        ("critical_sparsity", lambda m: critical_sparsity(m, fit) if fit else None),
-        ("equal_memory", equal_memory),
-        ("recovery_gap", recovery_gap),
-    ]
-    made = []
+    makers: dict[str, Callable[[Measured], Figure | None]] = {
+        "score_vs_sparsity": score_vs_sparsity,
+        "score_by_family": score_by_family,
+        "drop_heatmap": drop_heatmap,
+        "equal_memory": equal_memory,
+        "recovery_gap": recovery_gap,
+    }
     with matplotlib.rc_context(STYLE):
-        for name, maker in makers:
-            figure = maker(measured)
-            if figure is not None:
-                made.append(finish(name, figure))
-    return made
+        made = [(name, maker(measured)) for name, maker in makers.items()]
+    return [(name, figure) for name, figure in made if figure is not None]
 
 
-def write_plots(made: Sequence[Plot], folder: str | Path, prefix: str = "") -> list[Path]:
-    """Write each plot as PNG and SVG into `folder`; the paths."""
-    paths = []
-    for plot in made:
-        for ending, data in (("png", plot.png), ("svg", plot.svg)):
-            path = Path(folder) / f"{prefix}{plot.name}.{ending}"
-            write_atomic(path, data)
-            paths.append(path)
-    return paths
+def figures_of_fit(fit: FitResult) -> list[tuple[str, Figure]]:
+    """The plots of what was judged: critical levels, where there are some."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        figure = critical_sparsity(fit)
+    return [] if figure is None else [("critical_sparsity", figure)]
 
 
 def score_vs_sparsity(measured: Measured) -> Figure | None:
@@ -169,14 +139,14 @@ def drop_heatmap(measured: Measured) -> Figure | None:
     return figure
 
 
-def critical_sparsity(measured: Measured, fit: FitResult) -> Figure | None:
+def critical_sparsity(fit: FitResult) -> Figure | None:
     """Critical sparsity by tier, one line per family, for the method that the verdicts are about."""
     found = fit.critical[fit.critical["method"] == fit.primary] if len(fit.critical) else fit.critical
     if not len(found):
         return None
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
-    figure: Figure = pyplot.figure(figsize=(6.4, 3.9))
+    figure = Figure(figsize=(6.4, 3.9))
     axes = figure.add_subplot()
     families = list(dict.fromkeys(found["family"]))
     # A curve that never passes the mark is given the last level.
@@ -206,7 +176,7 @@ def critical_sparsity(measured: Measured, fit: FitResult) -> Figure | None:
     what = f"Critical sparsity under {fit.primary}: where the loss passes {100 * fit.rules.delta:g} points, bars 95 %"
     if (found["critical"] >= top).any():
         what += " (open: not within the levels measured)"
-    _title(figure, measured, what)
+    _titled(figure, what, fit.model, fit.n_items, fit.cells["family"].nunique())
     return figure
 
 
@@ -252,9 +222,9 @@ def recovery_gap(measured: Measured) -> Figure | None:
     gaps = recovery_gaps(measured)
     if not gaps:
         return None
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
-    figure: Figure = pyplot.figure(figsize=(6.4, 3.9))
+    figure = Figure(figsize=(6.4, 3.9))
     axes = figure.add_subplot()
     for k, (label, tiers, gap, low, high) in enumerate(gaps):
         shift = (k - (len(gaps) - 1) / 2) * min(0.08, 0.6 / len(gaps))
@@ -295,19 +265,14 @@ def _curve(axes: Axes, curve: Any, k: int, n: int) -> None:
 
 def _panels(count: int, width: float, height: float, share: bool = True) -> tuple[Figure, list[Axes]]:
     """`count` axes, at most four a row (three when wide); unused places are removed."""
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     across = min(count, 2 if width > 4.5 else 3)
     if count == 4:
         across = 2 if width > 3.2 else 4
     down = -(-count // across)
-    figure, grid = pyplot.subplots(
-        down,
-        across,
-        figsize=(max(6.0, across * width + 0.6), down * height + 1.1),
-        sharey=share,
-        squeeze=False,
-    )
+    figure = Figure(figsize=(max(6.0, across * width + 0.6), down * height + 1.1))
+    grid = figure.subplots(down, across, sharey=share, squeeze=False)
     for axes in grid.flat[count:]:
         axes.remove()
     return figure, list(grid.flat[:count])
@@ -330,10 +295,12 @@ def _legend(figure: Figure, axes: Axes, note: str) -> None:
 
 
 def _title(figure: Figure, measured: Measured, what: str) -> None:
-    counted = (
-        f"{shorten(measured.panel.model, 60)}, {measured.n_items:,} items, {len(measured.draws.families)} "
-    )
-    counted += "family" if len(measured.draws.families) == 1 else "families"
+    _titled(figure, what, measured.panel.model, measured.n_items, len(measured.draws.families))
+
+
+def _titled(figure: Figure, what: str, model: str, n_items: int, n_families: int) -> None:
+    counted = f"{shorten(model, 60)}, {n_items:,} items, {n_families} "
+    counted += "family" if n_families == 1 else "families"
     width = int(figure.get_figwidth() * 12.5)
     figure.suptitle("\n".join([*textwrap.wrap(what, width), *textwrap.wrap(counted, width)]), fontsize=10)
 
@@ -351,15 +318,3 @@ def shorten(text: str, most: int) -> str:
     """At most `most` characters of a name, without what cannot be drawn."""
     line = "".join(c if c.isprintable() else " " for c in text)
     return line if len(line) <= most else line[: most - 1] + "…"
-
-
-def finish(name: str, figure: Figure) -> Plot:
-    """The figure as a plot, its title being the words for it; the same figure gives the same bytes."""
-    from matplotlib import pyplot
-
-    suptitle = figure._suptitle.get_text() if figure._suptitle else name  # type: ignore[attr-defined]
-    svg, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": "junkdna-harness"})
-    figure.savefig(png, format="png", dpi=150, metadata={"Software": "junkdna-harness"})
-    pyplot.close(figure)
-    return Plot(name, suptitle.replace("\n", " "), svg.getvalue(), png.getvalue())

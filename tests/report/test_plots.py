@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from difficulty.judge.fit import fit
+from difficulty.judge.fit import FitResult, fit
 from junkdna_harness.report import plots as drawing
 from junkdna_harness.report.curves import Measured, measure, score_curve
+from junkdna_harness.report.figures import Plot, finish
 from tests.report.synthetic import tidy
 
 RECOVERED = ("dense+dense_transfer", "magnitude+sparse_transfer")
@@ -52,21 +53,26 @@ def test_a_band_has_a_width_where_all_answers_are_right(table: pd.DataFrame) -> 
     assert (curve.seen == 1).all() and (curve.low < 0.97).all()
 
 
+def plots(measured: Measured, judged: FitResult | None = None) -> list[Plot]:
+    made = [*drawing.figures(measured), *(drawing.figures_of_fit(judged) if judged else ())]
+    return [finish(name, figure) for name, figure in made]
+
+
 def test_all_plots_are_made_with_titles_that_count_the_items(table: pd.DataFrame, measured: Measured) -> None:
-    made = drawing.plots(measured, fit(table, n_resamples=100))
+    made = plots(measured, fit(table, n_resamples=100))
     assert [plot.name for plot in made] == [
-        "score_vs_sparsity", "score_by_family", "drop_heatmap", "critical_sparsity", "equal_memory",
+        "score_vs_sparsity", "score_by_family", "drop_heatmap", "equal_memory", "critical_sparsity",
     ]  # fmt: skip
     for plot in made:
         assert "320 items" in plot.alt
         assert plot.svg.startswith(b"<?xml")
         assert plot.png.startswith(b"\x89PNG")
-    assert [p.svg for p in drawing.plots(measured, fit(table, n_resamples=100))] == [p.svg for p in made]
+    assert [p.svg for p in plots(measured, fit(table, n_resamples=100))] == [p.svg for p in made]
 
 
 def test_without_quantized_runs_or_a_fit_their_plots_are_left_out(table: pd.DataFrame) -> None:
     some = measure(table[table["method"] != "rtn"], {}, "$m_1$ <x>")
-    assert {plot.name for plot in drawing.plots(some)} == {
+    assert {plot.name for plot in plots(some)} == {
         "score_vs_sparsity",
         "score_by_family",
         "drop_heatmap",
@@ -89,7 +95,7 @@ def test_the_recovery_gap_is_dense_minus_sparse_after_equal_training() -> None:
     assert tiers == [1, 2, 3, 4]
     assert gap == pytest.approx(acc.to_numpy())
     assert ((low <= gap) & (gap <= high)).all()
-    assert "recovery_gap" in {plot.name for plot in drawing.plots(measured)}
+    assert "recovery_gap" in {plot.name for plot in plots(measured)}
 
 
 def test_markers_and_lines_differ_where_colours_do() -> None:
@@ -105,7 +111,7 @@ def test_markers_and_lines_differ_where_colours_do() -> None:
 def test_no_label_is_cut_off_and_no_panel_is_empty(table: pd.DataFrame, measured: Measured) -> None:
     from matplotlib import image
 
-    for plot in drawing.plots(measured, fit(table, n_resamples=100)):
+    for plot in plots(measured, fit(table, n_resamples=100)):
         pixels = image.imread(io.BytesIO(plot.png))[..., :3]
         edge = np.concatenate(
             [

@@ -16,10 +16,10 @@ from difficulty.simulate.world import Arm, World
 from junkdna_harness.report import forest as drawing
 from junkdna_harness.report import verdicts
 from junkdna_harness.report.build import Report, build
+from junkdna_harness.report.figures import write_plots
 from junkdna_harness.report.forest import Forest, over_families, over_models
 from junkdna_harness.report.formats import markdown_page
 from junkdna_harness.report.html import render
-from junkdna_harness.report.plots import write_plots
 from tests.report.test_page import HOSTILE, Collector
 
 SIZES = (410_000_000, 70_000_000, 1_400_000_000)
@@ -93,13 +93,11 @@ def test_hostile_names_are_text_everywhere(page_text: str) -> None:
         assert not [name for name in attributes if name.startswith("on")], tag
 
 
-def test_the_forest_has_a_row_per_model_and_their_mean(
-    report: Report, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_forest_has_a_row_per_model_and_their_mean(report: Report) -> None:
     assert report.over is not None
     panels = over_models(report.over)
     assert [panel.claim for panel in panels] == ["P2", "P6", "P3"]
-    drawn = figure_of(panels, monkeypatch)
+    drawn = drawing.forest(panels, "heading")
     names = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
     assert [name[0] for name in names] == ["b", "a", "c", "m"] and names[0].endswith("(70 M)")
     for panel in panels:
@@ -114,22 +112,10 @@ def test_the_forest_has_a_row_per_model_and_their_mean(
                 assert tuple(bounds) == pytest.approx((claim.estimate, claim.ci_low, claim.ci_high))
 
 
-def figure_of(panels: Sequence[Forest], monkeypatch: pytest.MonkeyPatch) -> Any:
-    from matplotlib import pyplot
-
-    with monkeypatch.context() as patch:
-        patch.setattr(drawing, "finish", lambda name, figure: figure)
-        figure = drawing.forest(panels, "heading")
-    pyplot.close(figure)
-    return figure
-
-
-def test_lines_stand_at_0_and_at_delta_and_all_is_within_the_axis(
-    report: Report, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_stand_at_0_and_at_delta_and_all_is_within_the_axis(report: Report) -> None:
     assert report.over is not None
     panels = over_models(report.over)
-    for axes, panel in zip(figure_of(panels, monkeypatch).axes, panels, strict=True):
+    for axes, panel in zip(drawing.forest(panels, "heading").axes, panels, strict=True):
         upright = [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1]
         assert upright[:2] == [0, {"P3": 0.02}.get(panel.claim, 0.1)]
         low, high = axes.get_xlim()
@@ -137,12 +123,12 @@ def test_lines_stand_at_0_and_at_delta_and_all_is_within_the_axis(
         assert all(low < value < high for value in (0, panel.delta, *panel.mean, *shown))
 
 
-def test_an_interval_without_end_is_cut_off_with_an_arrow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interval_without_end_is_cut_off_with_an_arrow() -> None:
     wide = Forest(
         "P2", "refuted", "log-odds", "T", 0.1, (("a", drawing.Bounds(0.1, -50.0, np.inf)), ("b", None)),
         drawing.Bounds(0.1, 0.0, 0.2), "this family", None,
     )  # fmt: skip
-    axes = figure_of([wide], monkeypatch).axes[0]
+    axes = drawing.forest([wide], "heading").axes[0]
     assert axes.get_xlim()[1] - axes.get_xlim()[0] < 1
     assert [line.get_marker() for line in axes.lines if line.get_marker() in "<>"] == ["<", ">"]
     assert [text.get_text() for text in axes.texts] == ["not judged"]

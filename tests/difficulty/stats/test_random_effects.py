@@ -66,7 +66,7 @@ def test_at_equal_variances_it_is_the_one_sample_t_test() -> None:
 
 
 def test_two_effects_have_a_closed_form() -> None:
-    """tau^2 = ((y1 - y2)^2 - v1 - v2) / 2. At these, statsmodels' own iteration ends at 0 for a tight tolerance."""
+    """tau^2 = ((y1 - y2)^2 - v1 - v2) / 2. At these, statsmodels' iteration ends at 0 for a tight tolerance."""
     found = random_effects(np.array([-0.42, 0.61]), np.array([0.15, 0.002]))
     assert found.tau2 == pytest.approx((1.03**2 - 0.152) / 2, **TIGHT)
     w1, w2 = 1 / (found.tau2 + 0.15), 1 / (found.tau2 + 0.002)
@@ -160,6 +160,8 @@ def test_the_interval_covers_the_mean_of_families_that_differ(k: int, low: float
     assert np.mean(within) >= 0.90  # measured: .92 to .94; tau^2 is uncertain, which no t allows for
 
 
-def test_importing_it_does_not_load_statsmodels() -> None:
-    code = "import sys, difficulty.stats; sys.exit('statsmodels' in sys.modules)"
+def test_judging_loads_none_of_the_large_parts_of_scipy() -> None:
+    """scipy.stats alone takes half a second, a third of a small `junkdna fit`."""
+    code = "import sys, difficulty.judge.fit, difficulty.runs.read; "
+    code += "sys.exit(len({'statsmodels', 'scipy.stats', 'scipy.optimize'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

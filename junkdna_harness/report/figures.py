@@ -1,0 +1,119 @@
+"""Figures as SVG and PNG: in this process, or in one beside it, so that they are drawn while the rest is computed."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from difficulty.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STYLE = {
+    "text.parse_math": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "junkdna",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A finished picture. `alt` says in words what it shows; `png` is empty where it was not asked for."""
+
+    name: str
+    alt: str
+    svg: bytes
+    png: bytes
+
+
+def finish(name: str, figure: Figure, png: bool = True) -> Plot:
+    """The figure as a plot, its title being the words for it; the same figure gives the same bytes."""
+    import matplotlib
+
+    title = figure.get_suptitle() or name
+    svg, pixels = io.BytesIO(), io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(
+            svg, format="svg", transparent=True, metadata={"Date": None, "Creator": "junkdna-harness"}
+        )
+        if png:
+            figure.savefig(pixels, format="png", dpi=150, metadata={"Software": "junkdna-harness"})
+    return Plot(name, title.replace("\n", " "), svg.getvalue(), pixels.getvalue())
+
+
+class Finisher(AbstractContextManager["Finisher"]):
+    """Finishes figures.
+
+    `beside`: in a process of its own, which loads matplotlib while the caller does something else. Only for a program whose
+    main module can be imported, as commands are (multiprocessing's "spawn"). Where no such process can be had, or it
+    dies, the figures are finished in this one.
+    """
+
+    def __init__(self, png: bool = True, beside: bool = False) -> None:
+        self._png = png
+        self._given: dict[str, tuple[Figure, Future[Plot] | None]] = {}
+        self._pool: ProcessPoolExecutor | None = None
+        if beside and (os.cpu_count() or 1) > 1:
+            with suppress(OSError):  # no semaphores, as in some sandboxes
+                self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _ready)
+                self._pool.submit(_ready)  # starts it
+
+    def add(self, name: str, figure: Figure) -> None:
+        """Take a figure; each has a name of its own."""
+        future = None
+        if self._pool is not None:
+            with suppress(BrokenProcessPool):
+                future = self._pool.submit(finish, name, figure, self._png)
+        self._given[name] = figure, future
+
+    def plots(self) -> dict[str, Plot]:
+        """The plots of all figures that were added, by name."""
+        return {name: self._plot(name, *given) for name, given in self._given.items()}
+
+    def _plot(self, name: str, figure: Figure, future: Future[Plot] | None) -> Plot:
+        if future is not None:
+            with suppress(BrokenProcessPool):
+                return future.result()
+        return finish(name, figure, self._png)
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _ready() -> None:
+    """Load what figures need; an interrupt is the caller's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
+
+
+def write_plots(made: Sequence[Plot], folder: str | Path, prefix: str = "") -> list[Path]:
+    """Write each plot as PNG and SVG into `folder`; the paths."""
+    paths = []
+    for plot in made:
+        for ending, data in (("png", plot.png), ("svg", plot.svg)):
+            path = Path(folder) / f"{prefix}{plot.name}.{ending}"
+            write_atomic(path, data)
+            paths.append(path)
+    return paths
