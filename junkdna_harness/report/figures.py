@@ -6,6 +6,7 @@ import io
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -64,16 +65,15 @@ def finish(name: str, figure: Figure, png: bool = True) -> Plot:
 class Finisher(AbstractContextManager["Finisher"]):
     """Finishes figures.
 
-    `beside`: in a process of its own, which loads matplotlib while the caller does something else. Only for a program whose
-    main module can be imported, as commands are (multiprocessing's "spawn"). Where no such process can be had, or it
-    dies, the figures are finished in this one.
+    `beside`: in a process of its own, which loads matplotlib while the caller does something else. Where no such process can
+    be had, or it dies, the figures are finished in this one.
     """
 
     def __init__(self, png: bool = True, beside: bool = False) -> None:
         self._png = png
         self._given: dict[str, tuple[Figure, Future[Plot] | None]] = {}
         self._pool: ProcessPoolExecutor | None = None
-        if beside and (os.cpu_count() or 1) > 1:
+        if beside and _is_our_command() and (os.cpu_count() or 1) > 1:
             with suppress(OSError):  # no semaphores, as in some sandboxes
                 self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _ready)
                 self._pool.submit(_ready)  # starts it
@@ -98,7 +98,13 @@ class Finisher(AbstractContextManager["Finisher"]):
 
     def __exit__(self, *error: object) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(cancel_futures=True)
+
+
+def _is_our_command() -> bool:
+    """Whether the main module may be imported by a process beside this one: another's script might do all its work again."""
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    return main is not None and Path(main).stem in ("junkdna", "cli")
 
 
 def _ready() -> None:

@@ -9,7 +9,7 @@ from pandas.testing import assert_frame_equal
 
 from difficulty.errors import UsageError
 from difficulty.runs.read import read_runs
-from difficulty.runs.table import COLUMNS, read_table, run_name, validate, write_table
+from difficulty.runs.table import COLUMNS, read_table, read_tables, run_name, validate, write_table
 from tests.difficulty.judge.simulated import table
 
 
@@ -91,6 +91,29 @@ def test_unreadable_files_are_one_sentence(tmp_path: Path) -> None:
         write_table(plain(), tmp_path / "x.json")
     with pytest.raises(UsageError, match="no rows"):
         validate(plain().iloc[:0])
+
+
+def test_several_files_are_what_each_is_alone_whatever_their_shapes(tmp_path: Path) -> None:
+    tables = {
+        "a": plain(), "b": plain().assign(model="n"), "more": plain().assign(replicate=1, higher_is_better=True),
+    }  # fmt: skip
+    for name, one in tables.items():
+        one.to_parquet(tmp_path / f"{name}.parquet")
+    for names in (["a", "b"], ["a", "more"], ["b"], []):
+        paths = [tmp_path / f"{name}.parquet" for name in names]
+        for found, path in zip(read_tables(paths), paths, strict=True):
+            assert_frame_equal(found, read_table(path))
+
+
+def test_of_several_files_the_broken_one_is_named_and_equal_ones_are_no_fault(tmp_path: Path) -> None:
+    plain().to_parquet(tmp_path / "a.parquet")
+    plain().assign(value=np.inf).to_parquet(tmp_path / "b.parquet")
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    with pytest.raises(UsageError, match="'b.parquet' has value=inf"):
+        read_tables(paths)
+    assert (
+        len(read_tables([paths[0], paths[0]])) == 2
+    )  # whether a run may be there twice is not theirs to say
 
 
 def test_run_names_say_what_identifies_a_run() -> None:
