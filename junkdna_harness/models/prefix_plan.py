@@ -7,7 +7,7 @@ tails continue it from its cached keys and values. Rows that begin alike (a few-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 Tokens = tuple[int, ...]
@@ -49,6 +49,11 @@ class Row:
     targets: list[Target] = field(default_factory=list)
     tails: list[Tail] = field(default_factory=list)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the row and of its longest tail."""
+        return len(self.tokens) + max((len(tail.tokens) for tail in self.tails), default=0)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -60,13 +65,15 @@ class Batch:
     @property
     def slots(self) -> list[int]:
         """The requests that this batch finishes."""
-        targets = [
-            t
-            for row in self.rows
-            for part in (row.targets, *(tail.targets for tail in row.tails))
-            for t in part
-        ]
-        return list(dict.fromkeys(t.slot for t in targets))
+        return slots_of(self.rows)
+
+
+def slots_of(rows: Iterable[Row]) -> list[int]:
+    """The requests that these rows and their tails answer, each once."""
+    targets = [
+        t for row in rows for part in (row.targets, *(tail.targets for tail in row.tails)) for t in part
+    ]
+    return list(dict.fromkeys(t.slot for t in targets))
 
 
 def split_request(
@@ -83,10 +90,13 @@ def split_request(
     return seen[: len(seen) - len(continuation)], tuple(continuation)
 
 
-def build_rows(pairs: Sequence[tuple[Tokens, Tokens]], may_share: Callable[[int], bool]) -> list[Row]:
+def build_rows(
+    pairs: Sequence[tuple[Tokens, Tokens]], may_share: Callable[[int], bool], side_by_side: int = 0
+) -> list[Row]:
     """Rows that score every (context, continuation); equal inputs become one row.
 
-    `may_share(length)` says whether a row of that many tokens in all may be continued from a cache.
+    `may_share(length)` says whether a row of that many tokens in all may be continued from a cache. A context and its
+    options that have at most `side_by_side` tokens cost no second pass, so there the context is always shared.
     """
     by_context: dict[Tokens, dict[Tokens, list[int]]] = {}
     for slot, (context, continuation) in enumerate(pairs):
@@ -95,7 +105,9 @@ def build_rows(pairs: Sequence[tuple[Tokens, Tokens]], may_share: Callable[[int]
     rows: list[Row] = []
     for context, continuations in by_context.items():
         longest = len(context) + max(map(len, continuations)) - 1
-        if _saving(context, continuations) >= WORTHWHILE and may_share(longest):
+        small = len(context) + sum(map(len, continuations)) <= side_by_side
+        worthwhile = len(continuations) > 1 if small else _saving(context, continuations) >= WORTHWHILE
+        if worthwhile and may_share(longest):
             rows.append(_shared_row(context, continuations))
         else:
             for continuation, slots in continuations.items():
@@ -145,15 +157,18 @@ def build_batches(
                 start += size
 
 
-def group_by_header(rows: list[Row]) -> list[tuple[Tokens, list[Row]]]:
-    """Rows grouped by a common beginning where that saves enough; the rest under the empty header."""
+def group_by_header(rows: list[Row], least_rows: int = MIN_HEADER_ROWS) -> list[tuple[Tokens, list[Row]]]:
+    """Rows grouped by a common beginning where that saves enough; the rest under the empty header.
+
+    `least_rows` is how many rows make a header worth its pass.
+    """
     ordered = sorted(rows, key=lambda row: row.tokens)
     # A header must leave the last token of every context to its row: that token's logits are scored.
     common = [
         min(_common_length(a.tokens, b.tokens), a.context - 1, b.context - 1)
         for a, b in zip(ordered, ordered[1:], strict=False)
     ]
-    _, runs = _best_runs(common, 0, len(ordered), MIN_HEADER_TOKENS)
+    _, runs = _best_runs(common, (0, len(ordered)), MIN_HEADER_TOKENS, least_rows)
     groups: list[tuple[Tokens, list[Row]]] = []
     rest: list[Row] = []
     position = 0
@@ -169,18 +184,20 @@ def group_by_header(rows: list[Row]) -> list[tuple[Tokens, list[Row]]]:
     return [*groups, ((), rest)] if rest else groups
 
 
-def _best_runs(common: list[int], start: int, end: int, least: int) -> tuple[int, list[tuple[int, int]]]:
+def _best_runs(
+    common: list[int], span: tuple[int, int], least: int, least_rows: int
+) -> tuple[int, list[tuple[int, int]]]:
     """Tokens saved, and the runs of rows [a, b) whose neighbours share at least `least` tokens that save them."""
     saved, chosen = 0, []
-    position = start
+    position, end = span
     while position < end:
         stop = position + 1
         while stop < end and common[stop - 1] >= least:
             stop += 1
-        if stop - position >= MIN_HEADER_ROWS:
+        if stop - position >= least_rows:
             here = (stop - position - 1) * min(common[position : stop - 1])
             # Two halves of a run may share much more than the run: look again with a higher bar.
-            finer, runs = _best_runs(common, position, stop, 2 * least)
+            finer, runs = _best_runs(common, (position, stop), 2 * least, least_rows)
             saved += max(here, finer)
             chosen += runs if finer > here else [(position, stop)]
         position = stop

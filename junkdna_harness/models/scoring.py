@@ -16,13 +16,15 @@ import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from difficulty.errors import UsageError
-from junkdna_harness.models.forward import Prepared, Runner, cache_limit, prepare
-from junkdna_harness.models.prefix_plan import Batch, Row, build_batches, build_rows, split_request
+from junkdna_harness.models.forward import Prepared, Runner, cache_limit, can_pack, prepare
+from junkdna_harness.models.packing import MOST_LINE_TOKENS, MOST_ROWS, Packed, pack
+from junkdna_harness.models.prefix_plan import Batch, Row, Tokens, build_batches, build_rows, split_request
 from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 logger = logging.getLogger(__name__)
 
 Request = tuple[Any, list[int], list[int]]  # (context and continuation as strings or None, their tokens)
+Plan = Batch | Packed
 Answer = tuple[float, bool]  # log-likelihood in nats, and whether every token is the argmax
 
 # Cached and plain passes may differ by rounding; a cache that does not work is off by far more than this.
@@ -36,6 +38,7 @@ class PrefixScoring:
     _prefix_cache: bool = True
     _prefix_checked: bool = False
     _prefix_limit: int | None = None
+    _prefix_packs: bool | None = None
 
     def _get_backend(self, *args: Any, **kwargs: Any) -> None:
         super()._get_backend(*args, **kwargs)  # type: ignore[misc]
@@ -66,20 +69,24 @@ class PrefixScoring:
     def check_answers(self, answers: Sequence[Answer]) -> None:
         """Refuse answers that mean nothing; here none is refused."""
 
-    def plan_scoring(self, requests: Sequence[Request], override_bs: int | None = None) -> list[Batch]:
+    def plan_scoring(self, requests: Sequence[Request], override_bs: int | None = None) -> list[Plan]:
         """The batches that score `requests`. They hold for every state of the model's weights."""
         lm: Any = self
         pairs = [split_request(context, continuation, lm.max_length) for _, context, continuation in requests]
         self._look_at(requests)
-        batches = self._batches(build_rows(pairs, self._may_share), override_bs)
-        cached = [batch for batch in batches if batch.header or batch.rows[0].tails]
-        if not cached or self._prefix_checked:
-            return batches
-        self._prefix_checked = True
-        if fault := self._fault_of_cache(cached[0], pairs):
-            self._turn_off(fault)
-            batches = self._batches(build_rows(pairs, self._may_share), override_bs)
-        return batches
+        while True:
+            batches = self._batches(pairs, override_bs)
+            shared = [b for b in batches if isinstance(b, Packed) or b.header or b.rows[0].tails]
+            if self._prefix_checked or not shared:
+                return batches
+            fault = self._fault_of(shared[0], pairs)
+            if fault and isinstance(shared[0], Packed):
+                self._prefix_packs = False
+                logger.info("questions are not put side by side with this model: %s.", fault)
+                continue
+            self._prefix_checked = True
+            if fault:
+                self._turn_off(fault)
 
     def _look_at(self, requests: Sequence[Request]) -> None:
         """Refuse tokens that the model has no embedding for, and say how many requests are cut."""
@@ -126,9 +133,25 @@ class PrefixScoring:
                     progress(len(batch.slots))
         return answers
 
-    def _batches(self, rows: list[Row], override_bs: int | None) -> list[Batch]:
+    def _batches(self, pairs: Sequence[tuple[Tokens, Tokens]], override_bs: int | None) -> list[Plan]:
+        size = self._packed_size(override_bs)
+        rows = build_rows(pairs, self._may_share, MOST_LINE_TOKENS if size else 0)
+        batches: list[Plan] = []
+        if size:
+            packed, rows = pack(rows, size, lambda row: self._may_share(row.longest))
+            batches += packed
         longest = max((len(row.tokens) for row in rows), default=0)
-        return list(build_batches(rows, self._size_at(override_bs), headers=self._may_share(longest)))
+        return batches + list(
+            build_batches(rows, self._size_at(override_bs), headers=self._may_share(longest))
+        )
+
+    def _packed_size(self, override_bs: int | None) -> int:
+        """Lines of a packed pass, or 0 where rows go through the model one under the other."""
+        lm: Any = self
+        size = (override_bs or 0) if lm.batch_size == "auto" else int(lm.batch_size)
+        if self._prefix_packs is None:
+            self._prefix_packs = can_pack(lm.model)
+        return size if self._prefix_packs and size <= MOST_ROWS and self._may_share(1) else 0
 
     def _size_at(self, override_bs: int | None) -> Callable[[list[Row], int], int]:
         """The size of the batch that starts at a position of sorted rows: as given, or detected as `hf` does."""
@@ -167,12 +190,11 @@ class PrefixScoring:
         peft = getattr(lm.model, "active_peft_config", None)
         return lm.world_size == 1 and not getattr(peft, "is_prompt_learning", False)
 
-    def _fault_of_cache(self, batch: Batch, pairs: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
-        """Why the longest and the shortest row of `batch` do not score alike with and without the cache, or ''."""
+    def _fault_of(self, batch: Plan, pairs: Sequence[tuple[Tokens, Tokens]]) -> str:
+        """Why the first and the last rows of `batch` do not score alike in it and alone, or ''."""
         lm: Any = self
         runner = Runner(lm.model, lm.device, lm.softmax_dtype, lm.mixed_precision_dtype)
-        rows = batch.rows if len(batch.rows) < 3 else [batch.rows[0], batch.rows[-1]]
-        probe = prepare(Batch(batch.header, rows))
+        probe = prepare(_ends_of(batch))
         plain = prepare(Batch((), build_rows([pairs[slot] for slot in probe.slots], lambda length: False)))
         try:
             cached = runner.score(probe)
@@ -187,3 +209,12 @@ class PrefixScoring:
         if torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
             return ""
         return f"its cache changes log-likelihoods by up to {(a - b).abs().max():.3g}"
+
+
+def _ends_of(batch: Plan) -> Plan:
+    """The first and the last row of `batch`, or its first and last line."""
+    if isinstance(batch, Packed):
+        lines = batch.lines
+        return Packed(batch.headers, lines if len(lines) < 3 else [lines[0], lines[-1]])
+    rows = batch.rows
+    return Batch(batch.header, rows if len(rows) < 3 else [rows[0], rows[-1]])

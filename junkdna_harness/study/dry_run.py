@@ -10,6 +10,7 @@ from junkdna_harness.compress.targets import find_blocks, find_targets
 from junkdna_harness.harness.requests import tokenize as tokenize_requests
 from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.forward import prepare
+from junkdna_harness.models.packing import Packed
 from junkdna_harness.models.prefix_plan import Batch, Tokens
 from junkdna_harness.presentation.console import columns
 from junkdna_harness.recover.data import load_data
@@ -125,14 +126,15 @@ def padded_length(lengths: list[int], batch_size: int) -> float:
     return sum(max(batch) * len(batch) for batch in batches) / len(lengths)
 
 
-def scored_tokens(batches: Iterable[Batch]) -> int:
+def scored_tokens(batches: Iterable[Batch | Packed]) -> int:
     """Tokens that scoring computes: with padding, shared contexts and headers once."""
     total = 0
-    header: Tokens = ()
+    headers: tuple[Tokens, ...] = ()
     for batch in map(prepare, batches):
         total += batch.rows.tokens.numel() + sum(part.tokens.numel() for part in batch.tails)
-        total += len(batch.header) if batch.header != header else 0
-        header = batch.header
+        if batch.headers and batch.headers != headers:
+            headers = batch.headers
+            total += len(headers) * max(map(len, headers))
     return total
 
 
