@@ -1,9 +1,12 @@
 """Four-option multiple choice on SmolLM2-135M, scored with shared contexts and as lm-eval's `hf` scores it.
 
-    python benchmarks/prefix_cache.py [--pretrained smollm2-135m] [--rows 60]
+    python benchmarks/prefix_cache.py [--pretrained smollm2-135m] [--rows 60] [--repeats 3] [--sets arc_easy mmlu]
 
 Reads the real rows of ARC-Easy, OpenBookQA and MMLU in the folder named by JUNKDNA_DATA (default ../shared/data). Prompts
 are those of lm-eval's tasks: a question and full-text answers (ARC, OpenBookQA), letters as answers (MMLU, 0 and 5 shots).
+The first rows of MMLU are of one subject, so that all share its examples. How the figure changes with the data's layout
+is shown by `tier`: the ready-made tiers of MMLU, whose rows are drawn by a seed from all 57 subjects, in their own order.
+Both sides take turns; seconds are medians, the ratio is given with its smallest and largest.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import os
 import platform
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 Pairs = list[tuple[str, str]]
@@ -70,6 +74,20 @@ def mmlu(rows: int, shots: int, full_text: bool = False) -> Pairs:
     return pairs
 
 
+def tier(lm: Any, name: str, shots: int) -> Pairs:
+    """The requests of a ready-made tier or group, in the order in which lm-eval asks them."""
+    from junkdna_harness.harness.tasks import find_tasks
+    from junkdna_harness.sweep import build_plan
+    from junkdna_harness.sweep.suite import build_suite
+
+    os.environ.setdefault("JUNKDNA_DATA", str(DATA))
+    plan = build_plan(tasks=name, methods="magnitude", sparsity="0.5", num_fewshot=shots)
+    manager, names = find_tasks(plan.settings.tasks, plan.settings.include_path, plan.metadata(0))
+    return [
+        request.args for request in build_suite(lm, manager, names, plan.settings).requests["loglikelihood"]
+    ]
+
+
 def scored(lm: Any, pairs: Pairs, prefix_cache: bool) -> tuple[float, list[tuple[float, bool]]]:
     """Seconds and answers."""
     from lm_eval.api.instance import Instance
@@ -81,6 +99,18 @@ def scored(lm: Any, pairs: Pairs, prefix_cache: bool) -> tuple[float, list[tuple
     return time.perf_counter() - started, answers
 
 
+def compared(lm: Any, pairs: Pairs, repeats: int) -> tuple[list[float], list[float], float, int]:
+    """Seconds of `hf` and of shared scoring, the largest difference of a log-likelihood, and how many argmaxes differ."""
+    hf, shared = [], []
+    for _ in range(repeats):
+        seconds, expected = scored(lm, pairs, False)
+        hf.append(seconds)
+        seconds, found = scored(lm, pairs, True)
+        shared.append(seconds)
+    worst = max(abs(a[0] - b[0]) for a, b in zip(found, expected, strict=True))
+    return hf, shared, worst, sum(a[1] != b[1] for a, b in zip(found, expected, strict=True))
+
+
 def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(
@@ -89,6 +119,8 @@ def main() -> None:
     parser.add_argument("--pretrained", default="smollm2-135m")
     parser.add_argument("--rows", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--sets", nargs="+", default=[""], help="only sets whose names contain one of these")
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     from junkdna_harness.sweep.machine import Machine
@@ -98,29 +130,37 @@ def main() -> None:
         {"pretrained": given.pretrained, "dtype": "float32"},
         Machine(device="cpu", batch_size=given.batch_size),
     )
+    few = max(1, given.rows // 4)
     sets = {
-        "arc_easy, full-text options": arc(given.rows),
-        "openbookqa, full-text options": openbookqa(given.rows),
-        "mmlu, 0-shot, full-text options": mmlu(given.rows, 0, full_text=True),
-        "mmlu, 5-shot, letters": mmlu(max(1, given.rows // 4), 5),
+        "arc_easy, full-text options": lambda: arc(given.rows),
+        "openbookqa, full-text options": lambda: openbookqa(given.rows),
+        "mmlu, 0-shot, full-text options": lambda: mmlu(given.rows, 0, full_text=True),
+        "mmlu, 0-shot, letters": lambda: mmlu(given.rows, 0),
+        f"mmlu, 5-shot, letters, {few} rows of one subject": lambda: mmlu(few, 5),
+        "tier: difficulty_tiers_mmlu_margin_t1, 5-shot": lambda: tier(
+            lm, "difficulty_tiers_mmlu_margin_t1", 5
+        ),
+        "tiers: difficulty_tiers_mmlu_margin, 5-shot": lambda: tier(lm, "difficulty_tiers_mmlu_margin", 5),
     }
     print("## Shared-prefix scoring\n\n`python benchmarks/prefix_cache.py`\n")
     print(
-        f"{given.pretrained}, fp32, batch size {given.batch_size}, {given.rows} rows a set (5-shot: {max(1, given.rows // 4)})."
+        f"{given.pretrained}, fp32, batch size {given.batch_size}, {given.rows} rows a set, {given.repeats} repeats."
     )
     print(f"{platform.machine()}, {os.cpu_count()} cores.\n")
     print("| | hf, s | shared, s | ratio | largest difference of a log-likelihood | different argmax |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    scored(lm, sets["openbookqa, full-text options"][:16], True)  # the check of the cache, and warm caches
-    hf_total = shared_total = 0.0
+    scored(lm, openbookqa(4), True)  # the check of the cache, and warm caches
     for name, pairs in sets.items():
-        hf, expected = scored(lm, pairs, False)
-        shared, found = scored(lm, pairs, True)
-        worst = max(abs(a[0] - b[0]) for a, b in zip(found, expected, strict=True))
-        flips = sum(a[1] != b[1] for a, b in zip(found, expected, strict=True))
-        print(f"| {name} | {hf:.1f} | {shared:.1f} | {hf / shared:.1f} | {worst:.1e} | {flips} |", flush=True)
-        hf_total, shared_total = hf_total + hf, shared_total + shared
-    print(f"| all | {hf_total:.1f} | {shared_total:.1f} | **{hf_total / shared_total:.1f}** | | |")
+        if not any(part in name for part in given.sets):
+            continue
+        hf, shared, worst, flips = compared(lm, pairs(), given.repeats)
+        ratios = [a / b for a, b in zip(hf, shared, strict=True)]
+        spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
+        print(
+            f"| {name} | {median(hf):.1f} | {median(shared):.1f} | {median(hf) / median(shared):.2f}{spread} "
+            f"| {worst:.1e} | {flips} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def assert_same(found, expected) -> None:
 
 
 @pytest.mark.parametrize("arch", SHARING)
-@pytest.mark.parametrize("batch_size", [1, 3, 16])
+@pytest.mark.parametrize("batch_size", [1, 5, 64])  # questions side by side, and one under the other
 def test_multiple_choice_scores_equal_hf(arch, batch_size):
     model, _ = make_model(arch)
     lm = scorer(model, batch_size=batch_size)
@@ -118,11 +118,12 @@ def test_no_request_gives_no_answer():
     assert answers(scorer(model), [], True) == []
 
 
-def test_a_few_shot_header_is_run_once(monkeypatch):
+@pytest.mark.parametrize("batch_size", [4, 64])
+def test_a_few_shot_header_is_run_once(monkeypatch, batch_size):
     from junkdna_harness.models.forward import Runner
 
     model, _ = make_model("llama", seed=2)
-    lm = scorer(model)
+    lm = scorer(model, batch_size=batch_size)
     pairs = multiple_choice(8, seed=5, length=20, header="q: what is it? a: this. " * 3)
     expected = answers(lm, pairs, False)
     run: list[int] = []
