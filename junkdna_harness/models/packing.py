@@ -8,10 +8,10 @@ and nothing else, and positions count as if it stood alone. The lines of a pass 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from junkdna_harness.models.prefix_plan import Row, Tokens, group_by_header, slots_of
+from junkdna_harness.models.prefix_plan import Batch, Row, Tokens, group_by_header, slots_of
 
 # Lines are filled up to this where no row is longer: 8 of them make products as wide as they need to be.
 LINE_TOKENS = 128
@@ -46,9 +46,26 @@ class Packed:
         return slots_of([row for line in self.lines for row in line.rows])
 
 
+def computed_tokens(batches: Iterable[Batch | Packed]) -> int:
+    """Tokens that these batches run through the model, without padding."""
+    total = 0
+    before: tuple[Tokens, ...] = ()
+    for batch in batches:
+        headers = batch.headers if isinstance(batch, Packed) else (batch.header,) if batch.header else ()
+        if headers and headers != before:
+            before = headers
+            total += sum(map(len, headers))
+        if isinstance(batch, Packed):
+            total += sum(_length(line, len(headers[line.parent]) if headers else 0) for line in batch.lines)
+        else:
+            total += sum(size_of(row, len(batch.header)) for row in batch.rows)
+    return total
+
+
 def can_be_packed(row: Row, header: Tokens = ()) -> bool:
-    """True where the row and its tails fit into a line."""
-    return size_of(row, len(header)) <= MOST_LINE_TOKENS
+    """True where the row and its tails fit into a line, and gain by it: a row that fills one has to have tails or a header."""
+    most = MOST_LINE_TOKENS if row.tails or header else LINE_TOKENS
+    return size_of(row, len(header)) <= most
 
 
 def size_of(row: Row, skip: int) -> int:

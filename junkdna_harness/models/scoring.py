@@ -17,7 +17,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from difficulty.errors import UsageError
 from junkdna_harness.models.forward import Prepared, Runner, cache_limit, can_pack, prepare
-from junkdna_harness.models.packing import MOST_LINE_TOKENS, MOST_ROWS, Packed, pack
+from junkdna_harness.models.packing import MOST_LINE_TOKENS, MOST_ROWS, Packed, computed_tokens, pack
 from junkdna_harness.models.prefix_plan import Batch, Row, Tokens, build_batches, build_rows, split_request
 from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
@@ -74,6 +74,17 @@ class PrefixScoring:
         lm: Any = self
         pairs = [split_request(context, continuation, lm.max_length) for _, context, continuation in requests]
         self._look_at(requests)
+        batches = self._checked_batches(pairs, override_bs)
+        logger.info(
+            "junkdna: %s tokens are computed for %s in %s requests: what these share runs once.",
+            f"{computed_tokens(batches):,}",
+            f"{sum(len(context) + len(continuation) - 1 for context, continuation in pairs):,}",
+            f"{len(pairs):,}",
+        )
+        return batches
+
+    def _checked_batches(self, pairs: Sequence[tuple[Tokens, Tokens]], override_bs: int | None) -> list[Plan]:
+        """Batches that were seen to score as plain passes do; what does not is turned off."""
         while True:
             batches = self._batches(pairs, override_bs)
             shared = [b for b in batches if isinstance(b, Packed) or b.header or b.rows[0].tails]
@@ -82,7 +93,7 @@ class PrefixScoring:
             fault = self._fault_of(shared[0], pairs)
             if fault and isinstance(shared[0], Packed):
                 self._prefix_packs = False
-                logger.info("questions are not put side by side with this model: %s.", fault)
+                logger.info("junkdna: questions are not put side by side with this model: %s.", fault)
                 continue
             self._prefix_checked = True
             if fault:

@@ -79,7 +79,9 @@ def test_passes_are_cut_where_padding_and_passes_cost_least(lengths, most):
 def test_a_line_is_no_longer_than_the_longest_row_needs_it():
     rng = random.Random(0)
     asked = [
-        (tuple(rng.choices(range(50), k=rng.randint(5, 200))), (rng.randrange(50),) * 3) for _ in range(40)
+        (tuple(rng.choices(range(50), k=rng.randint(5, 200))), (i, rng.randrange(50)))
+        for _ in range(40)
+        for i in range(2)
     ]
     rows = build_rows(asked, lambda length: True, 256)
     longest = max(size_of(row, 0) for row in rows)
@@ -113,7 +115,7 @@ def counted(monkeypatch) -> list[torch.Size]:
 
 
 @pytest.mark.parametrize("arch", ["llama", "gpt2", "opt"])
-def test_headers_are_found_where_subjects_take_turns(arch, monkeypatch):
+def test_headers_are_found_where_subjects_take_turns(arch, monkeypatch, caplog):
     model, _ = make_model(arch, seed=1)
     lm = scorer(model, batch_size=3)
     asked = subjects_in_turn(subjects=7, rounds=2)
@@ -121,10 +123,14 @@ def test_headers_are_found_where_subjects_take_turns(arch, monkeypatch):
     assert_same(answers(lm, asked, True), expected)  # and in the order of the requests
     assert lm._prefix_packs
     shapes = counted(monkeypatch)
-    answers(lm, asked, True)
+    with caplog.at_level(logging.INFO):
+        answers(lm, asked, True)
     headers = sum(60 + i + len("about 0: ") for i in range(7))
     rest = 14 * (8 + 2 + 3 + 2 + 5)  # questions, and their options without the last token
     assert sum(shape.numel() for shape in shapes) < headers + 1.6 * rest
+    (said,) = [r.message for r in caplog.records if "what these share runs once" in r.message]
+    told = int(said.split()[1].replace(",", ""))
+    assert headers + rest - 20 < told <= sum(shape.numel() for shape in shapes)  # the rest is padding
     assert max(shape[0] for shape in shapes) <= 3  # neither headers nor lines beyond the batch size
 
 
