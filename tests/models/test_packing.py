@@ -78,11 +78,8 @@ def test_passes_are_cut_where_padding_and_passes_cost_least(lengths, most):
 
 def test_a_line_is_no_longer_than_the_longest_row_needs_it():
     rng = random.Random(0)
-    asked = [
-        (tuple(rng.choices(range(50), k=rng.randint(5, 200))), (i, rng.randrange(50)))
-        for _ in range(40)
-        for i in range(2)
-    ]
+    contexts = [tuple(rng.choices(range(50), k=rng.randint(5, 200))) for _ in range(40)]
+    asked = [(context, (i, 7)) for context in contexts for i in range(2)]
     rows = build_rows(asked, lambda length: True, 256)
     longest = max(size_of(row, 0) for row in rows)
     for batch in packed(asked, 4):
