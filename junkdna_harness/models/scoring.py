@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -87,17 +88,20 @@ class PrefixScoring:
         """Batches that were seen to score as plain passes do; what does not is turned off."""
         while True:
             batches = self._batches(pairs, override_bs)
-            shared = [b for b in batches if isinstance(b, Packed) or b.header or b.rows[0].tails]
-            if self._prefix_checked or not shared:
+            packed = [b for b in batches if isinstance(b, Packed)]
+            cached = [b for b in batches if isinstance(b, Batch) and (b.header or b.rows[0].tails)]
+            if self._prefix_checked or not (packed or cached):
                 return batches
-            fault = self._fault_of(shared[0], pairs)
-            if fault and isinstance(shared[0], Packed):
+            # A pass with headers shows all that can go wrong.
+            if packed and (fault := self._fault_of(max(packed, key=lambda b: bool(b.headers)), pairs)):
                 self._prefix_packs = False
                 logger.info("junkdna: questions are not put side by side with this model: %s.", fault)
                 continue
             self._prefix_checked = True
-            if fault:
+            if cached and (fault := self._fault_of(cached[0], pairs)):
                 self._turn_off(fault)
+                continue
+            return batches
 
     def _look_at(self, requests: Sequence[Request]) -> None:
         """Refuse tokens that the model has no embedding for, and say how many requests are cut."""
@@ -152,9 +156,8 @@ class PrefixScoring:
             packed, rows = pack(rows, size, lambda row: self._may_share(row.longest))
             batches += packed
         longest = max((len(row.tokens) for row in rows), default=0)
-        return batches + list(
-            build_batches(rows, self._size_at(override_bs), headers=self._may_share(longest))
-        )
+        below = build_batches(rows, self._size_at(override_bs), headers=self._may_share(longest))
+        return [*below, *batches]
 
     def _packed_size(self, override_bs: int | None) -> int:
         """Lines of a packed pass, or 0 where rows go through the model one under the other."""
@@ -206,26 +209,40 @@ class PrefixScoring:
         lm: Any = self
         runner = Runner(lm.model, lm.device, lm.softmax_dtype, lm.mixed_precision_dtype)
         probe = prepare(_ends_of(batch))
-        plain = prepare(Batch((), build_rows([pairs[slot] for slot in probe.slots], lambda length: False)))
+        rows = build_rows([pairs[slot] for slot in probe.slots], lambda length: False)
+        # One by one, for these are more rows than a batch has.
+        plain = [prepare(Batch((), [row])) for row in rows]
+        what = "a mask of its own" if isinstance(batch, Packed) else "its cache"
         try:
             cached = runner.score(probe)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever a foreign architecture does with a cache, hf's way still works
-            return f"its cache failed ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
-        expected = dict(zip(plain.slots, runner.score(plain), strict=True))
+            return (
+                f"{what} failed ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+            )
+        expected: dict[int, float] = {}
+        for one in plain:
+            expected.update(
+                (slot, value) for slot, (value, _) in zip(one.slots, runner.score(one), strict=True)
+            )
         tolerance = TOLERANCE.get(lm.model.dtype, LOOSE_TOLERANCE)
         a = torch.tensor([value for value, _ in cached])
-        b = torch.tensor([expected[i][0] for i in range(len(cached))])
+        b = torch.tensor([expected[i] for i in range(len(cached))])
         if torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
             return ""
-        return f"its cache changes log-likelihoods by up to {(a - b).abs().max():.3g}"
+        return f"{what} changes log-likelihoods by up to {(a - b).abs().max():.3g}"
 
 
 def _ends_of(batch: Plan) -> Plan:
-    """The first and the last row of `batch`, or its first and last line."""
+    """The first and the last row of `batch`; of a packed one the beginning of its first line and the end of its last."""
     if isinstance(batch, Packed):
-        lines = batch.lines
-        return Packed(batch.headers, lines if len(lines) < 3 else [lines[0], lines[-1]])
+        first, last = batch.lines[0], batch.lines[-1]
+        lines = [replace(first, rows=first.rows[:2])]
+        if last is not first:
+            lines.append(replace(last, rows=last.rows[-1:]))
+        used = sorted({line.parent for line in lines})
+        headers = tuple(batch.headers[i] for i in used) if batch.headers else ()
+        return Packed(headers, [replace(line, parent=used.index(line.parent)) for line in lines])
     rows = batch.rows
     return Batch(batch.header, rows if len(rows) < 3 else [rows[0], rows[-1]])
