@@ -100,7 +100,9 @@ def main() -> None:
             times[0].append(time.perf_counter() - started)
             times[1].append(products(lm.model, passes))
             times[2].append(products(lm.model, in_wide_passes(passes)))
-        cells = [f"| {name} | {sum(tokens for tokens, _ in passes):,} | {len(passes)} | {median(times[0]):.2f} "]
+        cells = [
+            f"| {name} | {sum(tokens for tokens, _ in passes):,} | {len(passes)} | {median(times[0]):.2f} "
+        ]
         for limit in times[1:]:
             ratios = sorted(a / b for a, b in zip(times[0], limit, strict=True))
             cells.append(
