@@ -17,6 +17,7 @@ import logging
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -131,7 +132,7 @@ def main() -> None:
         Machine(device="cpu", batch_size=given.batch_size),
     )
     few = max(1, given.rows // 4)
-    sets = {
+    sets: dict[str, Callable[[], Pairs]] = {
         "arc_easy, full-text options": lambda: arc(given.rows),
         "openbookqa, full-text options": lambda: openbookqa(given.rows),
         "mmlu, 0-shot, full-text options": lambda: mmlu(given.rows, 0, full_text=True),
