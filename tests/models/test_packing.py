@@ -19,7 +19,7 @@ from tests.models.test_scoring import answers, assert_same, multiple_choice, sco
 from tests.models_factory import make_model
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=6).map(tuple)
-pairs = st.lists(st.tuples(st.integers(0, 2), tokens, tokens), min_size=1, max_size=30)
+pairs = st.lists(st.tuples(st.integers(0, 2), tokens, tokens), min_size=1, max_size=12)
 
 
 def packed(pairs, batch_size: int) -> list[Packed]:
