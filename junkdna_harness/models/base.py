@@ -258,6 +258,10 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
             self.junkdna[OPTION_LENGTHS] = found
             self.tell(f"note: {note_on_lengths(found)}")
 
+    def say(self, sentence: str) -> None:
+        """A note on stderr."""
+        self.tell(f"note: {sentence}")
+
     def tell(self, sentence: str) -> None:
         """A line on stderr, from one of several processes."""
         if self.rank == 0:

@@ -70,18 +70,21 @@ class PrefixScoring:
     def check_answers(self, answers: Sequence[Answer]) -> None:
         """Refuse answers that mean nothing; here none is refused."""
 
+    def say(self, sentence: str) -> None:
+        """Tell the user something that needs nothing done about it."""
+        logger.info("junkdna: %s", sentence)
+
     def plan_scoring(self, requests: Sequence[Request], override_bs: int | None = None) -> list[Plan]:
         """The batches that score `requests`. They hold for every state of the model's weights."""
         lm: Any = self
         pairs = [split_request(context, continuation, lm.max_length) for _, context, continuation in requests]
         self._look_at(requests)
         batches = self._checked_batches(pairs, override_bs)
-        logger.info(
-            "junkdna: %s tokens are computed for %s in %s requests: what these share runs once.",
-            f"{computed_tokens(batches):,}",
-            f"{sum(len(context) + len(continuation) - 1 for context, continuation in pairs):,}",
-            f"{len(pairs):,}",
-        )
+        asked = sum(len(context) + len(continuation) - 1 for context, continuation in pairs)
+        if (computed := computed_tokens(batches)) < asked:
+            self.say(
+                f"{computed:,} tokens are computed for {asked:,} in {len(pairs):,} requests: what these share runs once."
+            )
         return batches
 
     def _checked_batches(self, pairs: Sequence[tuple[Tokens, Tokens]], override_bs: int | None) -> list[Plan]:
