@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from difficulty.errors import UsageError
+from difficulty.runs.dtypes import DTYPE, plain_dtype
 from difficulty.runs.evaluated import Evaluated, evaluated
 from difficulty.runs.label import Label, label_of
 from difficulty.runs.part import Part, TaskFacts, cells_of, count_of, weights_in
@@ -139,6 +140,8 @@ def _facts(results: Mapping[str, Any], who: Evaluated) -> dict[str, Any]:
         given = value.get(name)
         found[name] = given if isinstance(given, str) else None
     config = results.get("config")
+    said = config.get("model_dtype") if isinstance(config, Mapping) else None  # by lm-eval's `hf`
+    found[DTYPE] = plain_dtype(who.manifest.get(DTYPE)) or plain_dtype(said)
     logged = config.get("model_num_parameters") if isinstance(config, Mapping) else None  # by lm-eval's `hf`
     # of packed weights lm-eval counts what is stored, which is fewer
     found[N_WEIGHTS] = weights_in(who.manifest) or (None if who.run.bits is not None else count_of(logged))

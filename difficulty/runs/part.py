@@ -28,7 +28,7 @@ class TaskFacts:
 class Part:
     """The rows of one run from one source.
 
-    `facts`: effective_bits, sparsity_all, weights_sha256, lm_eval_version, matched, n_weights where known. `kept`: task -> item id ->
+    `facts`: effective_bits, sparsity_all, weights_sha256, lm_eval_version, matched, n_weights, dtype where known. `kept`: task -> item id ->
     what the reader was asked to keep.
     """
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.clusters import share_clusters
+from difficulty.runs.dtypes import DTYPE, different_dtypes
 from difficulty.runs.identity import DENSE, GUESS, KnownBy, Method, Run
 from difficulty.runs.label import Label, parse_labels
 from difficulty.runs.lm_eval_log import find_results, is_results, read_log
@@ -20,7 +21,7 @@ from difficulty.runs.noise import NoiseFloor, noise_floors, take_apart
 from difficulty.runs.part import Part, TaskFacts, run_of_cells
 from difficulty.runs.replicates import draw_of, numbered, same_weights
 from difficulty.runs.rows import Keep
-from difficulty.runs.sweep_folder import find_sweeps, read_sweep, unscored
+from difficulty.runs.sweep_folder import agreements, find_sweeps, read_sweep, unscored
 from difficulty.runs.table import (
     IDENTITY,
     KNOWN_BY,
@@ -48,7 +49,8 @@ class Runs:
     `n_weights` counts the weights of the whole model). `manifests`: run id -> its `junkdna` block or manifest, empty where there was none.
     `warnings`: sentences for the user. `tasks`: (run id, task) -> how it was evaluated. `kept`: (run id, task) -> item id -> what the caller asked to keep.
     `sources`: run id -> where it was read. `again`: the rows of second evaluations of dense weights, which are in none of the
-    others. `noise`: model -> what such an evaluation differs by from its dense run.
+    others. `noise`: model -> what such an evaluation differs by from its dense run. `dtypes`: run id -> the numbers that it was
+    computed in, where that is known.
     """
 
     table: pd.DataFrame
@@ -60,6 +62,7 @@ class Runs:
     sources: Mapping[str, str] = field(default_factory=dict)
     again: pd.DataFrame | None = field(default=None, repr=False)
     noise: Mapping[str, NoiseFloor] = field(default_factory=dict, repr=False)
+    dtypes: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def names(self) -> list[str]:
@@ -151,6 +154,7 @@ def read_runs(
     parts = numbered(_merged([_as_dense(part) for part in parts], warnings))
     warnings[:0] = [_guess(part) for part in parts if part.run.known_by == GUESS]
     warnings += same_weights(parts)
+    warnings += different_dtypes(parts)
     _compare_versions(parts, warnings)
     rows = pd.concat([part.rows for part in parts], ignore_index=True)
     rows = validate(rows, "the given runs", keep_noise_floor=True)
@@ -169,6 +173,7 @@ def read_runs(
         {run: part.source for run, part in by_id.items()},
         again,
         noise,
+        {run: str(part.facts[DTYPE]) for run, part in by_id.items() if part.facts.get(DTYPE)},
     )
 
 
@@ -186,7 +191,7 @@ def _read_path(
     if not sweeps and not results:
         raise UsageError(_nothing_in(path))
     parts = [part for sweep in sweeps for part in read_sweep(sweep, keep)]
-    warnings += [sentence for sweep in sweeps for sentence in unscored(sweep)]
+    warnings += [sentence for sweep in sweeps for sentence in (*unscored(sweep), *agreements(sweep))]
     for file in results:
         parts += _logged(file, labels, keep, warnings)
     return parts
@@ -304,6 +309,12 @@ def _joined(home: Part, part: Part, warnings: list[str]) -> Part:
         raise UsageError(
             f"{str(part.run)!r} was evaluated with other weights in {part.source} than in {home.source} (their hashes "
             "differ: another checkpoint under this name, or another dtype). Read them apart, or evaluate one of them again."
+        )
+    dtypes = [p.facts.get(DTYPE) for p in (home, part)]
+    if len(rows) and all(dtypes) and dtypes[0] != dtypes[1]:
+        raise UsageError(
+            f"{str(part.run)!r} was computed in {dtypes[1]} in {part.source} and in {dtypes[0]} in {home.source}. Read them apart, or "
+            "evaluate one of them again."
         )
     surer = part.run if home.run.known_by == GUESS else home.run
     new = [task for task in part.tasks if task not in shared]

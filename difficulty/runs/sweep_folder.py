@@ -12,6 +12,7 @@ import pandas as pd
 
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import read_object
+from difficulty.runs.dtypes import DTYPE, Agreement, plain_dtype
 from difficulty.runs.part import Part, TaskFacts, run_of_cells, weights_in
 from difficulty.runs.rows import Keep
 from difficulty.runs.store import (
@@ -96,10 +97,27 @@ def _part(folder: Path, rows: pd.DataFrame, manifest: Mapping[str, Any], tasks: 
         for name in ("effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version", MATCHED)
     }
     facts[N_WEIGHTS] = weights_in(block)
+    facts[DTYPE] = plain_dtype(block.get(DTYPE)) or _recorded_dtype(folder, manifest)
     run = run_of_cells(rows.iloc[0], known_by="store")
     known = {str(task): _task_facts(str(task), manifest, tasks, folder) for task in rows["task"].unique()}
     source = f"{folder} ({run})"
     return Part(source, run, rows, known, facts, block)
+
+
+def _recorded_dtype(folder: Path, manifest: Mapping[str, Any]) -> str | None:
+    """What a model computed in whose runs do not say it themselves, as older versions wrote them."""
+    made_of = manifest.get("made_of")
+    record = folder / Path(str(made_of.get("record"))).name if isinstance(made_of, Mapping) else folder
+    if not record.is_file():
+        return None
+    taken = read_object(record).get("fingerprint")
+    return plain_dtype(taken.get(DTYPE)) if isinstance(taken, Mapping) else None
+
+
+def agreements(folder: Path) -> list[str]:
+    """A sentence for each run of a sweep in half precision whose scores were compared with those in float32."""
+    manifests = [read_manifest(folder, stem) for stem in _finished(folder)]
+    return [found.sentence(str(one["run"])) for one in manifests if (found := Agreement.of(one))]
 
 
 def _task_facts(

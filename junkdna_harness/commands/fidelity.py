@@ -197,7 +197,8 @@ def _grid(
     from junkdna_harness.sweep.plan import build_plan
 
     plan = build_plan("text", arguments_of(against or "embedded"), **grid)
-    dense, copy = (load_side(plan.models[0], how.device, how.dtype) for _ in range(2))
+    dense = load_side(plan.models[0], how.device, how.dtype)
+    copy = load_side(plan.models[0], how.device, how.dtype, settled=False)
     found = []
     for one in over_grid(dense, copy, plan, documents, how):
         typer.echo(

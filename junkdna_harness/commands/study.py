@@ -33,7 +33,7 @@ def study(
     dtype: Annotated[
         str | None,
         typer.Option(
-            help="Numbers that evaluation computes in, e.g. bfloat16 (twice as fast where the CPU has it); trainings are in float32."
+            help="Numbers that evaluation computes in; auto-cpu: bfloat16 where the CPU has it, else float32. Trainings are in float32."
         ),
     ] = None,
     steps: Annotated[

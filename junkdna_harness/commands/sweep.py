@@ -62,6 +62,12 @@ def sweep(
             help="Evaluate the dense model once more in other batches; tables mark differences that are no larger.",
         ),
     ] = False,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers that models compute in, as dtype= of --model_args. auto-cpu: bfloat16 where the CPU has it, else float32."
+        ),
+    ] = None,
     tasks: Annotated[
         str | None, typer.Option(help="Tasks or groups, comma-separated.", rich_help_panel=PANEL_TASKS)
     ] = None,
@@ -156,7 +162,7 @@ def sweep(
     """
     given = {
         "model_args": model_args, "methods": methods, "sparsity": sparsity, "patterns": patterns,
-        "quantize": quantize, "replicates": replicates, "noise_floor": noise_floor or None, "tasks": tasks, "text": text, "window": window, "surprisal_from": surprisal_from, "output": output, "limit": limit,
+        "quantize": quantize, "replicates": replicates, "noise_floor": noise_floor or None, "dtype": dtype, "tasks": tasks, "text": text, "window": window, "surprisal_from": surprisal_from, "output": output, "limit": limit,
         "num_fewshot": num_fewshot, "seed": seed, "apply_chat_template": apply_chat_template or None,
         "system_instruction": system_instruction, "one_shot": one_shot or None, "include_path": include_path,
         "match_loss": match_loss or None, "refine": refine, "refine_levels": refine_levels, "batch_size": batch_size,
@@ -191,7 +197,7 @@ def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
 
 
 PLAN_OPTIONS = (
-    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "noise_floor", "tasks", "text", "window", "surprisal_from", "limit",
+    "model_args", "methods", "sparsity", "patterns", "quantize", "replicates", "noise_floor", "dtype", "tasks", "text", "window", "surprisal_from", "limit",
     "num_fewshot", "seed", "apply_chat_template", "fewshot_as_multiturn", "system_instruction", "include_path", "one_shot",
     "match_loss", "refine", "refine_levels",
 )  # fmt: skip

@@ -76,8 +76,10 @@ def dense_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {**own, "pretrained": origin.model}
 
 
-def load_side(given: Mapping[str, Any], device: str | None = None, dtype: str | None = None) -> Side:
-    """The model of these arguments, pruned or quantized on the fly where they ask for it, else as it is.
+def load_side(
+    given: Mapping[str, Any], device: str | None = None, dtype: str | None = None, settled: bool = True
+) -> Side:
+    """The model of these arguments, pruned or quantized on the fly where they ask for it, else as it is; not `settled` if it is to be compressed.
 
     Raises:
         UsageError: it cannot be loaded, or an argument cannot be used.
@@ -88,7 +90,7 @@ def load_side(given: Mapping[str, Any], device: str | None = None, dtype: str | 
         arguments.setdefault("dtype", dtype)
     transformers_logging.disable_progress_bar()
     kind = _kind(given)
-    lm = kind(**arguments)
+    lm = kind(**arguments) if settled else GivenLM(settled=False, **arguments)
     lm.model.eval()
     if kind is GivenLM:
         loaded = lm.loaded
@@ -131,6 +133,15 @@ def same_tokens(dense: Any, other: Any) -> str:
         differing = next(iter(sorted(set(a.items()) ^ set(b.items()))))[0]
         return f"their vocabularies differ ({len(a):,} and {len(b):,} tokens; e.g. {differing!r})"
     return ""
+
+
+def tell_of_dtypes(dense: Any, other: Any) -> None:
+    """Say where two models compute in different numbers: a part of what their predictions differ by is rounding."""
+    if dense.dtype != other.dtype:
+        other.tell(
+            f"warning: the dense model computes in {dense.dtype} and the other in {other.dtype}, so that a part of what they differ by is "
+            "rounding. Give both the same --dtype."
+        )
 
 
 def shared_width(dense: Any, other: Any) -> int:

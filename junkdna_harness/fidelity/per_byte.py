@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from difficulty.errors import UsageError
 from difficulty.stats.mean import mean_interval
 from junkdna_harness.fidelity.figures import SCHEMA, finite
-from junkdna_harness.fidelity.load import Side
+from junkdna_harness.fidelity.load import Side, tell_of_dtypes
 from junkdna_harness.texts.documents import Document
 from junkdna_harness.texts.scoring import logits_of, score_windows
 from junkdna_harness.texts.windows import cut, tokenize
@@ -51,6 +51,7 @@ def bits_per_byte(dense: Side, other: Side, documents: Sequence[Document], windo
     Raises:
         UsageError: a text without a token, or answers that are not numbers.
     """
+    tell_of_dtypes(dense.lm, other.lm)
     sizes = _sizes(documents)
     ours, theirs = (_block_losses(side, documents, window) for side in (dense, other))
     blocks = sorted(sizes)

@@ -10,7 +10,7 @@ from typing import Any
 from difficulty.errors import UsageError
 from junkdna_harness.fidelity.cache import DenseLogits
 from junkdna_harness.fidelity.figures import SCHEMA, block_sums, figures, finite, partitions
-from junkdna_harness.fidelity.load import Side, same_tokens, shared_width, state_of
+from junkdna_harness.fidelity.load import Side, same_tokens, shared_width, state_of, tell_of_dtypes
 from junkdna_harness.fidelity.passages import Passage, worst_passages
 from junkdna_harness.fidelity.passes import Scored, score
 from junkdna_harness.gate.fidelity import KIND
@@ -85,6 +85,7 @@ def fidelity(
             f"{other.description!r} and {dense.description!r} cannot be compared token by token: {why}. Name two states of one "
             "model, or give --bytes, which compares bits per byte alone."
         )
+    tell_of_dtypes(dense.lm, other.lm)
     text = Text.of(dense.lm, documents, how)
     return text.compare(dense, other, progress)
 
@@ -160,7 +161,7 @@ class Text:
 def over_grid(
     dense: Side, copy: Side, plan: Plan, documents: Sequence[Document], how: How
 ) -> Iterator[Fidelity]:
-    """The states of a grid, one after the other: `copy`, the same model loaded once more, is compressed, and made dense again.
+    """The states of a grid, one after the other: `copy`, the same model loaded once more and not settled, is compressed, and made dense again.
 
     Raises:
         UsageError: as `fidelity`, or a state cannot be made.
@@ -170,7 +171,7 @@ def over_grid(
     for cell in plan.cells:
         if cell.kind == "dense":
             continue
-        with state.holding(cell):
+        with state.holding(cell), copy.lm.computing():
             made = replace(
                 copy, description=plan.run_id(cell), state=state_of(cell.table_method, cell.level, cell.bits)
             )

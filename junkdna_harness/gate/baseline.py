@@ -23,6 +23,7 @@ import numpy as np
 
 from difficulty.errors import UsageError
 from difficulty.runs.direction import scale
+from difficulty.runs.dtypes import DTYPE, plain_dtype
 from difficulty.runs.identity import GUESS
 from difficulty.runs.lm_eval_log import is_results
 from difficulty.runs.read import Runs, read_runs
@@ -58,6 +59,7 @@ def read_run(
         notes=(*found.warnings, *items.notes),
         settings=found.settings(name),
         guessed=name in found.guessed,
+        dtype=found.dtypes.get(name),
     )
 
 
@@ -80,6 +82,7 @@ def to_json(run: RunItems) -> str:
         "run": run.name,
         **run.about,
         **({KNOWN_BY: GUESS} if run.guessed else {}),
+        **({DTYPE: run.dtype} if run.dtype is not None else {}),
         "tasks": _tasks_to_json(run.tasks),
     }
     return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
@@ -119,7 +122,10 @@ def from_json(document: Mapping[str, Any], where: str, metric: str | None = None
     guessed = document.get(KNOWN_BY) == GUESS
     guess = f"nothing said what was done to {about['model']!r} when the baseline {where!r} was written: that it is dense is a guess."
     notes = (guess,) if guessed else ()
-    return RunItems(str(document.get("run", where)), about, tasks, left_out, notes, guessed=guessed)
+    dtype = plain_dtype(document.get(DTYPE))
+    return RunItems(
+        str(document.get("run", where)), about, tasks, left_out, notes, guessed=guessed, dtype=dtype
+    )
 
 
 def _tasks_to_json(tasks: Mapping[str, TaskItems]) -> dict[str, dict[str, Any]]:

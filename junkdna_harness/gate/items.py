@@ -69,6 +69,7 @@ class RunItems:
         default_factory=dict, repr=False
     )  # task -> what decided its prompts
     guessed: bool = False  # nothing says what was done to its model
+    dtype: str | None = None  # what its model computed in, where that is known
 
 
 def runs_in(table: pd.DataFrame) -> list[str]:

@@ -103,6 +103,16 @@ def missing_tasks(new: RunItems, baseline: RunItems) -> tuple[list[str], list[st
     return list(missing), notes
 
 
+def same_dtypes(new: RunItems, baseline: RunItems) -> list[str]:
+    """A sentence where the two models computed in different numbers, as far as that is known."""
+    if new.dtype is None or baseline.dtype is None or new.dtype == baseline.dtype:
+        return []
+    return [
+        f"{new.name!r} was computed in {new.dtype}, and the baseline in {baseline.dtype}: a part of what they differ by is rounding. "
+        "Evaluate both alike"
+    ]
+
+
 def same_versions(new: RunItems, baseline: RunItems) -> list[str]:
     """A sentence for each task whose version differs."""
     found = []

@@ -37,6 +37,7 @@ from junkdna_harness.gate.pairs import (
     Paired,
     missing_tasks,
     pair_items,
+    same_dtypes,
     same_prompts,
     same_versions,
     tasks_without_prompts,
@@ -164,6 +165,7 @@ def check(
     limits = limits or Limits()
     _known_metrics(limits, new, baseline)
     missing, notes = missing_tasks(new, baseline)
+    notes += same_dtypes(new, baseline)
     sentences: list[str | None] = [*same_versions(new, baseline)]
     allowed = require_same(sentences, allow_different_prompts)
     pairs: list[Paired] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.checkpoint import EMBEDDED, NONE
+from difficulty.runs.dtypes import DTYPE, plain_dtype
 from difficulty.runs.running import Running
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
@@ -40,18 +42,18 @@ from junkdna_harness.models.finite import (
     refuse_unfinite_model,
 )
 from junkdna_harness.models.loaded import Loaded, Names, look
+from junkdna_harness.models.narrowing import narrow, narrowed, refuse_codes
 from junkdna_harness.models.option_lengths import OPTION_LENGTHS, note_on_lengths, option_lengths
 from junkdna_harness.models.outcome import tell
 from junkdna_harness.models.room import refuse_impossible_continuations, refuse_long_generations
 from junkdna_harness.models.scoring import Answer, PrefixScoring, Request
 from junkdna_harness.models.token_scores import TokenScore, token_scores
+from junkdna_harness.precision import AUTO_CPU, Chosen, choose, refuse_dtypes
 from junkdna_harness.texts.limit import longest_text
 from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 EMBEDDED_BATCH_SIZE = 64
 LM_EVAL_DEVICE = "cuda:0"  # what `lm_eval` passes where nobody names one; `hf` then takes the CPU if need be
-DTYPE_ARGUMENTS = ("dtype", "softmax_dtype", "mixed_precision_dtype")
-COMPUTED_DTYPES = ("float32", "bfloat16", "float16", "float64")
 COMMON_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"} | {
     "device_map",
     "attn_implementation",
@@ -74,6 +76,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
     """
 
     NAME: ClassVar[str]
+    chosen: Chosen | None = None  # what dtype=auto-cpu came to
     # What to do about a task that cannot be asked, where it ends the evaluation of all.
     INSTEAD: ClassVar[str] = (
         "Leave it out; give --gen_kwargs max_gen_toks=N; or run junkdna sweep, which scores the other tasks."
@@ -88,20 +91,56 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
     ) -> None:
         self._prefix_cache = parse_bool("prefix_cache", prefix_cache)
         _refuse_sharding(kwargs)
-        _refuse_dtypes(kwargs)
+        refuse_dtypes(kwargs)
         if kwargs.get("device") != LM_EVAL_DEVICE:
             check_device(kwargs.get("device"))
         self.names, pretrained = _names(pretrained, kwargs)
         self.model_name = self.names.model
         if is_embedded(self.model_name) and str(batch_size) == "1":
             batch_size = EMBEDDED_BATCH_SIZE
+        by_cpu = kwargs.get("dtype") == AUTO_CPU
+        if by_cpu:  # compressed as they are in float32, and asked in what is chosen below
+            kwargs["dtype"] = "float32"
         with clear_loading_errors(self.model_name):
             super().__init__(pretrained=pretrained, batch_size=batch_size, **kwargs)
+        self.chosen = self._choose() if by_cpu else None
+        if self.softmax_dtype is None and _is_half(self.dtype):
+            # 8 bits of a log-likelihood tie options with each other; hf leaves them so.
+            self.softmax_dtype = torch.float32
         self.junkdna: dict[str, Any] = {}
         # Arguments that were filled in where the user gave none: what lm-eval prints and stores.
         self.filled: dict[str, Any] = {}
         self._asked: Sequence[Any] = ()  # lm-eval's requests, while they are tokenized
         self._in_chat = False  # whether a prompt was made by the chat template
+
+    @property
+    def dtype(self) -> str:
+        """The numbers that forward passes are computed in, by name."""
+        held = plain_dtype(str(getattr(self.model, "dtype", ""))) or ""
+        return held if self.chosen is None else self.chosen.dtype
+
+    def computing(self) -> AbstractContextManager[None]:
+        """A block in which the model computes in `dtype`; afterwards its weights are what they were before, to the bit."""
+        return narrowed(self.model, getattr(torch, self.dtype)) if self.narrows else nullcontext()
+
+    def settle(self) -> None:
+        """Let the model compute in `dtype` for good, after all that is done to its weights, and note which that is."""
+        if self.narrows:
+            narrow(self.model, getattr(torch, self.dtype))
+        if self.chosen is not None:
+            self.tell(self.chosen.why)
+        self.junkdna[DTYPE] = self.dtype
+
+    @property
+    def narrows(self) -> bool:
+        """True where weights are held in float32 and forward passes are in half precision."""
+        return self.chosen is not None and _is_half(self.chosen.dtype)
+
+    def _choose(self) -> Chosen:
+        chosen = choose(str(self.device))
+        if _is_half(chosen.dtype):
+            refuse_codes(self.model, self.model_name)
+        return chosen
 
     @property
     def max_length(self) -> int:
@@ -297,26 +336,16 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         return super()._model_generate(context, max_length, stop, **options)
 
 
+def _is_half(dtype: str) -> bool:
+    return dtype in ("bfloat16", "float16")
+
+
 def _refuse_sharding(arguments: dict[str, Any]) -> None:
     if arguments.get("tp_plan") is not None:
         raise UsageError(
             f"tp_plan={arguments['tp_plan']!r} shards each weight over processes, and what is compressed and hashed here are "
             "whole weights. Leave it out; parallelize=True puts whole layers on several devices."
         )
-
-
-def _refuse_dtypes(arguments: Mapping[str, Any]) -> None:
-    for name in DTYPE_ARGUMENTS:
-        given = arguments.get(name)
-        found = getattr(torch, given, None) if isinstance(given, str) else given
-        if given is None or (name == "dtype" and given == "auto"):
-            continue
-        if not (isinstance(found, torch.dtype) and found.is_floating_point and found.itemsize > 1):
-            auto = ", or auto for the checkpoint's own" if name == "dtype" else ""
-            raise UsageError(
-                f"{name}={given!r} is none that a model computes in here. Give float32, bfloat16, float16 or float64{auto}."
-                f"{did_you_mean(str(given), COMPUTED_DTYPES)}"
-            )
 
 
 def _names(pretrained: Any, arguments: dict[str, Any]) -> tuple[Names, Any]:

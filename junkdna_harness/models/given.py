@@ -10,7 +10,7 @@ from junkdna_harness.models.base import JunkDNALM
 
 
 class GivenLM(JunkDNALM):
-    """`hf`, with what is known of the model in `loaded`.
+    """`hf`, with what is known of the model in `loaded`. One that is not `settled` is to be compressed, and `computing` is its dtype then.
 
     Raises:
         UsageError: it cannot be loaded.
@@ -18,11 +18,13 @@ class GivenLM(JunkDNALM):
 
     NAME: ClassVar[str] = "junkdna-fidelity"
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, settled: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.loaded = self.look()
         for warning in self.loaded.warnings:
             self.tell(f"warning: {warning}")
+        if settled:
+            self.settle()
 
     @classmethod
     def own_arguments(cls) -> frozenset[str]:

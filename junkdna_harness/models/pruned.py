@@ -49,6 +49,7 @@ class PrunedLM(JunkDNALM):
         report = prune(self.model, spec, tokenizer=self.tokenizer, manifest=loaded.manifest)
         self.junkdna = pruned_block(loaded, report, spec.name if spec.mask is None else None)
         self.fill({**own, "pretrained": pretrained}, leave)
+        self.settle()
         say(self.NAME, self.junkdna)
 
     @classmethod

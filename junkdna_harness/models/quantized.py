@@ -69,6 +69,7 @@ class QuantizedLM(JunkDNALM):
             report = describe_loaded(self.model, spec)
         self.junkdna = quantized_block(loaded, report)
         self.fill({**own, "pretrained": pretrained}, leave)
+        self.settle()
         say(self.NAME, self.junkdna)
 
     def _run_packed(self, spec: QuantSpec) -> QuantReport:

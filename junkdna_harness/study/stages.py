@@ -14,9 +14,10 @@ from difficulty.runs.checkpoint import MANIFEST
 from difficulty.runs.identity import DENSE_TRANSFER
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.spec import PruneSpec
+from junkdna_harness.precision import AUTO_CPU
 from junkdna_harness.recover.alone import alone
 from junkdna_harness.study.checkpoints import check_same_start, finished_manifest
-from junkdna_harness.study.plan import Job, StudyPlan
+from junkdna_harness.study.plan import DTYPE, Job, StudyPlan
 from junkdna_harness.sweep.engines.pool import SMALL_MODEL_BYTES, can_fork, end_with
 from junkdna_harness.sweep.fingerprint import glance
 from junkdna_harness.sweep.machine import available_cores
@@ -85,7 +86,8 @@ def check_trained(plan: StudyPlan, folder: Path) -> None:
             "would be another model. Bring back what it was, or give another --output."
         )
     swept: dict[float, str] = {}
-    if taken is not None and taken.dtype == TRAINED_DTYPE:
+    held = TRAINED_DTYPE if grid.models[0].get(DTYPE) == AUTO_CPU else taken and taken.dtype
+    if held == TRAINED_DTYPE:
         runs = {manifest["run"]: manifest for manifest in store.manifests()}
         for cell in grid.cells:
             starts = cell.kind == "dense" or (cell.method == plan.recovery_method and cell.pattern is None)

@@ -38,6 +38,7 @@ _MODEL_FILES = ("*.safetensors", "*.bin", "*.gguf", "*.json", "*.model", "*.txt"
 class Fingerprint:
     """sha256 of everything that a score depends on; None or empty where an older version did not record it.
 
+    `dtype`: the numbers that forward passes are computed in, which are not those of the hashed weights where `auto-cpu` chose them.
     `calibrations`: source -> the tokens drawn (nsamples, seqlen, tokens_sha256). `items`: task -> its documents, prompts and
     targets. `task_configs`: task -> its configuration. `files`: a glance at the model's files, to be had without loading them.
     """
@@ -147,7 +148,7 @@ def take(
     """
     return Fingerprint(
         weights_sha256=weights,
-        dtype=str(getattr(lm.model, "dtype", "")).removeprefix("torch."),
+        dtype=lm.dtype,
         config_sha256=_config_sha256(lm.model),
         tokenizer_sha256=_tokenizer_sha256(lm.tokenizer),
         calibrations=_calibrations(drawn),

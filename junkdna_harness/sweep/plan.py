@@ -166,6 +166,7 @@ def build_plan(
     refine: str | None = None,
     refine_levels: int = MOST_LEVELS,
     noise_floor: bool = False,
+    dtype: str | None = None,
     **settings: Any,
 ) -> Plan:
     """The plan of a grid: every method at every sparsity and pattern, every quantizer at its bits, and the dense model.
@@ -174,12 +175,13 @@ def build_plan(
     primary method is at the given sparsities: those of the others are sought later (`sweep.matching`). Where it names methods, theirs
     alone are sought, also beside the given sparsities where `methods` has them too. `refine` names the claim
     that may ask for more levels, at most `refine_levels` for each model.
-    `noise_floor`: the dense model is evaluated once more in other batches, which shows how far scores move by themselves.
+    `noise_floor`: the dense model is evaluated once more in other batches, which shows how far scores move by themselves. `dtype` is
+    an argument of every model.
 
     Raises:
         UsageError: an empty or overlapping grid, or a value that a method does not take.
     """
-    models, common = _models(model_args)
+    models, common = _models(model_args, dtype)
     levels = parse_sparsities(joined(sparsity)) if sparsity is not None else ()
     shapes = parse_patterns(joined(patterns)) if patterns is not None else ()
     quantizers = parse_quantize(joined(quantize)) if quantize is not None else ()
@@ -300,7 +302,7 @@ def _check_grid(
         raise UsageError(f"replicates {replicates} is less than 1.")
 
 
-def _models(given: Any) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:
+def _models(given: Any, dtype: str | None) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:
     """Each model's own arguments, and the compression arguments they share."""
     listed = given if isinstance(given, (list, tuple)) else [given]
     models, commons = [], []
@@ -316,6 +318,10 @@ def _models(given: Any) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any
         )
         if (name := arguments.pop("pretrained", None)) is None:
             name = EMBEDDED
+        if dtype is not None and arguments.setdefault("dtype", dtype) != dtype:
+            raise UsageError(
+                f"dtype is {arguments['dtype']!r} in --model_args, and {dtype!r} in --dtype. Give it once."
+            )
         models.append({"pretrained": str(name), **arguments})
     names = [str(model["pretrained"]) for model in models]
     if twice := sorted({name for name in names if names.count(name) > 1}):

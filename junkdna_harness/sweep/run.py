@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.runs.dtypes import Agreement
 from difficulty.runs.looks import added_after_look, log_added
 from difficulty.runs.store import read_manifest
 from junkdna_harness.harness.tasks import find_tasks
@@ -226,6 +227,8 @@ class _Sweep:
             if lengths := manifest["manifest"].get(OPTION_LENGTHS):
                 which = f"{manifest['model']}: " if len(plan.models) > 1 else ""
                 self.note(which + note_on_lengths(lengths))
+            if found := Agreement.of(manifest):
+                self.note(found.sentence(plan.run_id(event.cell)))
             self._add(manifest["seconds"])
         elif isinstance(event, Failed):
             store.discard(plan, event.cell)

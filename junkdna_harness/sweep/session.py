@@ -13,6 +13,7 @@ import torch
 
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import CLEARLY_SPARSE, NONE
+from difficulty.runs.dtypes import AGREEMENT, DTYPE
 from difficulty.runs.identity import DENSE
 from difficulty.runs.store import SCHEMA, identity_path
 from junkdna_harness.compress.checks import refuse_quantized
@@ -26,6 +27,7 @@ from junkdna_harness.models.base import JunkDNALM
 from junkdna_harness.models.chat import CONTINUED, OPENING, continues_a_text, note_on_opening
 from junkdna_harness.models.option_lengths import OPTION_LENGTHS
 from junkdna_harness.sweep import fingerprint
+from junkdna_harness.sweep.agreement import WithFloat32
 from junkdna_harness.sweep.command import lm_eval_command
 from junkdna_harness.sweep.evaluated import Evaluated
 from junkdna_harness.sweep.fingerprint import Fingerprint
@@ -33,7 +35,7 @@ from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.second_pass import batch_size_of, evaluating_otherwise
 from junkdna_harness.sweep.states import Dense, OpenState, group_sizes, open_state
-from junkdna_harness.sweep.suite import Suite, build_suite
+from junkdna_harness.sweep.suite import Scores, Suite, build_suite
 from junkdna_harness.sweep.tables import items_table, responses_table, samples_table, task_facts
 
 CPU_BATCH_SIZE = 32
@@ -94,10 +96,12 @@ class Session:
         self.items, self.tasks = items_table(self.suite), task_facts(self.suite)
         drawn = fingerprint.draw_calibrations(self.lm, plan.of_model(model))
         note = check_samples(drawn)  # a sweep has one calibration source
-        self.notes = (*(() if note is None else (note,)), *_on_chat(self.lm, self.suite))
+        chosen = () if self.lm.chosen is None else (self.lm.chosen.why,)
+        self.notes = (*(() if note is None else (note,)), *chosen, *_on_chat(self.lm, self.suite))
         self.fingerprint = fingerprint.take(
             self.lm, arguments, self.suite, self.items, self.tasks, block["weights_sha256"], drawn
         )
+        self.agreement = WithFloat32(self.suite, plan, model) if self.lm.narrows else None
         self.seconds_building = time.perf_counter() - started - self.seconds_loading
         name = str(arguments["pretrained"])
         if known is not None and (refusal := known.refusal(self.fingerprint, name)):
@@ -112,11 +116,14 @@ class Session:
             FloatingPointError: the model answered with NaN.
         """
         started = time.perf_counter()
-        with self.state.holding(cell) as block, self._asking(cell) as lm:
+        with self.state.holding(cell) as block:
             compressed = time.perf_counter()
-            scores = self.suite.score(lm, progress)
-            how = {"batch_size": str(lm.batch_size), "prefix_cache": lm._prefix_cache}
-        scored = time.perf_counter()
+            with self.lm.computing(), self._asking(cell) as lm:
+                scores = self.suite.score(lm, progress)
+                how: dict[str, Any] = {"batch_size": str(lm.batch_size), "prefix_cache": lm._prefix_cache}
+            scored = time.perf_counter()
+            how |= self._agreeing(cell, scores)  # in float32, as the weights are held
+        held = time.perf_counter()
         failed: dict[str, str] = dict(scores.failed)
         if failed and not any(scores.samples.values()):
             raise UsageError(
@@ -128,16 +135,27 @@ class Session:
         seconds = {
             "compress": compressed - started,
             "score": scored - compressed,
-            "table": time.perf_counter() - scored,
+            "table": time.perf_counter() - held,
         }
         sizes = {} if cell.kind != "prune" else {"group_sizes": group_sizes(self.lm.model, cell.arguments)}
         again: dict[str, Any] = {"noise_floor": True} if cell.noise_floor else {}
         described = {**block, "model": self.plan.model_name(cell), "replicate": cell.replicate, **again}
         described |= {n: self.lm.junkdna[n] for n in (OPTION_LENGTHS, OPENING) if n in self.lm.junkdna}
+        described[DTYPE] = self.lm.dtype
         manifest = self._manifest(stands, described, scores.results, seconds)
         if stands != cell:
             again = {**again, "planned": self.plan.run_id(cell)}
         return Evaluated(samples, responses, {**manifest, **sizes, **how, **again, "failed_tasks": failed})
+
+    def _agreeing(self, cell: PlannedRun, scores: Scores) -> dict[str, Any]:
+        """What of the manifest says how near to float32 these scores are, where that is measured in this run."""
+        if self.agreement is None or not self.agreement.wanted(cell):
+            return {}
+        started = time.perf_counter()
+        found = self.agreement.measure(self.lm, scores)
+        if found is None:
+            return {}
+        return {AGREEMENT: {**found.to_dict(), "seconds": round(time.perf_counter() - started, 3)}}
 
     def _asking(self, cell: PlannedRun) -> AbstractContextManager[Any]:
         """The model, as it is asked in this run: for a noise floor otherwise than in the dense run."""

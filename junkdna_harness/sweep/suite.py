@@ -73,8 +73,22 @@ class Suite:
             FloatingPointError: a log-likelihood is not a number: the model is broken, whatever the task.
             UsageError: no task could be run.
         """
-        seed_all(self.settings.seed)
         failed = dict(self.failed)
+        samples, raw = self.ask(lm, failed, progress)
+        found = self._aggregate(raw, failed)
+        if not raw:
+            raise UsageError(none_left(failed))
+        return Scores({name: samples[name] for name in raw}, found, failed)
+
+    def ask(
+        self, lm: Any, failed: dict[str, str], progress: Progress | None = None
+    ) -> tuple[dict[str, list[Sample]], dict[str, results.Raw]]:
+        """Samples and values by task, of `lm` as it is now; a task that cannot be run joins those that `failed`.
+
+        Raises:
+            FloatingPointError: a log-likelihood is not a number.
+        """
+        seed_all(self.settings.seed)
         for instances in self.requests.values():
             for instance in instances:
                 instance.resps, instance.filtered_resps = [], {}
@@ -87,10 +101,15 @@ class Suite:
                 if name not in failed:
                     with _named(name, failed, "its answers cannot be scored"):
                         samples[name], raw[name] = results.task_samples(task, self.documents[name])
-        found = self._aggregate(raw, failed)
-        if not raw:
-            raise UsageError(none_left(failed))
-        return Scores({name: samples[name] for name in raw}, found, failed)
+        return samples, raw
+
+    def part(self, documents: Mapping[str, list[Document]]) -> Suite:
+        """A suite of these documents alone, which are some of this one's, and share their requests with it."""
+        tasks = {name: task for name, task in self.tasks.items() if documents.get(name)}
+        found = Suite(tasks, {}, self.settings)
+        for name in tasks:
+            found.add(name, documents[name])
+        return found
 
     def _answer(self, lm: Any, kind: str, failed: dict[str, str], progress: Progress | None) -> None:
         """Ask all requests of one kind; where that raises, ask them task by task, and name those that raise."""

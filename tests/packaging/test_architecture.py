@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "junkdna_harness.border",
         "junkdna_harness.device",
         "junkdna_harness.lock",
+        "junkdna_harness.precision",
         "junkdna_harness.presentation",
         "junkdna_harness.smollm2",
         "junkdna_harness.embedded",
