@@ -43,7 +43,8 @@ def native_bfloat16() -> bool:
     """True where this CPU multiplies in bfloat16 by instructions of its own, and torch has the library that uses them."""
     import torch
 
-    if not torch.backends.mkldnn.is_available():
+    library: Any = torch.backends.mkldnn
+    if not library.is_available():
         return False
     ask = getattr(torch.cpu, "get_capabilities", None)
     if ask is not None:

@@ -104,9 +104,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         with clear_loading_errors(self.model_name):
             super().__init__(pretrained=pretrained, batch_size=batch_size, **kwargs)
         self.chosen = self._choose() if by_cpu else None
-        if self.softmax_dtype is None and _is_half(self.dtype):
-            # 8 bits of a log-likelihood tie options with each other; hf leaves them so.
-            self.softmax_dtype = torch.float32
+        self._soften()
         self.junkdna: dict[str, Any] = {}
         # Arguments that were filled in where the user gave none: what lm-eval prints and stores.
         self.filled: dict[str, Any] = {}
@@ -135,6 +133,12 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
     def narrows(self) -> bool:
         """True where weights are held in float32 and forward passes are in half precision."""
         return self.chosen is not None and _is_half(self.chosen.dtype)
+
+    def _soften(self) -> None:
+        """Take log-softmax in float32: with the 8 bits of bfloat16, in which `hf` leaves it, options tie with each other."""
+        lm: Any = self
+        if lm.softmax_dtype is None and _is_half(self.dtype):
+            lm.softmax_dtype = torch.float32
 
     def _choose(self) -> Chosen:
         chosen = choose(str(self.device))

@@ -20,7 +20,7 @@ from junkdna_harness.fidelity.load import load_side, tell_of_dtypes
 from junkdna_harness.models.narrowing import narrow, narrowed, refuse_codes
 from junkdna_harness.models.pruned import PrunedLM
 from junkdna_harness.models.quantized import QuantizedLM
-from tests.models_factory import ARCHITECTURES, make_model, save_tiny
+from tests.models_factory import ARCHITECTURES, save_tiny
 
 HALF = torch.bfloat16
 
@@ -127,7 +127,10 @@ def test_what_transformers_keeps_in_float32_stays_so() -> None:
 
 
 @pytest.mark.usefixtures("native")
-@pytest.mark.parametrize("how", [{"method": "magnitude"}, {"method": "wanda", "nsamples": 2, "seqlen": 16}])
+@pytest.mark.parametrize(
+    "how",
+    [{"method": "magnitude"}, {"method": "wanda", "calibration": "graded", "nsamples": 2, "seqlen": 16}],
+)
 def test_the_mask_is_that_of_float32_and_the_passes_are_not(dense: Path, how: dict[str, Any]) -> None:
     half = load(PrunedLM, dense, dtype="auto-cpu", sparsity=0.5, **how)
     wide = load(PrunedLM, dense, dtype="float32", sparsity=0.5, **how)
