@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--parts", default="embedded,embedded:1,embedded:2,smollm2,verdicts")
     parser.add_argument("--limit", type=int, default=100, help="items a task of difficulty_tiers")
     parser.add_argument("--rows", type=int, default=200, help="rows of ARC-Easy")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
         "--force", action="store_true", help="compute in bfloat16 even if the CPU imitates it"
     )

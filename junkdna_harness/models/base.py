@@ -113,9 +113,11 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
 
     @property
     def dtype(self) -> str:
-        """The numbers that forward passes are computed in, by name."""
-        held = plain_dtype(str(getattr(self.model, "dtype", ""))) or ""
-        return held if self.chosen is None else self.chosen.dtype
+        """The numbers that forward passes are computed in, by name: of auto-cpu, else of autocast, else those of the weights."""
+        lm: Any = self
+        if self.chosen is not None:
+            return self.chosen.dtype
+        return plain_dtype(str(lm.mixed_precision_dtype or getattr(lm.model, "dtype", ""))) or ""
 
     def computing(self) -> AbstractContextManager[None]:
         """A block in which the model computes in `dtype`; afterwards its weights are what they were before, to the bit."""

@@ -100,6 +100,18 @@ def test_a_state_of_the_grid_is_the_model_that_is_loaded_so(
     assert dict(one.figures) == dict(fidelity(dense, pruned, documents, HOW).figures)
 
 
+def test_a_state_of_the_grid_in_half_precision_has_the_mask_of_float32(
+    documents: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("junkdna_harness.precision.native_bfloat16", lambda: True)
+    model = {"pretrained": "embedded"}
+    dense, alone = (load_side({**model, **more}, "cpu", "auto-cpu") for more in ({}, {"sparsity": 0.5}))
+    copy = load_side(model, "cpu", "auto-cpu", settled=False)
+    assert (dense.lm.model.dtype, copy.lm.model.dtype) == (torch.bfloat16, torch.float32)
+    (one,) = over_grid(dense, copy, build_plan("text", model, "magnitude", "0.5"), documents[:1], HOW)
+    assert dict(one.figures) == dict(fidelity(dense, alone, documents[:1], HOW).figures)
+
+
 def test_perplexity_is_lm_evals(dense: Side, tmp_path: Path) -> None:
     """A task of the kind of wikitext, on the same text, in windows of the model's whole length."""
     texts = [d.text[:9000] for d in read_documents(["starter"])[:3]]

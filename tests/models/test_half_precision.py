@@ -193,6 +193,11 @@ def test_explicit_dtypes_load_the_weights_in_them(dense: Path) -> None:
         assert prune(model, PruneSpec(sparsity=0.5)).weights_sha256 == lm.junkdna["weights_sha256"]
 
 
+def test_under_autocast_it_is_that_dtype(dense: Path) -> None:
+    lm = load(PrunedLM, dense, dtype="float32", mixed_precision_dtype="bfloat16", sparsity=0)
+    assert (lm.dtype, lm.model.dtype, lm.softmax_dtype) == ("bfloat16", torch.float32, torch.float32)
+
+
 def test_packed_codes_cannot_be_narrowed() -> None:
     packed = SimpleNamespace(parameters=lambda: [torch.zeros(3, dtype=torch.int8)])
     with pytest.raises(UsageError, match="'m' are packed codes. Leave it out, or name a dtype"):

@@ -83,7 +83,7 @@ def table(folder: Path, stem: str, metric: str) -> pd.DataFrame:
 def test_the_agreement_is_that_of_two_sweeps_item_by_item(half: Path, wide: Path) -> None:
     """The plan is so small that the sample is all of it, so the sweep in float32 holds what was asked twice."""
     found = {stem: run["agreement"] for stem, run in manifests(half).items() if "agreement" in run}
-    assert set(found) == {"dense", "magnitude_0.9", "rtn_2bit"}
+    assert set(found) == {"dense", "magnitude_0.9", "rtn_2_bits"}
     for stem, agreement in found.items():
         ours, theirs = (table(folder, stem, "acc")["value"] for folder in (half, wide))
         logliks = [np.stack(table(folder, stem, "margin")["option_loglik"]) for folder in (half, wide)]
@@ -190,7 +190,7 @@ def test_a_dense_run_in_half_precision_beside_others_in_float32_is_named(
 
 def test_one_run_in_two_dtypes_is_not_put_together(half: Path, wide: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    sweep(other, tasks="difficulty_tiers_spelling_t1", limit=4, sparsity="0.9", quantize=None)
+    sweep(other, tasks="difficulty_tiers_agreement_t1", limit=4, sparsity="0.9", quantize=None)
     with pytest.raises(UsageError, match="'embedded dense' was computed in .* Read them apart"):
         read_runs([half, other])
     assert read_runs([wide, other]).dtypes["embedded dense"] == "float32"
