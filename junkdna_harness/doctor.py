@@ -39,9 +39,11 @@ from lm_eval.api.registry import get_model, model_registry
 import lm_eval.models
 from lm_eval.tasks.manager import TaskManager, TaskIndex
 import lm_eval.tasks.manager as manager
+from junkdna_harness.precision import choose
 print(json.dumps({
   "models": [name for name in %r if name in model_registry],
   "tasks": getattr(manager, "_junkdna_harness", False),
+  "auto-cpu": choose("cpu").dtype,
 }))
 """
 
@@ -112,4 +114,5 @@ def _wiring() -> list[Finding]:
     return [
         Finding("models in lm_eval", ", ".join(seen["models"]) or "none", not missing),
         Finding("tasks in lm_eval", "found" if seen["tasks"] else "need --include_path", bool(seen["tasks"])),
+        Finding("dtype=auto-cpu here", seen["auto-cpu"]),
     ]

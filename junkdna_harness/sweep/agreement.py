@@ -44,7 +44,8 @@ class WithFloat32:
     def measure(self, lm: Any, scores: Scores) -> Agreement | None:
         """`scores`, which are in half precision, beside those of `lm`, which is in float32 now; None where no task has both."""
         asked, _ = self.part.ask(lm, {})
-        items = requests = changed = 0
+        changed: list[bool] = []  # by item
+        requests = 0
         moves: list[float] = []
         differences: list[float] = []
         for name, wide in asked.items():
@@ -55,22 +56,17 @@ class WithFloat32:
             kind = self.part.documents[name][0].instances[0].request_type
             for ours, theirs in _of_documents(wide, narrow):
                 (answer, logliks), (other, others) = _read(kind, ours), _read(kind, theirs)
-                items, requests, changed = (
-                    items + 1,
-                    requests + len(ours["resps"]),
-                    changed + (answer != other),
-                )
-                differences += [
-                    abs(a - b) for a, b in zip(logliks, others, strict=True) if math.isfinite(a - b)
-                ]
+                changed.append(answer != other)
+                requests += len(ours["resps"])
+                differences += [abs(a - b) for a, b in zip(logliks, others, strict=True)]
             moves += _moves(self.part.tasks[name], name, wide, narrow)
-        if not items:
+        finite = [value for value in differences if math.isfinite(value)]  # of -inf in both is no number
+        if not changed:
             return None
-        lost, gained = sum(move < 0 for move in moves), sum(move > 0 for move in moves)
-        mean = sum(differences) / len(differences) if differences else None
         return Agreement(
-            lm.dtype, items, requests, changed, lost, gained, mean, max(differences, default=None)
-        )
+            lm.dtype, len(changed), requests, sum(changed), sum(move < 0 for move in moves), sum(move > 0 for move in moves),
+            sum(finite) / len(finite) if finite else None, max(finite, default=None),
+        )  # fmt: skip
 
 
 def measured(cells: Sequence[PlannedRun]) -> list[PlannedRun]:

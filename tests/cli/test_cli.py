@@ -8,6 +8,7 @@ import pytest
 from typer.main import get_command
 
 from junkdna_harness.cli import app
+from junkdna_harness.precision import choose
 from tests.commands import junkdna
 
 
@@ -34,6 +35,8 @@ def test_the_doctor_is_content_here() -> None:
     assert run.returncode == 0, run.stdout
     assert "junkdna-pruned, junkdna-quantized" in run.stdout
     assert "extra smollm2" in run.stdout
+    (line,) = (line for line in run.stdout.splitlines() if "dtype=auto-cpu here" in line)
+    assert line.split()[-1] == choose("cpu").dtype
 
 
 def test_the_doctor_says_when_autoload_is_off() -> None:
