@@ -43,7 +43,9 @@ class WithFloat32:
 
     def measure(self, lm: Any, scores: Scores) -> Agreement | None:
         """`scores`, which are in half precision, beside those of `lm`, which is in float32 now; None where no task has both."""
+        noted = lm.junkdna
         asked, _ = self.part.ask(lm, {})
+        lm.junkdna = noted  # what it says of all items, not of the sample
         changed: list[bool] = []  # by item
         requests = 0
         moves: list[float] = []

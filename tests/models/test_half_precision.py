@@ -152,13 +152,15 @@ def test_a_checkpoint_in_half_precision_is_widened_without_loss(
 
 @pytest.mark.usefixtures("native")
 def test_codes_are_made_in_float32_and_rounded_once_more(dense: Path) -> None:
-    lm = load(QuantizedLM, dense, dtype="auto-cpu", bits=4, kv_bits=8)
+    lm = load(QuantizedLM, dense, dtype="auto-cpu", bits=4, kv_bits=8, activations="int8")
     model = AutoModelForCausalLM.from_pretrained(dense, dtype=torch.float32)
     report = quantize(model, QuantSpec(bits=4))
     for ours, theirs in zip(lm.model.parameters(), model.parameters(), strict=True):
         assert torch.equal(ours, theirs.to(HALF))
     assert lm.junkdna["weights_sha256"] == report.weights_sha256
-    assert all(value < 0 for value, _ in lm.loglikelihood(requests())), "the cache is rounded in bfloat16"
+    assert all(value < 0 for value, _ in lm.loglikelihood(requests())), (
+        "the cache and the inputs of layers are rounded in bfloat16"
+    )
 
 
 @pytest.mark.usefixtures("native")

@@ -19,6 +19,7 @@ from junkdna_harness import precision
 from junkdna_harness.gate import Limits, check, read_baseline, read_run, to_json
 from junkdna_harness.report.build import build
 from junkdna_harness.sweep import build_plan, run_sweep
+from junkdna_harness.sweep import agreement
 from junkdna_harness.sweep.agreement import measured, sample
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.plan import PlannedRun
@@ -84,18 +85,16 @@ def test_the_agreement_is_that_of_two_sweeps_item_by_item(half: Path, wide: Path
     """The plan is so small that the sample is all of it, so the sweep in float32 holds what was asked twice."""
     found = {stem: run["agreement"] for stem, run in manifests(half).items() if "agreement" in run}
     assert set(found) == {"dense", "magnitude_0.9", "rtn_2_bits"}
-    for stem, agreement in found.items():
+    for stem, one in found.items():
         ours, theirs = (table(folder, stem, "acc")["value"] for folder in (half, wide))
         logliks = [np.stack(table(folder, stem, "margin")["option_loglik"]) for folder in (half, wide)]
         difference = np.abs(logliks[0] - logliks[1])
-        assert agreement["items"] == len(ours) == 40 and agreement["dtype"] == "bfloat16"
-        assert agreement["requests"] == difference.size
-        assert agreement["lost"] == int((ours < theirs).sum()) and agreement["gained"] == int(
-            (ours > theirs).sum()
-        )
-        assert agreement["answers_changed"] == int((logliks[0].argmax(1) != logliks[1].argmax(1)).sum())
-        assert agreement["loglik_largest"] == pytest.approx(difference.max(), abs=1e-5) > 0
-        assert agreement["loglik_mean"] == pytest.approx(difference.mean(), abs=1e-5)
+        assert one["items"] == len(ours) == 40 and one["dtype"] == "bfloat16"
+        assert one["requests"] == difference.size
+        assert one["lost"] == int((ours < theirs).sum()) and one["gained"] == int((ours > theirs).sum())
+        assert one["answers_changed"] == int((logliks[0].argmax(1) != logliks[1].argmax(1)).sum())
+        assert one["loglik_largest"] == pytest.approx(difference.max(), abs=1e-5) > 0
+        assert one["loglik_mean"] == pytest.approx(difference.mean(), abs=1e-5)
 
 
 def test_the_call_that_is_stored_gives_the_same_scores(half: Path, tmp_path: Path) -> None:
@@ -124,6 +123,19 @@ def test_a_finished_sweep_measures_nothing_anew_and_a_damaged_run_does(half: Pat
     assert Agreement.of(manifests(half)["dense"]) == Agreement.of(
         json.loads(before[half / "runs" / "dense.json"])
     )
+
+
+def test_what_is_said_of_all_items_is_not_that_of_the_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "native_bfloat16", lambda: True)
+    monkeypatch.setattr(agreement, "FEWEST", 5)
+    task = "difficulty_tiers_capitals_t1"
+    sweep(tmp_path / "s", dtype="auto-cpu", tasks=task, sparsity="0.9", quantize=None)
+    for run in manifests(tmp_path / "s").values():
+        assert run["agreement"]["items"] == 5
+        assert run["manifest"]["option_lengths"][task]["items"] == 20
+        assert run["n_requests"] == run["agreement"]["requests"] * 4
 
 
 @pytest.mark.parametrize("dtype", [None, "bfloat16", "float32"])
