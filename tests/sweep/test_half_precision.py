@@ -18,8 +18,7 @@ from difficulty.runs.read import read_runs
 from junkdna_harness import precision
 from junkdna_harness.gate import Limits, check, read_baseline, read_run, to_json
 from junkdna_harness.report.build import build
-from junkdna_harness.sweep import build_plan, run_sweep
-from junkdna_harness.sweep import agreement
+from junkdna_harness.sweep import agreement, build_plan, run_sweep
 from junkdna_harness.sweep.agreement import measured, sample
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.plan import PlannedRun
