@@ -5,12 +5,9 @@ Half precision moves log-likelihoods by themselves: a difference between two run
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
-
-from difficulty.runs.part import Part
-from difficulty.runs.table import some
 
 DTYPE = "dtype"  # of a `junkdna` block, and among the facts of a run
 AGREEMENT = "agreement"  # of a run's manifest
@@ -23,23 +20,6 @@ def plain_dtype(given: object) -> str | None:
     ('bfloat16', 'float32', None)
     """
     return given.removeprefix("torch.") or None if isinstance(given, str) else None
-
-
-def different_dtypes(parts: Iterable[Part]) -> list[str]:
-    """A sentence per model some of whose runs were computed in other numbers than its dense run, as far as that is known."""
-    by_model: dict[str, dict[str, list[str]]] = {}
-    for part in parts:
-        if dtype := part.facts.get(DTYPE):
-            by_model.setdefault(part.run.model, {}).setdefault(str(dtype), []).append(str(part.run))
-    return [_named(model, found) for model, found in by_model.items() if len(found) > 1]
-
-
-def _named(model: str, found: Mapping[str, Sequence[str]]) -> str:
-    listed = "; ".join(f"{dtype}: {some(list(runs), 3)}" for dtype, runs in sorted(found.items()))
-    return (
-        f"runs of {model!r} were computed in different dtypes ({listed}): a part of what they differ by is rounding. Evaluate dense "
-        "and compressed alike."
-    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.clusters import share_clusters
-from difficulty.runs.dtypes import DTYPE, different_dtypes
+from difficulty.runs.dtypes import DTYPE
 from difficulty.runs.identity import DENSE, GUESS, KnownBy, Method, Run
 from difficulty.runs.label import Label, parse_labels
 from difficulty.runs.lm_eval_log import find_results, is_results, read_log
@@ -21,6 +21,7 @@ from difficulty.runs.noise import NoiseFloor, noise_floors, take_apart
 from difficulty.runs.part import Part, TaskFacts, run_of_cells
 from difficulty.runs.replicates import draw_of, numbered, same_weights
 from difficulty.runs.rows import Keep
+from difficulty.runs.same import different_dtypes
 from difficulty.runs.sweep_folder import agreements, find_sweeps, read_sweep, unscored
 from difficulty.runs.table import (
     IDENTITY,

@@ -7,11 +7,13 @@ function gives a sentence for the user, or None; the caller refuses, or prints i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from difficulty.errors import UsageError
+from difficulty.runs.dtypes import DTYPE
+from difficulty.runs.part import Part
 from difficulty.runs.table import some
 
 ALLOW = "--allow-different-prompts"
@@ -109,6 +111,23 @@ def different_versions(versions: Mapping[str, Mapping[str, object]]) -> str | No
                 f"or pass {ALLOW}."
             )
     return None
+
+
+def different_dtypes(parts: Iterable[Part]) -> list[str]:
+    """A sentence per model some of whose runs were computed in other numbers than its dense run, as far as that is known."""
+    by_model: dict[str, dict[str, list[str]]] = {}
+    for part in parts:
+        if dtype := part.facts.get(DTYPE):
+            by_model.setdefault(part.run.model, {}).setdefault(str(dtype), []).append(str(part.run))
+    return [_in_dtypes(model, found) for model, found in by_model.items() if len(found) > 1]
+
+
+def _in_dtypes(model: str, found: Mapping[str, Sequence[str]]) -> str:
+    listed = "; ".join(f"{dtype}: {some(list(runs), 3)}" for dtype, runs in sorted(found.items()))
+    return (
+        f"runs of {model!r} were computed in different dtypes ({listed}): a part of what they differ by is rounding. Evaluate dense "
+        "and compressed alike."
+    )
 
 
 def versions_of(runs: pd.DataFrame | None) -> dict[str, dict[str, object]]:
