@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,9 @@ import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.hashing import is_plain
 from junkdna_harness.models.forward import Prepared, Runner, cache_limit, can_pack, prepare
+from junkdna_harness.models.narrowing import narrowed
 from junkdna_harness.models.packing import MOST_LINE_TOKENS, MOST_ROWS, Packed, computed_tokens, pack
 from junkdna_harness.models.prefix_plan import Batch, Row, Tokens, build_batches, build_rows, split_request
 from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
@@ -209,6 +212,17 @@ class PrefixScoring:
 
     def _fault_of(self, batch: Plan, pairs: Sequence[tuple[Tokens, Tokens]]) -> str:
         """Why the first and the last rows of `batch` do not score alike in it and alone, or ''."""
+        with self._exactly():
+            return self._difference_of(batch, pairs)
+
+    def _exactly(self) -> AbstractContextManager[None]:
+        """A block in which half precision on a CPU is float32, in which rounding cannot pass for a fault, nor a fault for rounding."""
+        lm: Any = self
+        half = lm.model.dtype in (torch.bfloat16, torch.float16)
+        plain = lm.device.type == "cpu" and all(is_plain(parameter) for parameter in lm.model.parameters())
+        return narrowed(lm.model, torch.float32) if half and plain else nullcontext()
+
+    def _difference_of(self, batch: Plan, pairs: Sequence[tuple[Tokens, Tokens]]) -> str:
         lm: Any = self
         runner = Runner(lm.model, lm.device, lm.softmax_dtype, lm.mixed_precision_dtype)
         probe = prepare(_ends_of(batch))

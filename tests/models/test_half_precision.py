@@ -182,6 +182,17 @@ def test_all_that_follows_the_logits_is_in_float32(dense: Path, given: str, cach
         assert value != torch.tensor(value).to(HALF).item(), "not rounded to 8 bits"
 
 
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("given", ["auto-cpu", "bfloat16"])
+def test_the_check_of_shared_prefixes_is_in_float32(dense: Path, given: str) -> None:
+    """Between two passes in bfloat16 rounding alone may be more than what a broken cache is known by."""
+    lm, seen = load(PrunedLM, dense, dtype=given, sparsity=0), []
+    lm.model.register_forward_pre_hook(lambda model, _: seen.append(model.dtype))
+    lm.loglikelihood(requests())
+    assert seen[0] == torch.float32 and seen[-1] == HALF == lm.model.dtype
+    assert torch.float32 not in seen[seen.index(HALF) :], "the check comes first, and once"
+
+
 def test_softmax_dtype_is_the_users_where_it_is_given(dense: Path) -> None:
     lm = load(PrunedLM, dense, dtype="bfloat16", softmax_dtype="bfloat16", sparsity=0, prefix_cache=False)
     assert lm.softmax_dtype == HALF
