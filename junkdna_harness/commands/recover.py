@@ -92,7 +92,9 @@ def recover(
     ] = None,
     save_every: Annotated[
         int | None,
-        typer.Option(help="Steps between checkpoints; a fifth of the steps."),
+        typer.Option(
+            help="Steps between checkpoints; by the clock where none is given (2 % of the time, 2 to 30 minutes apart)."
+        ),
     ] = None,
     include_path: Annotated[
         str | None,

@@ -23,6 +23,7 @@ from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.embedded import knows_the_suite
 from junkdna_harness.recover.adapters import add_adapter
 from junkdna_harness.recover.alone import alone, is_first_process
+from junkdna_harness.recover.checkpoints import remove_checkpoints
 from junkdna_harness.recover.data import GRADED, load_data
 from junkdna_harness.recover.hold import Held, HoldWeights
 from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsity
@@ -30,7 +31,7 @@ from junkdna_harness.recover.save import save
 from junkdna_harness.recover.schedule import longest, tokenize
 from junkdna_harness.recover.spec import ADAPTER_LR, EMBEDDED_LR, PAPER_LR, RecoverSpec
 from junkdna_harness.recover.start import Start
-from junkdna_harness.recover.training import MOST_HELD_OUT, Training, remove_checkpoints, train
+from junkdna_harness.recover.training import MOST_HELD_OUT, Training, train
 from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 
@@ -187,9 +188,9 @@ def begin(
     if spec.adapter is not None or not spec.under_mask:
         return Start(masks, block, HoldWeights({}))
     if spec.arm == SPARSE_TRANSFER:
-        return Start(masks, block, HoldWeights({n: Held(~mask) for n, mask in masks.items()}))
-    held = {n: (~mask if spec.freeze == "removed" else mask) for n, mask in masks.items()}
-    return Start(masks, block, HoldWeights({n: Held(where, dense[n]) for n, where in held.items()}))
+        return Start(masks, block, HoldWeights({n: Held(mask) for n, mask in masks.items()}))
+    free = {n: (mask if spec.freeze == "removed" else ~mask) for n, mask in masks.items()}
+    return Start(masks, block, HoldWeights({n: Held(mask, dense[n]) for n, mask in free.items()}))
 
 
 def attach_adapter(model: Any, spec: RecoverSpec, start: Start) -> Any:

@@ -59,6 +59,7 @@ class RecoverSpec:
     (it learns and is merged under the mask), 'dense' (merged everywhere) or 'keep' (not merged). `freeze` is which
     weights dense_freezing holds: those that pruning would have 'removed' (the paper's) or those it would have 'kept'.
     `early_stop` ends training after so many evaluations without a better held-out loss, and gives up equal compute.
+    `save_every` is the steps between checkpoints (None: by the clock, 2 % of the time, 2 to 30 minutes apart).
     `include_path` is a folder of task files for 'task:NAME'. `trainer` goes to `transformers.TrainingArguments`.
 
     Raises:

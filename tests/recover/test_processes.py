@@ -26,7 +26,7 @@ torch.manual_seed(0)
 layer = nn.Linear(6, 7, bias=False)
 where, before = torch.rand(7, 6) < 0.5, layer.weight.detach().clone()
 fully_shard(layer, mesh=mesh)
-hold = HoldWeights({"weight": Held(where, before)})
+hold = HoldWeights({"weight": Held(~where, before)})
 hold.attach(layer)
 optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, weight_decay=0.5)
 for _ in range(3):
@@ -44,13 +44,26 @@ dist.destroy_process_group()
 """
 
 TRAINED = """
-import sys
+import itertools, os, sys
+from transformers import TrainerCallback
 from junkdna_harness.compress import PruneSpec
-from junkdna_harness.recover import RecoverSpec
+from junkdna_harness.recover import RecoverSpec, checkpoints
 from junkdna_harness.recover.run import recover
 
 source, lines, output = sys.argv[1:]
-recover(source, output, RecoverSpec(data=lines, steps=3, batch_size=2, lr=0.01), PruneSpec(sparsity=0.5))
+first = os.environ["RANK"] == "0"
+checkpoints.now = itertools.count(0, 60 if first else 1).__next__  # clocks that do not agree
+
+
+class Saved(TrainerCallback):
+    steps = []
+
+    def on_save(self, args, state, control, **kwargs):
+        self.steps.append(state.global_step)
+
+
+recover(source, output, RecoverSpec(data=lines, steps=3, batch_size=2, lr=0.01), PruneSpec(sparsity=0.5), callbacks=[Saved()])
+assert Saved.steps == [2], Saved.steps
 """
 
 

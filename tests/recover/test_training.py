@@ -95,16 +95,16 @@ def test_an_unfinished_run_of_another_kind_is_not_continued(
 @pytest.mark.parametrize(
     ("poisoned", "kept", "says"),
     [
-        (5, 4, "the loss became nan at step 5; the weights of step 4, the last good checkpoint, were kept"),
+        (5, 4, "the loss became nan at step 5; the weights of step 4, the last known to be good, were kept"),
         (
             4,
             2,
-            "became NaN or infinite at step 4; the weights of step 2, the last good checkpoint, were kept",
+            "became NaN or infinite at step 4; the weights of step 2, the last known to be good, were kept",
         ),
         (
             1,
             0,
-            "the loss became nan at step 1; no checkpoint had been written, so the weights are those of the start",
+            "the loss became nan at step 1; no later ones are known to be good, so the weights are those of the start",
         ),
     ],
 )
