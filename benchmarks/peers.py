@@ -62,7 +62,9 @@ def main() -> None:
                         print("time is up; call again to go on", file=sys.stderr)
                         return
                     print(f"{method}, {side}, seed {seed}, run {number + 1} ...", file=sys.stderr, flush=True)
-                    runs.add(side, method, seed, number, run(arguments, side, method, seed, given, number, python))
+                    runs.add(
+                        side, method, seed, number, run(arguments, side, method, seed, given, number, python)
+                    )
     print_head(arguments, python)
     print_ratios(arguments, runs)
     if len(arguments.seeds) > 1:
@@ -78,10 +80,15 @@ def parse() -> argparse.Namespace:
         "--text", required=True, help="jsonl with a field 'passage' (boolq's validation split)"
     )
     parser.add_argument(
-        "--cache", type=Path, required=True, help="folder of llm-compressor's environment and of finished runs"
+        "--cache",
+        type=Path,
+        required=True,
+        help="folder of llm-compressor's environment and of finished runs",
     )
     parser.add_argument("--methods", type=lambda text: text.split(","), default=list(METHODS))
-    parser.add_argument("--before", type=Path, help="another checkout of this project, to be measured as well")
+    parser.add_argument(
+        "--before", type=Path, help="another checkout of this project, to be measured as well"
+    )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seeds", type=lambda text: [int(one) for one in text.split(",")], default=[0])
     parser.add_argument("--nsamples", type=int, default=8)
@@ -131,13 +138,19 @@ def environment(cache: Path) -> Path:
 def variables(arguments: argparse.Namespace, tree: Path | None = None) -> dict[str, str]:
     """The environment variables of a run; `tree`: the checkout whose package runs."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    kept |= {"OMP_NUM_THREADS": str(arguments.threads), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    kept |= {
+        "OMP_NUM_THREADS": str(arguments.threads),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     return kept if tree is None else {**kept, "PYTHONPATH": str(tree)}
 
 
 def answer(command: list[Any], environ: dict[str, str], cwd: Path) -> dict[str, Any]:
     """What a job of `peers_job.py` printed last."""
-    done = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True, env=environ, cwd=cwd)
+    done = subprocess.run(
+        list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True, env=environ, cwd=cwd
+    )
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
@@ -147,7 +160,14 @@ def windows(arguments: argparse.Namespace, seed: int) -> Path:
     file = arguments.cache / f"windows_{seed}_{arguments.nsamples}x{arguments.seqlen}.json"
     if not file.exists():
         text = Path(arguments.text).resolve()
-        command = [sys.executable, JOB, "windows", Path(arguments.model).resolve(), text, arguments.cache / "calibration.txt"]
+        command = [
+            sys.executable,
+            JOB,
+            "windows",
+            Path(arguments.model).resolve(),
+            text,
+            arguments.cache / "calibration.txt",
+        ]
         command += [seed, arguments.nsamples, arguments.seqlen]
         file.write_text(json.dumps(answer(command, variables(arguments, TREE), arguments.cache)))
     return file
@@ -217,25 +237,33 @@ def spread(values: list[float]) -> str:
 
 def print_ratios(arguments: argparse.Namespace, runs: Runs) -> None:
     """Seconds, memory and perplexity of every side; ratios to llm-compressor run by run: the median and the range."""
-    print("| method | side | seconds | peak, GB | perplexity | seconds / llm-compressor's | peak / llm-compressor's |")
+    print(
+        "| method | side | seconds | peak, GB | perplexity | seconds / llm-compressor's | peak / llm-compressor's |"
+    )
     print("|---|---|---:|---:|---:|---:|---:|")
     seed = arguments.seeds[0]
     for method in arguments.methods:
         found: dict[str, list[dict[str, Any]]] = {}
         for side in sides(method, arguments.before):
-            found[side] = [r for n in range(arguments.runs) if (r := runs.find(side, method, seed, n)) is not None]
+            found[side] = [
+                r for n in range(arguments.runs) if (r := runs.find(side, method, seed, n)) is not None
+            ]
         for side, measured in found.items():
             row = [method, side, spread([r["wall"] for r in measured])]
             row += [spread([r["peak"] / 1e9 for r in measured]), f"{measured[0]['perplexity']:.2f}"]
             peers = found.get(THEIRS) if side != THEIRS else None
             for key in ("wall", "peak"):
-                row.append(spread([m[key] / p[key] for m, p in zip(measured, peers, strict=True)]) if peers else "")
+                row.append(
+                    spread([m[key] / p[key] for m, p in zip(measured, peers, strict=True)]) if peers else ""
+                )
             print(f"| {' | '.join(row)} |")
 
 
 def print_pairs(arguments: argparse.Namespace, runs: Runs) -> None:
     """Perplexities on the same calibration windows, and the mean paired difference in percent with its 95 % t interval."""
-    print(f"\n| method | side | {' | '.join(f'seed {seed}' for seed in arguments.seeds)} | ours - theirs, % |")
+    print(
+        f"\n| method | side | {' | '.join(f'seed {seed}' for seed in arguments.seeds)} | ours - theirs, % |"
+    )
     print(f"|---|---|{'---:|' * len(arguments.seeds)}---|")
     for method in arguments.methods:
         if method in ALONE or method in UNCALIBRATED:

@@ -69,7 +69,9 @@ def compress(method: str, model: str, given: str, into: str) -> dict[str, Any]:
 
         ids = json.loads(Path(given).read_text())["calibration"]
         calibration = {
-            "dataset": Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}),
+            "dataset": Dataset.from_dict(
+                {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
+            ),
             "num_calibration_samples": len(ids),
             "max_seq_length": len(ids[0]),
             "shuffle_calibration_samples": False,

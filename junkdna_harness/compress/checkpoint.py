@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from difficulty.errors import UsageError
 from difficulty.files import atomic_dir
@@ -18,9 +18,10 @@ from junkdna_harness.compress.again import expect, refuse_another, release
 from junkdna_harness.compress.before import not_believed
 from junkdna_harness.compress.carried import carry_over, source_folder
 from junkdna_harness.compress.checks import without_adapters
-from junkdna_harness.compress.hashing import tensor_sha256, weights_sha256
+from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.manifest import origin
-from junkdna_harness.compress.report import CompressionReport, zeros_in
+from junkdna_harness.compress.report import CompressionReport
+from junkdna_harness.compress.stored import stored_tensors
 
 NOT_FINITE = "its logits are NaN or infinite for a few tokens, so it cannot be evaluated"
 
@@ -126,15 +127,15 @@ def inspect_checkpoint(folder: str | Path) -> Inspection:
     manifest = _read_manifest(path)
     expected: dict[str, dict[str, Any]] = manifest["tensors"]
     found: dict[str, TensorCheck] = {}
-    for name, tensor in _tensors(path):
-        entry, zeros = expected.get(name), zeros_in(tensor)
+    for stored in stored_tensors(path):
+        entry = expected.get(stored.name)
         if entry is None:
             state = "unknown"
         else:
-            state = (
-                "ok" if tensor_sha256(tensor) == entry["sha256"] and zeros == entry["zeros"] else "changed"
-            )
-        found[name] = TensorCheck(name, state, tensor.numel(), zeros, entry["zeros"] if entry else 0)
+            same = stored.sha256 == entry["sha256"] and stored.zeros == entry["zeros"]
+            state = "ok" if same else "changed"
+        counted = entry["zeros"] if entry else 0
+        found[stored.name] = TensorCheck(stored.name, state, stored.numel, stored.zeros, counted)
     for name in expected.keys() - found.keys():
         found[name] = TensorCheck(name, "missing", 0, 0, expected[name]["zeros"])
     return Inspection(manifest, tuple(found[name] for name in sorted(found)))
@@ -173,27 +174,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def describe_tensors(folder: Path) -> dict[str, dict[str, Any]]:
     """What a manifest holds of each stored tensor: its hash, shape, size and zeros."""
     return {
-        name: {
-            "sha256": tensor_sha256(tensor),
-            "shape": list(tensor.shape),
-            "numel": tensor.numel(),
-            "zeros": zeros_in(tensor),
+        stored.name: {
+            "sha256": stored.sha256,
+            "shape": list(stored.shape),
+            "numel": stored.numel,
+            "zeros": stored.zeros,
         }
-        for name, tensor in _tensors(folder)
+        for stored in stored_tensors(folder)
     }
-
-
-def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Every stored tensor, one at a time."""
-    from safetensors import SafetensorError, safe_open
-
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise UsageError(f"{str(folder)!r} holds no safetensors file.")
-    for file in files:
-        try:
-            with safe_open(str(file), framework="pt") as handle:
-                for name in handle.keys():  # noqa: SIM118  (not a dict)
-                    yield name, handle.get_tensor(name)
-        except (SafetensorError, OSError) as error:
-            raise UsageError(f"{str(file)!r} cannot be read: {error}.") from error

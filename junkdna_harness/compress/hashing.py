@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,16 @@ _CHUNK = 1 << 26  # bytes hashed at once from a device
 def tensor_sha256(tensor: Tensor) -> str:
     """sha256 of dtype, shape and little-endian values; the same on every device."""
     plain = unpacked(tensor)
-    digest = hashlib.sha256(f"{str(plain.dtype).removeprefix('torch.')} {list(plain.shape)}\n".encode())
+    digest = start_of(plain.dtype, tuple(plain.shape))
     flat = plain.detach().contiguous().reshape(-1)
     for part in torch.split(flat.view(torch.uint8), _CHUNK):
         digest.update(part.cpu().numpy().data)
     return digest.hexdigest()
+
+
+def start_of(dtype: torch.dtype, shape: tuple[int, ...]) -> Any:
+    """The sha256 object of a tensor's hash, before its values are taken in."""
+    return hashlib.sha256(f"{str(dtype).removeprefix('torch.')} {list(shape)}\n".encode())
 
 
 def is_plain(tensor: Tensor) -> bool:

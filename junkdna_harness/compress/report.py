@@ -133,11 +133,16 @@ def count_zeros(
     size: dict[str, int] = {}
     for target in targets:
         size[target.module_name] = size.get(target.module_name, 0) + target.numel
-    parameters = [p.data for p in model.parameters()]
+    parameters = list(model.parameters())
+    counted = {
+        id(target.parameter): zero[target.module_name]
+        for target in targets
+        if target.numel == target.parameter.numel() == size[target.module_name]
+    }
     return Zeros(
         sum(zero.values()),
         sum(size.values()),
-        sum(zeros_in(p) for p in parameters),
+        sum(counted[id(p)] if id(p) in counted else zeros_in(p.data) for p in parameters),
         sum(p.numel() for p in parameters),
         {name: zero[name] / size[name] for name in zero},
     )

@@ -61,7 +61,7 @@ def walk(model: nn.Module, ids: Tensor) -> Iterator[Step]:
         through = _Whole(model, running, batches)
         flow: _Flow | _Whole
         flows = _flows(model, running, ids, probe)
-        flow = _Flow(running, _capture(model, running, batches)) if flows else through
+        flow = _Flow(running, _capture(model, running, (probe.ids, *batches))[1:]) if flows else through
         for place, index in enumerate(order):
 
             def run(first: bool | None = None, place: int = place) -> None:
@@ -210,7 +210,8 @@ class _LastBlock(Exception):
 def _capture(model: nn.Module, blocks: list[nn.Module], batches: tuple[Tensor, ...]) -> list[_Call]:
     """Run every batch through the embeddings and stand-ins for the blocks, and keep how each block is called.
 
-    The first batch runs through the real blocks, to learn whether they return a tensor or a tuple.
+    The first batch, which may be short, runs through the real blocks, to learn whether they return a tensor or a tuple; what the
+    others have in common with the second is held once.
     """
     templates: list[Any] = [None] * len(blocks)
     seen: list[_Call] = []
@@ -245,7 +246,7 @@ def _capture(model: nn.Module, blocks: list[nn.Module], batches: tuple[Tensor, .
                     f"{type(model).__name__} called {len(current)} of its {len(blocks)} blocks; calibrated methods "
                     f"need each to be called once. {_INSTEAD}"
                 )
-            reference = seen[0].extras if seen else current
+            reference = seen[1].extras if len(seen) > 1 else current
             memo: dict[int, Any] = {}
             extras = [_share(new, old, memo) for new, old in zip(current, reference, strict=True)]
             seen.append(_Call(start[0].detach(), extras))
