@@ -60,7 +60,7 @@ class _Layers:
         self.targets = targets
         self.needs = needs
         self.seed = seed
-        self._begin = self._discover if share else self._listen
+        self.share = share  # not the method itself: an object that holds itself keeps its Hessians until garbage is collected
         self.groups: dict[str, tuple[Statistic | None, list[Target]]] = {t.name: (None, [t]) for t in targets}
         self._handles: dict[str, RemovableHandle] = {}
         self._twins: list[RemovableHandle] = []
@@ -73,8 +73,9 @@ class _Layers:
 
     def __enter__(self) -> _Layers:
         for target in self.targets:
-            self._handles[target.name] = target.module.register_forward_pre_hook(self._begin(target))
-            self._twins += [twin.register_forward_pre_hook(self._begin(target)) for twin in target.twins]
+            begin = self._discover if self.share else self._listen
+            self._handles[target.name] = target.module.register_forward_pre_hook(begin(target))
+            self._twins += [twin.register_forward_pre_hook(begin(target)) for twin in target.twins]
         return self
 
     def __exit__(self, *_: object) -> None:
