@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.change import Progress
-from junkdna_harness.compress.passes import run_through
+from junkdna_harness.compress.passes import look_through
 from junkdna_harness.compress.skeleton import (
     change_config,
     check_runs,
@@ -110,7 +110,7 @@ def expert_scores(
         UsageError: the stacks are not called as those of transformers are.
     """
     seen = [_Seen(stack) for stack in stacks]
-    run_through(model, ids, [(one.stack.module, one.hook) for one in seen], progress, before=True)
+    look_through(model, ids, [(one.stack.module, one.hook) for one in seen], progress, before=True)
     return {one.stack.name: one.scores(criterion) for one in seen}
 
 

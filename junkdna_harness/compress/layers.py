@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.change import Progress
-from junkdna_harness.compress.passes import hidden_in, run_through
+from junkdna_harness.compress.passes import hidden_in, look_through, run_through
 from junkdna_harness.compress.skeleton import (
     INDEX_NAMES,
     change_config,
@@ -51,7 +51,7 @@ def block_influence(model: nn.Module, ids: Tensor, progress: Progress | None = N
 
         return see
 
-    run_through(model, ids, [(block, hook(index)) for index, block in enumerate(blocks)], progress)
+    look_through(model, ids, [(block, hook(index)) for index, block in enumerate(blocks)], progress)
     if set(tokens) != {ids.numel()}:
         raise refused(model, "its blocks do not run once for each input")
     return [1 - total / ids.numel() for total in sums]

@@ -88,7 +88,7 @@ def _pieces(file: Path, first: int, size: int) -> Iterator[Tensor]:
         handle.seek(first)
         while size:
             piece = buffer[: min(size, _PIECE)]
-            into = memoryview(piece.numpy())
+            into = piece.numpy().data
             while into:
                 if not (got := handle.readinto(into)):
                     raise OSError("it ends too early")
