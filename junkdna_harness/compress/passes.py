@@ -49,7 +49,7 @@ def look_through(
 
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None  # type: ignore[operator]
     last = isinstance(head, nn.Module) and head is not model.get_input_embeddings()  # type: ignore[operator]
-    ends = [(head, stop)] if last else []
+    ends: list[tuple[Any, Hook]] = [(head, stop)] if last else []
     kind = "register_forward_pre_hook" if before else "register_forward_hook"
     with _evaluating(model), _hooked(hooks, kind), _hooked(ends, "register_forward_pre_hook"):
         batches = _batches(model, ids)

@@ -99,6 +99,18 @@ def test_block_influence_is_one_minus_the_mean_cosine(text: str) -> None:
     assert block_influence(model, ids) == pytest.approx(expected, abs=1e-5)
 
 
+def test_influence_needs_no_logits(text: str) -> None:
+    for arch in ("llama", "tied"):
+        model, called = five(arch), []
+        ids = load_calibration(text, make_tokenizer(), model, seed=0, **SIZE).ids
+        handle = model.lm_head.register_forward_hook(lambda *_: called.append(1))  # noqa: B023
+        block_influence(model, ids)
+        assert not called
+        model(input_ids=ids)  # and the model has them still
+        assert called
+        handle.remove()
+
+
 def test_the_blocks_of_lowest_influence_go(text: str) -> None:
     model = five("llama")
     ids = load_calibration(text, make_tokenizer(), model, seed=0, **SIZE).ids

@@ -52,6 +52,14 @@ def test_many_tied_rows_are_counted_in_pieces(monkeypatch: pytest.MonkeyPatch) -
     assert torch.equal(lowest(scores, 37), torch.stack([stable(row, 37) for row in scores]))
 
 
+def test_many_rows_are_ranked_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("junkdna_harness.compress.rank._SELECT_AT_ONCE", 300)
+    scores = torch.randn(11, 100, generator=torch.Generator().manual_seed(0))
+    for given_ in (scores, scores.T.contiguous().T, scores.double()):  # as they lie in memory; of two kinds
+        assert torch.equal(lowest(given_, 37), torch.stack([stable(row, 37) for row in scores]))
+    assert torch.equal(lowest(scores.half(), 37), torch.stack([stable(row, 37) for row in scores.half()]))
+
+
 @given(st.integers(0, 99), st.integers(1, 10_000))
 def test_counts_are_the_nearest_whole_number(percent: int, n: int) -> None:
     removed = Sparsity(percent / 100).removed(n)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from junkdna_harness.compress import Hessian, InputNorm, find_blocks, find_targets
 from junkdna_harness.compress.collect import collect
-from junkdna_harness.compress.walk import walk
+from junkdna_harness.compress.walk import PROBED, walk
 from tests.models_factory import ARCHITECTURES, make_model
 
 
@@ -56,6 +58,39 @@ def test_later_blocks_see_what_was_done_to_earlier_ones() -> None:
             seen = block_outputs(model, 1, step.run)
     with torch.no_grad():
         torch.testing.assert_close(seen, block_outputs(model, 1, lambda: model(ids)), atol=1e-5, rtol=1e-4)
+
+
+def test_every_token_passes_a_block_twice_and_no_more() -> None:
+    """Once to be looked at and once through what was changed, beside a few that show how the blocks are called."""
+    model, _ = make_model("llama")
+    ids, seen = some_ids(), []
+    handle = model.model.layers[0].mlp.register_forward_hook(
+        lambda _, args, out: seen.append(args[0].shape[:2].numel())
+    )
+    for step in walk(model, ids):
+        step.run()
+        if step.index == 1:
+            break
+    handle.remove()
+    assert sum(one for one in seen if one > PROBED) == 2 * ids.numel()
+
+
+def test_statistics_are_given_up_with_their_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when garbage is collected, which torch's tensors do not hasten: Hessians are large."""
+    model, _ = make_model("llama")
+    held: list[weakref.ref[Hessian]] = []
+    before = Hessian.__init__
+    monkeypatch.setattr(
+        Hessian, "__init__", lambda self, *given: (held.append(weakref.ref(self)), before(self, *given))[1]
+    )
+    gc.collect()
+    gc.disable()
+    try:
+        for step in walk(model, some_ids()):
+            collect(step, [t for t in find_targets(model) if t.block == step.index], Hessian)
+            assert held and [one() for one in held] == [None] * len(held)
+    finally:
+        gc.enable()
 
 
 def test_the_model_is_left_as_it_was() -> None:
