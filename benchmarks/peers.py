@@ -30,7 +30,8 @@ PEER = "llmcompressor==0.14.0.1"
 TORCH = "torch==2.13.0"
 JOB = Path(__file__).with_name("peers_job.py")
 TREE = Path(__file__).parents[1]
-# What each method is called on our command line; `peers_job.modifier` says the same to llm-compressor.
+# What each method is called on our command line; `peers_job.modifier` says the same to llm-compressor, which packs what it quantizes
+# into codes of four bits but in "rtn dense", where it writes the values that they stand for, as ours always does.
 METHODS: dict[str, list[str]] = {
     "wanda": ["prune", "--method", "wanda", "--sparsity", "0.5"],
     "wanda 2:4": ["prune", "--method", "wanda", "--pattern", "2:4"],
@@ -38,10 +39,11 @@ METHODS: dict[str, list[str]] = {
     "sparsegpt 2:4": ["prune", "--method", "sparsegpt", "--pattern", "2:4"],
     "gptq": ["quantize", "--method", "gptq", "--bits", "4", "--group-size", "64"],
     "rtn": ["quantize", "--method", "rtn", "--bits", "4", "--group-size", "64"],
+    "rtn dense": ["quantize", "--method", "rtn", "--bits", "4", "--group-size", "64"],
     "magnitude": ["prune", "--method", "magnitude", "--sparsity", "0.5"],
 }
 ALONE = ("magnitude",)  # llm-compressor's prunes while a model is trained
-UNCALIBRATED = ("rtn", "magnitude")
+UNCALIBRATED = ("rtn", "rtn dense", "magnitude")
 OURS, BEFORE, THEIRS = "ours", "before", "llm-compressor"
 
 
@@ -189,6 +191,8 @@ def run(
             command += ["--nsamples", arguments.nsamples, "--seqlen", arguments.seqlen]
         environ = variables(arguments, TREE if side == OURS else arguments.before.resolve())
     measured = timed(list(map(str, command)), environ, arguments.cache)
+    if side != THEIRS:
+        measured["weights"] = json.loads((into / "junkdna.json").read_text())["weights_sha256"]
     if side != THEIRS and method not in UNCALIBRATED:
         told = json.loads((into / "junkdna.json").read_text())["calibration"]["tokens_sha256"]
         if told != json.loads(given.read_text())["sha256"]:
@@ -257,6 +261,14 @@ def print_ratios(arguments: argparse.Namespace, runs: Runs) -> None:
                     spread([m[key] / p[key] for m, p in zip(measured, peers, strict=True)]) if peers else ""
                 )
             print(f"| {' | '.join(row)} |")
+    if arguments.before is not None:
+        wrote = [
+            {r.get("weights") for r in runs.found if r["method"] == m and r["side"] != THEIRS}
+            for m in arguments.methods
+        ]
+        print(
+            f"\nBoth checkouts write the same weights in every run: {'yes' if all(len(one) == 1 for one in wrote) else 'NO'}."
+        )
 
 
 def print_pairs(arguments: argparse.Namespace, runs: Runs) -> None:

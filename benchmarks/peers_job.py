@@ -76,7 +76,8 @@ def compress(method: str, model: str, given: str, into: str) -> dict[str, Any]:
             "max_seq_length": len(ids[0]),
             "shuffle_calibration_samples": False,
         }
-    oneshot(model=model, recipe=[modifier(method)], output_dir=into, **calibration)
+    packed = method != "rtn dense"
+    oneshot(model=model, recipe=[modifier(method)], output_dir=into, save_compressed=packed, **calibration)
     return {}
 
 
