@@ -1,6 +1,6 @@
 """Perplexity, time and memory of sparsifiers and quantizers, beside plain implementations of the published algorithms.
 
-    python benchmarks/compress.py --model DIR --text passages.jsonl [--table quantizers]
+    python benchmarks/compress.py --model DIR --text passages.jsonl [--table quantizers] [--methods gptq 4,awq 4]
 
 Each method runs in a process of its own, so that its peak memory is its own. The peers (`plain_wanda`, `plain_sparsegpt`)
 follow the authors' published code as closely as one Llama allows: one layer after the other, one statistic a layer, one
@@ -67,7 +67,12 @@ def main() -> None:
         print(json.dumps(run_one(arguments)))
         return
     peers = PEERS.values() if arguments.table == "sparsifiers" else ()
-    runs = {name: in_process(arguments, name) for name in ("dense", *TABLES[arguments.table], *peers)}
+    names = (
+        ("dense", *TABLES[arguments.table], *peers)
+        if arguments.methods is None
+        else arguments.methods.split(",")
+    )
+    runs = {name: in_process(arguments, name) for name in names}
     print(f"`python {shlex.join(sys.argv)}`\n")
     at = f"sparsity {arguments.sparsity}, " if arguments.table == "sparsifiers" else ""
     print(
@@ -75,7 +80,7 @@ def main() -> None:
         f"calibration tokens, fp32, {torch.get_num_threads()} thread(s), {platform.machine()}, torch {torch.__version__}\n"
     )
     print_table(runs)
-    if arguments.table == "sparsifiers":
+    if arguments.table == "sparsifiers" and arguments.methods is None:
         print_claims(runs)
 
 
@@ -91,6 +96,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--nsamples", type=int, default=32)
     parser.add_argument("--seqlen", type=int, default=256)
     parser.add_argument("--table", choices=TABLES, default="sparsifiers")
+    parser.add_argument("--methods", help="these alone, of either table")
     parser.add_argument("--only", choices=["dense", *OURS, *PEERS.values()], help=argparse.SUPPRESS)
     return parser.parse_args()
 
