@@ -61,8 +61,7 @@ def main() -> None:
                     if runs.find(side, method, seed, number) is not None:
                         continue
                     if time.perf_counter() - began > 60 * arguments.minutes:
-                        print("time is up; call again to go on", file=sys.stderr)
-                        return
+                        continue
                     print(f"{method}, {side}, seed {seed}, run {number + 1} ...", file=sys.stderr, flush=True)
                     runs.add(
                         side, method, seed, number, run(arguments, side, method, seed, given, number, python)
@@ -247,28 +246,27 @@ def print_ratios(arguments: argparse.Namespace, runs: Runs) -> None:
     print("|---|---|---:|---:|---:|---:|---:|")
     seed = arguments.seeds[0]
     for method in arguments.methods:
-        found: dict[str, list[dict[str, Any]]] = {}
-        for side in sides(method, arguments.before):
-            found[side] = [
-                r for n in range(arguments.runs) if (r := runs.find(side, method, seed, n)) is not None
-            ]
-        for side, measured in found.items():
-            row = [method, side, spread([r["wall"] for r in measured])]
-            row += [spread([r["peak"] / 1e9 for r in measured]), f"{measured[0]['perplexity']:.2f}"]
-            peers = found.get(THEIRS) if side != THEIRS else None
+        names = sides(method, arguments.before)
+        rounds = [[runs.find(side, method, seed, n) for side in names] for n in range(arguments.runs)]
+        whole = [[one for one in row if one is not None] for row in rounds if None not in row]
+        for place, side in enumerate(names if whole else ()):
+            measured = [row[place] for row in whole]
+            cells = [method, side, spread([r["wall"] for r in measured])]
+            cells += [spread([r["peak"] / 1e9 for r in measured]), f"{measured[0]['perplexity']:.2f}"]
             for key in ("wall", "peak"):
-                row.append(
-                    spread([m[key] / p[key] for m, p in zip(measured, peers, strict=True)]) if peers else ""
-                )
-            print(f"| {' | '.join(row)} |")
+                peers = names[-1] == THEIRS != side
+                cells.append(spread([row[place][key] / row[-1][key] for row in whole]) if peers else "")
+            print(f"| {' | '.join(cells)} |")
+        if len(whole) < arguments.runs:
+            print(
+                f"{method}: {len(whole)} of {arguments.runs} rounds are done; call again to go on",
+                file=sys.stderr,
+            )
     if arguments.before is not None:
-        wrote = [
-            {r.get("weights") for r in runs.found if r["method"] == m and r["side"] != THEIRS}
-            for m in arguments.methods
-        ]
-        print(
-            f"\nBoth checkouts write the same weights in every run: {'yes' if all(len(one) == 1 for one in wrote) else 'NO'}."
-        )
+        ours = [r for r in runs.found if r["side"] != THEIRS and r["seed"] == seed]
+        wrote = [{r["weights"] for r in ours if r["method"] == method} for method in arguments.methods]
+        same = all(len(one) <= 1 for one in wrote)
+        print(f"\nBoth checkouts write the same weights in every run: {'yes' if same else 'NO'}.")
 
 
 def print_pairs(arguments: argparse.Namespace, runs: Runs) -> None:
@@ -284,6 +282,8 @@ def print_pairs(arguments: argparse.Namespace, runs: Runs) -> None:
         for side in (OURS, THEIRS):
             found = [runs.find(side, method, seed, 0) for seed in arguments.seeds]
             logs[side] = [math.log(one["perplexity"]) for one in found if one is not None]
+        if min(map(len, logs.values())) < len(arguments.seeds):
+            continue
         apart = [100 * (a - b) for a, b in zip(logs[OURS], logs[THEIRS], strict=True)]
         for side in (OURS, THEIRS):
             told = interval(apart) if side == OURS else ""
