@@ -265,8 +265,9 @@ def print_ratios(arguments: argparse.Namespace, runs: Runs) -> None:
     if arguments.before is not None:
         ours = [r for r in runs.found if r["side"] != THEIRS and r["seed"] == seed]
         wrote = [{r["weights"] for r in ours if r["method"] == method} for method in arguments.methods]
-        same = all(len(one) <= 1 for one in wrote)
-        print(f"\nBoth checkouts write the same weights in every run: {'yes' if same else 'NO'}.")
+        if any(wrote):
+            same = all(len(one) <= 1 for one in wrote)
+            print(f"\nBoth checkouts write the same weights in every run: {'yes' if same else 'NO'}.")
 
 
 def print_pairs(arguments: argparse.Namespace, runs: Runs) -> None:
