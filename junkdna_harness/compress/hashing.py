@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +23,7 @@ def tensor_sha256(tensor: Tensor) -> str:
     return digest.hexdigest()
 
 
-def start_of(dtype: torch.dtype, shape: tuple[int, ...]) -> Any:
+def start_of(dtype: torch.dtype, shape: tuple[int, ...]) -> hashlib._Hash:
     """The sha256 object of a tensor's hash, before its values are taken in."""
     return hashlib.sha256(f"{str(dtype).removeprefix('torch.')} {list(shape)}\n".encode())
 
