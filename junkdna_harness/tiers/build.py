@@ -24,10 +24,9 @@ from junkdna_harness.harness.requests import document_hash
 from junkdna_harness.harness.results import averaged_metrics, scored_by_own_code
 from junkdna_harness.tiers.items import item_of_doc
 from junkdna_harness.tiers.scores import DENSE_RULES, RunScores, dense_scores
-from junkdna_harness.tiers.source import SourceTask, load_source
+from junkdna_harness.tiers.source import CLASS, SourceTask, load_source
 
 SCHEMA = 1
-CLASS = "junkdna_harness.tiers.task.TieredTask"
 UNKNOWN_CHANCE = "the task scores its answers by code of its own"
 
 
@@ -135,7 +134,7 @@ def write_tiers(plan: TierPlan, output: str | Path, force: bool = False) -> None
 
 def tier_files(plan: TierPlan) -> dict[str, str]:
     """The files of the tiers, name -> text."""
-    original = {"original": plan.source.config, "assignment": "assignment.json"}
+    original = {**plan.source.keys, "assignment": "assignment.json"}
     output_type = plan.source.config.get("output_type")
     head = {"output_type": output_type} if output_type else {}
     files = {
@@ -158,7 +157,9 @@ def _metadata(plan: TierPlan, tier: int) -> dict[str, Any]:
     own = plan.source.config.get("metadata")
     version = own.get("version", 1.0) if isinstance(own, Mapping) else 1.0
     chance = plan.chance[tier]
+    beside = plan.source.keys.get("metadata") or {}  # what is within `original` need not be said again
     return {
+        **{key: value for key, value in beside.items() if key not in ("chance_unknown", TIERS_FROM)},
         "axis": plan.rule,
         "family": plan.source.name,
         "tier": tier,

@@ -45,10 +45,11 @@ class Group:
 
 
 def _mc(
-    name: str, base: str, chance: float, local: Mapping[str, str], cluster: str | None = None, **keys: Any
-) -> Benchmark:
+    name: str, base: str, chance: float, local: Mapping[str, str], cluster: str | None = None, version: float = 1.0,
+    **keys: Any,
+) -> Benchmark:  # fmt: skip
     where = {"base": base, "output_type": "multiple_choice", "local": dict(local)}
-    return Benchmark(name, {**where, **keys}, chance, cluster=cluster)
+    return Benchmark(name, {**where, **keys}, chance, version=version, cluster=cluster)
 
 
 def _gen(
@@ -91,7 +92,8 @@ COMMONSENSE = _mc(
 BOOLQ = _mc("boolq", "super_glue/boolq/default.yaml", 0.5, _splits("boolq", "validation", "train"))
 HELLASWAG = _mc("hellaswag", "hellaswag/hellaswag.yaml", 0.25, _splits("hellaswag", "validation", "train"))
 WINOGRANDE = _mc("winogrande", "winogrande/default.yaml", 0.5, _splits("winogrande", "validation", "train"))
-# lm-eval runs MMLU as 57 tasks that differ in the data set's name and in this line of the prompt
+# lm-eval runs MMLU as 57 tasks that differ in the data set's name, with it the few-shot examples, and in this line of
+# the prompt. Version 2: each question has the examples of its own subject (all had those of the first).
 MMLU = _mc(
     "mmlu", "mmlu/default/_default_template_yaml", 0.25, _splits("mmlu", "test", "dev"), QUESTION,
     override={
@@ -99,6 +101,7 @@ MMLU = _mc(
         "description": "The following are multiple choice questions (with answers) about "
         "{{subject | replace('_', ' ')}}.\n\n",
     },
+    version=2.0, fewshot_by="subject",
 )  # fmt: skip
 SST2 = _mc("sst2", "glue/sst2/default.yaml", 0.5, _splits("glue_sst2", "validation", "train"))
 COLA = _mc(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,10 @@ from difficulty.errors import UsageError
 from junkdna_harness.harness.patches import quiet
 from junkdna_harness.harness.tasks import find_task, first_line
 from junkdna_harness.tiers import config as task_files
+
+MODULE, NAME = "junkdna_harness.tiers.task", "TieredTask"
+CLASS = f"{MODULE}.{NAME}"
+CHOICE = ("tier", "by", "assignment", "scores")  # keys by which a task is a part of another
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,29 @@ class SourceTask:
     name: str
     config: dict[str, Any]
     task: Any
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """What a tier's file says of the whole task: see `whole_keys`."""
+        return whole_keys(self.name, self.config)
+
+
+def whole_keys(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a tier's file says of the whole task: `original`, the task itself; or, where that is made of `TieredTask` too
+    (with a view, local files, or few-shot examples of its own), the very keys that it has.
+
+    Raises:
+        UsageError: the task is itself a tier.
+    """
+    if config.get("class") != task_files.FunctionRef(NAME, module=MODULE).plain():
+        return {"original": dict(config)}
+    chosen = [key for key in CHOICE if config.get(key) is not None]
+    if chosen:
+        raise UsageError(
+            f"the task {name!r} is itself a tier (its file has {chosen[0]!r}), and tiers are built of whole tasks. "
+            "Name the task that it is a part of."
+        )
+    return {key: value for key, value in config.items() if key not in ("class", "task")}
 
 
 def load_source(name: str, include_path: str | None = None) -> SourceTask:
@@ -35,7 +63,9 @@ def load_source(name: str, include_path: str | None = None) -> SourceTask:
         config.pop(key, None)
     from junkdna_harness.tiers.task import TieredTask
 
-    entry = {"task": name, "original": config, "metadata": {"config_source": str(path)}}
+    keys = whole_keys(name, config)
+    own = keys.get("metadata") or {}
+    entry = {**keys, "task": name, "metadata": {**own, "config_source": str(path)}}
     try:
         with quiet():
             task: Any = TieredTask(config=entry)

@@ -24,6 +24,7 @@ class TierSpec:
     local: Mapping[str, str] = field(default_factory=dict)
     rows: str | None = None
     view: Mapping[str, Any] | None = None
+    fewshot_by: str | None = None
     by: str | None = None
     assignment: str | None = None
     scores: str | None = None

@@ -8,6 +8,7 @@ A tier's YAML names this class and says what makes the tier:
     override: {...}                # keys of the task to replace
     local: {test: arc_easy/test.jsonl}   # splits as files of the local data folder; rows: module:function adapts them
     view: {function: m:f, ...}     # makes each document harder or easier (fewer options, more passages)
+    fewshot_by: subject            # few-shot examples come from the rows with the document's own value in that column
     by: answer_length              # the rule (with bins, cuts, harder, order, min_items); or
     assignment: assignment.json    # what `junkdna tiers build` wrote beside the YAML; or
     scores: scores.json            # difficulty by content key; documents without a score are left out
@@ -26,7 +27,7 @@ from typing import Any
 
 import datasets
 
-from difficulty.errors import UsageError
+from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.provenance import TIERS_FROM
 from difficulty.runs.provenance import makers as makers_in
 from junkdna_harness.harness.requests import document_hash
@@ -52,6 +53,11 @@ class TieredTask:
         spec = TierSpec.from_config(config)
         whole = spec.task_config()
         parent = whole.pop("class", None) or task_class(whole)
+        if parent is TieredTask:
+            raise UsageError(
+                f"the task that {config.get('task')!r} is a part of is itself made of `TieredTask`, whose keys would be "
+                "lost. Write those keys into the tier's own file, in place of `original`."
+            )
         metadata = {**_as_mapping(whole.get("metadata")), **_as_mapping(config.get("metadata"))}
         merged = {
             **whole,
@@ -88,7 +94,8 @@ class _Tier:
     _files: Mapping[str, Path]
     _home: Path
     _made_of: Mapping[str, Any]
-    _drawn = 0
+    _shuffled_by: int | None = None  # the seed of the few-shot examples
+    sampler: Any
 
     def download(self, *args: Any, **kwargs: Any) -> None:
         if not self._files:
@@ -149,11 +156,15 @@ class _Tier:
         return datasets.Dataset.from_list(rows)
 
     def set_fewshot_seed(self, seed: int | None = None) -> None:
-        self._drawn = 0
+        self._shuffled_by = seed
+        self._drawn.clear()
+        self._samplers.clear()
         super().set_fewshot_seed(seed)  # type: ignore[misc]
 
     def fewshot_context(self, doc: Any, num_fewshot: int, *args: Any, **kwargs: Any) -> Any:
         if num_fewshot and hasattr(self, "sampler"):
+            if self._spec.fewshot_by is not None:
+                self.sampler = self._sampler_of(doc, num_fewshot)
             self._skip_draws(doc, num_fewshot)
         return super().fewshot_context(doc, num_fewshot, *args, **kwargs)  # type: ignore[misc]
 
@@ -162,20 +173,85 @@ class _Tier:
         shown = str(a) if isinstance(a, int) and not c else a
         return super()._build_qa_turn(a=shown, c=c, **rest)  # type: ignore[misc]
 
+    def _sampler_of(self, doc: Any, num_fewshot: int) -> Any:
+        """A sampler of the examples of the document's own group: that of the task which asks this group alone.
+
+        Raises:
+            UsageError: the group has fewer examples than are asked for.
+        """
+        group = self._group(doc)
+        examples = self._examples.get(group, [])
+        others = [one for one in examples if one != doc] if self._asks_its_examples else examples
+        if len(others) < num_fewshot:
+            raise UsageError(
+                f"{self.config.task}: {num_fewshot} few-shot examples are asked for, and the split "  # type: ignore[attr-defined]
+                f"{fewshot_split(self)!r} has {len(others)} with {self._spec.fewshot_by} {group!r}. "
+                f"Ask for at most {len(others)} (--num_fewshot), or add rows to that split."
+            )
+        if group not in self._samplers:
+            self._samplers[group] = type(self.sampler)(examples, rnd=self._shuffled_by)
+        return self._samplers[group]
+
     def _skip_draws(self, doc: Any, num_fewshot: int) -> None:
         """Draw for the documents of other tiers that come before this one, so that it gets the very examples that
         it gets in the whole task."""
-        row = self._row_of.get(document_hash(doc))
-        if row is None:
+        places, rows = self._places
+        place = places.get(document_hash(doc))
+        if place is None:
             return
-        same_split = fewshot_split(self) == self.config.test_split  # type: ignore[attr-defined]
-        for earlier in range(self._drawn, row):
-            self.sampler.sample(n=num_fewshot, eval_doc=self.whole_docs[earlier] if same_split else None)  # type: ignore[attr-defined]
-        self._drawn = max(self._drawn, row + 1)
+        group = self._group(doc)
+        drawn = self._drawn.get(group, 0)
+        for earlier in rows[group][drawn:place]:
+            self.sampler.sample(
+                n=num_fewshot, eval_doc=self.whole_docs[earlier] if self._asks_its_examples else None
+            )
+        self._drawn[group] = max(drawn, place + 1)
+
+    @property
+    def _asks_its_examples(self) -> bool:
+        """True where few-shot examples come from the evaluated split; lm-eval then leaves the document itself out."""
+        split: str | None = self.config.test_split  # type: ignore[attr-defined]
+        return fewshot_split(self) == split
+
+    def _group(self, doc: Mapping[str, Any]) -> Any:
+        """Documents of the same group share their few-shot examples; without `fewshot_by` all are one group."""
+        column = self._spec.fewshot_by
+        if column is None:
+            return None
+        if column not in doc:
+            raise UsageError(
+                f"{self.config.task}: a document has no column {column!r}, which `fewshot_by` names; "  # type: ignore[attr-defined]
+                f"it has {', '.join(doc)}.{did_you_mean(column, doc)}"
+            )
+        return doc[column]
 
     @cached_property
-    def _row_of(self) -> dict[str, int]:
-        return {document_hash(doc): row for row, doc in enumerate(self.whole_docs)}
+    def _drawn(self) -> dict[Any, int]:
+        """Group -> for how many of its documents examples were drawn."""
+        return {}
+
+    @cached_property
+    def _samplers(self) -> dict[Any, Any]:
+        return {}
+
+    @cached_property
+    def _examples(self) -> dict[Any, list[Any]]:
+        """Group -> its few-shot examples, in the order of the split."""
+        examples: dict[Any, list[Any]] = {}
+        for doc in self.fewshot_docs():
+            examples.setdefault(self._group(doc), []).append(doc)
+        return examples
+
+    @cached_property
+    def _places(self) -> tuple[dict[str, int], dict[Any, list[int]]]:
+        """Hash of a document -> its place among those of its group; group -> the rows of its documents."""
+        places: dict[str, int] = {}
+        rows: dict[Any, list[int]] = {}
+        for row, doc in enumerate(self.whole_docs):
+            members = rows.setdefault(self._group(doc), [])
+            places[document_hash(doc)] = len(members)
+            members.append(row)
+        return places, rows
 
 
 def _makers(spec: TierSpec, home: Path, metadata: Mapping[str, Any]) -> list[Any]:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from junkdna_harness.tiers.build import CLASS
 from junkdna_harness.tiers.ready import Group, collections, groups
+from junkdna_harness.tiers.source import CLASS
 
 
 def files() -> dict[str, str]:

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from difficulty.errors import UsageError
+from junkdna_harness.harness.versions import task_class
 from junkdna_harness.tiers import write_ready
-from junkdna_harness.tiers.config import packaged_tasks
+from junkdna_harness.tiers.config import packaged_tasks, read_config, to_live
 from junkdna_harness.tiers.views import trivia_rows
 from tests.tiers.conftest import BENCHMARKS, make_lm
 
@@ -42,9 +43,7 @@ def data(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def hub(
-    benchmark_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[dict[str, list[dict[str, Any]]]], None]:
+def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, list[dict[str, Any]]]], None]:
     """Put rows in the place of the hub: what `load_dataset` returns to lm-eval's own task."""
 
     def serve(splits: dict[str, list[dict[str, Any]]]) -> None:
@@ -124,18 +123,115 @@ def test_the_tiers_together_ask_and_score_exactly_what_the_task_does(
     assert any(key.partition(",")[0] in ("acc", "exact_match") for key in scores)
 
 
-def test_mmlu_is_asked_as_lm_evals_own_subjects(data, hub, evaluate, tmp_path):
-    rows = rows_of(data / "mmlu" / "test.jsonl")
-    ours = make_lm()
-    evaluate(["difficulty_tiers_mmlu_options_t3"], BENCHMARKS, ours)
+SUBJECTS = ("anatomy", "high_school_physics")
+MMLU_TEMPLATE = """\
+class: !function junkdna_harness.tiers.task.TieredTask
+base: mmlu/default/_default_template_yaml
+output_type: multiple_choice
+local: {test: mmlu/test.jsonl, dev: mmlu/dev.jsonl}
+override:
+  dataset_name: all
+  description: "The following are multiple choice questions (with answers) about {{subject | replace('_', ' ')}}.\\n\\n"
+  fewshot_config: {sampler: SAMPLER}
+fewshot_by: COLUMN
+"""
+
+
+@pytest.fixture
+def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
+    """Rows of two subjects in turn, in the columns of MMLU: 8 of `test`, 6 of `dev` a subject."""
+    splits = {
+        split: [
+            {"question": f"{split} {i}, {subject}?", "subject": subject, "choices": [f"{i}{c}" for c in "wxyz" * (1 + i % 2)][:4], "answer": i % 4}
+            for i in range(n) for subject in SUBJECTS
+        ]
+        for split, n in (("test", 8), ("dev", 6))
+    }  # fmt: skip
+    (tmp_path / "rows" / "mmlu").mkdir(parents=True)
+    for split, rows in splits.items():
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "rows" / "mmlu" / f"{split}.jsonl").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("JUNKDNA_DATA", str(tmp_path / "rows"))
+    return splits
+
+
+def lm_evals_own_mmlu(splits, subjects, shots, hub, evaluate, folder, more=""):
+    """The requests of lm-eval's mmlu_<subject>, each on the rows of its subject."""
     theirs = make_lm()
-    for subject in ("anatomy", "high_school_physics"):
-        mine = [row for row in rows if row["subject"] == subject]
-        hub({"test": mine, "dev": mine})
-        text = f"include: {packaged_tasks() / 'mmlu' / 'default' / f'mmlu_{subject}.yaml'}\ntask: whole\n"
-        (tmp_path / "whole.yaml").write_text(text)
-        evaluate(["whole"], tmp_path, theirs)
-    assert len(theirs.seen) > 150 and set(theirs.seen) <= set(ours.seen)
+    folder.mkdir(exist_ok=True)
+    for subject in subjects:
+        hub({name: [row for row in rows if row["subject"] == subject] for name, rows in splits.items()})
+        text = (
+            f"include: {packaged_tasks() / 'mmlu' / 'default' / f'mmlu_{subject}.yaml'}\ntask: whole\n{more}"
+        )
+        (folder / "whole.yaml").write_text(text)
+        evaluate(["whole"], folder, theirs, num_fewshot=shots)
+    return theirs.seen
+
+
+@pytest.mark.parametrize("sampler", ["first_n", "default"])
+def test_each_question_of_mmlu_has_the_examples_that_its_subjects_own_task_gives_it(
+    made_up, hub, evaluate, tmp_path, sampler
+):
+    """In two tiers, each with questions of both subjects; examples in the order of `dev`, and drawn by lm-eval's seed."""
+    folder = tmp_path / "tiers"
+    folder.mkdir()
+    text = MMLU_TEMPLATE.replace("SAMPLER", sampler).replace("COLUMN", "subject")
+    for tier in (1, 2):
+        (folder / f"t{tier}.yaml").write_text(
+            f"{text}task: t{tier}\nby: context_length\nbins: 2\ntier: {tier}\n"
+        )
+    ours = make_lm()
+    counts = evaluate(["t1", "t2"], folder, ours, num_fewshot=5)["n-samples"]
+    assert all(count["effective"] for count in counts.values())
+    more = f"fewshot_config: {{sampler: {sampler}}}\n"
+    theirs = lm_evals_own_mmlu(made_up, SUBJECTS, 5, hub, evaluate, tmp_path / "whole", more)
+    assert len(theirs) == 64 and sorted(ours.seen) == sorted(theirs)
+    assert all(context.count("dev ") == 5 for context, _ in ours.seen)
+
+
+def test_few_shot_examples_of_a_group_are_never_another_groups(made_up, evaluate, tmp_path):
+    with pytest.raises(
+        UsageError, match=r"7 few-shot examples .* 'dev' has 6 with subject 'anatomy'. Ask for at most 6"
+    ):
+        evaluate(["difficulty_tiers_mmlu_options_t1"], BENCHMARKS, num_fewshot=7)
+    (tmp_path / "rows" / "mmlu" / "dev.jsonl").unlink()  # from `test` then, without the question itself
+    lm = make_lm()
+    evaluate(["difficulty_tiers_mmlu_options_t1"], BENCHMARKS, lm, num_fewshot=7)
+    for context, _ in lm.seen:
+        asked = [line for line in context.split("\n") if line.startswith("test ")]
+        assert len(set(asked)) == 8 and len({line.partition(", ")[2] for line in asked}) == 1
+    with pytest.raises(UsageError, match=r"8 few-shot examples .* 'test' has 7 with subject"):
+        evaluate(["difficulty_tiers_mmlu_options_t1"], BENCHMARKS, num_fewshot=8)
+    (tmp_path / "mine.yaml").write_text(
+        MMLU_TEMPLATE.replace("SAMPLER", "first_n").replace("COLUMN", "subjet") + "task: mine\n"
+    )
+    with pytest.raises(
+        UsageError, match="no column 'subjet', which `fewshot_by` names; .* Did you mean 'subject'"
+    ):
+        evaluate(["mine"], tmp_path, num_fewshot=1)
+
+
+def test_mmlu_with_shots_is_lm_evals_own_on_all_subjects(
+    benchmark_data, monkeypatch, hub, evaluate, tmp_path
+):
+    monkeypatch.setenv("JUNKDNA_DATA", str(tmp_path))
+    splits = {split: rows_of(benchmark_data / "mmlu" / f"{split}.jsonl") for split in ("test", "dev")}
+    splits["test"] = list({row["subject"]: row for row in splits["test"]}.values())  # one question a subject
+    (tmp_path / "mmlu").mkdir()
+    for split, rows in splits.items():
+        (tmp_path / "mmlu" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ours = _load("difficulty_tiers_mmlu_options")["difficulty_tiers_mmlu_options_t3"]
+    assert len(ours.eval_docs) == 57
+    for doc in ours.eval_docs:
+        hub(
+            {name: [row for row in rows if row["subject"] == doc["subject"]] for name, rows in splits.items()}
+        )
+        config = to_live(read_config(packaged_tasks() / "mmlu" / "default" / f"mmlu_{doc['subject']}.yaml"))
+        theirs = task_class(config)(config=config)
+        for shots in (0, 5):
+            expected = theirs.fewshot_context(theirs.eval_docs[0], shots)
+            assert ours.fewshot_context(doc, shots) == expected and expected.count("Answer:") == shots + 1
 
 
 def test_fewer_options_keep_the_question_the_gold_and_a_part_of_the_distractors(data):
