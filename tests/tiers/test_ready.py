@@ -14,6 +14,7 @@ import yaml
 from difficulty.errors import UsageError
 from junkdna_harness.harness.versions import task_class
 from junkdna_harness.tiers import write_ready
+from junkdna_harness.tiers.build import plan_tiers, write_tiers
 from junkdna_harness.tiers.config import packaged_tasks, read_config, to_live
 from junkdna_harness.tiers.views import trivia_rows
 from tests.tiers.conftest import BENCHMARKS, make_lm
@@ -210,6 +211,31 @@ def test_few_shot_examples_of_a_group_are_never_another_groups(made_up, evaluate
         UsageError, match="no column 'subjet', which `fewshot_by` names; .* Did you mean 'subject'"
     ):
         evaluate(["mine"], tmp_path, num_fewshot=1)
+
+
+def test_tiers_built_of_a_task_with_examples_by_group_keep_them(made_up, hub, evaluate, tmp_path):
+    """As of every ready-made benchmark with a view or examples of its own: its keys are those of the tiers."""
+    plan = plan_tiers("difficulty_tiers_mmlu_options_t3", "context_length", 2, min_items=4, name="mine")
+    write_tiers(plan, tmp_path / "mine")
+    ours = make_lm()
+    results = evaluate(["mine"], tmp_path / "mine", ours, num_fewshot=5)
+    theirs = lm_evals_own_mmlu(made_up, SUBJECTS, 5, hub, evaluate, tmp_path / "whole")
+    assert len(theirs) == 64 and sorted(ours.seen) == sorted(theirs)
+    metadata = results["configs"]["mine_t1"]["metadata"]
+    assert (metadata["axis"], metadata["n_tiers"], metadata["version"]) == ("context_length", 2, 2.0)
+    assert metadata["cluster_field"] == "question"
+
+
+def test_tiers_are_not_built_of_a_tier(made_up, evaluate, tmp_path):
+    with pytest.raises(
+        UsageError, match="is itself a tier .its file has 'tier'.*Name the task that it is a part of"
+    ):
+        plan_tiers("difficulty_tiers_mmlu_margin_t1", "answer_length", 2)
+    nested = {"python_module": "junkdna_harness.tiers.task", "python_function": "TieredTask"}
+    text = yaml.safe_dump({"task": "mine", "original": {"class": nested, "base": "arc/arc_easy.yaml"}})
+    (tmp_path / "mine.yaml").write_text(f"class: !function junkdna_harness.tiers.task.TieredTask\n{text}")
+    with pytest.raises(UsageError, match="'mine' is a part of is itself made of `TieredTask`"):
+        evaluate(["mine"], tmp_path)
 
 
 def test_mmlu_with_shots_is_lm_evals_own_on_all_subjects(
