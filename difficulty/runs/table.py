@@ -290,7 +290,7 @@ def read_tables(paths: Sequence[Path]) -> list[pd.DataFrame]:
         UsageError: as `read_table`, naming the file.
     """
     raw = [_raw(path) for path in paths]
-    if len(raw) > 1 and all(one.dtypes.equals(raw[0].dtypes) for one in raw[1:]):
+    if len(raw) > 1 and all(len(one) and one.dtypes.equals(raw[0].dtypes) for one in raw):
         ends = np.cumsum([0, *(len(one) for one in raw)])
         with suppress(UsageError):  # said below, with the name of the file
             whole = validate(pd.concat(raw, ignore_index=True), keep_noise_floor=True)

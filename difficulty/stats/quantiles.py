@@ -45,8 +45,8 @@ def trimmed_means_and_medians(counts: Floats, values: Floats, trim: float = 0.1)
 
 
 def _whole(largest: float) -> type[np.signedinteger[Any]]:
-    """The smallest whole numbers that hold `largest`."""
-    return np.int16 if largest < 2**15 else np.int64
+    """The smallest whole numbers that hold `largest` and one more."""
+    return np.int16 if largest + 1 < 2**15 else np.int64
 
 
 def _medians(below: Ints, total: Ints, ranked: Floats) -> Floats:

@@ -111,6 +111,9 @@ def test_of_several_files_the_broken_one_is_named_and_equal_ones_are_no_fault(tm
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     with pytest.raises(UsageError, match="'b.parquet' has value=inf"):
         read_tables(paths)
+    plain().iloc[:0].to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(UsageError, match="'b.parquet' has no rows"):
+        read_tables(paths)
     assert (
         len(read_tables([paths[0], paths[0]])) == 2
     )  # whether a run may be there twice is not theirs to say

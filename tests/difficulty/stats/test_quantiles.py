@@ -83,3 +83,10 @@ def test_five_outliers_of_a_thousand_do_not_move_a_trimmed_mean() -> None:
     clean, after = (trimmed_means_and_medians(ones, v)[0][0, 0] for v in (values, spoiled))
     assert abs(clean - after) < 0.02
     assert spoiled.mean() < -0.9
+
+
+@pytest.mark.parametrize("total", [2**15 - 2, 2**15 - 1, 2**15])
+def test_as_many_items_as_small_whole_numbers_hold(total: int) -> None:
+    counts = np.array([[1000.0, total - 2000.0, 1000.0]])
+    means, medians = trimmed_means_and_medians(counts, np.array([[-1.0], [2.0], [5.0]]))
+    assert medians.tolist() == [[2.0]] and means == pytest.approx(np.array([[2.0]]))
