@@ -73,6 +73,11 @@ def size_of(row: Row, skip: int) -> int:
     return len(row.tokens) - skip + sum(len(tail.tokens) for tail in row.tails)
 
 
+def pieces_of(line: Line) -> int:
+    """How many texts stand side by side in a line: its rows, and their tails."""
+    return sum(1 + len(row.tails) for row in line.rows)
+
+
 def pack(rows: list[Row], batch_size: int, may_pack: Callable[[Row], bool]) -> tuple[list[Packed], list[Row]]:
     """Packed passes, and the rows that are better run as they are.
 

@@ -21,7 +21,14 @@ from difficulty.errors import UsageError
 from junkdna_harness.compress.hashing import is_plain
 from junkdna_harness.models.forward import Prepared, Runner, cache_limit, can_pack, prepare
 from junkdna_harness.models.narrowing import narrowed
-from junkdna_harness.models.packing import MOST_LINE_TOKENS, MOST_ROWS, Packed, computed_tokens, pack
+from junkdna_harness.models.packing import (
+    MOST_LINE_TOKENS,
+    MOST_ROWS,
+    Packed,
+    computed_tokens,
+    pack,
+    pieces_of,
+)
 from junkdna_harness.models.prefix_plan import Batch, Row, Tokens, build_batches, build_rows, split_request
 from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
@@ -30,6 +37,8 @@ logger = logging.getLogger(__name__)
 Request = tuple[Any, list[int], list[int]]  # (context and continuation as strings or None, their tokens)
 Plan = Batch | Packed
 Answer = tuple[float, bool]  # log-likelihood in nats, and whether every token is the argmax
+# Packed or cached; whether it continues headers; whether texts stand side by side, or tails follow.
+Way = tuple[str, bool, bool]
 
 # Cached and plain passes may differ by rounding; a cache that does not work is off by far more than this.
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
@@ -40,7 +49,7 @@ class PrefixScoring:
     """Mixin in front of `HFLM`; `_prefix_cache = False` leaves every request to `hf`'s own code."""
 
     _prefix_cache: bool = True
-    _prefix_checked: bool = False
+    _prefix_checked: frozenset[Way] = frozenset()
     _prefix_limit: int | None = None
     _prefix_packs: bool | None = None
 
@@ -94,20 +103,15 @@ class PrefixScoring:
         """Batches that were seen to score as plain passes do; what does not is turned off."""
         while True:
             batches = self._batches(pairs, override_bs)
-            packed = [b for b in batches if isinstance(b, Packed)]
-            cached = [b for b in batches if isinstance(b, Batch) and (b.header or b.rows[0].tails)]
-            if self._prefix_checked or not (packed or cached):
+            for way, batch in _ways(batches).items():
+                if way in self._prefix_checked:
+                    continue
+                if fault := self._fault_of(batch, pairs):
+                    self._turn_off(batch, fault)
+                    break
+                self._prefix_checked |= {way}
+            else:
                 return batches
-            # A pass with headers shows all that can go wrong.
-            if packed and (fault := self._fault_of(max(packed, key=lambda b: bool(b.headers)), pairs)):
-                self._prefix_packs = False
-                logger.info("junkdna: questions are not put side by side with this model: %s.", fault)
-                continue
-            self._prefix_checked = True
-            if cached and (fault := self._fault_of(cached[0], pairs)):
-                self._turn_off(fault)
-                continue
-            return batches
 
     def _look_at(self, requests: Sequence[Request]) -> None:
         """Refuse tokens that the model has no embedding for, and say how many requests are cut."""
@@ -200,9 +204,13 @@ class PrefixScoring:
                 logger.warning("junkdna: %s", why)
         return length <= self._prefix_limit
 
-    def _turn_off(self, fault: str) -> None:
-        self._prefix_limit = 0
-        logger.warning("junkdna: contexts are not shared between options with this model: %s.", fault)
+    def _turn_off(self, batch: Plan, fault: str) -> None:
+        if isinstance(batch, Packed):
+            self._prefix_packs = False
+            logger.info("junkdna: questions are not put side by side with this model: %s.", fault)
+        else:
+            self._prefix_limit = 0
+            logger.warning("junkdna: contexts are not shared between options with this model: %s.", fault)
 
     def _own_passes(self) -> bool:
         """False where `hf`'s own code has to run: several processes, or prompt tuning, which adds tokens."""
@@ -251,10 +259,26 @@ class PrefixScoring:
         return f"{what} changes log-likelihoods by up to {(a - b).abs().max():.3g}"
 
 
+def _ways(batches: Sequence[Plan]) -> dict[Way, Plan]:
+    """Of each way in which these batches run rows otherwise than alone, the batch that shows most of what can go wrong."""
+    found: dict[Way, Plan] = {}
+    for batch in sorted(batches, key=_beside, reverse=True):
+        if isinstance(batch, Packed):
+            found.setdefault(("packed", bool(batch.headers), _beside(batch) > 1), batch)
+        elif batch.header or batch.rows[0].tails:
+            found.setdefault(("cached", bool(batch.header), bool(batch.rows[0].tails)), batch)
+    return found
+
+
+def _beside(batch: Plan) -> int:
+    """How many texts stand side by side in the fullest line."""
+    return max(map(pieces_of, batch.lines)) if isinstance(batch, Packed) else 1
+
+
 def _ends_of(batch: Plan) -> Plan:
-    """The first and the last row of `batch`; of a packed one the beginning of its first line and the end of its last."""
+    """The first and the last row of `batch`; of a packed one the beginning of its fullest line and the end of its last."""
     if isinstance(batch, Packed):
-        first, last = batch.lines[0], batch.lines[-1]
+        first, last = max(batch.lines, key=pieces_of), batch.lines[-1]
         lines = [replace(first, rows=first.rows[:2])]
         if last is not first:
             lines.append(replace(last, rows=last.rows[-1:]))

@@ -163,26 +163,66 @@ def test_a_question_alone_scores_as_among_others():
         assert_same(answers(lm, asked[i : i + 1], True), together[i : i + 1])
 
 
+def altered(model, name: str, change) -> None:
+    """Let `model` run with `change(value)` for its argument `name`, wherever it is given."""
+    forward = model.forward
+
+    def altering(input_ids, **arguments):
+        if arguments.get(name) is not None:
+            arguments[name] = change(arguments[name])
+        return forward(input_ids, **arguments)
+
+    altering.__wrapped__ = forward  # so that its signature is the model's
+    model.forward = altering
+
+
 def test_a_model_that_minds_no_such_mask_is_found_out(caplog):
     model, _ = make_model("llama")
     lm = scorer(model)
     asked = multiple_choice(6, seed=0)
     expected = answers(lm, asked, False)
-    forward = model.forward
-
-    def careless(input_ids, **arguments):
-        mask = arguments.get("attention_mask")
-        if mask is not None and mask.ndim == 4:
-            arguments["attention_mask"] = None
-        return forward(input_ids, **arguments)
-
-    careless.__wrapped__ = forward  # so that its signature is the model's
-    model.forward = careless
+    altered(model, "attention_mask", lambda mask: mask if mask.ndim == 2 else None)
     with caplog.at_level(logging.INFO):
         found = answers(lm, asked, True)
     assert_same(found, expected)
     assert lm._prefix_packs is False and lm._prefix_limit > 1000  # contexts are shared all the same
     assert any("not put side by side" in r.message for r in caplog.records)
+
+
+def texts(n: int, length: int, seed: int, header: str = "") -> list[tuple[str, str]]:
+    rng = random.Random(seed)
+    return [(header + "".join(rng.choices("abcdefgh", k=length)), " yes") for _ in range(n)]
+
+
+def test_a_mask_is_not_found_sound_where_nothing_stands_side_by_side():
+    """The longest lines hold one text each, and need no mask; the shorter ones of the same request do."""
+    model, _ = make_model("llama")
+    lm = scorer(model, batch_size=2)
+    asked = texts(4, 120, seed=0) + texts(8, 12, seed=1)
+    expected = answers(lm, asked, False)
+    altered(model, "attention_mask", lambda mask: mask if mask.ndim == 2 else torch.ones_like(mask).tril())
+    assert_same(answers(lm, asked, True), expected)
+    assert lm._prefix_packs is False
+
+
+def test_a_cache_is_not_found_sound_by_requests_that_need_none():
+    model, _ = make_model("llama")
+    lm = scorer(model, batch_size=2)
+    short, few_shot = (
+        texts(6, 12, seed=0),
+        texts(6, 12, seed=1, header="a header of forty tokens, or a few more: "),
+    )
+    expected = answers(lm, few_shot, False)
+    altered(model, Runner(model, lm.device).cache_argument, without_values)
+    answers(lm, short, True)
+    assert lm._prefix_packs
+    assert_same(answers(lm, few_shot, True), expected)
+
+
+def without_values(cache):
+    for layer in cache.layers:
+        layer.values = layer.values * 0
+    return cache
 
 
 def test_large_batches_are_planned_row_by_row():

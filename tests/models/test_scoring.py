@@ -135,7 +135,6 @@ def test_a_few_shot_header_is_run_once(monkeypatch, batch_size):
 
     monkeypatch.setattr(Runner, "_forward", counting)
     assert_same(answers(lm, pairs, True), expected)
-    lm._prefix_checked = True
     run.clear()
     answers(lm, pairs, True)
     assert 72 in run
