@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -75,7 +76,7 @@ class Finisher(AbstractContextManager["Finisher"]):
         self._pool: ProcessPoolExecutor | None = None
         if beside and _is_our_command() and (os.cpu_count() or 1) > 1:
             with suppress(OSError):  # no semaphores, as in some sandboxes
-                self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _ready)
+                self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
                 self._pool.submit(_ready)  # starts it
 
     def add(self, name: str, figure: Figure) -> None:
@@ -107,9 +108,22 @@ def _is_our_command() -> bool:
     return main is not None and Path(main).stem in ("junkdna", "cli")
 
 
-def _ready() -> None:
-    """Load what figures need; an interrupt is the caller's to answer."""
+def _begin() -> None:
+    """A process beside begins: an interrupt is the caller's to answer, and it ends with the caller, also where that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_caller, daemon=True).start()
+    _ready()
+
+
+def _end_with_caller() -> None:
+    caller = multiprocessing.parent_process()
+    if caller is not None:
+        caller.join()
+        os._exit(1)
+
+
+def _ready() -> None:
+    """Load what figures need."""
     import matplotlib.backends.backend_svg
     import matplotlib.figure  # noqa: F401
 

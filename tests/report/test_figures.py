@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,27 @@ def test_no_process_is_started_from_a_script_that_would_run_again(monkeypatch: p
     for file, ours in (("train.py", False), (None, False), (str(Path("bin", "junkdna")), True)):
         monkeypatch.setattr(__main__, "__file__", file, raising=False)
         assert figures._is_our_command() is ours
+
+
+KILLED = """
+import os, signal
+from junkdna_harness.report import figures
+
+if __name__ == "__main__":
+    figures._is_our_command = lambda: True
+    finisher = figures.Finisher(beside=True)
+    finisher._pool.submit(figures._ready).result()
+    print(*finisher._pool._processes, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_process_beside_ends_with_a_caller_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    # The process beside holds the pipe too, so that this returns when both have ended.
+    done = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, timeout=30)
+    assert done.returncode == -signal.SIGKILL and done.stdout.strip().isdigit()
 
 
 def test_pixels_are_left_out_where_nobody_wants_them() -> None:
