@@ -224,7 +224,7 @@ class PrefixScoring:
             return self._difference_of(batch, pairs)
 
     def _exactly(self) -> AbstractContextManager[None]:
-        """A block in which half precision on a CPU is float32, in which rounding cannot pass for a fault, nor a fault for rounding."""
+        """A block in which weights in half precision on a CPU are float32, in which rounding cannot pass for a fault, nor a fault for rounding."""
         lm: Any = self
         half = lm.model.dtype in (torch.bfloat16, torch.float16)
         plain = lm.device.type == "cpu" and all(is_plain(parameter) for parameter in lm.model.parameters())
@@ -232,7 +232,10 @@ class PrefixScoring:
 
     def _difference_of(self, batch: Plan, pairs: Sequence[tuple[Tokens, Tokens]]) -> str:
         lm: Any = self
-        runner = Runner(lm.model, lm.device, lm.softmax_dtype, lm.mixed_precision_dtype)
+        plain_float = lm.device.type == "cpu" and lm.model.dtype in TOLERANCE  # nothing needs autocast
+        runner = Runner(
+            lm.model, lm.device, lm.softmax_dtype, None if plain_float else lm.mixed_precision_dtype
+        )
         probe = prepare(_ends_of(batch))
         rows = build_rows([pairs[slot] for slot in probe.slots], lambda length: False)
         # One by one, for these are more rows than a batch has.

@@ -205,6 +205,15 @@ def test_a_mask_is_not_found_sound_where_nothing_stands_side_by_side():
     assert lm._prefix_packs is False
 
 
+def test_the_rounding_of_autocast_does_not_pass_for_a_fault():
+    model, _ = make_model("llama")
+    for parameter in model.parameters():
+        parameter.data *= 2
+    lm = scorer(model, mixed_precision_dtype="bfloat16")
+    answers(lm, multiple_choice(6, seed=0), True)
+    assert lm._prefix_packs
+
+
 def test_a_cache_is_not_found_sound_by_requests_that_need_none():
     model, _ = make_model("llama")
     lm = scorer(model, batch_size=2)
