@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -33,7 +32,6 @@ _OF_SCORES = (
     "run", "task", "item_id", "family", "axis", "tier", "cluster_id", "chance", "metric", "value",
     HIGHER_IS_BETTER, WEIGHT, SCALE,
 )  # fmt: skip
-_OF_MARGINS = ("run", "task", "item_id", "value", OPTION_LOGLIK)
 
 
 @dataclass(frozen=True)
@@ -84,13 +82,13 @@ def build_panel(
     asked = require_same([different_prompts(table)], allow_different_prompts)
     asked += tuple(unknown_prompts(table))
     is_margin = table["metric"] == MARGIN
-    judged, left_out = _accuracies(_columns(table, _OF_SCORES)[~is_margin], dense[0], metric)
+    judged, left_out = _accuracies(table.filter(_OF_SCORES)[~is_margin], dense[0], metric)
     runs = _runs(table, dense)
     items = _items(judged)
     score = _matrix(judged, items, runs)
     keep, warnings = _common_items(score, items, runs, allow_missing)
     _consistent(judged, items)
-    logged = _columns(table, _OF_MARGINS)[is_margin]
+    logged = table.filter(("run", "task", "item_id", "value", OPTION_LOGLIK))[is_margin]
     margin = _matrix(logged, items, runs) if margins else np.full(score.shape, np.nan)
     kl = _kl(logged, items, runs)
     keep, said = _whole_margins(margin, items, runs, keep, allow_missing)
@@ -108,10 +106,6 @@ def build_panel(
         len(table),
         (*asked, *left_out, *warnings),
     )
-
-
-def _columns(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    return table[[name for name in names if name in table]]
 
 
 def _one_model(table: pd.DataFrame, model: str | None, baseline: str | None) -> tuple[pd.DataFrame, str]:

@@ -19,6 +19,7 @@ from difficulty.runs.dtypes import DTYPE, plain_dtype
 from difficulty.runs.running import Running
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
+from junkdna_harness.compress.hashing import is_plain
 from junkdna_harness.compress.loading import auto_class
 from junkdna_harness.compress.manifest import base_of_adapter
 from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tokenizer
@@ -146,6 +147,8 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         chosen = choose(str(self.device))
         if _is_half(chosen.dtype):
             refuse_codes(self.model, self.model_name)
+        if all(is_plain(parameter) for parameter in self.model.parameters()):
+            narrow(self.model, torch.float32)  # a model that was given, not named, has a dtype of its own
         return chosen
 
     @property

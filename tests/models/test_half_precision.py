@@ -150,6 +150,19 @@ def test_a_checkpoint_in_half_precision_is_widened_without_loss(
     assert half.loglikelihood(requests()) == own.loglikelihood(requests())
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_model_that_is_given_in_half_precision_is_changed_in_float32_too(
+    there: bool, dense: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "native_bfloat16", lambda: there)
+    model, wide = (AutoModelForCausalLM.from_pretrained(dense, dtype=HALF) for _ in range(2))
+    lm = PrunedLM(
+        pretrained=model, tokenizer=str(dense), device="cpu", dtype="auto-cpu", method="random", sparsity=0.5
+    )
+    assert lm.dtype == str(lm.model.dtype).removeprefix("torch.")
+    assert lm.junkdna["weights_sha256"] == prune(wide.float(), PruneSpec("random", 0.5)).weights_sha256
+
+
 @pytest.mark.usefixtures("native")
 def test_codes_are_made_in_float32_and_rounded_once_more(dense: Path) -> None:
     lm = load(QuantizedLM, dense, dtype="auto-cpu", bits=4, kv_bits=8, activations="int8")
