@@ -12,6 +12,7 @@ More than one of `--seeds` draws further calibration windows, and prints the pai
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import time
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,7 @@ def main() -> None:
     arguments = parse()
     began = time.perf_counter()
     python = environment(arguments.cache)
-    runs = Runs(arguments.cache / "runs.jsonl")
+    runs = Runs(arguments.cache / "runs.jsonl", setting(arguments))
     for seed in arguments.seeds:
         given = windows(arguments, seed)
         for number in range(arguments.runs):
@@ -108,20 +110,39 @@ def sides(method: str, before: Path | None) -> list[str]:
 
 
 class Runs:
-    """Finished runs in a file, a JSON object a line."""
+    """Finished runs in a file, a JSON object a line; those of another setting stay there and are not used."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, file: Path, setting: Mapping[str, Any]) -> None:
+        self.file, self.setting = file, dict(setting)
         self.found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     def add(self, side: str, method: str, seed: int, number: int, measured: dict[str, Any]) -> None:
-        self.found.append({"side": side, "method": method, "seed": seed, "run": number, **measured})
+        which = {"side": side, "method": method, "seed": seed, "run": number}
+        self.found.append({**self.setting, **which, **measured})
         with self.file.open("a") as handle:
             handle.write(json.dumps(self.found[-1]) + "\n")
 
     def find(self, side: str, method: str, seed: int, number: int) -> dict[str, Any] | None:
-        wanted = {"side": side, "method": method, "seed": seed, "run": number}
+        wanted = {**self.setting, "side": side, "method": method, "seed": seed, "run": number}
         return next((run for run in self.found if wanted.items() <= run.items()), None)
+
+
+def setting(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a figure holds for: the model, the tokens, the threads, and the code of each checkout."""
+    return {
+        "model": str(Path(arguments.model).resolve()),
+        "nsamples": arguments.nsamples,
+        "seqlen": arguments.seqlen,
+        "threads": arguments.threads,
+        "code": revision(TREE),
+        "code_before": None if arguments.before is None else revision(arguments.before),
+    }
+
+
+def revision(tree: Path) -> str:
+    """The hash of the package's files in a checkout."""
+    files = sorted(path for name in ("junkdna_harness", "difficulty") for path in (tree / name).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 def environment(cache: Path) -> Path:
