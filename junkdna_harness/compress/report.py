@@ -112,8 +112,18 @@ PruneReport = CompressionReport
 QuantReport = CompressionReport
 
 
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+
+
 def zeros_in(tensor: Tensor) -> int:
-    """Number of zeros, counted without a copy of the tensor: `(tensor == 0).sum()` makes one of eight bytes a weight."""
+    """Number of zeros, counted without a copy of the tensor: `(tensor == 0).sum()` makes one of eight bytes a weight.
+
+    Floats of eight bits and unsigned integers of more cannot be counted as they are.
+    """
+    if tensor.dtype in _SIGNED:
+        tensor = tensor.view(_SIGNED[tensor.dtype])
+    elif tensor.dtype.is_floating_point and tensor.itemsize == 1:
+        tensor = tensor.to(torch.bfloat16)
     return tensor.numel() - int(torch.count_nonzero(tensor))
 
 
