@@ -43,6 +43,7 @@ OWN_NAMES = {
     "data_seed": "seed",
     "save_steps": "save_every",
     "save_strategy": "save_every",
+    "load_best_model_at_end": "early_stop",
     "resume_from_checkpoint": "output",
     "train_sampling_strategy": "seed",
     "push_to_hub": "output",

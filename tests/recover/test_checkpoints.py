@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from difficulty.errors import UsageError
 from junkdna_harness.recover import RecoverSpec, checkpoints
 from junkdna_harness.recover.checkpoints import LEAST, MOST, SHARE, ByTime, all_finite, by_time
 from junkdna_harness.recover.run import recover
@@ -61,6 +62,11 @@ def test_who_names_steps_or_goes_back_to_the_best_gets_checkpoints_by_steps(
     assert not by_time(RecoverSpec(trainer={"fsdp": "full_shard"}))
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert not by_time(RecoverSpec())
+
+
+def test_the_best_of_checkpoints_that_nobody_writes_is_not_asked_for() -> None:
+    with pytest.raises(UsageError, match="Use 'early_stop' instead"):
+        RecoverSpec(trainer={"load_best_model_at_end": True})
 
 
 def spec(lines: Path, steps: int = 7) -> RecoverSpec:
