@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import gguf
@@ -120,3 +121,7 @@ def test_a_real_file_is_known_by_the_wrapper_and_refused_by_quantize(tmp_path: P
     done = junkdna("quantize", str(folder), "--gguf-file", file, "--output", str(tmp_path / "out"))
     assert done.returncode == 2 and "quantized already (gguf-q4_1, 4 bits, by its GGUF file)" in done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+    done = junkdna("prune", str(folder), "--gguf-file", file, "--output", str(tmp_path / "pruned"))
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "pruned" / "junkdna.json").read_text())
+    assert (told["on_top_of"], told["method"], told["bits"]) == ("gguf-q4_1", "magnitude", 4)

@@ -69,8 +69,6 @@ def test_the_other_trainings_are_near_the_ceiling_too(name: str, tmp_path: Path)
         f"pretrained={name},sparsity=0",
         "--tasks",
         "difficulty_tiers,difficulty_tiers_memory",
-        "--limit",
-        "60",
     )
     run = lm_eval(*arguments, "--output_path", "out", cwd=tmp_path)
     assert run.returncode == 0, run.stderr[-3000:]
