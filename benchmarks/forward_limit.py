@@ -10,14 +10,12 @@ of one scoring by their own time.
 
 from __future__ import annotations
 
-import argparse
-import logging
 import time
 from statistics import median
 from typing import Any
 
 import torch
-from prefix_cache import arc, openbookqa
+from prefix_cache import arc, arguments, load, openbookqa
 
 WIDE = 1024
 
@@ -61,27 +59,15 @@ def products(model: Any, passes: list[tuple[int, int]]) -> float:
 
 def main() -> None:
     """Print one table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--pretrained", default="smollm2-135m")
-    parser.add_argument("--rows", type=int, default=60)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = arguments(__doc__, repeats=3)
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
-    logging.disable(logging.WARNING)
+    lm = load(given)
     from lm_eval.api.instance import Instance
 
     from junkdna_harness.harness.requests import tokenize
     from junkdna_harness.models.forward import prepare
-    from junkdna_harness.sweep.machine import Machine
-    from junkdna_harness.sweep.session import load_model
 
-    lm = load_model(
-        {"pretrained": given.pretrained, "dtype": "float32"},
-        Machine(device="cpu", batch_size=given.batch_size),
-    )
     print(
         f"{given.pretrained}, fp32, batch size {given.batch_size}, {given.rows} rows, {given.repeats} repeats\n"
     )

@@ -112,25 +112,36 @@ def compared(lm: Any, pairs: Pairs, repeats: int) -> tuple[list[float], list[flo
     return hf, shared, worst, sum(a[1] != b[1] for a, b in zip(found, expected, strict=True))
 
 
-def main() -> None:
-    """Print one table."""
+def arguments(description: str | None, repeats: int) -> argparse.ArgumentParser:
+    """What every measurement of scoring is asked for."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pretrained", default="smollm2-135m")
     parser.add_argument("--rows", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--sets", nargs="+", default=[""], help="only sets whose names contain one of these")
-    given = parser.parse_args()
+    parser.add_argument("--repeats", type=int, default=repeats)
+    return parser
+
+
+def load(given: argparse.Namespace) -> Any:
+    """The model that is named, in float32 on the CPU, with no word of its own."""
     logging.disable(logging.WARNING)
     from junkdna_harness.sweep.machine import Machine
     from junkdna_harness.sweep.session import load_model
 
-    lm = load_model(
+    return load_model(
         {"pretrained": given.pretrained, "dtype": "float32"},
         Machine(device="cpu", batch_size=given.batch_size),
     )
+
+
+def main() -> None:
+    """Print one table."""
+    parser = arguments(__doc__, repeats=1)
+    parser.add_argument("--sets", nargs="+", default=[""], help="only sets whose names contain one of these")
+    given = parser.parse_args()
+    lm = load(given)
     few = max(1, given.rows // 4)
     sets: dict[str, Callable[[], Pairs]] = {
         "arc_easy, full-text options": lambda: arc(given.rows),
