@@ -46,6 +46,8 @@ OPTION_LOGLIK = (
     "option_loglik"  # optional column: natural log-likelihoods of an item's options, a list of floats
 )
 
+OPTIONAL = (HIGHER_IS_BETTER, SCALE, WEIGHT, KNOWN_BY, MATCHED, N_WEIGHTS, NOISE_FLOOR, OPTION_LOGLIK)
+
 SCALES = ("mean", "perplexity", "bits")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
 

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from difficulty.errors import UsageError
+from junkdna_harness.commands.limits import (
+    ALPHA,
+    BY,
+    EXIT_CODES,
+    HIGHER_IS_BETTER,
+    INCONCLUSIVE,
+    LOWER_IS_BETTER,
+    MAX_DROP,
+    MAX_RELATIVE_DROP,
+    METRIC,
+    POLICY,
+    Inconclusive,
+    limits_of,
+)
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
 
 PANEL_TEXT = "Limits on a text (NEW is the JSON of junkdna fidelity)"
-
-
-class Inconclusive(str, Enum):
-    """What an inconclusive outcome counts as."""
-
-    exit3 = "exit3"
-    fail = "fail"
-    passes = "pass"
-
-
-EXIT_CODES = {Inconclusive.exit3: 3, Inconclusive.fail: 1, Inconclusive.passes: 0}
 
 
 def check(
@@ -35,14 +37,9 @@ def check(
     against: Annotated[
         Path | None, typer.Option("--against", help="Baseline: a run, or a file made with --write-baseline.")
     ] = None,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(help="Largest loss allowed, in the metric's units. Default 0.02 if no limit is given."),
-    ] = None,
-    max_relative_drop: Annotated[
-        float | None,
-        typer.Option(help="Largest loss allowed, as a share of the baseline's score, e.g. 0.05."),
-    ] = None,
+    policy: POLICY = None,
+    max_drop: MAX_DROP = None,
+    max_relative_drop: MAX_RELATIVE_DROP = None,
     max_perplexity_ratio: Annotated[
         float | None,
         typer.Option(help="Largest ratio of perplexities allowed, e.g. 1.05.", rich_help_panel=PANEL_TEXT),
@@ -57,30 +54,12 @@ def check(
             help="Least share of tokens with the same likeliest token, e.g. 0.95.", rich_help_panel=PANEL_TEXT
         ),
     ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(help="Metric to judge by; by default acc, else exact_match, else what the task has."),
-    ] = None,
-    lower_is_better: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A metric where more is worse, whatever the results or its name say (may be repeated)."
-        ),
-    ] = None,
-    higher_is_better: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A metric where more is better, whatever the results or its name say (may be repeated)."
-        ),
-    ] = None,
-    by: Annotated[
-        str, typer.Option(help="The finest split that is judged: tier, family or overall.")
-    ] = "tier",
-    alpha: Annotated[float, typer.Option(help="Error rate of each decision.")] = 0.05,
-    inconclusive: Annotated[
-        Inconclusive,
-        typer.Option(help="What an inconclusive outcome counts as: its own exit code 3, a fail or a pass."),
-    ] = Inconclusive.exit3,
+    metric: METRIC = None,
+    lower_is_better: LOWER_IS_BETTER = None,
+    higher_is_better: HIGHER_IS_BETTER = None,
+    by: BY = None,
+    alpha: ALPHA = None,
+    inconclusive: INCONCLUSIVE = Inconclusive.exit3,
     run: Annotated[str | None, typer.Option(help="Which run of NEW, where it holds several.")] = None,
     baseline_run: Annotated[
         str | None, typer.Option(help="Which run of the baseline, where it holds several.")
@@ -88,6 +67,16 @@ def check(
     write_baseline: Annotated[
         Path | None,
         typer.Option(help="Write NEW as a baseline file to commit (and judge it, if --against is given)."),
+    ] = None,
+    write_policy: Annotated[
+        Path | None,
+        typer.Option(help="Write a policy to start from: limits that the items of the baseline can decide."),
+    ] = None,
+    fidelity: Annotated[
+        Path | None,
+        typer.Option(
+            help="What junkdna fidelity measured of NEW on a text, for the policy's rules `on: text`."
+        ),
     ] = None,
     label: Annotated[list[str] | None, LABEL] = None,
     allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
@@ -100,54 +89,57 @@ def check(
 
     Exit codes: 0 pass, 1 fail (or something is missing), 3 inconclusive, 2 wrong usage. The loss is paired
     item by item; "fail" needs Holm-corrected evidence that a loss exceeds the limit, "pass" needs evidence in
-    every comparison that it does not. In a GitHub workflow the table is added to the job summary.
+    every comparison that it does not; advisory rules of a policy decide nothing. In a GitHub workflow the table is added to
+    the job summary.
     """
     text_limits = (max_perplexity_ratio, max_kl, min_agreement)
     if any(limit is not None for limit in text_limits):
         others = {
             "--against": against, "--write-baseline": write_baseline, "--max-drop": max_drop, "--max-relative-drop": max_relative_drop,
-            "--metric": metric, "--junit-xml": junit_xml, "--baseline-run": baseline_run,
+            "--metric": metric, "--junit-xml": junit_xml, "--baseline-run": baseline_run, "--policy": policy, "--write-policy": write_policy,
+            "--fidelity": fidelity,
         }  # fmt: skip
-        if wrong := [name for name, value in others.items() if value is not None]:
+        if wrong := [name for name, value in others.items() if value not in (None, [])]:
             raise UsageError(
                 f"{wrong[0]} is of runs that were evaluated on tasks, and --max-perplexity-ratio, --max-kl and --min-agreement are "
-                "of the JSON of junkdna fidelity. Check the two one after the other."
+                "of the JSON of junkdna fidelity. Check the two one after the other, or write both into a policy."
             )
-        _check_text(new, run, text_limits, alpha, inconclusive, json_file)
+        _check_text(new, run, text_limits, 0.05 if alpha is None else alpha, inconclusive, json_file)
     from difficulty.files import write_atomic
-    from junkdna_harness.gate import Limits, read_baseline, read_run, to_json
+    from junkdna_harness.gate import Limits, Policy, read_baseline, read_run, to_json
     from junkdna_harness.gate import check as judge
+    from junkdna_harness.gate.fidelity import read_fidelity
     from junkdna_harness.gate.outputs import add_step_summary, as_json, human
     from junkdna_harness.gate.outputs import junit_xml as as_junit
+    from junkdna_harness.gate.policy_file import policy_of_document
+    from junkdna_harness.gate.suggest import policy_text
+    from junkdna_harness.yaml_values import read_yaml
 
-    if against is None and write_baseline is None:
+    if against is None and write_baseline is None and write_policy is None:
         raise UsageError(
             "there is nothing to compare with. Give --against BASELINE, or --write-baseline FILE to make one from this run."
         )
-    default = 0.02 if max_drop is None and max_relative_drop is None else max_drop
-    limits = Limits(
-        default,
-        max_relative_drop,
-        alpha,
-        tuple(lower_is_better or ()),
-        by,  # type: ignore[arg-type]
-        tuple(higher_is_better or ()),
-    )
-    candidate = read_run(new, run, metric, label or [])
+    limits = limits_of(policy, max_drop, max_relative_drop, alpha, by, lower_is_better, higher_is_better)
+    also = limits.metrics if isinstance(limits, Policy) else ()
+    candidate = read_run(new, run, metric, label or [], also)
+    baseline = None if against is None else read_baseline(against, baseline_run, metric, label or [], also)
+    if write_policy is not None:
+        drop = limits.max_drop if isinstance(limits, Limits) and max_drop else None
+        suggested = policy_text(candidate if baseline is None else baseline, drop)
+        limits = limits if policy is not None else policy_of_document(read_yaml(suggested), str(write_policy))
     outcome = None
-    if against is not None:
-        outcome = judge(
-            candidate,
-            read_baseline(against, baseline_run, metric, label or []),
-            limits,
-            allow_different_prompts,
-        )
+    if baseline is not None:
+        text = None if fidelity is None else read_fidelity(fidelity, run)
+        outcome = judge(candidate, baseline, limits, allow_different_prompts, text)
     if write_baseline is not None:
         write_atomic(write_baseline, to_json(candidate))
-        items = sum(len(task.item_ids) for task in candidate.tasks.values())
+        items = sum(len(task.item_ids) for name, task in candidate.tasks.items() if name == task.task)
         for reason in candidate.left_out.values():
             typer.echo(f"note: left out: {reason}", err=True)
         typer.echo(f"baseline of {len(candidate.tasks)} tasks, {items:,} items: {write_baseline}", err=True)
+    if write_policy is not None:
+        write_atomic(write_policy, suggested)
+        typer.echo(f"policy: {write_policy}", err=True)
     if outcome is None:
         return
     code = outcome.exit_code

@@ -5,7 +5,8 @@ strings: the first characters of the item hashes, and one digit per item, 1 righ
 the first characters of the prompts' hashes, where they are known. 9,000 items take about 260 kB, and a diff shows
 what changed.
 
-Schema 2: a cluster's number means the same in all tasks. Schema 1, whose numbers began anew in every task, is
+Schema 3: a task may stand there once more, scored by a further metric, and have further columns. Schema 2: a cluster's number
+means the same in all tasks. Schema 1, whose numbers began anew in every task, is
 read too; there, only items of the same hash are known to be one cluster across tasks.
 """
 
@@ -33,8 +34,9 @@ from junkdna_harness.gate.items import RunItems, TaskItems, run_items
 from junkdna_harness.gate.noise import floor_from_json, floor_to_json, with_floors
 
 KIND = "junkdna-baseline"
-SCHEMA = 2
-_READABLE = (1, 2)
+SCHEMA = 3
+PLAIN_SCHEMA = 2  # of a file without further metrics and columns, which older versions read too
+_READABLE = (1, 2, 3)
 _SHORTEST_HASH = 12
 _PROMPT_HASH = 8
 _NO_PROMPT = "-"
@@ -43,16 +45,22 @@ __all__ = ["RunItems", "TaskItems", "from_json", "read_baseline", "read_run", "t
 
 
 def read_run(
-    path: Runs | str | Path, run: str | None = None, metric: str | None = None, labels: Sequence[str] = ()
+    path: Runs | str | Path,
+    run: str | None = None,
+    metric: str | None = None,
+    labels: Sequence[str] = (),
+    also: Sequence[str] = (),
 ) -> RunItems:
-    """One of the runs that were read, or the run in an lm-eval output folder, a sweep's folder or a tidy table.
+    """One of the runs that were read, or the run in an lm-eval output folder, a sweep's folder or a tidy table; with the metrics
+    named in `also` beside those that tasks are judged by.
 
     Raises:
         UsageError: there is nothing to read, or several runs and none named.
     """
     found = path if isinstance(path, Runs) else read_runs([path], labels=labels)
     name = found.one(run)
-    items = run_items(found.table, name, metric, found.versions(name))
+    items = run_items(found.table, name, metric, found.versions(name), also)
+    sha256 = found.runs.set_index("run")["weights_sha256"].get(name)
     return replace(
         items,
         tasks=with_floors(items.tasks, found.noise.get(str(items.about["model"]))),
@@ -60,31 +68,39 @@ def read_run(
         settings=found.settings(name),
         guessed=name in found.guessed,
         dtype=found.dtypes.get(name),
+        weights_sha256=sha256 if isinstance(sha256, str) and sha256 else None,
     )
 
 
 def read_baseline(
-    path: str | Path, run: str | None = None, metric: str | None = None, labels: Sequence[str] = ()
+    path: str | Path,
+    run: str | None = None,
+    metric: str | None = None,
+    labels: Sequence[str] = (),
+    also: Sequence[str] = (),
 ) -> RunItems:
-    """A baseline: a JSON file made with `to_json`, or anything that `read_run` takes."""
+    """A baseline: a JSON file made with `to_json` (which holds the metrics that it was written with), or anything that `read_run` takes."""
     path = Path(path)
     if path.is_file() and path.suffix == ".json" and not is_results(path):
         return from_json(_parse(path), str(path), metric)
-    return read_run(path, run, metric, labels)
+    return read_run(path, run, metric, labels, also)
 
 
 def to_json(run: RunItems) -> str:
     """The baseline file of a run. The same run gives the same bytes."""
     document = {
         "kind": KIND,
-        "schema": SCHEMA,
+        "schema": PLAIN_SCHEMA,
         "junkdna_version": version("junkdna-harness"),
         "run": run.name,
         **run.about,
         **({KNOWN_BY: GUESS} if run.guessed else {}),
         **({DTYPE: run.dtype} if run.dtype is not None else {}),
-        "tasks": _tasks_to_json(run.tasks),
+        **({"weights_sha256": run.weights_sha256} if run.weights_sha256 is not None else {}),
+        "tasks": _tasks_to_json(run),
     }
+    if any(name != task.task or task.columns for name, task in run.tasks.items()):
+        document["schema"] = SCHEMA
     return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
 
 
@@ -105,37 +121,58 @@ def from_json(document: Mapping[str, Any], where: str, metric: str | None = None
         )
     try:
         tasks = {name: _task_from_json(name, entry, schema) for name, entry in document["tasks"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         what = f"no {error.args[0]!r}" if isinstance(error, KeyError) else error
         raise UsageError(f"baseline {where!r} is damaged ({what}). Write it again.") from error
     if not tasks:
         raise UsageError(f"baseline {where!r} holds no tasks. Write it from a run that has items.")
-    left_out = {
-        name: f"task {name!r} has {task.metric} in baseline {where!r}, not {metric!r}. Write it again with that --metric."
-        for name, task in tasks.items()
-        if metric is not None and task.metric != metric
-    }
-    if len(left_out) == len(tasks):
-        raise UsageError(next(iter(left_out.values())))
-    tasks = {name: task for name, task in tasks.items() if name not in left_out}
+    tasks, left_out = (tasks, {}) if metric is None else _judged_by(tasks, metric, where)
     about = {key: document.get(key) for key in ("model", "method", "level", "bits", "replicate")}
     guessed = document.get(KNOWN_BY) == GUESS
     guess = f"nothing said what was done to {about['model']!r} when the baseline {where!r} was written: that it is dense is a guess."
     notes = (guess,) if guessed else ()
     dtype = plain_dtype(document.get(DTYPE))
+    entries = {name: document["tasks"].get(name, {}).get("settings") for name in tasks}
+    settings = {name: found for name, found in entries.items() if isinstance(found, dict)}
+    sha256 = document.get("weights_sha256")
     return RunItems(
-        str(document.get("run", where)), about, tasks, left_out, notes, guessed=guessed, dtype=dtype
-    )
+        str(document.get("run", where)), about, tasks, left_out, notes, settings, guessed,
+        dtype, sha256 if isinstance(sha256, str) else None,
+    )  # fmt: skip
 
 
-def _tasks_to_json(tasks: Mapping[str, TaskItems]) -> dict[str, dict[str, Any]]:
+def _judged_by(
+    tasks: Mapping[str, TaskItems], metric: str, where: str
+) -> tuple[dict[str, TaskItems], dict[str, str]]:
+    """The tasks by one metric, and why those that have it not are left out.
+
+    Raises:
+        UsageError: none has it.
+    """
+    found = {task.task: task for task in tasks.values() if task.metric == metric}
+    left_out = {
+        name: f"task {name!r} has {task.metric} in baseline {where!r}, not {metric!r}. Write it again with that --metric."
+        for name, task in tasks.items()
+        if name == task.task and name not in found
+    }
+    if not found:
+        raise UsageError(next(iter(left_out.values())))
+    return found, left_out
+
+
+def _tasks_to_json(run: RunItems) -> dict[str, dict[str, Any]]:
     """Every task's entry. Ids of all tasks are cut alike, so that an item that two tasks ask is seen to be one."""
+    tasks = run.tasks
     length = max((task.id_length or _id_length(task) for task in tasks.values()), default=_SHORTEST_HASH)
     shared = {c for task in tasks.values() if task.clusters != task.item_ids for c in task.clusters}
     numbers: dict[str, int] = {}
     entries = {}
     for name, task in sorted(tasks.items()):
         entries[name] = _task_to_json(task, length)
+        if name != task.task:
+            entries[name]["task"] = task.task
+        elif run.settings.get(name):
+            entries[name]["settings"] = dict(run.settings[name])
         if task.clusters != task.item_ids or not shared.isdisjoint(task.clusters):
             codes = [numbers.setdefault(cluster, len(numbers)) for cluster in task.clusters]
             entries[name]["clusters"] = " ".join(map(str, codes))
@@ -164,6 +201,8 @@ def _task_to_json(task: TaskItems, length: int) -> dict[str, Any]:
         entry["scale"] = task.scale
     if task.weights is not None:
         entry["weights"] = [float(weight) for weight in task.weights]
+    if task.columns:
+        entry["columns"] = {name: _column_to_json(cells) for name, cells in sorted(task.columns.items())}
     if task.noise is not None:
         entry["noise_floor"] = floor_to_json(task.noise)
     if task.weights is None and np.isin(task.values, (0, 1)).all():
@@ -171,6 +210,18 @@ def _task_to_json(task: TaskItems, length: int) -> dict[str, Any]:
     else:
         entry["values"] = [float(value) for value in task.values]
     return entry
+
+
+def _column_to_json(cells: Sequence[str]) -> dict[str, Any]:
+    """The values of a column, each once, and which of them every item has."""
+    values = sorted(set(cells))
+    numbers = {value: number for number, value in enumerate(values)}
+    return {"values": values, "items": " ".join(str(numbers[cell]) for cell in cells)}
+
+
+def _column_from_json(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    values = [str(value) for value in entry["values"]]
+    return tuple(values[int(number)] for number in entry["items"].split())
 
 
 def _task_from_json(name: str, entry: Mapping[str, Any], schema: int) -> TaskItems:
@@ -187,7 +238,13 @@ def _task_from_json(name: str, entry: Mapping[str, Any], schema: int) -> TaskIte
         # An item's own hash is no number, so neither can be taken for the other.
         prefix = f"{name}/" if schema == 1 else "#"
         clusters = tuple(prefix + number for number in entry["clusters"].split())
-    columns = [values, clusters, *(column for column in (weights, prompts) if column is not None)]
+    further = {str(key): _column_from_json(column) for key, column in entry.get("columns", {}).items()}
+    columns = [
+        values,
+        clusters,
+        *further.values(),
+        *(column for column in (weights, prompts) if column is not None),
+    ]
     if not all(len(column) == len(ids) == int(entry["n_items"]) for column in columns):
         raise ValueError(f"task {name}: {len(ids)} items but {len(values)} values")
     if len(set(ids)) != len(ids):
@@ -204,7 +261,7 @@ def _task_from_json(name: str, entry: Mapping[str, Any], schema: int) -> TaskIte
     if read not in SCALES:
         raise ValueError(f"task {name}: scale is {read!r}")
     return TaskItems(
-        task=name,
+        task=str(entry.get("task", name)),
         family=str(entry["family"]),
         axis=str(entry["axis"]),
         tier=int(entry["tier"]),
@@ -217,6 +274,7 @@ def _task_from_json(name: str, entry: Mapping[str, Any], schema: int) -> TaskIte
         id_length=int(entry["id_length"]),
         higher_is_better=direction,
         prompts=None if prompts is None else tuple(prompts),
+        columns=further,
         weights=weights,
         scale=read,
         noise=floor_from_json(name, entry["noise_floor"], read) if "noise_floor" in entry else None,

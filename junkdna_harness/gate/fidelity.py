@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from difficulty.errors import UsageError
 from difficulty.runs.table import some
 from difficulty.stats.mean import FEW_CLUSTERS, Scale, mean_interval
+from junkdna_harness.gate.policy import Policy, Rule, Severity, Verdict
 from junkdna_harness.presentation.console import columns
 from junkdna_harness.presentation.escape import one_line
 
 KIND = "junkdna-fidelity"
 HOW = "Make one: junkdna fidelity COMPRESSED --against DENSE --text FILE --json f.json"
-Verdict = Literal["pass", "fail", "inconclusive"]
-
 
 _ALLOWED = {
     "max_perplexity_ratio": (math.inf, 1.05),
@@ -70,6 +69,10 @@ class TextComparison:
     high: float
     limit: float
     verdict: Verdict
+    severity: Severity = "critical"
+    counts_as: Verdict = (
+        "inconclusive"  # its verdict, or what its rule says that an inconclusive one counts as
+    )
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,40 @@ def check_text(found: Mapping[str, Any], limits: TextLimits) -> TextGate:
     return TextGate(
         str(found["model"]), str(found["against"]), int(blocks["n"].sum()), len(blocks["n"]), comparisons
     )
+
+
+def text_figures(policy: Policy, given: bool) -> list[tuple[Rule, str, float]]:
+    """The limits of the policy's rules on a text; none where no text is `given` and no rule requires one.
+
+    Raises:
+        UsageError: a rule requires a text and none is given, a text is given and no rule is on it, or two rules limit the same.
+    """
+    figures = [(rule, name, limit) for rule in policy.on_text for name, limit in rule.limits.items()]
+    if given and not figures:
+        raise UsageError(
+            f"--fidelity is given, and {policy.name} has no rule `on: text`. Leave it out, or add one."
+        )
+    if not given:
+        if required := [rule for rule in policy.on_text if rule.required]:
+            raise UsageError(
+                f"{required[0].title} needs what was measured on a text. Give --fidelity f.json. {HOW}."
+            )
+        return []
+    seen: dict[tuple[str, str], float] = {}
+    for rule, name, limit in figures:
+        if seen.setdefault((name, rule.severity), limit) != limit:
+            raise UsageError(
+                f"two rules contradict each other: {name} on a text is limited by {seen[name, rule.severity]:g} and by {limit:g}. Leave one out."
+            )
+    return figures
+
+
+def compare_text(found: Mapping[str, Any], rule: Rule, name: str, alpha: float, among: int) -> TextComparison:
+    """One limit of a rule on what `read_fidelity` read: a fail is judged at alpha / `among`, a pass at alpha."""
+    blocks = {key: _sums(values) for key, values in found["blocks"].items()}
+    one = _compare(name, rule.limits[name], blocks, alpha, among)
+    counts = rule.inconclusive if one.verdict == "inconclusive" else one.verdict
+    return replace(one, severity=rule.severity, counts_as=counts)
 
 
 def _sums(values: Sequence[float | None]) -> NDArray[np.float64]:

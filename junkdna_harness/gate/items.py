@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -11,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.direction import NO_SCORE, declared, scale
+from difficulty.runs.direction import NO_SCORE, declared, same_metric, scale
 from difficulty.runs.metrics import base, choose_one, scale_of, several
 from difficulty.runs.noise import Floor
-from difficulty.runs.table import MARGIN, some
+from difficulty.runs.table import COLUMNS, MARGIN, OPTIONAL, some
 from difficulty.stats.mean import Scale
 from difficulty.stats.result import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_KNOWN_COLUMNS = frozenset((*COLUMNS, *OPTIONAL, "prompt_hash", "prompt", "target", "answer"))
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class TaskItems:
     """The items of one task. `item_ids`, `clusters` and `values` have the same length and order.
 
     A cluster's name means the same in every task. `higher_is_better`: as the run's own results say, None where they do not.
-    `prompts` (hashes) and `weights` have the same order; None where there are none. With weights, `values` of a perplexity
+    `prompts` (hashes) and `weights` have the same order; None where there are none; so have `columns`, the further columns of a
+    table by name. With weights, `values` of a perplexity
     or of bits are negative log-likelihoods in nats per unit of weight.
     """
 
@@ -44,6 +48,7 @@ class TaskItems:
     id_length: int | None = None  # ids were cut to this many characters, as in a baseline file
     higher_is_better: bool | None = None
     prompts: tuple[str, ...] | None = field(default=None, repr=False)
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     weights: Floats | None = field(default=None, repr=False)
     scale: Scale = "mean"  # how the items are averaged
     noise: Floor | None = None  # what two evaluations of the model's dense weights differ by
@@ -55,7 +60,9 @@ class TaskItems:
 
 @dataclass(frozen=True)
 class RunItems:
-    """All tasks of one run, by name, and who made them: `about` holds model, method, level, bits, replicate.
+    """All tasks of one run, and who made them: `about` holds model, method, level, bits, replicate.
+
+    `tasks`: by name; what a task scored by a further metric stands under `key_of(task, metric)`.
 
     `left_out`: tasks that cannot be compared, each with the reason. `notes`: what a reader must know of the run.
     """
@@ -70,6 +77,16 @@ class RunItems:
     )  # task -> what decided its prompts
     guessed: bool = False  # nothing says what was done to its model
     dtype: str | None = None  # what its model computed in, where that is known
+    weights_sha256: str | None = None  # of its model, where that is known
+
+    @property
+    def answer_key(self) -> tuple[object, ...]:
+        """What decides a model's answers, beside its prompts: the method with its level and width, and the numbers."""
+        return (
+            self.weights_sha256,
+            *(self.about.get(name) for name in ("method", "level", "bits")),
+            self.dtype,
+        )
 
 
 def runs_in(table: pd.DataFrame) -> list[str]:
@@ -82,8 +99,10 @@ def run_items(
     run: str | None = None,
     metric: str | None = None,
     versions: Mapping[str, str] | None = None,
+    also: Sequence[str] = (),
 ) -> RunItems:
-    """One run of a tidy table. `metric` overrides the choice among a task's metrics (see `difficulty.runs.metrics`).
+    """One run of a tidy table. `metric` overrides the choice among a task's metrics (see `difficulty.runs.metrics`); those
+    named in `also` are kept beside it where a task has them.
 
     A task that cannot be compared (no such metric, values that are no numbers) is left out by name.
 
@@ -112,12 +131,46 @@ def run_items(
             tasks[task] = _task_items(task, part, metric, (versions or {}).get(task))
         except _CannotBeCompared as error:
             left_out[task] = str(error)
+            continue
+        for further in _further(part, tasks[task].metric, also):
+            with suppress(_CannotBeCompared):  # a rule that names it finds it missing
+                found = _task_items(task, part, further, (versions or {}).get(task))
+                tasks[key_of(task, further)] = found
     if not tasks:
         raise UsageError(next(iter(left_out.values())))
     first = rows.iloc[0]
     about = {key: _plain(first[key]) for key in ("model", "method", "level", "bits", "replicate")}
-    notes = several(rows[rows["metric"] != MARGIN], {name: task.metric for name, task in tasks.items()})
+    judged = {name: task.metric for name, task in tasks.items() if name == task.task}
+    notes = [] if also else several(rows[rows["metric"] != MARGIN], judged)
     return RunItems(wanted, about, tasks, left_out, tuple(notes))
+
+
+def key_of(task: str, metric: str) -> str:
+    """Under which name a run holds what a task scored by a metric that is not the one it is judged by."""
+    return f"{task} {metric}"
+
+
+def _further(rows: pd.DataFrame, judged_by: str, also: Sequence[str]) -> list[str]:
+    """The metrics of a task's rows that are named in `also`, but the one that it is judged by."""
+    present = [str(metric) for metric in rows["metric"].unique() if metric != judged_by]
+    return [metric for metric in present if any(same_metric(metric, name) for name in also)]
+
+
+def _columns(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """The columns of a table beyond those with a meaning of their own, as texts: 3.0 is 3, an empty cell is empty."""
+    further = [str(name) for name in rows.columns if name not in _KNOWN_COLUMNS]
+    found = {}
+    for name in further:
+        cells = rows[name]
+        if not cells.map(
+            lambda cell: cell is None or isinstance(cell, (str, int, float, bool, np.generic))
+        ).all():
+            continue  # lists and the like are nothing to select by
+        found[name] = tuple(
+            "" if cell != cell or cell is None else f"{cell:g}" if isinstance(cell, float) else str(cell)
+            for cell in cells
+        )
+    return {name: cells for name, cells in found.items() if any(cells)}
 
 
 def _task_items(task: str, rows: pd.DataFrame, metric: str | None, version: str | None) -> TaskItems:
@@ -149,6 +202,7 @@ def _task_items(task: str, rows: pd.DataFrame, metric: str | None, version: str 
         prompts=_prompts(rows),
         weights=weights,
         scale=read,
+        columns=_columns(rows),
     )
 
 

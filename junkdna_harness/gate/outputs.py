@@ -15,6 +15,7 @@ from difficulty.runs.table import some
 from difficulty.stats.paired_loss import UNBOUNDED_ITEMS
 from difficulty.text import interval_text, p_text, with_noise_mark
 from junkdna_harness.gate.items import RunItems
+from junkdna_harness.gate.policy_file import to_dict
 from junkdna_harness.gate.rule import POWER, Comparison, Gate
 from junkdna_harness.presentation.escape import markdown_cell
 
@@ -28,8 +29,8 @@ def sentence(gate: Gate) -> str:
     bad = [one for one in gate.comparisons if one.verdict == "fail"]
     undecided = [one for one in gate.comparisons if one.verdict == "inconclusive"]
     if gate.verdict == "pass":
-        worst = max(gate.comparisons, key=lambda c: c.loss.bounds(gate.limits.alpha)[1] - c.limit)
-        high = worst.loss.bounds(gate.limits.alpha)[1]
+        worst = max(gate.comparisons, key=lambda c: c.loss.bounds(gate.alpha)[1] - c.limit)
+        high = worst.loss.bounds(gate.alpha)[1]
         return (
             f"PASS: in each of {len(gate.comparisons)} comparisons the loss is below its limit "
             f"(closest: {worst.name}, at most {_signed(high)} of {worst.limit:.4g} allowed)."
@@ -47,7 +48,7 @@ def sentence(gate: Gate) -> str:
         return "FAIL: " + "; ".join(parts) + "."
     return (
         f"INCONCLUSIVE: {len(undecided)} of {len(gate.comparisons)} comparisons have too few items to tell: "
-        + needed(undecided, gate.limits.alpha)
+        + needed(undecided, gate.alpha)
     )
 
 
@@ -85,13 +86,13 @@ def human(gate: Gate) -> str:
     lines = [f"new       {describe(gate.new)}", f"baseline  {describe(gate.baseline)}", ""]
     names = [one.name for one in gate.comparisons] or [""]
     width = max(10, *(len(name) for name in names))
-    sure = f"{100 * (1 - gate.limits.alpha):g} % bounds"
+    sure = f"{100 * (1 - gate.alpha):g} % bounds"
     wide = max(8, *(len(_loss(one)) for one in gate.comparisons)) if gate.comparisons else 8
     lines.append(
         f"{'':{width}}  {'metric':<12} {'items':>6} {'baseline':>8} {'new':>8} {'loss':>{wide}}  {sure:<18} {'limit':>7}  {'p (Holm)':>8}  verdict"
     )
     for one in gate.comparisons:
-        low, high = one.loss.bounds(gate.limits.alpha)
+        low, high = one.loss.bounds(gate.alpha)
         lines.append(
             f"{one.name:<{width}}  {one.metric[:12]:<12} {one.loss.n_items:>6} {_score(one.loss.before):>8} "
             f"{_score(one.loss.after):>8} {_loss(one):>{wide}}  {_interval(low, high):<18} "
@@ -108,14 +109,10 @@ def as_json(gate: Gate, exit_code: int) -> str:
         "verdict": gate.verdict,
         "exit_code": exit_code,
         "sentence": sentence(gate),
-        "limits": {
-            "max_drop": gate.limits.max_drop,
-            "max_relative_drop": gate.limits.max_relative_drop,
-            "alpha": gate.limits.alpha,
-        },
+        "policy": to_dict(gate.policy),
         "new": {"run": gate.new.name, **gate.new.about},
         "baseline": {"run": gate.baseline.name, **gate.baseline.about},
-        "cells": [_as_dict(one, gate.limits.alpha) for one in gate.comparisons],
+        "cells": [_as_dict(one, gate.alpha) for one in gate.comparisons],
         "missing": list(gate.missing),
         "notes": list(gate.notes),
     }
@@ -163,7 +160,7 @@ def junit_xml(gate: Gate, inconclusive_fails: bool) -> str:
         case = ET.Element(
             "testcase", classname=_xml(f"junkdna.{one.scope}"), name=_xml(f"{one.name} ({one.metric})")
         )
-        message = _sentence_of(one, gate.limits.alpha)
+        message = _sentence_of(one, gate.alpha)
         if one.verdict == "fail" or (one.verdict == "inconclusive" and inconclusive_fails):
             ET.SubElement(case, "failure", message=_xml(message))
         elif one.verdict == "inconclusive":
@@ -188,7 +185,7 @@ def junit_xml(gate: Gate, inconclusive_fails: bool) -> str:
 
 def markdown(gate: Gate) -> str:
     """The outcome as GitHub markdown: the sentence, then what did not pass, then everything folded away."""
-    sure = f"{100 * (1 - gate.limits.alpha):g} % bounds"
+    sure = f"{100 * (1 - gate.alpha):g} % bounds"
     header = (
         f"| | items | baseline | new | loss | {sure} | limit | verdict |\n|:--|--:|--:|--:|--:|:-:|--:|:--|\n"
     )
@@ -196,7 +193,7 @@ def markdown(gate: Gate) -> str:
     def rows(comparisons: list[Comparison]) -> str:
         text = ""
         for one in comparisons:
-            low, high = one.loss.bounds(gate.limits.alpha)
+            low, high = one.loss.bounds(gate.alpha)
             text += (
                 f"| {markdown_cell(one.name)} | {one.loss.n_items} | {_score(one.loss.before)} | {_score(one.loss.after)} "
                 f"| {_loss(one)} | {_interval(low, high)} | {one.limit:.4g} "

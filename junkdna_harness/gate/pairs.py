@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from difficulty.errors import UsageError
 from difficulty.runs.noise import Floor
@@ -50,8 +52,10 @@ class Paired:
         return [self.old.clusters[i] for i in self.at_old], [self.new.clusters[j] for j in self.at_new]
 
 
-def pair_items(new: TaskItems, old: TaskItems) -> tuple[Paired, list[str], list[str]]:
-    """The baseline's items in both runs, what is missing of them, and what is worth a note.
+def pair_items(
+    new: TaskItems, old: TaskItems, wanted: NDArray[np.intp] | None
+) -> tuple[Paired, list[str], list[str]]:
+    """The baseline's items in both runs, what is missing of those `wanted` (positions; None: none of them), and notes.
 
     Raises:
         UsageError: another metric, no item in common, or other weights for the same items.
@@ -67,26 +71,37 @@ def pair_items(new: TaskItems, old: TaskItems) -> tuple[Paired, list[str], list[
             f"none of the {len(old.item_ids)} items of task {old.task!r} in the baseline is in the new run: "
             "their hashes differ, so it is another version of the task. Write the baseline again with this version."
         )
-    gone = sorted(set(range(len(old.item_ids))) - set(before)) if len(before) < len(old.item_ids) else []
+    absent = sorted(set(range(len(old.item_ids))) - set(before)) if len(before) < len(old.item_ids) else []
+    must = set() if wanted is None else set(wanted.tolist())
+    gone = [i for i in absent if i in must]
     named = some((old.item_ids[i] for i in gone), 3)
     missing = [f"{len(gone)} of {len(old.item_ids)} items of {old.task} ({named})"] if gone else []
     extra = len(new.item_ids) - len(before)
     notes = [f"{extra} items of {old.task} are not in the baseline and were not compared"] if extra else []
+    if len(absent) > len(gone):
+        notes.append(
+            f"{len(absent) - len(gone)} items of {old.task} are not in the new run, and no critical rule is on them"
+        )
     return Paired(new, old, tuple(after), tuple(before), _weights(new, old, before, after)), missing, notes
 
 
-def missing_tasks(new: RunItems, baseline: RunItems) -> tuple[list[str], list[str]]:
+def missing_tasks(new: RunItems, baseline: RunItems, wanted: Collection[str]) -> tuple[list[str], list[str]]:
     """Families, tiers and tasks that the baseline has and the new run has not, each named at the highest level; and notes.
 
-    A task that cannot be compared is missing where the baseline has it, and a note where it has it not.
+    A task that cannot be compared is missing where the baseline has it, and a note where it has it not, or where it is not `wanted`.
     """
     families = {task.family for task in new.tasks.values()}
     cells = {(task.family, task.tier) for task in new.tasks.values()}
     missing: dict[str, None] = {}
+    unjudged: list[str] = []
     for name, task in baseline.tasks.items():
         if name in new.tasks:
             continue
-        if name in new.left_out:
+        if name not in wanted:
+            unjudged.append(name)
+        elif name != task.task:
+            missing[f"{task.metric} of task {task.task}"] = None
+        elif name in new.left_out:
             missing[f"task {name}, as {new.left_out[name]}"] = None
         elif task.family not in families:
             missing[f"family {task.family}"] = None
@@ -94,7 +109,7 @@ def missing_tasks(new: RunItems, baseline: RunItems) -> tuple[list[str], list[st
             missing[f"tier {task.tier} of {task.family} (task {name})"] = None
         else:
             missing[f"task {name}"] = None
-    notes = []
+    notes = [f"not in the new run, and no critical rule is on them: {some(unjudged)}"] if unjudged else []
     without = {**new.left_out, **baseline.left_out}
     notes += [f"left out: {without[name]}" for name in sorted(without) if name not in baseline.tasks]
     extra = [name for name in new.tasks if name not in baseline.tasks and name not in without]
@@ -118,7 +133,7 @@ def same_versions(new: RunItems, baseline: RunItems) -> list[str]:
     found = []
     for name, old in baseline.tasks.items():
         other = new.tasks.get(name)
-        if other is None or other.version is None or old.version is None:
+        if other is None or name != old.task or other.version is None or old.version is None:
             continue
         if different_versions({"new": {name: other.version}, "baseline": {name: old.version}}):
             found.append(

@@ -1,37 +1,39 @@
 """The rule of the gate, written down before looking.
 
-For every comparison (overall, each tier over all families, each family, each tier of each family) the loss is the
-paired difference on the same items, and `limit` is the largest loss allowed.
+For every comparison that the policy asks for, the loss is the paired difference on the same items, and `limit` is the largest
+loss allowed. The joint decision of the critical comparisons has the error rate `alpha` each way, whatever their number:
 
-- **fail**: some comparison's loss is shown to exceed its limit (one-sided test at `alpha`, Holm-corrected over
-  all comparisons), or something that the baseline has is missing.
+- **fail**: some comparison's loss is shown to exceed its limit (one-sided test at `alpha`, Holm-corrected over all critical
+  comparisons), or something of theirs that the baseline has is missing.
 - **pass**: in every comparison the loss is shown to stay below the limit (one-sided test at `alpha` each; all of
   them must hold, so this needs no correction: an intersection-union test).
 - **inconclusive**: neither; the items that would decide with a power of 80 % are given. So is every comparison of an
   unbounded metric (perplexity, bits, BLEU up to 100) on fewer than 200 items or clusters: one item that was not drawn could
   carry any loss.
 
-Nothing is rounded before it is compared.
+A loss that is no larger than the noise floor is never a fail. The same weights with every answer equal pass, whatever the
+number of items. Advisory comparisons are judged by themselves and take no part. Nothing is rounded before it is compared.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.runs.direction import bounded, direction, same_metric
+from difficulty.runs.direction import bounded, same_metric
 from difficulty.runs.noise import Floor, pool
 from difficulty.runs.same import different_settings, require_same
 from difficulty.stats import holm
 from difficulty.stats.clusters import linked_codes
-from difficulty.stats.mean import Scale
-from difficulty.stats.paired_loss import PairedLoss, paired_loss
-from junkdna_harness.gate.items import RunItems, TaskItems
+from difficulty.stats.paired_loss import SAME, PairedLoss, paired_loss
+from junkdna_harness.gate.fidelity import TextComparison, compare_text, text_figures
+from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.noise import noise_notes
 from junkdna_harness.gate.pairs import (
     Paired,
@@ -43,66 +45,20 @@ from junkdna_harness.gate.pairs import (
     tasks_without_prompts,
     unknown_prompts,
 )
+from junkdna_harness.gate.planned import PlannedComparison, higher_is_better, plan_comparisons, with_limit
+from junkdna_harness.gate.policy import Limits, Policy, Severity, Verdict
+from junkdna_harness.gate.simple import policy_of
 
-Scope = Literal["overall", "across", "family", "tier"]
-By = Literal["overall", "family", "tier"]
-Verdict = Literal["pass", "fail", "inconclusive"]
 POWER = 0.8  # of the number of items that is advised
 EXIT_CODES: Mapping[str, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How much may be lost: `max_drop` in the metric's units, `max_relative_drop` as a share of the baseline's score.
-
-    With both, the smaller limit of the two holds in each comparison. `alpha` is the error rate of each decision.
-    `by` is the finest split that is judged. `lower_is_better` and `higher_is_better` name metrics (with or without their
-    filter) and count more than what the runs or the names say.
-    """
-
-    max_drop: float | None = 0.02
-    max_relative_drop: float | None = None
-    alpha: float = 0.05
-    lower_is_better: tuple[str, ...] = ()
-    by: By = "tier"
-    higher_is_better: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.max_drop is None and self.max_relative_drop is None:
-            raise UsageError("no limit is set. Give --max-drop, e.g. 0.02, or --max-relative-drop.")
-        if self.max_drop is not None and not 0 <= self.max_drop < np.inf:
-            raise UsageError(
-                f"--max-drop {self.max_drop} is not a loss. Give a number of at least 0, e.g. 0.02 for two points."
-            )
-        if self.max_relative_drop is not None and not 0 <= self.max_relative_drop < np.inf:
-            raise UsageError(
-                f"--max-relative-drop {self.max_relative_drop} is not a share. Give a number of at least 0, e.g. 0.05 for 5 %."
-            )
-        if self.by not in ("overall", "family", "tier"):
-            raise UsageError(f"--by {self.by!r} is not a split. Choose from tier, family, overall.")
-        if not 0 < self.alpha < 0.5:
-            raise UsageError(
-                f"--alpha {self.alpha} is not an error rate. Give a number between 0 and 0.5, e.g. 0.05."
-            )
-
-    def of(self, before: float) -> float:
-        """The limit where the baseline scored `before`."""
-        limits = [] if self.max_drop is None else [self.max_drop]
-        if self.max_relative_drop is not None:
-            limits.append(self.max_relative_drop * abs(before))
-        return min(limits)
-
-
-@dataclass(frozen=True)
 class Comparison:
-    """One decision; `family` and `tier` are None where all of them are pooled ("across": one tier of all)."""
+    """One decision: what was planned, what was lost, and how sure that is."""
 
-    scope: Scope
-    family: str | None
-    tier: int | None
-    metric: str
+    planned: PlannedComparison = field(repr=False)
     loss: PairedLoss
-    limit: float
     p_exceeds: float
     p_below: float
     p_holm: float = 1.0
@@ -111,18 +67,52 @@ class Comparison:
     noise: Floor | None = None  # of its items, where it is known
 
     @property
-    def within_noise(self) -> bool | None:
-        """Whether the loss is no larger than what two evaluations of the same dense weights differ by; None: unknown."""
-        return None if self.noise is None else self.noise.within(self.loss.loss)
-
-    @property
     def name(self) -> str:
         """What a person calls it: `overall`, `addition`, `addition tier 3`."""
-        if self.scope == "across":
-            return f"tier {self.tier} of all"
-        return {"overall": "overall", "family": f"{self.family}"}.get(
-            self.scope, f"{self.family} tier {self.tier}"
-        )
+        return self.planned.name
+
+    @property
+    def scope(self) -> str:
+        """What it pools (`PlannedComparison.scope`)."""
+        return self.planned.scope
+
+    @property
+    def family(self) -> str | None:
+        """The family that it is about; None where it pools several."""
+        return self.planned.value("family")
+
+    @property
+    def tier(self) -> int | None:
+        """The tier that it is about; None where it pools several."""
+        value = self.planned.value("tier")
+        return None if value is None else int(value)
+
+    @property
+    def metric(self) -> str:
+        """The metric's name."""
+        return self.planned.metric
+
+    @property
+    def limit(self) -> float:
+        """The loss allowed, in the metric's units; a share of items for flips."""
+        return self.planned.limit
+
+    @property
+    def severity(self) -> Severity:
+        """Whether it takes part in the verdict."""
+        return self.planned.rule.severity
+
+    @property
+    def counts_as(self) -> Verdict:
+        """Its verdict, or what its rule says that an inconclusive one counts as."""
+        return self.planned.rule.inconclusive if self.verdict == "inconclusive" else self.verdict
+
+    @property
+    def within_noise(self) -> bool | None:
+        """Whether the loss is no larger than what two evaluations of the same dense weights differ by; None: unknown."""
+        if self.noise is None or self.planned.kind == "flips":
+            return None
+        return self.noise.within(self.loss.loss)
 
     def items_to_decide(self, alpha: float) -> int | None:
         """Items at which a loss like this one would be decided with a power of 80 %; None when that is no sensible number."""
@@ -132,107 +122,167 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Gate:
-    """The outcome: `missing` names what the baseline has and the new run has not; `notes` are for reading only."""
+    """The outcome: `missing` names what the baseline has and the new run has not; `notes` are for reading only.
+
+    `text`: the comparisons on a text. `identical`: the weights are known to be the same, and every answer is equal.
+    """
 
     verdict: Verdict
     comparisons: tuple[Comparison, ...]
     missing: tuple[str, ...]
     notes: tuple[str, ...]
-    limits: Limits
+    policy: Policy
     new: RunItems = field(repr=False)
     baseline: RunItems = field(repr=False)
+    text: tuple[TextComparison, ...] = ()
+    identical: bool = False
 
     @property
     def exit_code(self) -> int:
         """0 pass, 1 fail, 3 inconclusive."""
         return EXIT_CODES[self.verdict]
 
+    @property
+    def alpha(self) -> float:
+        """The error rate of the joint decision, each way."""
+        return self.policy.alpha
 
-Key = tuple[
-    Scope, str, Scale, bool, str | None, int | None
-]  # scope, metric, scale, higher is better, family, tier
+    @property
+    def critical(self) -> tuple[Comparison, ...]:
+        """The comparisons that decide."""
+        return tuple(one for one in self.comparisons if one.severity == "critical")
+
+    @property
+    def advisory(self) -> tuple[Comparison, ...]:
+        """Those that are only told of."""
+        return tuple(one for one in self.comparisons if one.severity == "advisory")
 
 
 def check(
-    new: RunItems, baseline: RunItems, limits: Limits | None = None, allow_different_prompts: bool = False
-) -> Gate:
-    """Whether `new` lost more against `baseline` than `limits` allow, overall and in every family and tier.
+    new: RunItems, baseline: RunItems, limits: Limits | Policy | None = None, allow_different_prompts: bool = False,
+    text: Mapping[str, object] | None = None,
+) -> Gate:  # fmt: skip
+    """Whether `new` lost more against `baseline` than the limits allow. `text`: what `read_fidelity` read, for rules on a text.
 
     Raises:
         UsageError: the two runs hold other versions of a task or asked with other prompts (unless these are allowed), so
-            that nothing can be paired; or which way a metric is better is not known.
+            that nothing can be paired; which way a metric is better is not known; or the policy is not about these runs.
     """
-    limits = limits or Limits()
-    _known_metrics(limits, new, baseline)
-    missing, notes = missing_tasks(new, baseline)
+    policy = limits if isinstance(limits, Policy) else policy_of(limits or Limits(), baseline)
+    _known_metrics(policy, new, baseline)
+    planned = plan_comparisons(baseline, policy)
+    pairs, missing, notes = _paired(
+        new, baseline, counted(baseline, planned, policy), allow_different_prompts
+    )
+    figures = text_figures(policy, text is not None)
+    notes += [f"not judged: {rule.title}, as no text was given" for rule in policy.on_text if text is None]
+    beside = Counter(rule.severity for rule, _, _ in figures)
+    comparisons = decide(_compare_all(pairs, planned, policy), policy.alpha, beside)
+    among = beside + Counter(one.severity for one in comparisons)
+    on_text = tuple(
+        compare_text(text or {}, rule, name, policy.alpha, among[rule.severity]) for rule, name, _ in figures
+    )
+    identical = not missing and _identical(new, baseline, pairs)
+    if identical:
+        comparisons = [replace(one, verdict="pass") for one in comparisons]
+    verdict = _joint([*comparisons, *on_text], bool(missing))
+    notes += [*_on_low_baselines(comparisons), *noise_notes(comparisons), *_spared(comparisons, policy.alpha)]
+    return Gate(
+        verdict, tuple(comparisons), tuple(missing), tuple(dict.fromkeys((*new.notes, *baseline.notes, *notes))), policy, new, baseline,
+        on_text, identical,
+    )  # fmt: skip
+
+
+def counted(
+    baseline: RunItems, planned: Iterable[PlannedComparison], policy: Policy
+) -> dict[str, NDArray[np.intp]]:
+    """The tasks that the new run must hold, each with the positions of the items that it must hold.
+
+    Those of critical comparisons, and all of those that the policy requires.
+    """
+    found: dict[str, NDArray[np.intp]] = {}
+    for one in planned:
+        if one.rule.critical:
+            for key, positions in one.cells.items():
+                found[key] = np.union1d(found.get(key, positions[:0]), positions)
+    for key, task in baseline.tasks.items():
+        if key == task.task and any(fnmatchcase(key, pattern) for pattern in policy.required):
+            found[key] = np.arange(len(task.item_ids))
+    return found
+
+
+def decide(
+    comparisons: list[Comparison], alpha: float, beside: Mapping[Severity, int] | None = None
+) -> list[Comparison]:
+    """The comparisons with their verdicts: Holm over those of one severity for a fail, each on its own for a pass.
+
+    `beside`: how many further comparisons of each severity are corrected for, that are judged elsewhere at alpha / number.
+    """
+    decided: dict[int, Comparison] = {}
+    for severity in ("critical", "advisory"):
+        chosen = [n for n, one in enumerate(comparisons) if one.severity == severity]
+        further = (beside or {}).get(severity, 0)
+        # What lies within the noise floor is no evidence, whatever its p; it is counted all the same.
+        p = [1.0 if comparisons[n].within_noise else comparisons[n].p_exceeds for n in chosen] + [
+            1.0
+        ] * further
+        adjusted = holm(np.array(p)).tolist()[: len(chosen)] if chosen else []
+        for n, value in zip(chosen, adjusted, strict=True):
+            one = comparisons[n]
+            verdict: Verdict = "fail" if value < alpha else "inconclusive"
+            if verdict != "fail" and one.p_below < alpha and not one.loss.too_few:
+                verdict = "pass"
+            decided[n] = replace(one, p_holm=value, verdict=verdict, among=len(chosen) + further)
+    return [decided[n] for n in range(len(comparisons))]
+
+
+def _joint(comparisons: Iterable[Comparison | TextComparison], missing: bool) -> Verdict:
+    found = {one.counts_as for one in comparisons if one.severity == "critical"}
+    if missing or "fail" in found:
+        return "fail"
+    return "inconclusive" if "inconclusive" in found else "pass"
+
+
+def _paired(
+    new: RunItems, baseline: RunItems, wanted: Mapping[str, NDArray[np.intp]], allow_different_prompts: bool
+) -> tuple[dict[str, Paired], list[str], list[str]]:
+    """Task -> its items in both runs; what the new run lacks of those that are wanted; and notes.
+
+    Raises:
+        UsageError: other versions or prompts than in the baseline.
+    """
+    missing, notes = missing_tasks(new, baseline, wanted)
     notes += same_dtypes(new, baseline)
     sentences: list[str | None] = [*same_versions(new, baseline)]
     allowed = require_same(sentences, allow_different_prompts)
-    pairs: list[Paired] = []
-    for name, old in baseline.tasks.items():
-        if name in new.tasks:
-            pair, gone, note = pair_items(new.tasks[name], old)
-            pairs.append(pair)
+    pairs: dict[str, Paired] = {}
+    for key, old in baseline.tasks.items():
+        if key in new.tasks:
+            pairs[key], gone, note = pair_items(new.tasks[key], old, wanted.get(key))
             missing += gone
             notes += note
+    listed = list(pairs.values())
     settings = different_settings(
-        {"the new run": new.settings, "the baseline": baseline.settings}, tasks_without_prompts(pairs)
+        {"the new run": new.settings, "the baseline": baseline.settings}, tasks_without_prompts(listed)
     )
-    allowed += require_same([same_prompts(pairs), settings], allow_different_prompts)
-    allowed += tuple(unknown_prompts(pairs))
-    comparisons = decide(_compare_all(pairs, limits), limits.alpha)
-    verdict: Verdict = "inconclusive"
-    if missing or any(comparison.verdict == "fail" for comparison in comparisons):
-        verdict = "fail"
-    elif all(comparison.verdict == "pass" for comparison in comparisons):
-        verdict = "pass"
-    return Gate(
-        verdict,
-        tuple(comparisons),
-        tuple(missing),
-        tuple(dict.fromkeys((*new.notes, *baseline.notes, *notes, *allowed, *noise_notes(comparisons)))),
-        limits,
-        new,
-        baseline,
+    allowed += require_same([same_prompts(listed), settings], allow_different_prompts)
+    return pairs, missing, [*notes, *allowed, *unknown_prompts(listed)]
+
+
+def _identical(new: RunItems, baseline: RunItems, pairs: Mapping[str, Paired]) -> bool:
+    """Whether the weights, and all else that is known to decide answers, are the same, and every answer is equal."""
+    if new.weights_sha256 is None or new.answer_key != baseline.answer_key or not pairs:
+        return False
+    return all(
+        bool((np.abs(pair.before - pair.after) <= SAME * np.maximum(1.0, np.abs(pair.before))).all())
+        for pair in pairs.values()
     )
 
 
-def higher_is_better(new: TaskItems, old: TaskItems, limits: Limits) -> bool:
-    """Which way the task's metric is better: as the user says, else as the runs say, else by its name.
-
-    Raises:
-        UsageError: nothing says it, or two of them say it differently.
-    """
-    metric = old.metric
-    down = any(same_metric(metric, name) for name in limits.lower_is_better)
-    up = any(same_metric(metric, name) for name in limits.higher_is_better)
-    said = {task.higher_is_better for task in (new, old)} - {None}
-    options = f"--higher-is-better {metric} or --lower-is-better {metric}"
-    if up and down:
-        raise UsageError(
-            f"{metric!r} is named by both --higher-is-better and --lower-is-better. Give one of them."
-        )
-    if len(said) == 2 and not (up or down):
-        raise UsageError(
-            f"higher {metric} of task {old.task!r} is better by one run and worse by the other. Say which holds: {options}."
-        )
-    found = up if up or down else next(iter(said), direction(metric))
-    if found is None:
-        raise UsageError(
-            f"whether higher {metric} of task {old.task!r} is better is not known: neither the runs nor its name say it. "
-            f"Give {options}."
-        )
-    if found and old.scale != "mean":
-        raise UsageError(
-            f"{metric!r} of task {old.task!r} is made of negative log-likelihoods, so lower is better. Leave out --higher-is-better."
-        )
-    return bool(found)
-
-
-def _known_metrics(limits: Limits, new: RunItems, baseline: RunItems) -> None:
+def _known_metrics(policy: Policy, new: RunItems, baseline: RunItems) -> None:
     """Refuse a direction for a metric that no task has: it was meant for another one."""
     present = sorted({task.metric for run in (new, baseline) for task in run.tasks.values()})
-    for option, names in (("lower", limits.lower_is_better), ("higher", limits.higher_is_better)):
+    for option, names in (("lower", policy.lower_is_better), ("higher", policy.higher_is_better)):
         for name in names:
             if not any(same_metric(metric, name) for metric in present):
                 raise UsageError(
@@ -241,51 +291,32 @@ def _known_metrics(limits: Limits, new: RunItems, baseline: RunItems) -> None:
                 )
 
 
-def decide(comparisons: list[Comparison], alpha: float) -> list[Comparison]:
-    """The comparisons with their verdicts: Holm over all of them for a fail, each on its own for a pass."""
-    adjusted = holm(np.array([one.p_exceeds for one in comparisons])).tolist()
-    decided = []
-    for one, p in zip(comparisons, adjusted, strict=True):
-        verdict: Verdict = "fail" if p < alpha else "inconclusive"
-        if verdict != "fail" and one.p_below < alpha and not one.loss.too_few:
-            verdict = "pass"
-        decided.append(replace(one, p_holm=p, verdict=verdict, among=len(comparisons)))
-    return decided
-
-
-def _compare_all(pairs: list[Paired], limits: Limits) -> list[Comparison]:
-    """Every comparison that `limits.by` asks for. Clusters are numbered once, over all tasks."""
+def _compare_all(
+    pairs: Mapping[str, Paired], planned: Iterable[PlannedComparison], policy: Policy
+) -> list[Comparison]:
+    """Every comparison of which both runs hold items. Clusters are numbered once, over all tasks."""
     if not pairs:
         return []
-    named = [pair.clusters for pair in pairs]
+    for pair in pairs.values():
+        higher_is_better([pair.new, pair.old], policy)  # where the runs contradict each other
+    named = [pair.clusters for pair in pairs.values()]
     numbers = linked_codes([c for old, _ in named for c in old], [c for _, new in named for c in new])
-    clusters = np.split(numbers, np.cumsum([len(pair.at_old) for pair in pairs])[:-1])
-    limits_of = _bounded(pairs)
-    groups: dict[Key, list[int]] = {}
-    for number, pair in enumerate(pairs):
-        old = pair.old
-        metric = (old.metric, old.scale, higher_is_better(pair.new, old, limits))
-        keys: tuple[Key, ...] = (
-            ("overall", *metric, None, None),
-            ("across", *metric, None, old.tier),
-            ("family", *metric, old.family, None),
-            ("tier", *metric, old.family, old.tier),
-        )
-        for key in keys:
-            groups.setdefault(key, []).append(number)
-    return [
-        _compare(
-            key,
-            [pairs[n] for n in members],
-            np.concatenate([clusters[n] for n in members]),
-            limits,
-            limits_of[key[1]],
-        )
-        for key, members in _ordered(groups, limits.by)
-    ]
+    ends = np.cumsum([len(pair.at_old) for pair in pairs.values()])[:-1]
+    clusters = dict(zip(pairs, np.split(numbers, ends), strict=True))
+    limits_of = _bounded(pairs.values())
+    found = []
+    for one in planned:
+        inside = {
+            key: np.isin(pairs[key].at_old, positions)
+            for key, positions in one.cells.items()
+            if key in pairs and np.isin(pairs[key].at_old, positions).any()
+        }
+        if inside:
+            found.append(_compare(one, pairs, inside, clusters, limits_of[one.metric]))
+    return found
 
 
-def _bounded(pairs: list[Paired]) -> dict[str, bool | None]:
+def _bounded(pairs: Iterable[Paired]) -> dict[str, bool | None]:
     """For each metric, False where its name, or an item of any task, says that it can leave [0, 1]; else None."""
     found: dict[str, bool | None] = {}
     for pair in pairs:
@@ -296,41 +327,53 @@ def _bounded(pairs: list[Paired]) -> dict[str, bool | None]:
     return found
 
 
-def _ordered(groups: dict[Key, list[int]], by: By) -> Iterable[tuple[Key, list[int]]]:
-    """Overall, tiers over all families, then each family and its tiers; what is all there is is not repeated."""
-    families: dict[str, set[str | None]] = {}
-    for scope, metric, _, _, family, _ in groups:
-        if scope == "family":
-            families.setdefault(metric, set()).add(family)
-    rank = {"overall": 0, "across": 1, "family": 1, "tier": 2}
-    for key in sorted(groups, key=lambda k: (k[1], k[4] or "", rank[k[0]], k[5] or 0, k[2], k[3])):
-        scope, metric = key[:2]
-        if rank[scope] > rank[by] or (rank[scope] == 1 and len(families[metric]) == 1):
-            continue
-        yield key, groups[key]
-
-
 def _compare(
-    key: Key, pairs: list[Paired], clusters: NDArray[np.intp], limits: Limits, bounded: bool | None
-) -> Comparison:
-    scope, metric, scale, higher, family, tier = key
-    weighted = any(pair.weights is not None for pair in pairs)
-    weights = [np.ones(len(pair.at_old)) if pair.weights is None else pair.weights for pair in pairs]
+    planned: PlannedComparison, pairs: Mapping[str, Paired], inside: Mapping[str, NDArray[np.bool_]],
+    clusters: Mapping[str, NDArray[np.intp]], bounded: bool | None,
+) -> Comparison:  # fmt: skip
+    chosen = [(pairs[key], mask) for key, mask in inside.items()]
+    weighted = any(pair.weights is not None for pair, _ in chosen)
+    weights = [(np.ones(len(mask)) if pair.weights is None else pair.weights)[mask] for pair, mask in chosen]
+    before = np.concatenate([pair.before[mask] for pair, mask in chosen])
+    after = np.concatenate([pair.after[mask] for pair, mask in chosen])
+    if planned.kind == "flips":
+        before, after = np.zeros(len(before)), (before != after).astype(float)
     loss = paired_loss(
-        np.concatenate([pair.before for pair in pairs]),
-        np.concatenate([pair.after for pair in pairs]),
-        clusters,
-        not higher,
+        before,
+        after,
+        np.concatenate([clusters[key][mask] for key, mask in inside.items()]),
+        planned.kind == "flips" or not planned.higher_is_better,
         np.concatenate(weights) if weighted else None,
-        scale,
+        planned.scale,
         bounded,
     )
-    if not np.isfinite(loss.before):
-        raise UsageError(
-            f"the {metric} of the baseline is beyond all numbers in {scope}, so that no limit can be set. Choose another baseline."
-        )
-    limit = limits.of(loss.before)
+    if planned.kind == "drop":
+        planned = with_limit(replace(planned, bounded=bounded), loss.before)
     # A few items of an unbounded metric cannot show that nothing is lost; that most of them are far worse they can.
-    p_exceeds = loss.p_exceeds_for_most(limit) if loss.too_few else loss.p_exceeds(limit)
-    compared = Comparison(scope, family, tier, metric, loss, limit, p_exceeds, loss.p_below(limit))
-    return replace(compared, noise=pool(pair.noise for pair in pairs))
+    p_exceeds = loss.p_exceeds_for_most(planned.limit) if loss.too_few else loss.p_exceeds(planned.limit)
+    compared = Comparison(planned, loss, p_exceeds, loss.p_below(planned.limit))
+    return replace(compared, noise=pool(pair.noise for pair, _ in chosen))
+
+
+def _on_low_baselines(comparisons: Iterable[Comparison]) -> list[str]:
+    """A note on each comparison whose relative limit is taken of more than the baseline's score."""
+    notes = []
+    for one in comparisons:
+        rule, before = one.planned.rule, one.loss.before
+        if one.planned.kind != "drop" or rule.max_relative_drop is None:
+            continue
+        if rule.relative_to(before, one.planned.scale, one.planned.bounded) > abs(before):
+            notes.append(
+                f"the baseline scores {before:.4g} in {one.name}, below low_baseline {rule.low_baseline:g}: its relative limit is "
+                f"taken of {rule.low_baseline:g}"
+            )
+    return notes
+
+
+def _spared(comparisons: Iterable[Comparison], alpha: float) -> list[str]:
+    """A note on each comparison that would be a fail but for the noise floor."""
+    return [
+        f"{one.name} lost {one.loss.loss:.4g}, more than its limit {one.limit:.4g}, and no more than the noise floor: that is no fail"
+        for one in comparisons
+        if one.within_noise and one.p_exceeds < alpha
+    ]

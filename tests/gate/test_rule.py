@@ -149,8 +149,11 @@ def test_a_relative_limit_follows_the_score_of_the_baseline() -> None:
 
 
 def test_with_both_limits_the_smaller_holds() -> None:
-    assert Limits(max_drop=0.02, max_relative_drop=0.1).of(0.9) == 0.02
-    assert Limits(max_drop=0.5, max_relative_drop=0.1).of(0.9) == pytest.approx(0.09)
+    def limit(**limits: float) -> float:
+        return by_name(check(run(), run(), Limits(**limits)), "overall").limit
+
+    assert limit(max_drop=0.02, max_relative_drop=0.1) == 0.02
+    assert limit(max_drop=0.5, max_relative_drop=0.1) == pytest.approx(0.09)
 
 
 def test_nothing_is_rounded_before_it_is_compared() -> None:

@@ -1,0 +1,183 @@
+"""A policy to start from: limits that the items of a baseline can decide, with their numbers beside them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from junkdna_harness.gate.items import RunItems
+from junkdna_harness.gate.planned import PlannedComparison, plan_comparisons
+from junkdna_harness.gate.policy import Policy, Rule, splits
+from junkdna_harness.gate.power import passes
+from junkdna_harness.presentation.escape import one_line
+
+CHOICES = (0.02, 0.05, 0.1)  # losses that are offered, in points of a score between 0 and 1
+DISCORDANCE = (
+    0.01  # answers that change between two equal models, by rounding alone: a guess, and said to be one
+)
+POWER = 0.8
+RELATIVE = 0.05  # of perplexities and other metrics without a limit
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One rule as it is written: its selectors, its limit, how severe it is, and how many items its comparisons have."""
+
+    where: tuple[tuple[str, str], ...]
+    metric: str | None
+    limit: tuple[str, float]
+    severity: str
+    sizes: tuple[int, ...]
+
+
+def policy_text(baseline: RunItems, max_drop: float | None = None) -> str:
+    """The policy of a baseline, as YAML with comments. `max_drop`: the limit everywhere, whether the items can decide it or not.
+
+    Raises:
+        UsageError: which way a metric is better is not known.
+    """
+    lines = [
+        f"# What a model may lose against the baseline {one_line(baseline.name)}. Change it as you need it.",
+        "# Each limit is the smallest of 2, 5 and 10 points that an equal model passes in 8 of 10 evaluations where one answer in a",
+        "# hundred changes by rounding alone (a guess); what no such limit can decide is advisory: it is told, and decides nothing.",
+        "schema: 1",
+        "alpha: 0.05  # at most 5 % of equal models fail, at most 5 % of those beyond a critical limit pass",
+        "required:  # tasks that must be there",
+        *(f"- {_quoted(pattern)}" for pattern in _patterns(task.task for task in baseline.tasks.values())),
+        "rules:",
+    ]
+    for entry in _entries(baseline, max_drop):
+        lines += _lines(entry)
+    return "\n".join(lines) + "\n"
+
+
+def _entries(baseline: RunItems, max_drop: float | None) -> list[_Entry]:
+    found: list[_Entry] = []
+    metrics = sorted({task.metric for key, task in baseline.tasks.items() if key == task.task})
+    for metric in metrics:
+        rules = tuple(Rule(0.02, where=where, metric=metric) for where in splits("tier"))
+        named = metric if len(metrics) > 1 else None
+        planned = plan_comparisons(baseline, Policy(rules))
+        for rule in rules:
+            mine = [one for one in planned if one.rule is rule]
+            found += _of_split(rule.where, named, mine, max_drop)
+    return found
+
+
+def _of_split(
+    where: tuple[tuple[str, str], ...],
+    metric: str | None,
+    planned: Sequence[PlannedComparison],
+    max_drop: float | None,
+) -> list[_Entry]:
+    """The rules of one split: the commonest limit for all, and families that need another one after it."""
+    if not planned:
+        return []
+    limits = [_limit(one, max_drop) for one in planned]
+    common = Counter(limits).most_common(1)[0][0]
+    others = [(one, limit) for one, limit in zip(planned, limits, strict=True) if limit != common]
+    found = [
+        _entry(
+            where,
+            metric,
+            common,
+            [one for one, limit in zip(planned, limits, strict=True) if limit == common],
+        )
+    ]
+    by_family = groupby(
+        sorted(others, key=lambda pair: pair[0].value("family") or ""),
+        key=lambda pair: pair[0].value("family"),
+    )
+    for family, listed in by_family:
+        for one, limit in listed:
+            exact = (
+                one.where
+                if family is None or not _whole(family, planned, limits, limit)
+                else (("family", family), *where[1:])
+            )
+            found.append(_entry(exact, metric, limit, [one]))
+    return _merged(found)
+
+
+def _whole(
+    family: str, planned: Sequence[PlannedComparison], limits: Sequence[object], limit: object
+) -> bool:
+    """Whether all comparisons of a family have this limit, so that one rule says it."""
+    return all(
+        found == limit for one, found in zip(planned, limits, strict=True) if one.value("family") == family
+    )
+
+
+def _limit(one: PlannedComparison, max_drop: float | None) -> tuple[tuple[str, float], str]:
+    if one.bounded is False or one.scale != "mean":
+        return ("max_relative_drop", RELATIVE), "critical"
+    choices = CHOICES if max_drop is None else (max_drop,)
+    for limit in choices:
+        if passes(one.n_items, DISCORDANCE, limit) >= POWER:
+            return ("max_drop", limit), "critical"
+    return ("max_drop", choices[-1]), "advisory"
+
+
+def _entry(
+    where: tuple[tuple[str, str], ...],
+    metric: str | None,
+    found: tuple[tuple[str, float], str],
+    planned: Sequence[PlannedComparison],
+) -> _Entry:
+    return _Entry(where, metric, found[0], found[1], tuple(one.n_items for one in planned))
+
+
+def _merged(entries: Iterable[_Entry]) -> list[_Entry]:
+    """Entries that say the same of the same, once, with all their sizes."""
+    found: dict[tuple[object, ...], _Entry] = {}
+    for one in entries:
+        key = (one.where, one.metric, one.limit, one.severity)
+        before = found[key].sizes if key in found else ()
+        found[key] = _Entry(one.where, one.metric, one.limit, one.severity, (*before, *one.sizes))
+    return list(found.values())
+
+
+def _lines(entry: _Entry) -> list[str]:
+    keys = [*((column, pattern) for column, pattern in entry.where)]
+    keys += [] if entry.metric is None else [("metric", entry.metric)]
+    name, limit = entry.limit
+    said = [
+        *(f"{column}: {_quoted(value)}" for column, value in keys),
+        f"{name}: {limit:g}",
+        f"severity: {entry.severity}",
+    ]
+    least, most = min(entry.sizes), max(entry.sizes)
+    items = f"{least:,} items" if least == most else f"{least:,} to {most:,} items"
+    what = "overall" if not entry.where else f"{len(entry.sizes)} comparison{'s' * (len(entry.sizes) > 1)}"
+    return [
+        f"- {said[0]}  # {what}, {items}{' each' * (len(entry.sizes) > 1)}",
+        *(f"  {line}" for line in said[1:]),
+    ]
+
+
+def _patterns(names: Iterable[str]) -> list[str]:
+    """Names, with those that differ in a number at their end alone as one pattern."""
+    stems: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        stems.setdefault(re.sub(r"\d+$", "", name), []).append(name)
+    return [stem + "*" if len(listed) > 1 else listed[0] for stem, listed in stems.items()]
+
+
+def _quoted(value: str) -> str:
+    """A YAML scalar: plain where it is a plain word, else in double quotes as JSON has them."""
+    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) and value.lower() not in (
+        "true",
+        "false",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "null",
+        "y",
+        "n",
+    )
+    return value if plain or value.isdecimal() else json.dumps(value)
