@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
-_INT, _FLOAT, _TIMESTAMP = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
+_INT, _FLOAT, _TIMESTAMP, _BOOL = (
+    f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp", "bool")
+)
 _WHOLE = re.compile(r"[-+]?[0-9]+\Z")
 _NUMBER = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z|[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
@@ -15,15 +17,16 @@ _NUMBER = re.compile(
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """PyYAML reads YAML 1.1, in which `4:8` is 248 (base 60), `010` is 8, `1e-3` a text and `2026-11-25` a date."""
+    """PyYAML reads YAML 1.1, in which `4:8` is 248 (base 60), `010` is 8, `1e-3` a text, `2026-11-25` a date and `no` false."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, _TIMESTAMP)]
+    first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, _TIMESTAMP, _BOOL)]
     for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(_INT, _WHOLE, list("-+0123456789"))
 _Loader.add_implicit_resolver(_FLOAT, _NUMBER, list("-+.0123456789"))
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF"))
 _Loader.add_constructor(_INT, lambda loader, node: int(loader.construct_scalar(node)))
 
 

@@ -75,7 +75,7 @@ def check(
     fidelity: Annotated[
         Path | None,
         typer.Option(
-            help="What junkdna fidelity measured of NEW on a text, for the policy's rules `on: text`."
+            help="What junkdna fidelity measured of NEW on a text, for the policy's rules `of: text`."
         ),
     ] = None,
     label: Annotated[list[str] | None, LABEL] = None,

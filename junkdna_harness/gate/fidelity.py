@@ -142,7 +142,7 @@ def text_figures(policy: Policy, given: bool) -> list[tuple[Rule, str, float]]:
     figures = [(rule, name, limit) for rule in policy.on_text for name, limit in rule.limits.items()]
     if given and not figures:
         raise UsageError(
-            f"--fidelity is given, and {policy.name} has no rule `on: text`. Leave it out, or add one."
+            f"--fidelity is given, and {policy.name} has no rule `of: text`. Leave it out, or add one."
         )
     if not given:
         if required := [rule for rule in policy.on_text if rule.required]:

@@ -28,6 +28,9 @@ def sentence(gate: Gate) -> str:
     """The outcome in one line, with the worst one or what would decide."""
     bad = [one for one in gate.comparisons if one.verdict == "fail"]
     undecided = [one for one in gate.comparisons if one.verdict == "inconclusive"]
+    if gate.identical:
+        items = sum(len(task.item_ids) for name, task in gate.new.tasks.items() if name == task.task)
+        return f"PASS: the weights are the same (sha256 {str(gate.new.weights_sha256)[:12]}…) and every answer is equal, on {items:,} items."
     if gate.verdict == "pass":
         worst = max(gate.comparisons, key=lambda c: c.loss.bounds(gate.alpha)[1] - c.limit)
         high = worst.loss.bounds(gate.alpha)[1]

@@ -66,7 +66,7 @@ _Metric = tuple[str, Scale, bool]
 def plan_comparisons(baseline: RunItems, policy: Policy) -> list[PlannedComparison]:
     """The comparisons of the rules on tasks, in the order of the rules, overall before parts.
 
-    Of two rules that limit the same, the one with more exact selectors counts.
+    Of two rules that limit the same, the one with more exact selectors counts (`tier: 4` before `tier: "*"`).
 
     Raises:
         UsageError: a rule matches nothing that the baseline has, two rules contradict each other, or which way a metric is
@@ -242,34 +242,37 @@ def _name(rule: Rule, where: Where, kind: Kind) -> str:
 
 
 def _settled(found: list[PlannedComparison]) -> list[PlannedComparison]:
-    """Of comparisons that are about the same, the one of the rule that names more of it exactly.
+    """Of comparisons that are about the same, those of the rules that name most of it exactly, one of each severity.
 
     Raises:
-        UsageError: two that name it equally exactly set different limits.
+        UsageError: two of one severity set different limits.
     """
-    best: dict[tuple[object, ...], PlannedComparison] = {}
+    most: dict[_About, int] = {}
     for one in found:
-        key = (
-            tuple(sorted(one.where)),
-            one.kind,
-            one.metric,
-            one.scale,
-            one.higher_is_better,
-            one.rule.severity,
-        )
-        other = best.get(key)
-        if other is None or _exactness(one.rule) > _exactness(other.rule):
-            best[key] = one
-        elif _exactness(one.rule) == _exactness(other.rule) and not _says_the_same(one, other):
+        most[_about(one)] = max(most.get(_about(one), 0), _exactness(one.rule))
+    kept: dict[tuple[object, ...], PlannedComparison] = {}
+    for one in found:
+        if _exactness(one.rule) < most[_about(one)]:
+            continue
+        other = kept.setdefault((*_about(one), one.rule.severity), one)
+        if not _says_the_same(one, other):
             raise UsageError(
-                f"two rules contradict each other: {other.rule.title} and {one.rule.title} both limit {one.name} "
-                f"({one.metric}), by {_limits(other.rule)} and by {_limits(one.rule)}. Leave one out, or name what it is about more exactly."
+                f"two rules contradict each other: {other.rule.title} and {one.rule.title} both limit {one.name} ({one.metric}), by "
+                f"{_limits(other.rule)} and by {_limits(one.rule)}. Leave one out, or name what it is about more exactly."
             )
-    return list(best.values())
+    return list(kept.values())
+
+
+_About = tuple[object, ...]
+
+
+def _about(one: PlannedComparison) -> _About:
+    return (tuple(sorted(one.where)), one.kind, one.metric, one.scale, one.higher_is_better)
 
 
 def _exactness(rule: Rule) -> int:
-    return sum(exact(pattern) for _, pattern in rule.where)
+    """How exactly a rule names what it is about: a name counts more than a pattern of letters, and `*` nothing."""
+    return sum(2 if exact(pattern) else pattern.strip("*") != "" for _, pattern in rule.where)
 
 
 def _says_the_same(one: PlannedComparison, other: PlannedComparison) -> bool:

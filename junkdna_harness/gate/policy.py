@@ -61,21 +61,21 @@ class Rule:
     where: tuple[tuple[str, str], ...] = ()
     metric: str | None = None
     name: str | None = None
-    on: Literal["tasks", "text"] = "tasks"
+    of: Literal["tasks", "text"] = "tasks"
     low_baseline: float = LOW_BASELINE
     severity: Severity = "critical"
     inconclusive: Verdict = "inconclusive"
     required: bool = True
 
     def __post_init__(self) -> None:
-        allowed = TEXT_LIMITS if self.on == "text" else TASK_LIMITS
+        allowed = TEXT_LIMITS if self.of == "text" else TASK_LIMITS
         given = self.limits
         if not given:
             raise UsageError(f"{self.title} sets no limit. Give one of {', '.join(allowed)}.")
         for name, value in given.items():
             if name not in allowed:
                 raise UsageError(
-                    f"{self.title}: {name} is not a limit on {self.on}. Give {', '.join(allowed)}."
+                    f"{self.title}: {name} is not a limit on {self.of}. Give {', '.join(allowed)}."
                 )
             check_limit(name, value)
         if not 0 <= self.low_baseline < math.inf:
@@ -84,7 +84,7 @@ class Rule:
             )
         _one_of(self.title, "severity", self.severity, SEVERITIES)
         _one_of(self.title, "inconclusive", self.inconclusive, OUTCOMES)
-        if self.on == "text" and (self.where or self.metric):
+        if self.of == "text" and (self.where or self.metric):
             raise UsageError(
                 f"{self.title} is on a text, which has no tasks or metrics to select. Leave its selectors out."
             )
@@ -105,12 +105,12 @@ class Rule:
         if self.name is not None:
             return f"the rule {self.name!r}"
         chosen = ", ".join(f"{column} {pattern}" for column, pattern in self.where)
-        return f"the rule on {chosen or ('a text' if self.on == 'text' else 'all items')}"
+        return f"the rule on {chosen or ('a text' if self.of == 'text' else 'all items')}"
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """What is compared on tasks: a drop, a share of flips, or both."""
-        if self.on == "text":
+        if self.of == "text":
             return ()
         drops = any(name != "max_flips" for name in self.limits)
         return (*(("drop",) if drops else ()), *(("flips",) if self.max_flips is not None else ()))
@@ -182,12 +182,12 @@ class Policy:
     @property
     def on_tasks(self) -> tuple[Rule, ...]:
         """The rules on tasks."""
-        return tuple(rule for rule in self.rules if rule.on == "tasks")
+        return tuple(rule for rule in self.rules if rule.of == "tasks")
 
     @property
     def on_text(self) -> tuple[Rule, ...]:
         """The rules on a text."""
-        return tuple(rule for rule in self.rules if rule.on == "text")
+        return tuple(rule for rule in self.rules if rule.of == "text")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ SCHEMA = 1
 SCHEMA_FILE = Path(__file__).with_name("policy.schema.json")
 TOP = ("schema", "alpha", "required", "higher_is_better", "lower_is_better", "defaults", "rules")
 _NUMBERS = (*LIMITS, "low_baseline")
-_TEXTS = ("name", "metric", "on", "severity", "inconclusive")
+_TEXTS = ("name", "metric", "of", "severity", "inconclusive")
 _TRUTHS = ("required", "higher_is_better")
 RULE_KEYS = (*SELECTORS, "where", *_NUMBERS, *_TEXTS, *_TRUTHS)
 _EVERY_RULE = tuple(
@@ -130,7 +130,7 @@ def _rules(entry: Mapping[str, Any], defaults: Mapping[str, Any], where: str) ->
 def _fitting(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults of this entry: a limit of theirs holds where the entry sets none; metrics are of tasks."""
     limited = any(key in entry for key in LIMITS)
-    text = entry.get("on", defaults.get("on")) == "text" or any(
+    text = entry.get("of", defaults.get("of")) == "text" or any(
         key in entry for key in ("max_kl", "min_agreement")
     )
     return {
@@ -152,9 +152,9 @@ def _values(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     if "required" in entry:
         found["required"] = _truth(entry["required"], f"{where}, required")
     if any(key in entry for key in ("max_kl", "min_agreement")):
-        found.setdefault("on", "text")
-    if found.get("on", "tasks") not in ("tasks", "text"):
-        raise UsageError(f"{where}: on {found['on']!r} is not known. Choose from tasks, text.")
+        found.setdefault("of", "text")
+    if found.get("of", "tasks") not in ("tasks", "text"):
+        raise UsageError(f"{where}: of {found['of']!r} is not known. Choose from tasks, text.")
     return found
 
 

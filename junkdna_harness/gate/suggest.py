@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.planned import PlannedComparison, plan_comparisons
@@ -23,11 +22,15 @@ POWER = 0.8
 RELATIVE = 0.05  # of perplexities and other metrics without a limit
 
 
+Where = tuple[tuple[str, str], ...]
+_Limit = tuple[tuple[str, float], str]  # name and value, severity
+
+
 @dataclass(frozen=True)
 class _Entry:
     """One rule as it is written: its selectors, its limit, how severe it is, and how many items its comparisons have."""
 
-    where: tuple[tuple[str, str], ...]
+    where: Where
     metric: str | None
     limit: tuple[str, float]
     severity: str
@@ -64,81 +67,44 @@ def _entries(baseline: RunItems, max_drop: float | None) -> list[_Entry]:
         planned = plan_comparisons(baseline, Policy(rules))
         for rule in rules:
             mine = [one for one in planned if one.rule is rule]
-            found += _of_split(rule.where, named, mine, max_drop)
+            found += _of_split(rule.where, named, mine, baseline, max_drop)
     return found
 
 
 def _of_split(
-    where: tuple[tuple[str, str], ...],
-    metric: str | None,
-    planned: Sequence[PlannedComparison],
-    max_drop: float | None,
-) -> list[_Entry]:
-    """The rules of one split: the commonest limit for all, and families that need another one after it."""
-    if not planned:
+    where: Where, metric: str | None, planned: Sequence[PlannedComparison], baseline: RunItems, max_drop: float | None
+) -> list[_Entry]:  # fmt: skip
+    """The rules of one split: the commonest limit for all, then what needs another one, by family where its parts agree."""
+    limits = {one: _limit(one, baseline, max_drop) for one in planned}
+    if not limits:
         return []
-    limits = [_limit(one, max_drop) for one in planned]
-    common = Counter(limits).most_common(1)[0][0]
-    others = [(one, limit) for one, limit in zip(planned, limits, strict=True) if limit != common]
-    found = [
-        _entry(
-            where,
-            metric,
-            common,
-            [one for one, limit in zip(planned, limits, strict=True) if limit == common],
-        )
-    ]
-    by_family = groupby(
-        sorted(others, key=lambda pair: pair[0].value("family") or ""),
-        key=lambda pair: pair[0].value("family"),
+    common = Counter(limits.values()).most_common(1)[0][0]
+    groups: dict[tuple[Where, _Limit], list[PlannedComparison]] = {}
+    for one, limit in limits.items():
+        family = one.value("family")
+        agree = family is not None and {limits[o] for o in planned if o.value("family") == family} == {limit}
+        exact: Where = (("family", str(family)), *where[1:]) if agree else one.where
+        groups.setdefault((where if limit == common else exact, limit), []).append(one)
+    ordered = sorted(groups.items(), key=lambda group: group[0][1] != common)
+    return [_Entry(w, metric, *limit, tuple(one.n_items for one in listed)) for (w, limit), listed in ordered]
+
+
+def _effective(one: PlannedComparison, baseline: RunItems) -> int:
+    """Items that count, were all items of a cluster alike: n^2 / sum of squared cluster sizes."""
+    sizes = Counter(
+        baseline.tasks[key].clusters[i] for key, positions in one.cells.items() for i in positions
     )
-    for family, listed in by_family:
-        for one, limit in listed:
-            exact = (
-                one.where
-                if family is None or not _whole(family, planned, limits, limit)
-                else (("family", family), *where[1:])
-            )
-            found.append(_entry(exact, metric, limit, [one]))
-    return _merged(found)
+    return int(one.n_items**2 / sum(size**2 for size in sizes.values()))
 
 
-def _whole(
-    family: str, planned: Sequence[PlannedComparison], limits: Sequence[object], limit: object
-) -> bool:
-    """Whether all comparisons of a family have this limit, so that one rule says it."""
-    return all(
-        found == limit for one, found in zip(planned, limits, strict=True) if one.value("family") == family
-    )
-
-
-def _limit(one: PlannedComparison, max_drop: float | None) -> tuple[tuple[str, float], str]:
+def _limit(one: PlannedComparison, baseline: RunItems, max_drop: float | None) -> _Limit:
     if one.bounded is False or one.scale != "mean":
         return ("max_relative_drop", RELATIVE), "critical"
     choices = CHOICES if max_drop is None else (max_drop,)
     for limit in choices:
-        if passes(one.n_items, DISCORDANCE, limit) >= POWER:
+        if passes(_effective(one, baseline), DISCORDANCE, limit) >= POWER:
             return ("max_drop", limit), "critical"
     return ("max_drop", choices[-1]), "advisory"
-
-
-def _entry(
-    where: tuple[tuple[str, str], ...],
-    metric: str | None,
-    found: tuple[tuple[str, float], str],
-    planned: Sequence[PlannedComparison],
-) -> _Entry:
-    return _Entry(where, metric, found[0], found[1], tuple(one.n_items for one in planned))
-
-
-def _merged(entries: Iterable[_Entry]) -> list[_Entry]:
-    """Entries that say the same of the same, once, with all their sizes."""
-    found: dict[tuple[object, ...], _Entry] = {}
-    for one in entries:
-        key = (one.where, one.metric, one.limit, one.severity)
-        before = found[key].sizes if key in found else ()
-        found[key] = _Entry(one.where, one.metric, one.limit, one.severity, (*before, *one.sizes))
-    return list(found.values())
 
 
 def _lines(entry: _Entry) -> list[str]:
