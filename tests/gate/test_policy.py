@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from junkdna_harness.gate.policy_file import (
 )
 from junkdna_harness.gate.simple import parse_drops
 from junkdna_harness.gate.suggest import policy_text
+from junkdna_harness.yaml_values import read_yaml
 from tests.gate.test_fidelity import comparison
 from tests.report.synthetic import one_run
 
@@ -471,3 +473,12 @@ def test_the_joint_decision_keeps_its_error_rate(n_rules: int) -> None:
     assert len(outcomes["equal"][0].comparisons) == n_rules
     assert np.mean([gate.verdict == "fail" for gate in outcomes["equal"]]) <= at_most
     assert np.mean([gate.verdict == "pass" for gate in outcomes["worse"]]) <= at_most
+
+
+def test_the_policies_of_the_docs_can_be_read() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "policy.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        jsonschema.validate(read_yaml(block), json_schema())
+        policy_of_document(read_yaml(block), "docs")
