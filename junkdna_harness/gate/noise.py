@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
+from difficulty.errors import UsageError
 from difficulty.runs.noise import Floor, NoiseFloor
+from difficulty.runs.same import require_same
 from difficulty.stats.mean import Scale
 from difficulty.text import noise_legend
-from junkdna_harness.gate.items import TaskItems
+from junkdna_harness.gate.items import RunItems, TaskItems
+from junkdna_harness.gate.pairs import pair_items, same_prompts, same_versions
 
 
 class _Compared(Protocol):
@@ -29,6 +32,48 @@ def with_floors(tasks: Mapping[str, TaskItems], noise: NoiseFloor | None) -> dic
     if noise is None:
         return dict(tasks)
     return {name: replace(task, noise=noise.floor(name, task.metric)) for name, task in tasks.items()}
+
+
+def with_noise_of(baseline: RunItems, again: RunItems) -> RunItems:
+    """The baseline with the floor that a second evaluation of the same model shows, task by task.
+
+    Raises:
+        UsageError: the two are of different models, asked other prompts or versions, or have no task in common.
+    """
+    if not _same_model(baseline, again):
+        raise UsageError(
+            f"the noise floor is a second evaluation of the baseline's model, and {again.name!r} is {_described(again)}, not "
+            f"{_described(baseline)}. Evaluate the baseline's model again, e.g. in another batch size."
+        )
+    pairs = {
+        key: pair_items(again.tasks[key], task, None)[0]
+        for key, task in baseline.tasks.items()
+        if key in again.tasks
+    }
+    if not pairs:
+        raise UsageError(
+            f"the noise floor {again.name!r} has no task of the baseline. Evaluate the same tasks again."
+        )
+    require_same([*same_versions(again, baseline), same_prompts(list(pairs.values()))], allowed=False)
+    floors = {
+        key: Floor.of(pair.before, pair.after, pair.weights, pair.old.scale) for key, pair in pairs.items()
+    }
+    return replace(
+        baseline, tasks={key: replace(task, noise=floors.get(key)) for key, task in baseline.tasks.items()}
+    )
+
+
+def _same_model(first: RunItems, second: RunItems) -> bool:
+    known = first.weights_sha256 is not None and second.weights_sha256 is not None
+    if known:
+        return first.weights_sha256 == second.weights_sha256
+    return all(first.about.get(name) == second.about.get(name) for name in ("method", "level", "bits"))
+
+
+def _described(run: RunItems) -> str:
+    about = run.about
+    how = [str(about[name]) for name in ("method", "level", "bits") if about.get(name) is not None]
+    return f"{about.get('model')} ({', '.join(how)})"
 
 
 def floor_to_json(floor: Floor) -> dict[str, Any]:

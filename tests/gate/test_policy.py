@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from difficulty.runs.noise import Floor
 from junkdna_harness.gate import Gate, Limits, RunItems, check
 from junkdna_harness.gate.baseline import from_json, to_json
 from junkdna_harness.gate.items import run_items
+from junkdna_harness.gate.noise import with_noise_of
 from junkdna_harness.gate.planned import plan_comparisons
 from junkdna_harness.gate.policy_file import (
     RULE_KEYS,
@@ -232,8 +234,6 @@ def test_of_two_rules_the_more_exact_one_counts_and_equals_contradict() -> None:
 
 def test_a_loss_within_the_noise_floor_is_no_fail_and_says_so() -> None:
     floor = Floor(250, 60, 1.0, 250.0, 230.0, 40.0, 60.0, "mean")
-    from dataclasses import replace
-
     old, new = run(), run({("sorting", 2): 40})
     noisy = replace(old, tasks={name: replace(task, noise=floor) for name, task in old.tasks.items()})
     rules = [{"family": "sorting", "tier": 2, "max_drop": 0.02}]
@@ -243,9 +243,27 @@ def test_a_loss_within_the_noise_floor_is_no_fail_and_says_so() -> None:
     assert any("no more than the noise floor: that is no fail" in note for note in gate.notes)
 
 
-def test_the_same_weights_with_every_answer_equal_pass_whatever_their_number() -> None:
-    from dataclasses import replace
+def test_a_second_evaluation_of_the_baseline_is_its_noise_floor() -> None:
+    old, again = run(), run({("sorting", 2): 30})
+    noisy = with_noise_of(old, again)
+    floor = noisy.tasks["sorting_t2"].noise
+    assert floor is not None and (floor.changed, floor.n_items, floor.size) == (
+        27,
+        250,
+        pytest.approx(27 / 250),
+    )
+    rules = [{"family": "sorting", "tier": 2, "max_drop": 0.02}]
+    assert judged(rules, run({("sorting", 2): 28}), noisy).verdict == "inconclusive"
+    assert judged(rules, run({("sorting", 2): 40}), noisy).verdict == "fail"
+    part = run_items(table()[lambda t: t["family"] == "addition"])
+    assert with_noise_of(old, part).tasks["sorting_t1"].noise is None
+    with pytest.raises(UsageError, match="the noise floor is a second evaluation of the baseline's model"):
+        with_noise_of(old, replace(again, about={**again.about, "method": "wanda"}))
+    with pytest.raises(UsageError, match="has no task of the baseline"):
+        with_noise_of(old, run_items(one_run({("names", 1): np.ones(9)})))
 
+
+def test_the_same_weights_with_every_answer_equal_pass_whatever_their_number() -> None:
     few = run(n=10)
     assert judged([{"max_drop": 0.02}], few, few).verdict == "inconclusive"
     known = replace(few, weights_sha256="ab" * 32)
