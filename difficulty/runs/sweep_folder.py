@@ -177,6 +177,7 @@ def _kept(folder: Path, stem: str, asked: _Asked, keep: Keep) -> dict[str, dict[
         doc_id = int(answer.doc_id)
         if (answer.task, doc_id) in asked:
             item, fixed = asked[answer.task, doc_id]
-            sample = {**fixed, "doc_id": doc_id, "filtered_resps": json.loads(answer.filtered_resps)}
+            answered = {"doc_id": doc_id, "filtered_resps": json.loads(answer.filtered_resps)}
+            sample = {**fixed, **answered, "doc_hash": item.partition("#")[0]}
             kept.setdefault(answer.task, {})[item] = keep(sample)
     return kept

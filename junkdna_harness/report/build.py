@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from difficulty.errors import UsageError
 from difficulty.judge.fit import fit
 from difficulty.judge.over_models import fit_models, of_model, own_dense_runs
+from difficulty.runs.asked import Documents, asked, documents
 from difficulty.runs.looks import added_after_look, folders_of
 from difficulty.runs.read import Runs, read_runs
 from difficulty.runs.same import (
@@ -21,7 +22,6 @@ from difficulty.runs.same import (
 )
 from difficulty.runs.table import DENSE
 from junkdna_harness.report.curves import measure
-from junkdna_harness.report.documents import Documents, asked, documents
 from junkdna_harness.report.figures import Finisher
 from junkdna_harness.report.forest import forest, over_families, over_models
 from junkdna_harness.report.leaderboard import Leaderboard, leaderboards

@@ -41,7 +41,7 @@ def asked(sample: Mapping[str, Any]) -> Asked:
     """What is shown of a logged sample."""
     pairs = [pair for pair in requests(sample) if len(pair) >= 2]
     prompt = _shorten(_text(pairs[0][0])) if pairs else ""
-    return Asked(prompt, _text(sample.get("target")), _answer(sample, pairs))
+    return Asked(prompt, _wanted(sample, pairs), _answer(sample, pairs))
 
 
 def documents(items: pd.DataFrame, read: Runs) -> Documents:
@@ -73,6 +73,16 @@ def _from_columns(
         wanted.setdefault((task, item), (_shorten(prompt), _text(target)))
         if isinstance(answer, str):
             answers[(run, task, item)] = _shorten(answer)
+
+
+def _wanted(sample: Mapping[str, Any], pairs: list[list[Any]]) -> str:
+    """The wanted answer. lm-eval logs some targets as an option's number: then the option, unless the number is one itself."""
+    target = _text(sample.get("target"))
+    options = [_text(pair[1]).strip() for pair in pairs]
+    if len(set(options)) < 2 or target.strip() in options or not (target.isascii() and target.isdecimal()):
+        return target
+    number = int(target) if len(target) < 10 else len(options)
+    return options[number] if number < len(options) else target
 
 
 def _answer(sample: Mapping[str, Any], pairs: list[list[Any]]) -> str:

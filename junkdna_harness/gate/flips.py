@@ -1,0 +1,169 @@
+"""The items behind a loss: what was asked, what was wanted, and what each run answered.
+
+Which items are shown does not hang on their order in a file: where items are right or wrong, those that were lost are taken from
+every task in turn, within a task in the order of a hash of their ids, so that the same runs always show the same ones. Other
+metrics show the items that lost most. Texts are read a second time, and only those that are shown are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difficulty.runs.asked import Asked, asked, documents
+from difficulty.runs.lm_eval_log import is_results
+from difficulty.runs.read import read_runs
+from difficulty.stats.paired_loss import SAME
+from difficulty.stats.result import Floats
+from junkdna_harness.gate.items import RunItems
+from junkdna_harness.gate.pairs import Paired, pair_items
+
+SHOWN = 5  # items of one comparison
+PROMPT = 600  # characters of a prompt that are kept: its end, where the question is
+ANSWER = 300  # and of an answer: its beginning
+Key = tuple[str, str]  # task, item
+Texts = Callable[[Collection[Key]], Mapping[Key, Asked]]  # what is known of some items of a run
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One item that a run lost (or, where flips are limited, changed); a text is None where it is not known."""
+
+    task: str
+    item: str
+    before: float
+    after: float
+    prompt: str | None = None
+    wanted: str | None = None
+    answer_before: str | None = None
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An item that is shown: `old` is its id in the baseline, which may be cut."""
+
+    task: str
+    item: str
+    old: str
+    before: float
+    after: float
+
+
+def lost_items(
+    new: RunItems,
+    baseline: RunItems,
+    cells: Mapping[str, NDArray[np.intp] | None],
+    higher_is_better: bool,
+    either_way: bool = False,
+    most: int = SHOWN,
+) -> tuple[Lost, ...]:
+    """Up to `most` items that got worse (with `either_way`: that changed) among `cells`.
+
+    `cells`: task -> positions of items in the baseline; None for all of the task.
+    """
+    pairs = [
+        (pair_items(new.tasks[task], baseline.tasks[task])[0], positions)
+        for task, positions in cells.items()
+        if task in new.tasks and task in baseline.tasks
+    ]
+    losses = [_losses(pair, positions, higher_is_better, either_way) for pair, positions in pairs]
+    found = [_worst(pair, loss) for (pair, _), loss in zip(pairs, losses, strict=True)]
+    if not all(np.isin([pair.before, pair.after], (0, 1)).all() for pair, _ in pairs):
+        largest = sorted((entry for task in found for entry in task), key=lambda entry: entry[:2])
+        return tuple(lost for _, _, lost in largest[:most])
+    # The task that lost most begins; ties in the order of the tasks' names.
+    found.sort(key=lambda task: (-len(task), task[0][2].task if task else ""))
+    turns = [entry[2] for turn in zip_longest(*found) for entry in turn if entry is not None]
+    return tuple(turns[:most])
+
+
+def with_texts(lost: Iterable[Lost], new: Mapping[Key, Asked], old: Mapping[Key, Asked]) -> tuple[Flip, ...]:
+    """The items with what is known of them in both runs."""
+    flips = []
+    for one in lost:
+        now, then = new.get((one.task, one.item)), old.get((one.task, one.old))
+        asked_of = now or then
+        flips.append(
+            Flip(
+                one.task,
+                one.item,
+                one.before,
+                one.after,
+                None if asked_of is None else _end(asked_of.prompt),
+                None if asked_of is None else _start(asked_of.target),
+                None if then is None else _start(then.answer),
+                None if now is None else _start(now.answer),
+            )
+        )
+    return tuple(flips)
+
+
+def texts_of(path: str | Path, run: str, labels: Sequence[str] = ()) -> Texts:
+    """What a run's logs, sweep or table hold of its items; nothing where `path` is a baseline file.
+
+    `run`: its id, as `read_runs` gives it. The folder is read when the texts are asked for.
+    """
+
+    def read(wanted: Collection[Key]) -> Mapping[Key, Asked]:
+        given = Path(path)
+        if not wanted or (given.is_file() and given.suffix == ".json" and not is_results(given)):
+            return {}
+        hashes = {item.partition("#")[0] for _, item in wanted}
+
+        def keep(sample: Mapping[str, Any]) -> Asked | None:
+            return asked(sample) if sample.get("doc_hash") in hashes else None
+
+        found = read_runs([path], labels=labels, keep=keep)
+        rows = found.rows(run)
+        if "prompt" in rows:
+            return _of_table(rows[rows["item_id"].isin([item for _, item in wanted])], found, run)
+        kept = ((task, item, found.kept.get((run, task), {}).get(item)) for task, item in wanted)
+        return {(task, item): text for task, item, text in kept if text is not None}
+
+    return read
+
+
+def _of_table(rows: Any, found: Any, run: str) -> dict[Key, Asked]:
+    """The texts of a tidy table that has columns for them."""
+    shown = documents(rows, found)
+    return {
+        key: Asked(prompt, target, shown.answers.get((run, *key), ""))
+        for key, (prompt, target) in shown.asked.items()
+    }
+
+
+def _losses(pair: Paired, positions: NDArray[np.intp] | None, higher: bool, either_way: bool) -> Floats:
+    """What each of the pair's items lost, 0 where it is not among `positions` or did not change."""
+    loss = pair.before - pair.after if higher else pair.after - pair.before
+    loss = np.abs(loss) if either_way else loss
+    if pair.weights is not None:
+        loss = loss * pair.weights
+    if positions is not None:
+        loss = np.where(np.isin(pair.at_old, positions), loss, 0.0)
+    return np.where(loss > SAME, loss, 0.0)
+
+
+def _worst(pair: Paired, losses: Floats) -> list[tuple[float, bytes, Lost]]:
+    """The items that lost anything: (-loss, hash of the id, item), the largest loss first."""
+    found = []
+    for at in np.flatnonzero(losses):
+        item, old = pair.new.item_ids[pair.at_new[at]], pair.old.item_ids[pair.at_old[at]]
+        lost = Lost(pair.old.task, item, old, float(pair.before[at]), float(pair.after[at]))
+        found.append((-float(losses[at]), sha256(item.encode()).digest(), lost))
+    return sorted(found, key=lambda entry: entry[:2])
+
+
+def _end(text: str) -> str:
+    return text if len(text) <= PROMPT else "…" + text[-PROMPT:]
+
+
+def _start(text: str) -> str:
+    return text if len(text) <= ANSWER else text[:ANSWER] + "…"
