@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -29,11 +29,11 @@ PANEL_TEXT = "Limits on a text (NEW is the JSON of junkdna fidelity)"
 
 def check(
     new: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="Run to judge: lm-eval output folder, sweep store, or tidy table; or the JSON of junkdna fidelity."
         ),
-    ],
+    ] = None,
     against: Annotated[
         Path | None, typer.Option("--against", help="Baseline: a run, or a file made with --write-baseline.")
     ] = None,
@@ -84,14 +84,27 @@ def check(
         Path | None, typer.Option("--json", help="Write the outcome as JSON ('-' prints it).")
     ] = None,
     junit_xml: Annotated[Path | None, typer.Option(help="Write the outcome as JUnit XML.")] = None,
+    validate: Annotated[
+        bool,
+        typer.Option(
+            "--validate", help="Judge nothing: say whether the policy and the baseline fit each other."
+        ),
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List the comparisons that passed, too.")] = False,
 ) -> None:
     """Judge a run against a baseline: overall, by family and by tier of difficulty.
 
     Exit codes: 0 pass, 1 fail (or something is missing), 3 inconclusive, 2 wrong usage. The loss is paired
     item by item; "fail" needs Holm-corrected evidence that a loss exceeds the limit, "pass" needs evidence in
-    every comparison that it does not; advisory rules of a policy decide nothing. In a GitHub workflow the table is added to
-    the job summary.
+    every comparison that it does not; advisory rules of a policy decide nothing. In a GitHub workflow the outcome is added to
+    the job summary, and annotations say what did not pass.
     """
+    if validate:
+        drops = (max_drop, max_relative_drop, alpha, by, lower_is_better, higher_is_better)
+        _validate(new, policy, against, drops, baseline_run, metric, label)
+        return
+    if new is None:
+        raise UsageError("there is nothing to judge. Name a run: junkdna check NEW --against BASELINE.")
     text_limits = (max_perplexity_ratio, max_kl, min_agreement)
     if any(limit is not None for limit in text_limits):
         others = {
@@ -108,10 +121,13 @@ def check(
     from difficulty.files import write_atomic
     from junkdna_harness.gate import Limits, Policy, read_baseline, read_run, to_json
     from junkdna_harness.gate import check as judge
+    from junkdna_harness.gate.behind import no_texts, with_flips
     from junkdna_harness.gate.fidelity import read_fidelity
-    from junkdna_harness.gate.outputs import add_step_summary, as_json, human
-    from junkdna_harness.gate.outputs import junit_xml as as_junit
+    from junkdna_harness.gate.flips import texts_of
+    from junkdna_harness.gate.json_output import as_json
+    from junkdna_harness.gate.junit import junit_xml as as_junit
     from junkdna_harness.gate.policy_file import policy_of_document
+    from junkdna_harness.gate.printed import tell
     from junkdna_harness.gate.suggest import policy_text
     from junkdna_harness.yaml_values import read_yaml
 
@@ -130,7 +146,12 @@ def check(
     outcome = None
     if baseline is not None:
         text = None if fidelity is None else read_fidelity(fidelity, run)
-        outcome = judge(candidate, baseline, limits, allow_different_prompts, text)
+        judged = judge(candidate, baseline, limits, allow_different_prompts, text)
+        outcome = with_flips(
+            judged,
+            texts_of(new, candidate.name, label or []),
+            texts_of(against, baseline.name, label or []) if against is not None else no_texts,
+        )
     if write_baseline is not None:
         write_atomic(write_baseline, to_json(candidate))
         items = sum(len(task.item_ids) for name, task in candidate.tasks.items() if name == task.task)
@@ -149,9 +170,28 @@ def check(
         write_atomic(json_file, as_json(outcome, code))
     if junit_xml is not None:
         write_atomic(junit_xml, as_junit(outcome, inconclusive is Inconclusive.fail))
-    add_step_summary(outcome)
-    typer.echo(as_json(outcome, code) if str(json_file) == "-" else human(outcome))
+    tell(outcome, code, str(json_file) == "-", everything)
     raise typer.Exit(code)
+
+
+def _validate(
+    new: Path | None, policy: Path | None, against: Path | None, drops: tuple[Any, ...], baseline_run: str | None, metric: str | None,
+    label: list[str] | None,
+) -> None:  # fmt: skip
+    """Say what the limits judge on the baseline; a mistake in either ends the command."""
+    from junkdna_harness.gate import Policy, read_baseline
+    from junkdna_harness.gate.validate import validated
+
+    if new is not None:
+        raise UsageError(
+            f"--validate judges nothing, and {str(new)!r} is a run to judge. Leave one of them out."
+        )
+    if policy is None and against is None:
+        raise UsageError("there is nothing to validate. Give --policy FILE, --against BASELINE, or both.")
+    limits = limits_of(policy, *drops)
+    also = limits.metrics if isinstance(limits, Policy) else ()
+    baseline = None if against is None else read_baseline(against, baseline_run, metric, label or [], also)
+    typer.echo(validated(limits, baseline))
 
 
 def _check_text(

@@ -22,8 +22,7 @@ from difficulty.runs.lm_eval_log import is_results
 from difficulty.runs.read import read_runs
 from difficulty.stats.paired_loss import SAME
 from difficulty.stats.result import Floats
-from junkdna_harness.gate.items import RunItems
-from junkdna_harness.gate.pairs import Paired, pair_items
+from junkdna_harness.gate.pairs import Paired
 
 SHOWN = 5  # items of one comparison
 PROMPT = 600  # characters of a prompt that are kept: its end, where the question is
@@ -45,6 +44,11 @@ class Flip:
     answer_before: str | None = None
     answer: str | None = None
 
+    @property
+    def known(self) -> bool:
+        """Whether anything is known beside the scores."""
+        return self.prompt is not None
+
 
 @dataclass(frozen=True)
 class Lost:
@@ -58,25 +62,19 @@ class Lost:
 
 
 def lost_items(
-    new: RunItems,
-    baseline: RunItems,
-    cells: Mapping[str, NDArray[np.intp] | None],
+    pairs: Mapping[str, Paired],
+    cells: Mapping[str, NDArray[np.intp]],
     higher_is_better: bool,
     either_way: bool = False,
     most: int = SHOWN,
 ) -> tuple[Lost, ...]:
     """Up to `most` items that got worse (with `either_way`: that changed) among `cells`.
 
-    `cells`: task -> positions of items in the baseline; None for all of the task.
+    `pairs`: task -> its items in both runs. `cells`: task -> positions of items in the baseline.
     """
-    pairs = [
-        (pair_items(new.tasks[task], baseline.tasks[task])[0], positions)
-        for task, positions in cells.items()
-        if task in new.tasks and task in baseline.tasks
-    ]
-    losses = [_losses(pair, positions, higher_is_better, either_way) for pair, positions in pairs]
-    found = [_worst(pair, loss) for (pair, _), loss in zip(pairs, losses, strict=True)]
-    if not all(np.isin([pair.before, pair.after], (0, 1)).all() for pair, _ in pairs):
+    chosen = [(pairs[key], at) for key, at in cells.items() if key in pairs]
+    found = [_worst(pair, _losses(pair, at, higher_is_better, either_way)) for pair, at in chosen]
+    if not all(np.isin(np.concatenate([pair.before, pair.after]), (0, 1)).all() for pair, _ in chosen):
         largest = sorted((entry for task in found for entry in task), key=lambda entry: entry[:2])
         return tuple(lost for _, _, lost in largest[:most])
     # The task that lost most begins; ties in the order of the tasks' names.
@@ -140,15 +138,13 @@ def _of_table(rows: Any, found: Any, run: str) -> dict[Key, Asked]:
     }
 
 
-def _losses(pair: Paired, positions: NDArray[np.intp] | None, higher: bool, either_way: bool) -> Floats:
+def _losses(pair: Paired, positions: NDArray[np.intp], higher: bool, either_way: bool) -> Floats:
     """What each of the pair's items lost, 0 where it is not among `positions` or did not change."""
     loss = pair.before - pair.after if higher else pair.after - pair.before
     loss = np.abs(loss) if either_way else loss
     if pair.weights is not None:
         loss = loss * pair.weights
-    if positions is not None:
-        loss = np.where(np.isin(pair.at_old, positions), loss, 0.0)
-    return np.where(loss > SAME, loss, 0.0)
+    return np.where(np.isin(pair.at_old, positions) & (loss > SAME), loss, 0.0)
 
 
 def _worst(pair: Paired, losses: Floats) -> list[tuple[float, bytes, Lost]]:

@@ -33,6 +33,7 @@ from difficulty.stats import holm
 from difficulty.stats.clusters import linked_codes
 from difficulty.stats.paired_loss import SAME, PairedLoss, paired_loss
 from junkdna_harness.gate.fidelity import TextComparison, compare_text, text_figures
+from junkdna_harness.gate.flips import Flip
 from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.noise import noise_notes
 from junkdna_harness.gate.pairs import (
@@ -65,6 +66,7 @@ class Comparison:
     verdict: Verdict = "inconclusive"
     among: int = 1  # comparisons that a fail is corrected for
     noise: Floor | None = None  # of its items, where it is known
+    flips: tuple[Flip, ...] = field(default=(), repr=False)  # items behind it, where they were looked up
 
     @property
     def name(self) -> str:

@@ -56,6 +56,17 @@ def one_line(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
+def workflow_command(command: str, message: str, title: str) -> str:
+    """A line that a GitHub runner takes as `command` (`error`, `warning`, `notice`), whatever the texts hold.
+
+    >>> workflow_command("error", "50 % lost", "tier 4: fail, alas")
+    '::error title=tier 4%3A fail%2C alas::50 %25 lost'
+    """
+    data = one_line(message).replace("%", "%25")
+    named = one_line(title).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
+    return f"::{command} title={named}::{data}"
+
+
 def script_json(value: object) -> str:
     """JSON that may stand inside a `<script>` element: it can hold neither a closing tag nor a comment."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -59,7 +59,12 @@ def test_a_model_is_evaluated_and_judged(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     tools = commands(tmp_path / "bin")
-    inputs = {"mode": "check", "tasks": "difficulty_tiers_copying_t1", "lm-eval-args": "--limit\n60\n", "install": "none"}
+    inputs = {
+        "mode": "check",
+        "tasks": "difficulty_tiers_copying_t1",
+        "lm-eval-args": "--limit\n60\n",
+        "install": "none",
+    }
     # Without a baseline there is no verdict; what was evaluated is one from then on.
     first = use(inputs | {"against": "nothing", "model-args": "sparsity=0"}, home, tools)
     assert (first.code, first.outputs["verdict"]) == (2, "error"), first.log

@@ -21,9 +21,17 @@ STAMP = "2026-01-02T03-04-05.000000"
 
 
 def folder(
-    path: Path, right: dict[tuple[str, int], np.ndarray], version: float = 1.0, family: str | None = None
+    path: Path,
+    right: dict[tuple[str, int], np.ndarray],
+    version: float = 1.0,
+    family: str | None = None,
+    prompt: str = "",
+    wrong: str = "5",
 ) -> Path:
-    """An lm-eval output folder of a dense run whose items are right (1) or wrong (0) as given."""
+    """An lm-eval output folder of a dense run whose items are right (1) or wrong (0) as given.
+
+    Item i asks `prompt` and 2+i; the answer is 4 where it is right, else `wrong`.
+    """
     inside = path / "model"
     inside.mkdir(parents=True)
     configs, versions = {}, {}
@@ -39,9 +47,11 @@ def folder(
                 "doc_id": i,
                 "doc": {"q": i},
                 "target": "4",
-                "arguments": {"gen_args_0": {"arg_0": f"2+{i}=", "arg_1": {}}},
+                "arguments": {"gen_args_0": {"arg_0": f"{prompt}2+{i}=", "arg_1": {}}},
+                "resps": [["4" if v else wrong]],
+                "filtered_resps": ["4" if v else wrong],
             }
-            | {"resps": [["4"]], "filtered_resps": ["4"], "filter": "none", "metrics": ["exact_match"]}
+            | {"filter": "none", "metrics": ["exact_match"]}
             | {
                 "doc_hash": item_hash(f"{task}{i}"),
                 "prompt_hash": "p",
@@ -67,6 +77,11 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
+def outcome(result: Result) -> str:
+    """The last paragraph, on one line."""
+    return " ".join(result.stdout.strip().rpartition("\n\n")[2].split())
+
+
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
     return folder(tmp_path / "good", {("addition", 1): right(), ("addition", 2): right(wrong=20)})
@@ -82,7 +97,7 @@ def test_a_broken_tier_fails_with_exit_code_1_and_its_name(good: Path, tmp_path:
     bad = folder(tmp_path / "bad", {("addition", 1): right(), ("addition", 2): right(wrong=90)})
     result = run(bad, "--against", good)
     assert result.exit_code == 1
-    assert "addition tier 2" in result.stdout.splitlines()[-1]
+    assert "addition tier 2" in outcome(result)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +109,7 @@ def test_too_few_items_are_inconclusive_unless_told_otherwise(
     few = folder(tmp_path / "few", {("addition", 1): right(30)})
     result = run(few, "--against", few, *option)
     assert result.exit_code == code
-    assert "about 149 items would decide" in result.stdout
+    assert "about 149 items would decide" in outcome(result)
 
 
 def test_a_missing_family_fails_and_is_named(good: Path, tmp_path: Path) -> None:
@@ -112,6 +127,9 @@ def test_a_committed_baseline_judges_like_the_run_it_came_from(good: Path, tmp_p
     assert run(good, "--write-baseline", baseline).exit_code == 0
     from_file = json.loads(run(bad, "--against", baseline, "--json", "-").stdout)
     from_run = json.loads(run(bad, "--against", good, "--json", "-").stdout)
+    for cell in (*from_file["cells"], *from_run["cells"]):
+        for flip in cell["flips"]:
+            flip["answer_before"] = None  # a file holds none
     assert from_file["cells"] == from_run["cells"]
     assert run(good, "--against", baseline).exit_code == 0
 
@@ -133,6 +151,10 @@ def test_json_junit_and_the_step_summary_say_the_same(
     } == failed
     assert "junkdna check: fail" in summary.read_text()
     assert summary.read_text().count("❌ fail") == 2 * len(failed)
+    assert [case.get("name") for case in suite][:2] == [
+        "addition tier 2 (exact_match)",
+        "overall (exact_match)",
+    ]
 
 
 def test_an_inconclusive_case_is_skipped_in_junit_unless_it_counts_as_a_fail(tmp_path: Path) -> None:

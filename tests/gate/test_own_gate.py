@@ -2,8 +2,7 @@
 
 `baseline.json` was written by `junkdna check dense --write-baseline tests/gate/baseline.json`, where `dense` is the output
 folder of `lm_eval --model junkdna-pruned --model_args sparsity=0 --tasks difficulty_tiers,difficulty_tiers_memory --log_samples
---output_path dense`. Write it anew when the suite or the embedded model changes on purpose. The limit is 5 points: another
-processor's rounding may flip an item or two of a tier's 250.
+--output_path dense`. Write it anew when the suite or the embedded model changes on purpose. `policy.yaml` says what may be lost.
 """
 
 from __future__ import annotations
@@ -17,18 +16,16 @@ from tests.commands import junkdna, lm_eval
 
 pytestmark = pytest.mark.slow
 BASELINE = Path(__file__).with_name("baseline.json")
-RULE = ("--against", str(BASELINE), "--max-drop", "0.05", "--json", "verdict.json")
+POLICY = Path(__file__).with_name("policy.yaml")
+RULE = ("--against", str(BASELINE), "--policy", str(POLICY), "--json", "verdict.json")
 
 
 def test_the_embedded_model_passes_its_baseline(dense_run: Path, tmp_path: Path) -> None:
     gate = junkdna("check", str(dense_run), *RULE, cwd=tmp_path)
     verdicts = json.loads((tmp_path / "verdict.json").read_text())
-    undecided = {cell["family"] for cell in verdicts["cells"] if cell["verdict"] != "pass"}
-    # Tiers hold 24 verbs or 40 countries, too few for 5 points even where none of 250 answers changed.
-    assert undecided <= {"past_tense", "capitals"} and verdicts["verdict"] != "fail", (
-        gate.stdout[-3000:] + gate.stderr[-1000:]
-    )
-    assert gate.returncode == (3 if undecided else 0)
+    undecided = [cell["name"] for cell in verdicts["cells"] if cell["verdict"] != "pass"]
+    assert (gate.returncode, verdicts["verdict"], undecided) == (0, "pass", []), gate.stdout + gate.stderr
+    assert len(verdicts["cells"]) == 85
 
 
 def test_a_change_that_breaks_one_tier_fails_by_its_name(dense_run: Path, tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None
 
 
 def test_an_unbounded_metric_of_few_items_is_inconclusive_by_name() -> None:
-    from junkdna_harness.gate.outputs import sentence
+    from junkdna_harness.gate.words import sentence
 
     rng = np.random.default_rng(3)
     relative = Limits(max_drop=None, max_relative_drop=0.1)

@@ -189,7 +189,9 @@ def text_run(nats: np.ndarray, words: np.ndarray, metric: str = "word_perplexity
 
 
 def test_perplexity_is_judged_as_the_ratio_that_it_is_and_printed_as_perplexity() -> None:
-    from junkdna_harness.gate.outputs import as_json, human
+    from junkdna_harness.gate.human import human
+    from junkdna_harness.gate.json_output import as_json
+    from junkdna_harness.presentation.lines import plain
 
     g = np.random.default_rng(0)
     words = np.ceil(g.lognormal(4, 0.8, 220))
@@ -203,7 +205,7 @@ def test_perplexity_is_judged_as_the_ratio_that_it_is_and_printed_as_perplexity(
         assert check(old, worse, RELATIVE).verdict == "pass"
     loss = gate.comparisons[0].loss
     assert loss.before == pytest.approx(np.exp((nats * words).sum() / words.sum()))
-    assert f"{loss.before:.4f}" in human(gate)
+    assert f"{loss.before:.4f}" in plain(human(gate))
     assert json.loads(as_json(gate, 1))["cells"][0]["baseline"] == loss.before
 
 
