@@ -98,7 +98,11 @@ def _answer(sample: Mapping[str, Any], pairs: list[list[Any]]) -> str:
     if len(responses) == 1 and isinstance(responses[0], (list, tuple)) and len(responses[0]) == 2:
         greedy = str(responses[0][1]) == "True"
         wanted = _text(pairs[0][1]).strip() if pairs else ""
-        return wanted if greedy else f"not {wanted!r} (its log-likelihood: {float(responses[0][0]):.2f})"
+        return (
+            wanted
+            if greedy
+            else f"another text (log-likelihood of the wanted one: {float(responses[0][0]):.2f})"
+        )
     return _shorten(_text(first[0])) if first else ""
 
 

@@ -80,7 +80,8 @@ def _table(gate: Gate, comparisons: Sequence[Comparison], what: str, everything:
             lines.append([(more, STYLE[verdict])])
     passed = [one for one in ranked if one.verdict == "pass"]
     if passed and not everything:
-        lines += [[], *_lines(_folded_away(passed, what, gate), _INDENT, STYLE["pass"])]
+        told = _folded_away(passed, what, gate, alone=len(passed) == len(ranked) and not what)
+        lines += [[], *_lines(told, _INDENT, STYLE["pass"])]
     return lines
 
 
@@ -116,11 +117,11 @@ def _detail(one: Comparison, alpha: float) -> str:
     return f"{text}{counts}; {needed([one], alpha)}"
 
 
-def _folded_away(passed: Sequence[Comparison], what: str, gate: Gate) -> str:
-    if gate.identical:
-        return f"{len(passed)} comparisons pass{what}, every answer equal (--all lists them)"
+def _folded_away(passed: Sequence[Comparison], what: str, gate: Gate, alone: bool) -> str:
+    """What passed, in a line; where nothing else decides (`alone`), the outcome names the closest one."""
     number = "1 comparison passes" if len(passed) == 1 else f"{len(passed)} comparisons pass"
-    return f"{number}{what}, closest: {nearness(passed[0], gate.alpha)} (--all lists them)"
+    closest = "" if alone or gate.identical else f", closest: {nearness(passed[0], gate.alpha)}"
+    return f"{number}{what}{closest} (--all lists {'it' if len(passed) == 1 else 'them'})"
 
 
 def _texts(comparisons: Sequence[TextComparison]) -> list[Line]:
