@@ -121,9 +121,9 @@ def check(
     from difficulty.files import write_atomic
     from junkdna_harness.gate import Limits, Policy, read_baseline, read_run, to_json
     from junkdna_harness.gate import check as judge
-    from junkdna_harness.gate.behind import no_texts, with_flips
+    from junkdna_harness.gate.behind import with_flips
     from junkdna_harness.gate.fidelity import read_fidelity
-    from junkdna_harness.gate.flips import texts_of
+    from junkdna_harness.gate.flips import Logged
     from junkdna_harness.gate.json_output import as_json
     from junkdna_harness.gate.junit import junit_xml as as_junit
     from junkdna_harness.gate.policy_file import policy_of_document
@@ -147,11 +147,9 @@ def check(
     if baseline is not None:
         text = None if fidelity is None else read_fidelity(fidelity, run)
         judged = judge(candidate, baseline, limits, allow_different_prompts, text)
-        outcome = with_flips(
-            judged,
-            texts_of(new, candidate.name, label or []),
-            texts_of(against, baseline.name, label or []) if against is not None else no_texts,
-        )
+        logged = Logged(new, label or [])
+        before = logged if against in (None, new) else Logged(str(against), label or [])
+        outcome = with_flips(judged, logged.of(candidate.name), before.of(baseline.name))
     if write_baseline is not None:
         write_atomic(write_baseline, to_json(candidate))
         items = sum(len(task.item_ids) for name, task in candidate.tasks.items() if name == task.task)

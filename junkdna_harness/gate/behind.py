@@ -19,7 +19,7 @@ def no_texts(wanted: Collection[Key]) -> Mapping[Key, Asked]:
 def with_flips(gate: Gate, new: Texts = no_texts, baseline: Texts = no_texts) -> Gate:
     """The outcome, with up to five items for each comparison that did not pass.
 
-    `new`, `baseline`: what the runs hold of some items (`flips.texts_of`); neither is asked where everything passed.
+    `new`, `baseline`: what the runs hold of some items (`flips.Logged`); neither is asked where everything passed.
     """
     open_ = [one for one in gate.comparisons if one.verdict != "pass"]
     keys = {key for one in open_ for key in one.planned.cells if key in gate.new.tasks}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from difficulty.runs.asked import Asked, asked, documents
 from difficulty.runs.lm_eval_log import is_results
-from difficulty.runs.read import read_runs
+from difficulty.runs.read import Runs, read_runs
 from difficulty.stats.paired_loss import SAME
 from difficulty.stats.result import Floats
 from junkdna_harness.gate.pairs import Paired
@@ -104,38 +104,48 @@ def with_texts(lost: Iterable[Lost], new: Mapping[Key, Asked], old: Mapping[Key,
     return tuple(flips)
 
 
-def texts_of(path: str | Path, run: str, labels: Sequence[str] = ()) -> Texts:
-    """What a run's logs, sweep or table hold of its items; nothing where `path` is a baseline file.
+class Logged:
+    """What the logs, sweep or table at a path hold of the items of its runs; nothing where it is a baseline file.
 
-    `run`: its id, as `read_runs` gives it. The folder is read when the texts are asked for.
+    The path is read when texts are asked for, and once for several runs of which the same items are.
     """
 
-    def read(wanted: Collection[Key]) -> Mapping[Key, Asked]:
-        given = Path(path)
-        if not wanted or (given.is_file() and given.suffix == ".json" and not is_results(given)):
+    def __init__(self, path: str | Path, labels: Sequence[str] = ()) -> None:
+        self.path = Path(path)
+        self._labels = labels
+        self._read: dict[frozenset[Key], dict[str, dict[Key, Asked]]] = {}
+
+    def of(self, run: str) -> Texts:
+        """The texts of one run, by its id as `read_runs` gives it."""
+        return lambda wanted: self._texts(frozenset(wanted)).get(run, {})
+
+    def _texts(self, wanted: frozenset[Key]) -> dict[str, dict[Key, Asked]]:
+        """Run -> the texts of the items that are wanted."""
+        is_baseline = self.path.is_file() and self.path.suffix == ".json" and not is_results(self.path)
+        if not wanted or is_baseline:
             return {}
-        hashes = {item.partition("#")[0] for _, item in wanted}
-
-        def keep(sample: Mapping[str, Any]) -> Asked | None:
-            return asked(sample) if sample.get("doc_hash") in hashes else None
-
-        found = read_runs([path], labels=labels, keep=keep)
-        rows = found.rows(run)
-        if "prompt" in rows:
-            return _of_table(rows[rows["item_id"].isin([item for _, item in wanted])], found, run)
-        kept = ((task, item, found.kept.get((run, task), {}).get(item)) for task, item in wanted)
-        return {(task, item): text for task, item, text in kept if text is not None}
-
-    return read
+        if wanted not in self._read:
+            found = read_runs([self.path], labels=self._labels, keep=_only({item for _, item in wanted}))
+            self._read[wanted] = {run: _texts_of(found, run, wanted) for run in found.names}
+        return self._read[wanted]
 
 
-def _of_table(rows: Any, found: Any, run: str) -> dict[Key, Asked]:
-    """The texts of a tidy table that has columns for them."""
-    shown = documents(rows, found)
-    return {
-        key: Asked(prompt, target, shown.answers.get((run, *key), ""))
-        for key, (prompt, target) in shown.asked.items()
-    }
+def _only(items: Collection[str]) -> Callable[[Mapping[str, Any]], Asked | None]:
+    """What keeps the texts of these items alone."""
+    hashes = {item.partition("#")[0] for item in items}
+    return lambda sample: asked(sample) if sample.get("doc_hash") in hashes else None
+
+
+def _texts_of(found: Runs, run: str, wanted: Collection[Key]) -> dict[Key, Asked]:
+    rows = found.rows(run)
+    if "prompt" in rows:
+        shown = documents(rows[rows["item_id"].isin([item for _, item in wanted])], found)
+        return {
+            key: Asked(prompt, target, shown.answers.get((run, *key), ""))
+            for key, (prompt, target) in shown.asked.items()
+        }
+    kept = ((task, item, found.kept.get((run, task), {}).get(item)) for task, item in wanted)
+    return {(task, item): text for task, item, text in kept if text is not None}
 
 
 def _losses(pair: Paired, positions: NDArray[np.intp], higher: bool, either_way: bool) -> Floats:

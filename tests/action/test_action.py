@@ -92,14 +92,35 @@ def test_inputs_arrive_as_they_are_and_run_nothing(tmp_path: Path, mode: str) ->
     if mode == "check":
         assert f"--model_args=pretrained={inputs['model']},{inputs['model-args']}" in said
         wanted = ["against", "policy", "inconclusive", "tasks"]
-        assert f"--model={inputs['wrapper']}" in said
     else:
-        assert said[-2] == inputs["model"] and said[-3] == "--"
+        assert said[-3:] == ["--", inputs["model"], ""]
+    assert f"--model={inputs['wrapper']}" in said
     for name in wanted:
         assert f"--{name.replace('-args', '_args')}={inputs[name]}" in said
     further = lines["args"].splitlines()
     first = said.index("--note")
     assert said[first : first + len(further)] == further
+
+
+@pytest.mark.parametrize(
+    ("given", "argument"),
+    [
+        ({}, "--model_args=method=none"),
+        ({"model": "./m"}, "--model_args=pretrained=./m,method=none"),
+        ({"model": "./m", "wrapper": "hf"}, "--model_args=pretrained=./m"),
+        ({"model-args": "sparsity=0.3"}, "--model_args=sparsity=0.3"),
+    ],
+)
+def test_nothing_is_done_to_a_model_unless_it_is_asked_for(
+    tmp_path: Path, given: dict[str, str], argument: str
+) -> None:
+    """junkdna-pruned alone would take away half of the weights."""
+    tools = commands(tmp_path / "bin", junkdna=RECORD, lm_eval=RECORD)
+    home = tmp_path / "home"
+    home.mkdir()
+    assert use({"mode": "check", "against": "b", "install": "none", **given}, home, tools).code == 0
+    said = (home / "calls").read_text().split("\0")
+    assert [part for part in said if part.startswith("--model_args")] == [argument]
 
 
 def test_what_is_installed_is_what_was_asked_for(repository: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from difficulty import read_runs
 from difficulty.errors import UsageError
 from difficulty.runs.store import check_run
 from junkdna_harness.compress import PruneSpec, QuantSpec
-from junkdna_harness.gate.flips import texts_of
+from junkdna_harness.gate.flips import Logged
 from junkdna_harness.models.pruned import PrunedLM
 from junkdna_harness.sweep import Store, build_plan, run_sweep
 from junkdna_harness.sweep.engines.local import LocalEngine
@@ -298,7 +298,7 @@ def test_each_of_two_models_is_read_with_its_own_prompts(dense: Path, tmp_path: 
 def test_what_a_run_of_a_sweep_answered_is_found_by_the_item(store: Path) -> None:
     first = read_runs([store]).table.iloc[0]
     key = (first["task"], first["item_id"])
-    texts = texts_of(store, first["run"])([key])
+    texts = Logged(store).of(first["run"])([key])
     assert set(texts) == {key} and texts[key].prompt and texts[key].target and texts[key].answer
 
 

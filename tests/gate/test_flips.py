@@ -11,7 +11,7 @@ import pytest
 from difficulty.runs.asked import asked
 from junkdna_harness.gate import Limits, Policy, Rule, check, read_baseline, read_run, to_json
 from junkdna_harness.gate.behind import with_flips
-from junkdna_harness.gate.flips import Flip, texts_of
+from junkdna_harness.gate.flips import Flip, Logged
 from junkdna_harness.gate.items import run_items
 from junkdna_harness.gate.rule import Gate
 from tests.gate.test_check_command import folder, right
@@ -34,7 +34,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def judged(new: Path, against: Path, limits: Limits | Policy | None = None) -> Gate:
     run, base = read_run(new), read_baseline(against)
     gate = check(run, base, limits, allow_different_prompts=True)
-    return with_flips(gate, texts_of(new, run.name), texts_of(against, base.name))
+    return with_flips(gate, Logged(new).of(run.name), Logged(against).of(base.name))
 
 
 def flips(gate: Gate, name: str) -> tuple[Flip, ...]:
@@ -81,6 +81,18 @@ def test_what_passes_shows_nothing_and_is_not_read_again(good: Path) -> None:
 
     gate = with_flips(check(run, run), never, never)  # type: ignore[arg-type]
     assert not any(one.flips for one in gate.comparisons)
+
+
+def test_a_folder_is_read_once_for_several_of_its_runs(bad: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged, run = Logged(bad), read_run(bad)
+    items = [("addition_t1", item) for item in run.tasks["addition_t1"].item_ids[:2]]
+    first = logged.of(run.name)(items)
+    monkeypatch.setattr("junkdna_harness.gate.flips.read_runs", None)
+    assert (
+        set(first) == set(items)
+        and logged.of("another run")(items) == {}
+        and logged.of(run.name)(items) == first
+    )
 
 
 def test_a_baseline_file_knows_no_answers(good: Path, bad: Path, tmp_path: Path) -> None:
