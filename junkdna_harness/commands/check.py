@@ -179,6 +179,7 @@ def _validate(
     """Say what the limits judge on the baseline; a mistake in either ends the command."""
     from junkdna_harness.gate import Policy, read_baseline
     from junkdna_harness.gate.validate import validated
+    from junkdna_harness.presentation.lines import show_text
 
     if new is not None:
         raise UsageError(
@@ -189,7 +190,7 @@ def _validate(
     limits = limits_of(policy, *drops)
     also = limits.metrics if isinstance(limits, Policy) else ()
     baseline = None if against is None else read_baseline(against, baseline_run, metric, label or [], also)
-    typer.echo(validated(limits, baseline))
+    show_text(validated(limits, baseline))
 
 
 def _check_text(
@@ -201,11 +202,15 @@ def _check_text(
 
     from difficulty.files import write_atomic
     from junkdna_harness.gate.fidelity import TextLimits, check_text, read_fidelity, text_of
+    from junkdna_harness.presentation.lines import show_text
 
     outcome = check_text(read_fidelity(new, run), TextLimits(*limits, alpha))
     code = {"pass": 0, "fail": 1, "inconclusive": EXIT_CODES[inconclusive]}[outcome.verdict]
     content = json.dumps({**outcome.to_dict(), "exit_code": code}, indent=1, allow_nan=False) + "\n"
     if json_file is not None and str(json_file) != "-":
         write_atomic(json_file, content)
-    typer.echo(content if str(json_file) == "-" else text_of(outcome))
+    if str(json_file) == "-":
+        typer.echo(content)
+    else:
+        show_text(text_of(outcome))
     raise typer.Exit(code)

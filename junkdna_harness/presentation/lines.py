@@ -25,6 +25,13 @@ def show(lines: Iterable[Line]) -> None:
         target.print(Text.assemble(*line), markup=False, highlight=False, emoji=False)
 
 
+def show_text(text: str) -> None:
+    """Print text on stdout, lines that are wider than `WIDTH` folded."""
+    for line in text.splitlines():
+        pieces = folded(line, indent="    ", first="") if cell_len(line) > WIDTH else [line]
+        show([(piece, "")] for piece in pieces)
+
+
 def cut(text: str, width: int, end: bool = False) -> str:
     """`text` in at most `width` columns, its beginning (with `end`, its end) kept, an ellipsis where something is left out.
 
