@@ -61,6 +61,8 @@ def check(
 ) -> Gate:
     """Whether the run in `new` lost more than it may against a baseline: `.verdict` is pass, fail or inconclusive.
 
+    Each of its `comparisons` that did not pass has `flips`: some of the items that were lost, with prompt and both answers.
+
     Both are what `junkdna check` takes: an lm-eval output folder, a sweep's folder, a table, or a baseline file. Without a
     limit, 0.02 in the metric's units may be lost. `limits` are further fields of `junkdna_harness.gate.Limits`.
 
@@ -69,8 +71,10 @@ def check(
     """
     from junkdna_harness.gate import Limits, read_baseline, read_run
     from junkdna_harness.gate import check as judge
+    from junkdna_harness.gate.behind import with_logged_flips
 
     if max_drop is None and max_relative_drop is None:
         max_drop = DEFAULT_DROP
     allowed = Limits(max_drop, max_relative_drop, **limits)
-    return judge(read_run(new, run, metric), read_baseline(against, baseline_run, metric), allowed)
+    outcome = judge(read_run(new, run, metric), read_baseline(against, baseline_run, metric), allowed)
+    return with_logged_flips(outcome, new, against)

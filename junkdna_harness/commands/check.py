@@ -121,9 +121,8 @@ def check(
     from difficulty.files import write_atomic
     from junkdna_harness.gate import Limits, Policy, read_baseline, read_run, to_json
     from junkdna_harness.gate import check as judge
-    from junkdna_harness.gate.behind import with_flips
+    from junkdna_harness.gate.behind import with_logged_flips
     from junkdna_harness.gate.fidelity import read_fidelity
-    from junkdna_harness.gate.flips import Logged
     from junkdna_harness.gate.json_output import as_json
     from junkdna_harness.gate.junit import junit_xml as as_junit
     from junkdna_harness.gate.policy_file import policy_of_document
@@ -146,10 +145,9 @@ def check(
     outcome = None
     if baseline is not None:
         text = None if fidelity is None else read_fidelity(fidelity, run)
-        judged = judge(candidate, baseline, limits, allow_different_prompts, text)
-        logged = Logged(new, label or [])
-        before = logged if against in (None, new) else Logged(str(against), label or [])
-        outcome = with_flips(judged, logged.of(candidate.name), before.of(baseline.name))
+        outcome = judge(candidate, baseline, limits, allow_different_prompts, text)
+        if against is not None:
+            outcome = with_logged_flips(outcome, new, against, label or [])
     if write_baseline is not None:
         write_atomic(write_baseline, to_json(candidate))
         items = sum(len(task.item_ids) for name, task in candidate.tasks.items() if name == task.task)
@@ -168,7 +166,7 @@ def check(
         write_atomic(json_file, as_json(outcome, code))
     if junit_xml is not None:
         write_atomic(junit_xml, as_junit(outcome, inconclusive is Inconclusive.fail))
-    tell(outcome, code, str(json_file) == "-", everything)
+    tell(outcome, code, as_json(outcome, code) if str(json_file) == "-" else None, everything)
     raise typer.Exit(code)
 
 

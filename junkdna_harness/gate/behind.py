@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from difficulty.runs.asked import Asked
-from junkdna_harness.gate.flips import Key, Texts, lost_items, with_texts
+from junkdna_harness.gate.flips import Key, Logged, Texts, lost_items, with_texts
 from junkdna_harness.gate.pairs import Paired, pair_items
 from junkdna_harness.gate.rule import Gate
 
@@ -40,3 +41,10 @@ def with_flips(gate: Gate, new: Texts = no_texts, baseline: Texts = no_texts) ->
         for one in gate.comparisons
     )
     return replace(gate, comparisons=comparisons)
+
+
+def with_logged_flips(gate: Gate, new: str | Path, against: str | Path, labels: Sequence[str] = ()) -> Gate:
+    """The same, with the texts that lie where the two runs were read."""
+    logged = Logged(new, labels)
+    before = logged if Path(new) == Path(against) else Logged(against, labels)
+    return with_flips(gate, logged.of(gate.new.name), before.of(gate.baseline.name))

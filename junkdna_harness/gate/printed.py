@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 from junkdna_harness.gate.github import add_step_summary, guard, in_a_workflow, workflow_commands
 from junkdna_harness.gate.human import human
-from junkdna_harness.gate.json_output import as_json
 from junkdna_harness.gate.rule import Gate
-from junkdna_harness.presentation.lines import show
+from junkdna_harness.presentation.escape import one_line
+from junkdna_harness.presentation.lines import show, show_text
 
 
-def tell(gate: Gate, exit_code: int, as_data: bool = False, everything: bool = False) -> None:
-    """Print the outcome (`as_data`: as JSON); in a GitHub workflow, add it to the job summary and annotate what did not pass.
+def tell(
+    gate: Gate, exit_code: int, document: str | None = None, everything: bool = False, further: Iterable[str] = ()
+) -> None:  # fmt: skip
+    """Print the outcome; in a GitHub workflow, add it to the job summary and annotate what did not pass.
 
-    `exit_code` is what the command ends with: it says what an inconclusive outcome counts as. `everything`: list what passed, too.
+    `exit_code` is what the command ends with: it says what an inconclusive outcome counts as. `document`: JSON that is printed in place
+    of text. `everything`: list what passed, too. `further`: paragraphs after the outcome.
     """
     add_step_summary(gate)
     told = workflow_commands(gate, exit_code == 1) if in_a_workflow() else []
-    if as_data:
+    if document is not None:
         for line in told:
             print(line, file=sys.stderr)
-        print(as_json(gate, exit_code), end="")
+        print(document, end="")
         return
     for line in told:
         print(line)
@@ -29,5 +33,8 @@ def tell(gate: Gate, exit_code: int, as_data: bool = False, everything: bool = F
     if before:
         print(before)
     show(human(gate, everything))
+    for text in further:
+        show([[]])
+        show_text(one_line(text))
     if after:
         print(after)

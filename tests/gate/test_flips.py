@@ -10,7 +10,7 @@ import pytest
 
 from difficulty.runs.asked import asked
 from junkdna_harness.gate import Limits, Policy, Rule, check, read_baseline, read_run, to_json
-from junkdna_harness.gate.behind import with_flips
+from junkdna_harness.gate.behind import with_flips, with_logged_flips
 from junkdna_harness.gate.flips import Flip, Logged
 from junkdna_harness.gate.items import run_items
 from junkdna_harness.gate.rule import Gate
@@ -32,9 +32,8 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def judged(new: Path, against: Path, limits: Limits | Policy | None = None) -> Gate:
-    run, base = read_run(new), read_baseline(against)
-    gate = check(run, base, limits, allow_different_prompts=True)
-    return with_flips(gate, Logged(new).of(run.name), Logged(against).of(base.name))
+    gate = check(read_run(new), read_baseline(against), limits, allow_different_prompts=True)
+    return with_logged_flips(gate, new, against)
 
 
 def flips(gate: Gate, name: str) -> tuple[Flip, ...]:
