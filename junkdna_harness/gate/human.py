@@ -10,12 +10,12 @@ from junkdna_harness.gate.policy import Verdict
 from junkdna_harness.gate.rule import Comparison, Gate
 from junkdna_harness.gate.words import (
     ORDER,
+    advice,
     describe,
     evidence,
     interval,
     loss,
     nearness,
-    needed,
     score,
     sentence,
     signed,
@@ -26,7 +26,8 @@ from junkdna_harness.presentation.lines import WIDTH, Line, cut, folded, padded
 
 STYLE = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 _INDENT = "    "
-MOST = 12  # comparisons of one verdict that are listed unless all are asked for
+MOST = 12  # comparisons of the first verdict in a table that are listed unless all are asked for
+MOST_BESIDE = 4  # and of the next: what is open matters less where something failed
 _HEADER = ("items", "baseline", "new", "loss", "bounds", "limit")
 
 
@@ -64,20 +65,22 @@ def _table(gate: Gate, comparisons: Sequence[Comparison], what: str, everything:
     widths = [max(len(row[i]) for row in [header, *rows.values()]) for i in range(len(header))]
     room = max(12, WIDTH - sum(widths) - len(widths))
     lines: list[Line] = []
+    most = MOST
     for verdict in ORDER:
         mine = [one for one in ranked if one.verdict == verdict]
         if not mine or (verdict == "pass" and not everything):
             continue
         lines += [[], *_heading(verdict, what, header, widths, room)]
-        for one in mine if everything else mine[:MOST]:
+        for one in mine if everything else mine[:most]:
             name = one.name + (f" ({one.metric})" if several else "")
             cells = "".join(f" {cell:>{width}}" for cell, width in zip(rows[id(one)], widths, strict=True))
             lines.append([(padded(one_line(name), room), STYLE[verdict]), (cells, "")])
             if verdict != "pass":
                 lines += _lines(_detail(one, gate.alpha), _INDENT, "dim", _INDENT)
-        if len(mine) > MOST and not everything:
-            more = f"… and {len(mine) - MOST} more, nearer to their limits (--all lists them)"
+        if len(mine) > most and not everything:
+            more = f"… and {len(mine) - most} more, less far (--all lists them)"
             lines.append([(more, STYLE[verdict])])
+        most = MOST_BESIDE
     passed = [one for one in ranked if one.verdict == "pass"]
     if passed and not everything:
         told = _folded_away(passed, what, gate, alone=len(passed) == len(ranked) and not what)
@@ -114,7 +117,7 @@ def _detail(one: Comparison, alpha: float) -> str:
     if one.verdict != "inconclusive":
         return text
     counts = {"fail": "; counts as a fail", "pass": "; counts as a pass"}.get(one.counts_as, "")
-    return f"{text}{counts}; {needed([one], alpha)}"
+    return f"{text}{counts}; {advice(one, alpha)}"
 
 
 def _folded_away(passed: Sequence[Comparison], what: str, gate: Gate, alone: bool) -> str:

@@ -8,11 +8,11 @@ from junkdna_harness.gate.flips import Flip
 from junkdna_harness.gate.human import unknown
 from junkdna_harness.gate.rule import Comparison, Gate
 from junkdna_harness.gate.words import (
+    advice,
     describe,
     evidence,
     interval,
     loss,
-    needed,
     score,
     sentence,
     worst_first,
@@ -89,7 +89,7 @@ def _table(gate: Gate, comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _why(one: Comparison, alpha: float) -> str:
-    return f"{evidence(one)}; {needed([one], alpha)}" if one.verdict == "inconclusive" else evidence(one)
+    return f"{evidence(one)}; {advice(one, alpha)}" if one.verdict == "inconclusive" else evidence(one)
 
 
 def _row(cells: Sequence[str]) -> str:

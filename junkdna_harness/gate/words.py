@@ -117,6 +117,16 @@ def _too_few(comparisons: Sequence[Comparison]) -> str:
     )
 
 
+def advice(one: Comparison, alpha: float) -> str:
+    """What would decide an open comparison, beside its name."""
+    if one.loss.too_few:
+        return f"an unbounded metric needs {UNBOUNDED_ITEMS} items to pass"
+    items = one.items_to_decide(alpha)
+    if items is None:
+        return "the loss lies at the limit itself: no number of items decides, another limit would"
+    return f"about {items:,} items would decide ({100 * POWER:g} % power)"
+
+
 def nearness(one: Comparison, alpha: float) -> str:
     """How near a comparison came to its limit."""
     return f"{one.name}, at most {signed(one.loss.bounds(alpha)[1])} of {one.limit:.4g} allowed"

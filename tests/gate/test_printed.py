@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from junkdna_harness.gate import Policy, Rule, check
 from junkdna_harness.gate.behind import with_flips
 from junkdna_harness.gate.github import LARGEST_SUMMARY, MOST_ANNOTATIONS, workflow_commands
-from junkdna_harness.gate.human import MOST, human
+from junkdna_harness.gate.human import MOST, MOST_BESIDE, human
 from junkdna_harness.gate.items import run_items
 from junkdna_harness.gate.markdown import markdown
 from junkdna_harness.gate.rule import Gate
@@ -87,6 +87,14 @@ def test_a_long_list_is_cut_unless_all_is_asked_for() -> None:
     assert f"… and {len(gate.comparisons) - MOST} more" in text_of(gate)
 
 
+def test_what_is_open_is_listed_shortly_where_something_failed() -> None:
+    cells = [(f"f{i}", 1) for i in range(9)]
+    gate = gate_of({c: right() for c in cells}, {c: right(wrong=60 if c == ("f8", 1) else 3) for c in cells})
+    undecided = sum(one.verdict == "inconclusive" for one in gate.comparisons)
+    assert undecided > MOST_BESIDE and text_of(gate).count("items would decide") == MOST_BESIDE
+    assert f"… and {undecided - MOST_BESIDE} more" in text_of(gate)
+
+
 def test_advisory_comparisons_stand_apart_and_decide_nothing() -> None:
     cells = {("a", 1): right(400), ("b", 1): right(400)}
     rules = Policy(
@@ -107,7 +115,8 @@ def test_advisory_comparisons_stand_apart_and_decide_nothing() -> None:
 
 def test_an_open_comparison_says_what_would_decide_it() -> None:
     gate = gate_of({("t", 1): right(30)}, {("t", 1): right(30)})
-    assert "about 149 items would decide t tier 1" in " ".join(text_of(gate).split())
+    for told in (text_of(gate), markdown(gate)):
+        assert "0 items lost, 0 gained; about 149 items would decide (80 % power" in " ".join(told.split())
 
 
 def hostile_run(path: Path, wrong: int) -> Path:
