@@ -3,7 +3,8 @@
 - `bash` is run by bash and ends with 0, or with what its last line says (`# exit code N`).
 - `yaml` begins with the name of its file, is written there, and tried as what it is: a policy that a command wrote already is the same; the
   jobs of GitHub and GitLab are run, and a hook of pre-commit.
-- `python` is run; each line of `text` was printed by the block before, whatever the digits.
+- `python` is run; each line of `text` was printed by the block before, whatever the digits; `text example` is of something larger than
+  a test can run, and keeps to 80 columns.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.cells import cell_len
 
 from junkdna_harness.gate.policy_file import policy_of_document, to_dict
 from tests.action.runner import ROOT, commands, use
 
 pytestmark = pytest.mark.slow
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^```([\w ]*)\n(.*?)^```$", re.M | re.S)
 TEXT = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
 BLOCKS = [(kind, body) for kind, body in BLOCK.findall(TEXT)]
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
@@ -67,6 +69,9 @@ class Folder:
         assert lines and not [line for line in lines if without_digits(line) not in told], self.printed[
             -4000:
         ]
+
+    def text_example(self, body: str) -> None:
+        assert max(map(cell_len, body.splitlines())) <= 80
 
     def yaml(self, body: str) -> None:
         name = body.partition("\n")[0].removeprefix("# ")
@@ -116,9 +121,9 @@ def without_digits(line: str) -> str:
 
 
 def test_every_block_does_what_the_page_says(tmp_path: Path) -> None:
-    assert {kind for kind, _ in BLOCKS} == {"bash", "yaml", "text", "python"} and TEXT.count(
-        "\n```"
-    ) == 2 * len(BLOCKS)
+    kinds = {kind for kind, _ in BLOCKS}
+    assert {"bash", "yaml", "text", "python"} <= kinds <= {"bash", "yaml", "text", "text example", "python"}
+    assert TEXT.count("\n```") == 2 * len(BLOCKS)
     folder = Folder(tmp_path)
     for kind, body in BLOCKS:
-        getattr(folder, kind)(body)
+        getattr(folder, kind.replace(" ", "_"))(body)
