@@ -19,6 +19,7 @@ from junkdna_harness.gate.words import (
     score,
     sentence,
     signed,
+    unknown,
     worst_first,
 )
 from junkdna_harness.presentation.escape import one_line
@@ -154,17 +155,6 @@ def _behind_the_worst(gate: Gate) -> list[Line]:
     if said := unknown(worst.flips):
         lines += _lines(said, _INDENT, "dim")
     return lines
-
-
-def unknown(flips: Sequence[Flip]) -> str:
-    """What the runs do not hold of these items, in a sentence; empty where all is known."""
-    if not any(flip.known for flip in flips):
-        return "neither run holds what was asked and answered: give the folders of the evaluations to see it"
-    if all(flip.answer_before is None for flip in flips):
-        return "the baseline holds no answers (a baseline file keeps scores alone): give the folder of its evaluation to see them"
-    if all(flip.answer is None for flip in flips):
-        return "the new run holds no answers: give the folder of its evaluation to see them"
-    return ""
 
 
 def _flip(number: int, flip: Flip) -> list[Line]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from junkdna_harness.gate.flips import Flip
-from junkdna_harness.gate.human import unknown
 from junkdna_harness.gate.rule import Comparison, Gate
 from junkdna_harness.gate.words import (
     advice,
@@ -15,6 +14,7 @@ from junkdna_harness.gate.words import (
     loss,
     score,
     sentence,
+    unknown,
     worst_first,
 )
 from junkdna_harness.presentation.escape import markdown_cell

@@ -9,6 +9,7 @@ from difficulty.runs.table import some
 from difficulty.stats.paired_loss import UNBOUNDED_ITEMS
 from difficulty.text import interval_text, p_words, with_noise_mark
 from junkdna_harness.gate.fidelity import TextComparison
+from junkdna_harness.gate.flips import Flip
 from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.policy import Verdict
 from junkdna_harness.gate.rule import POWER, Comparison, Gate
@@ -154,6 +155,17 @@ def evidence(one: Comparison) -> str:
         counted = f"{one.loss.lost:,} items lost, {one.loss.gained:,} gained"
     sure = f"{p_words(one.p_holm, 4)}, Holm over {one.among}" if one.among > 1 else p_words(one.p_holm, 4)
     return f"{one.metric}: {counted}" + (f"; {sure}" if one.verdict == "fail" else "")
+
+
+def unknown(flips: Sequence[Flip]) -> str:
+    """What the runs do not hold of these items, in a sentence; empty where all is known."""
+    if not any(flip.known for flip in flips):
+        return "neither run holds what was asked and answered: give the folders of the evaluations to see it"
+    if all(flip.answer_before is None for flip in flips):
+        return "the baseline holds no answers (a baseline file keeps scores alone): give the folder of its evaluation to see them"
+    if all(flip.answer is None for flip in flips):
+        return "the new run holds no answers: give the folder of its evaluation to see them"
+    return ""
 
 
 def describe(run: RunItems) -> str:
