@@ -23,6 +23,18 @@ from junkdna_harness.commands.limits import (
     limits_of,
 )
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+from junkdna_harness.commands.trend_of import (
+    COMMIT,
+    FALSE_ALARM_RATE,
+    HISTORY,
+    SINCE,
+    TOLERANCE,
+    TREND,
+    keep,
+    ready_for_history,
+    refuse_without_trend,
+    show_trend,
+)
 
 PANEL_TEXT = "Limits on a text (NEW is the JSON of junkdna fidelity)"
 
@@ -91,6 +103,12 @@ def check(
         ),
     ] = False,
     everything: Annotated[bool, typer.Option("--all", help="List the comparisons that passed, too.")] = False,
+    history: HISTORY = None,
+    commit: COMMIT = None,
+    trend: TREND = None,
+    false_alarm_rate: FALSE_ALARM_RATE = None,
+    since: SINCE = None,
+    tolerance: TOLERANCE = None,
 ) -> None:
     """Judge a run against a baseline: overall, by family and by tier of difficulty.
 
@@ -99,18 +117,29 @@ def check(
     every comparison that it does not; advisory rules of a policy decide nothing. In a GitHub workflow the outcome is added to
     the job summary, and annotations say what did not pass.
     """
+    if trend is not None:
+        judging = {
+            "NEW": new, "--against": against, "--policy": policy, "--max-drop": max_drop, "--max-relative-drop": max_relative_drop,
+            "--metric": metric, "--by": by, "--alpha": alpha, "--run": run, "--baseline-run": baseline_run, "--fidelity": fidelity,
+            "--write-baseline": write_baseline, "--write-policy": write_policy, "--junit-xml": junit_xml, "--history": history,
+            "--commit": commit, "--max-perplexity-ratio": max_perplexity_ratio, "--max-kl": max_kl, "--min-agreement": min_agreement,
+        }  # fmt: skip
+        show_trend(trend, false_alarm_rate, since, tolerance, json_file, judging)
+    refuse_without_trend(false_alarm_rate, since, tolerance)
     if validate:
         drops = (max_drop, max_relative_drop, alpha, by, lower_is_better, higher_is_better)
         _validate(new, policy, against, drops, baseline_run, metric, label)
         return
     if new is None:
-        raise UsageError("there is nothing to judge. Name a run: junkdna check NEW --against BASELINE.")
+        raise UsageError(
+            "there is nothing to judge. Name a run: junkdna check NEW --against BASELINE, or show a history: junkdna check --trend FILE."
+        )
     text_limits = (max_perplexity_ratio, max_kl, min_agreement)
     if any(limit is not None for limit in text_limits):
         others = {
             "--against": against, "--write-baseline": write_baseline, "--max-drop": max_drop, "--max-relative-drop": max_relative_drop,
             "--metric": metric, "--junit-xml": junit_xml, "--baseline-run": baseline_run, "--policy": policy, "--write-policy": write_policy,
-            "--fidelity": fidelity,
+            "--fidelity": fidelity, "--history": history,
         }  # fmt: skip
         if wrong := [name for name, value in others.items() if value not in (None, [])]:
             raise UsageError(
@@ -134,6 +163,7 @@ def check(
         raise UsageError(
             "there is nothing to compare with. Give --against BASELINE, or --write-baseline FILE to make one from this run."
         )
+    commit = ready_for_history(history, commit, against)
     limits = limits_of(policy, max_drop, max_relative_drop, alpha, by, lower_is_better, higher_is_better)
     also = limits.metrics if isinstance(limits, Policy) else ()
     candidate = read_run(new, run, metric, label or [], also)
@@ -167,6 +197,7 @@ def check(
     if junit_xml is not None:
         write_atomic(junit_xml, as_junit(outcome, inconclusive is Inconclusive.fail))
     tell(outcome, code, as_json(outcome, code) if str(json_file) == "-" else None, everything)
+    keep(history, outcome, code, commit, allow_different_prompts)
     raise typer.Exit(code)
 
 

@@ -11,7 +11,10 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from junkdna_harness.commands.check import check
 from tests.commands import junkdna, lm_eval
 
 pytestmark = pytest.mark.slow
@@ -43,6 +46,44 @@ def test_a_change_that_breaks_one_tier_fails_by_its_name(dense_run: Path, tmp_pa
         if cell["scope"] == "tier" and cell["verdict"] == "fail"
     }
     assert failed == {("copying", 4)}
+
+
+def test_a_loss_that_creeps_in_raises_an_alarm_though_every_check_passes(tmp_path: Path) -> None:
+    """The longest lists, copied by a model from which a little more is pruned each time: at most seven of 250 answers are lost at once."""
+    levels = ("0.43", "0.445", "0.4525", "0.4575")
+    arguments = (
+        "--methods",
+        "magnitude",
+        "--sparsity",
+        ",".join(levels),
+        "--tasks",
+        "difficulty_tiers_copying_t4",
+        "--output",
+        "runs",
+    )
+    swept = junkdna("sweep", *arguments, cwd=tmp_path)
+    assert swept.returncode == 0, swept.stderr[-3000:]
+    app = typer.Typer()
+    app.command()(check)
+    history = str(tmp_path / "gates.jsonl")
+    names = ["embedded dense", *(f"embedded magnitude {level}" for level in levels)]
+    for before, after in zip(names, names[1:], strict=False):
+        run = (
+            "--run",
+            after,
+            "--baseline-run",
+            before,
+            "--against",
+            str(tmp_path / "runs"),
+            "--max-drop",
+            "0.06",
+        )
+        gate = CliRunner().invoke(
+            app, [str(tmp_path / "runs"), *run, "--history", history, "--commit", after[-6:]]
+        )
+        assert gate.exit_code == 0, gate.output[-3000:]
+    trend = CliRunner().invoke(app, ["--trend", history])
+    assert trend.exit_code == 1 and trend.stdout.startswith("ALARM"), trend.output
 
 
 def _with_task_replaced(run: Path, other: Path, task: str, target: Path) -> Path:
