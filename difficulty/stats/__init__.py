@@ -7,6 +7,7 @@
 2
 """
 
+from difficulty.stats.betting import Bets, Evidence, confidence_sequence, evidence
 from difficulty.stats.bootstrap import (
     cluster_sums,
     expanded_level,
@@ -29,14 +30,17 @@ from difficulty.stats.random_effects import RandomEffects, random_effects
 from difficulty.stats.result import Estimate
 from difficulty.stats.scales import above_chance, latent_from_accuracy, retention
 from difficulty.stats.score import Score, score
+from difficulty.stats.sequential import asymptotic_evidence, evidence_of, sequential_evidence
 from difficulty.stats.studentized import t_draws
 from difficulty.stats.trend import Trend, jonckheere_terpstra, kendall_tau, page, shuffled_slope
 
 __all__ = [
     "UNBOUNDED_ITEMS",
+    "Bets",
     "Combined",
     "Component",
     "Estimate",
+    "Evidence",
     "Flips",
     "MeanInterval",
     "PairedLoss",
@@ -45,11 +49,15 @@ __all__ = [
     "Score",
     "Trend",
     "above_chance",
+    "asymptotic_evidence",
     "cluster_sums",
     "clustered_error",
     "combined",
+    "confidence_sequence",
     "crossed",
     "crossing",
+    "evidence",
+    "evidence_of",
     "expanded_level",
     "flips",
     "holm",
@@ -69,6 +77,7 @@ __all__ = [
     "resample_counts",
     "retention",
     "score",
+    "sequential_evidence",
     "shuffled_slope",
     "summarise",
     "t_draws",
