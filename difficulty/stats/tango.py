@@ -8,7 +8,6 @@ Reference: Tango (1998), Statistics in Medicine 17:891; Lloyd (2008), Biometrics
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -18,13 +17,16 @@ from scipy import special
 _MANY_DISCORDANT = (
     400  # beyond this many the normal tail of the score statistic is as good, and the sum is slow
 )
+_TIE = 1e-9  # statistics that differ by less are equal
+_AT_ONCE = 256  # outcomes whose tails are summed together
 
 
 def score_statistic(
-    n: int, b: ArrayLike, c: ArrayLike, limit: float
+    n: ArrayLike, b: ArrayLike, c: ArrayLike, limit: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Tango's z of "the loss is `limit`" for b lost and c gained of n, and the constrained estimate of P(gained)."""
     lost, gained = np.asarray(b, dtype=float), np.asarray(c, dtype=float)
+    n = np.asarray(n, dtype=float)
     half = -lost - gained + (2 * n - lost + gained) * limit
     root = np.sqrt(np.maximum(half**2 + 8 * n * gained * limit * (1 - limit), 0))
     p_gained = np.clip((root - half) / (4 * n), max(0.0, -limit), (1 - limit) / 2)
@@ -41,40 +43,73 @@ def binary_tail(n: int, b: int, c: int, limit: float, upper: bool) -> float:
 
     `upper`: evidence that the loss is larger than `limit`; otherwise that it is smaller.
     """
+    return float(binary_tails(n, np.array([b]), np.array([c]), limit, upper)[0])
+
+
+def binary_tails(n: ArrayLike, b: ArrayLike, c: ArrayLike, limit: float, upper: bool) -> NDArray[np.float64]:
+    """`binary_tail` of many outcomes (b, c) of n pairs, shape (n_outcomes,)."""
+    lost, gained = np.asarray(b), np.asarray(c)
+    pairs = np.broadcast_to(np.asarray(n), lost.shape)
     if not -1 < limit < 1:
-        return float((limit <= -1) != upper)
-    z_seen, p_gained = (float(x) for x in score_statistic(n, b, c, limit))
-    p_lost = min(max(p_gained + limit, 0.0), 1.0)
-    if n * (p_gained + p_lost) > _MANY_DISCORDANT:
-        return float(special.ndtr(-z_seen if upper else z_seen))
-    lost = _likely_counts(n, p_lost)[:, None]
-    gained = _likely_counts(n, p_gained)[None, :]
-    z, _ = score_statistic(n, lost, gained, limit)
-    extreme = z >= z_seen - 1e-9 if upper else z <= z_seen + 1e-9
-    return float(min(1.0, _trinomial(n, lost, gained, p_lost, p_gained)[extreme].sum()))
+        return np.full(lost.shape, float((limit <= -1) != upper))
+    z, p_gained = score_statistic(pairs, lost, gained, limit)
+    p_lost = np.clip(p_gained + limit, 0.0, 1.0)
+    tails: NDArray[np.float64] = special.ndtr(-z if upper else z)
+    few = np.flatnonzero(pairs * (p_gained + p_lost) <= _MANY_DISCORDANT)
+    few = few[np.argsort(pairs[few] * p_gained[few], kind="stable")]  # alike ones together
+    for part in np.array_split(few, len(few) // _AT_ONCE + 1):
+        if len(part):
+            tails[part] = _summed(pairs[part], z[part], p_lost[part], p_gained[part], limit, upper)
+    return tails
 
 
-def _likely_counts(n: int, p: float) -> NDArray[np.int64]:
-    """The counts that a binomial(n, p) takes but for a share below 1e-15."""
-    if p <= 0:
-        return np.zeros(1, dtype=np.int64)
-    spread = 9 * math.sqrt(n * p * (1 - p)) + 12
-    return np.arange(max(0, math.floor(n * p - spread)), min(n, math.ceil(n * p + spread)) + 1)
-
-
-def _trinomial(
-    n: int, lost: NDArray[np.int64], gained: NDArray[np.int64], p_lost: float, p_gained: float
+def _summed(
+    n: NDArray[np.int64],
+    z: NDArray[np.float64],
+    p_lost: NDArray[np.float64],
+    p_gained: NDArray[np.float64],
+    limit: float,
+    upper: bool,
 ) -> NDArray[np.float64]:
-    rest = n - lost - gained
-    inside = rest >= 0
-    rest = np.maximum(rest, 0)
+    """Tails of the trinomial: over the counts c, P(c) x P(as few (many) b as make the statistic as extreme | c).
+
+    The statistic rises with b (Barnard's convexity; Sidik 2003, Computational Statistics & Data Analysis 42:271), so that for each c
+    the extreme b are those up to (from) an edge, which is found by bisection, and their probability is a binomial's.
+    """
+    n, seen = n[:, None], z[:, None]
+    c = np.minimum(_likely_counts(n, p_gained[:, None])[None, :], n)
+    inside = np.concatenate([np.ones((len(n), 1), dtype=bool), c[:, 1:] > c[:, :-1]], axis=1)
+    # From `low` on the b are extreme (upper), or no longer so (lower); beyond the likely counts it makes no difference.
+    lost = _likely_counts(n, p_lost[:, None])
+    low, high = np.minimum(lost[0], n - c), np.minimum(lost[-1] + 1, n - c + 1)
+    while (low < high).any():
+        middle = (low + high) // 2
+        value, _ = score_statistic(n, middle, c, limit)
+        before = (value < seen - _TIE) if upper else (value <= seen + _TIE)
+        before &= low < high
+        low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+    share = np.clip(p_lost / np.maximum(1 - p_gained, 1e-300), 0.0, 1.0)[:, None]
+    given = special.bdtrc(low - 1.0, n - c, share) if upper else special.bdtr(low - 1.0, n - c, share)
+    given = np.where(low == 0, float(upper), given)  # all b, or none
+    chance = np.where(inside, _binomial(n, c, p_gained[:, None]), 0.0)
+    total: NDArray[np.float64] = np.minimum((chance * given).sum(axis=1), 1.0)
+    return total
+
+
+def _likely_counts(n: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The counts that any of these binomials (n, p) takes but for a share below 1e-15."""
+    spread = np.where(p > 0, 9 * np.sqrt(n * p * (1 - p)) + 12, 0)
+    first, last = np.floor((n * p - spread).min()), np.ceil((n * p + spread).max())
+    return np.arange(max(0, int(first)), min(int(n.max()), int(last)) + 1)
+
+
+def _binomial(n: NDArray[np.int64], k: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.float64]:
     log_probability = (
         special.gammaln(n + 1)
-        - special.gammaln(lost + 1)
-        - special.gammaln(gained + 1)
-        - special.gammaln(rest + 1)
-        + special.xlogy(lost, p_lost)
-        + special.xlogy(gained, p_gained)
-        + special.xlogy(rest, max(0.0, 1 - p_lost - p_gained))
+        - special.gammaln(k + 1)
+        - special.gammaln(n - k + 1)
+        + special.xlogy(k, p)
+        + special.xlog1py(n - k, -p)
     )
-    return np.where(inside, np.exp(log_probability), 0.0)
+    found: NDArray[np.float64] = np.exp(log_probability)
+    return found
