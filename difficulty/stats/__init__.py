@@ -26,6 +26,7 @@ from difficulty.stats.mean import MeanInterval, Scale, clustered_error, mean_int
 from difficulty.stats.multiple import holm
 from difficulty.stats.paired import paired_interval
 from difficulty.stats.paired_loss import UNBOUNDED_ITEMS, PairedLoss, paired_loss
+from difficulty.stats.power import detectable, items_for, most_discordance, power
 from difficulty.stats.random_effects import RandomEffects, random_effects
 from difficulty.stats.result import Estimate
 from difficulty.stats.scales import above_chance, latent_from_accuracy, retention
@@ -56,6 +57,7 @@ __all__ = [
     "confidence_sequence",
     "crossed",
     "crossing",
+    "detectable",
     "evidence",
     "evidence_of",
     "expanded_level",
@@ -64,15 +66,18 @@ __all__ = [
     "interaction",
     "interval",
     "isotonic",
+    "items_for",
     "jonckheere_terpstra",
     "kendall_tau",
     "latent_from_accuracy",
     "mean_interval",
+    "most_discordance",
     "option_kl",
     "p_value",
     "page",
     "paired_interval",
     "paired_loss",
+    "power",
     "random_effects",
     "resample_counts",
     "retention",

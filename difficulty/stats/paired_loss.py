@@ -41,12 +41,15 @@ from difficulty.stats.mean import (
     read_on,
     weighted_mean,
 )
+from difficulty.stats.power import MOST_ITEMS, Claim, crossing, items_for
+from difficulty.stats.resampled_power import Seen
 from difficulty.stats.result import Bools, Estimate, Floats
 from difficulty.stats.studentized import t_draws
-from difficulty.stats.tango import binary_tail, score_statistic
+from difficulty.stats.tango import binary_tail
 
 SAME = 1e-6  # a difference up to this, relative to values beyond 1, is the rounding of a machine
 _BISECTIONS = 30
+_TO = 0.005  # a number of items that comes from draws is found to this share of it
 UNBOUNDED_ITEMS = 200  # fewer items (or clusters) of an unbounded metric cannot show that a loss is small
 _ENOUGH_TO_RESAMPLE = 20  # with fewer clusters resamples are too much alike, and t alone is used
 
@@ -82,6 +85,10 @@ class PairedLoss:
     # Each cluster's sum of (weighted) losses, and of weights: what is resampled.
     sums: Floats = field(repr=False, compare=False)
     sizes: Floats = field(repr=False, compare=False)
+    # Each cluster's sum of squared losses (without weights), and its items that got worse and better by more than 0.001.
+    squares: Floats = field(repr=False, compare=False)
+    falls: Floats = field(repr=False, compare=False)
+    rises: Floats = field(repr=False, compare=False)
 
     @property
     def too_few(self) -> bool:
@@ -147,7 +154,7 @@ class PairedLoss:
         low, high = self.bounds(alpha)
         turned = replace(
             self, lost=self.gained, gained=self.lost, fell=self.rose, rose=self.fell, loss=-self.loss, shift=-self.shift,
-            sums=-self.sums,
+            sums=-self.sums, falls=self.rises, rises=self.falls,
         )  # fmt: skip
         turned.__dict__["_draws"] = -self._draws[::-1]  # the same resamples
         p = self.p_exceeds(0.0)
@@ -157,48 +164,44 @@ class PairedLoss:
         return Estimate(self.loss, low, high, p, self.n_items, self.n_clusters)
 
     def items_to_decide(self, limit: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
-        """Items at which a loss like this one would be told from `limit` with probability `power`.
+        """Items at which a loss like this one would be told from `limit` with probability `power`, and with any larger number.
 
-        None where it lies on the limit itself, or a million items would not do. Right-or-wrong items: the score test's sample
-        size with the variance under the limit (constrained estimate) and under the loss, and a correction for continuity
-        (Fleiss, Levin & Paik 2003, section 3.2). Without a single change: the items at which none again decides.
+        None where it lies on the limit itself, or a million items would not do. Right-or-wrong items: the exact power of the test
+        (`power.py`); others and clusters: by drawing those that were seen again (`resampled_power.py`).
         """
-        gap = abs(self._shift_of(limit) - self.shift)
-        least = (
-            math.ceil(UNBOUNDED_ITEMS * self.n_items / self.n_clusters) if self.too_few else self.n_items + 1
-        )
+        key = (limit, alpha, power)
+        if key not in self._advice:
+            found = self.items_needed(*key)
+            self._advice[key] = None if found is None else max(found, self.n_items + 1)
+        return self._advice[key]
+
+    def items_needed(self, limit: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
+        """The same, were nothing known of the items that have been asked: it may be less than their number."""
+        shift = self._shift_of(limit)
+        gap = abs(shift - self.shift)
         if gap == 0 or not math.isfinite(gap):
             return None
-        if self.bounded and self.moved == 0 and limit > self.jitter:
-            share = min(limit - self.jitter, 0.999)
-            return math.ceil(self.design_effect * math.log(alpha) / math.log1p(-share))
-        if self.binary:
-            wanted = self._pairs_to_decide(self.lost, self.gained, limit, alpha, power)
-        else:
-            z = float(special.ndtri(1 - alpha) + special.ndtri(power))
-            wanted = self.n_items * self.standard_error**2 * (z / gap) ** 2
-            if self._few_moved and 0 < limit - self.jitter < 1:
-                rare = self._pairs_to_decide(self.fell, 0, limit - self.jitter, alpha, power)
-                wanted = max(wanted, rare if self.loss < limit else 0.0)
-        if not wanted <= 1_000_000:
+        claim: Claim = "pass" if self.shift < shift else "fail"
+        least = 1 if self.bounded else math.ceil(UNBOUNDED_ITEMS * self.n_items / self.n_clusters)
+        if self.binary and self.n_clusters == self.n_items:
+            n = self.n_items
+            wanted = items_for(power, self.lost / n, self.gained / n, limit, alpha, claim)
+            return None if wanted is None else max(wanted, least)
+        z = float(special.ndtri(1 - alpha) + special.ndtri(power))
+        spread = self.n_items * self.standard_error**2 if self.n_clusters > 1 else 0.0
+        rare = self.design_effect * math.log(alpha) / math.log1p(-gap) if self.bounded and gap < 1 else 1.0
+        start = max(spread * (z / gap) ** 2, rare)
+        if start > 2 * MOST_ITEMS:
             return None
-        return max(math.ceil(wanted), least)
+        seen = Seen(
+            self.n_items, self.sums, self.sizes, self.squares, self.falls, self.rises, self.binary, self.bounded, self.jitter
+        )  # fmt: skip
+        found = crossing(lambda n: seen.chance(n, shift, alpha, claim), power, math.ceil(start), _TO)
+        return None if found is None or found > MOST_ITEMS else max(found, least)
 
-    def _pairs_to_decide(self, lost: int, gained: int, limit: float, alpha: float, power: float) -> float:
-        """The same for pairs of which these shares are lost and gained; infinite where they lie on the limit."""
-        n, loss = self.n_items, (lost - gained) / self.n_items
-        if loss == limit:
-            return math.inf
-        p_gained = float(score_statistic(n, lost, gained, limit)[1])
-        under_limit = 2 * p_gained + limit * (1 - limit)
-        as_seen = (lost + gained) / n - loss**2
-        gap = abs(loss - limit)
-        z = float(special.ndtri(1 - alpha)) * math.sqrt(max(under_limit, 0.0))
-        z += float(special.ndtri(power)) * math.sqrt(max(as_seen, 0.0))
-        plain = (z / gap) ** 2
-        if plain == 0:
-            return self.design_effect
-        return self.design_effect * plain / 4 * (1 + math.sqrt(1 + 2 / (plain * gap))) ** 2
+    @cached_property
+    def _advice(self) -> dict[tuple[float, float, float], int | None]:
+        return {}
 
     def _shift_of(self, limit: float) -> float:
         """A loss in the metric's units on the scale that is averaged: log(1 + L / P) for perplexity."""
@@ -298,6 +301,9 @@ def paired_loss(
     moved: Bools = np.abs(difference) > JITTER
     first, second = weighted_mean(x, w), weighted_mean(y, w)
     shift = weighted_mean(difference, w)
+    fell, rose = difference > JITTER, difference < -JITTER
+    columns = (difference if w is None else w * difference, difference**2, fell, rose)
+    sums, squares, falls, rises = cluster_sums(np.stack(columns, axis=1), codes, n_clusters).T
     return PairedLoss(
         n_items=len(x),
         n_clusters=n_clusters,
@@ -313,12 +319,15 @@ def paired_loss(
         scale=scale,
         shift=shift,
         moved=int(moved.sum()),
-        fell=int((difference > JITTER).sum()),
-        rose=int((difference < -JITTER).sum()),
+        fell=int(fell.sum()),
+        rose=int(rose.sum()),
         moved_clusters=len(np.unique(codes[moved])),
         jitter=float(np.abs(difference[~moved]).max(initial=0.0)),
-        sums=cluster_sums((difference if w is None else w * difference)[:, None], codes, n_clusters)[:, 0],
+        sums=sums,
         sizes=np.bincount(codes, weights=w, minlength=n_clusters).astype(float),
+        squares=squares,
+        falls=falls,
+        rises=rises,
     )
 
 

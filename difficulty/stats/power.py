@@ -122,7 +122,7 @@ def least_from(
 
     `chance` rises in n but for teeth of length `tooth`, which matter as long as few of the items (a share `moved`) change.
     """
-    found = _crossing(chance, wanted, max(1, math.ceil(start)))
+    found = crossing(chance, wanted, max(1, math.ceil(start)))
     if found is None:
         return None
     good = found
@@ -141,10 +141,11 @@ def least_from(
     return good
 
 
-def _crossing(chance: Callable[[int], float], wanted: float, start: int) -> int | None:
+def crossing(chance: Callable[[int], float], wanted: float, start: int, to: float = 0.0) -> int | None:
     """A number at which the chance reaches `wanted` and before which it does not, near `start`.
 
     The probit of a power is about linear in the square root of n: the next number is where that line crosses, kept within the bracket.
+    `to`: how exactly, as a share of n.
     """
     target = float(special.ndtri(wanted))
     bad, good = 0, 2 * MOST_ITEMS + 1
@@ -153,7 +154,7 @@ def _crossing(chance: Callable[[int], float], wanted: float, start: int) -> int 
     for turn in range(60):
         p = chance(at)
         bad, good = (bad, at) if p >= wanted else (at, good)
-        if good - bad <= 1:
+        if good - bad <= max(1.0, to * good):
             break
         seen = [*seen, (math.sqrt(at), float(special.ndtri(min(max(p, 1e-9), 1 - 1e-9))))][-2:]
         slope = 0.0

@@ -27,10 +27,11 @@ _MANY = 400  # clusters that change from which on the noncentral t is as good
 
 @dataclass(frozen=True)
 class Seen:
-    """A comparison's clusters. `sums` and `sizes` as in `PairedLoss`; `squares`: sum of squared losses of a cluster's items; `falls`,
+    """A comparison's `n_items` items in clusters. `sums` and `sizes` as in `PairedLoss`; `squares`: sum of squared losses of a cluster's items; `falls`,
     `rises`: its items that got worse and better by more than 0.001; `jitter`: the largest change that counts as none.
     """
 
+    n_items: int
     sums: Floats = field(repr=False)
     sizes: Floats = field(repr=False)
     squares: Floats = field(repr=False)
@@ -42,9 +43,10 @@ class Seen:
 
     def chance(self, n: int, limit: float, alpha: float, claim: Claim) -> float:
         """The probability of `claim` with `n` items; `limit` on the scale that is averaged."""
-        groups = max(round(n * len(self.sizes) / self.sizes.sum()), 1)
+        groups = max(math.floor(n * len(self.sizes) / self.n_items + 1e-9), 1)
         changed = np.flatnonzero(self.squares > 0)
-        if not self.bounded or groups * len(changed) / len(self.sums) > _MANY:
+        weighted = self.sizes.sum() != self.n_items
+        if not self.bounded or weighted or groups * len(changed) / len(self.sums) > _MANY:
             return self._by_formula(groups, limit, alpha, claim)
         return float(self._decided(groups, changed, limit, alpha, claim).mean())
 
@@ -66,7 +68,7 @@ class Seen:
         g = np.random.default_rng(groups)
         many = g.binomial(groups, len(changed) / len(self.sums), _DRAWS)
         owner = np.repeat(np.arange(_DRAWS), many)
-        picked = changed[g.integers(0, max(len(changed), 1), many.sum())] if len(changed) else changed
+        picked = changed[g.integers(0, max(len(changed), 1), int(many.sum()))]
         same = np.delete(np.arange(len(self.sums)), changed)
         others = (groups - many).astype(float)
 
@@ -81,19 +83,20 @@ class Seen:
         )
         ratio = s / m
         s2, sm, m2 = total(self.sums**2), total(self.sums * self.sizes), total(self.sizes**2)
-        variance = np.maximum(s2 - 2 * ratio * sm + ratio**2 * m2, 0.0)
+        variance: Floats = np.maximum(s2 - 2 * ratio * sm + ratio**2 * m2, 0.0)
         error = np.sqrt(groups / max(groups - 1, 1) * variance) / m
         moved = total(((self.falls + self.rises) > 0).astype(float))
         effect = self._effect(error, squares / m - ratio**2, m, m2, moved)
         upper = claim == "fail"
         if self.binary:
-            return _binary_p(m, falls, rises, effect, limit, upper) < alpha
+            binary: Bools = _binary_p(m, falls, rises, effect, limit, upper) < alpha
+            return binary
         s3, s2m = total(self.sums**3), total(self.sums**2 * self.sizes)
         sm2, m3 = total(self.sums * self.sizes**2), total(self.sizes**3)
         third = s3 - 3 * ratio * s2m + 3 * ratio**2 * sm2 - ratio**3 * m3
-        return self._score_p(
-            groups, (limit - ratio, error, variance, third), (m, falls, rises, effect, moved), limit, upper
-        ) < alpha  # fmt: skip
+        about = (limit - ratio, error, variance, third)
+        small: Bools = self._score_p(groups, about, (m, falls, rises, effect, moved), limit, upper) < alpha
+        return small
 
     def _effect(self, error: Floats, plain: Floats, m: Floats, m2: Floats, moved: Floats) -> Floats:
         """The design effect as `paired_loss` estimates it."""
@@ -119,15 +122,16 @@ class Seen:
         with np.errstate(divide="ignore", invalid="ignore"):
             x = np.where(error > 0, -sign * ahead / error, np.where(sign * ahead >= 0, -np.inf, np.inf))
             skew = np.where(variance > 0, sign * third / variance**1.5 * math.sqrt(groups), 0.0)
-        p = special.stdtr(max(groups - 1, 1), x)
+        p: Floats = special.stdtr(max(groups - 1, 1), x)
         p = np.maximum(p, np.where(few, 0.0, _expanded(x, groups, skew)))
         n = m / effect
         worse, better = np.minimum(falls / effect, n), np.minimum(rises / effect, n)
         if not upper:
-            return np.where(few, np.maximum(p, self._rare_p(n, worse, limit)), p)
+            return np.maximum(p, np.where(few, self._rare_p(n, worse, limit), 0.0))
         one_sided = special.betainc(np.maximum(falls, 1e-12), rises + 1, 0.5)
         one_sided = np.where(falls > 0, one_sided, 1.0)
-        return np.where(few, np.maximum(p, np.minimum(one_sided, self._rare_p(n, better, -limit))), p)
+        rare = np.minimum(one_sided, self._rare_p(n, better, -limit))
+        return np.maximum(p, np.where(few, rare, 0.0))
 
     def _rare_p(self, n: Floats, seen: Floats, limit: float) -> Floats:
         room = limit - self.jitter
@@ -140,15 +144,15 @@ class Seen:
 
 def _binary_p(n: Floats, lost: Floats, gained: Floats, effect: Floats, limit: float, upper: bool) -> Floats:
     """Tango's tails on effective counts, rounded as `PairedLoss` does."""
-    n, b, c = n / effect, lost / effect, gained / effect
+    pairs, b, c = n / effect, lost / effect, gained / effect
     if upper:
-        counts = np.stack([np.ceil(n - 1e-9), np.floor(b + 1e-9), np.ceil(c - 1e-9)])
+        counts = np.stack([np.ceil(pairs), np.floor(b), np.ceil(c)])
     else:
-        b, c = np.ceil(b - 1e-9), np.floor(c + 1e-9)
-        counts = np.stack([np.maximum(np.maximum(np.floor(n + 1e-9), 1), b + c), b, c])
+        b, c = np.ceil(b), np.floor(c)
+        counts = np.stack([np.maximum(np.maximum(np.floor(pairs), 1), b + c), b, c])
     different, which = np.unique(counts.astype(np.int64), axis=1, return_inverse=True)
-    p = binary_tails(different[0], different[1], different[2], limit, upper)
-    return p[which.ravel()]
+    p: Floats = binary_tails(different[0], different[1], different[2], limit, upper)[which.ravel()]
+    return p
 
 
 def _expanded(x: Floats, groups: int, skew: Floats | float) -> Floats:

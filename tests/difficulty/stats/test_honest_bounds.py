@@ -152,30 +152,3 @@ def test_a_long_tail_at_the_limit_is_rarely_called_below_it(tail: str) -> None:
         [paired_loss(5 + LONG_TAILS[tail](g, n), np.full(n, 4.0)).p_below(1.0) < 0.05 for _ in range(draws)]
     )
     assert passes <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / draws), f"{passes:.3f} with {tail}"
-
-
-@pytest.mark.parametrize(
-    ("lost", "gained", "limit"),
-    [
-        (1, 1, 0.02),
-        (2, 2, 0.02),
-        (5, 5, 0.02),
-        (20, 20, 0.02),
-        (10, 0, 0.02),
-        (6, 2, 0.05),
-        (10, 10, 0.05),
-        (24, 6, 0.05),
-    ],
-)
-def test_the_advised_items_decide_in_four_of_five_runs(lost: int, gained: int, limit: float) -> None:
-    """`lost` and `gained` per 200 items are the truth; 200 runs of the advised size."""
-    seen = paired_loss(*pairs(200, lost, gained))
-    n = seen.items_to_decide(limit)
-    assert n is not None and n > 201  # more than there are: the number is not held up by those seen
-    g, draws = np.random.default_rng(6), 200
-    drawn = g.multinomial(n, [lost / 200, gained / 200, 1 - (lost + gained) / 200], size=draws)
-    decided = 0
-    for b, c, _ in drawn.tolist():
-        found = paired_loss(*pairs(n, b, c))
-        decided += (found.p_exceeds(limit) if seen.loss > limit else found.p_below(limit)) < 0.05
-    assert 0.74 <= decided / draws <= 0.96, f"{decided / draws:.3f} of runs of {n} items"
