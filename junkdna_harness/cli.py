@@ -20,6 +20,7 @@ from junkdna_harness.commands.fit import fit
 from junkdna_harness.commands.inspect import inspect
 from junkdna_harness.commands.label import label
 from junkdna_harness.commands.lm_eval import lm_eval
+from junkdna_harness.commands.power import power
 from junkdna_harness.commands.prune import prune
 from junkdna_harness.commands.quantize import quantize
 from junkdna_harness.commands.recover import recover
@@ -65,6 +66,7 @@ for verb in (
     fit,
     report,
     check,
+    power,
     recover,
     study,
     doctor,

@@ -115,6 +115,11 @@ def most_discordance(
     return min(found, 1.0)
 
 
+def most_lost(n: int, limit: float, alpha: float, most_gained: int) -> Ints:
+    """For 0 .. `most_gained` gained of `n` items, the most that may be lost for a pass; -1: not even none."""
+    return _edges(n, limit, alpha, "pass", 0, min(most_gained, n))
+
+
 def least_from(
     chance: Callable[[int], float], wanted: float, start: float, tooth: float, moved: float
 ) -> int | None:

@@ -8,17 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from difficulty.stats.power import power
 from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.planned import PlannedComparison, plan_comparisons
 from junkdna_harness.gate.policy import Policy, Rule, splits
-from junkdna_harness.gate.power import passes
+from junkdna_harness.gate.power import GUESS, POWER, effective_items
 from junkdna_harness.presentation.escape import one_line
 
 CHOICES = (0.02, 0.05, 0.1)  # losses that are offered, in points of a score between 0 and 1
-DISCORDANCE = (
-    0.01  # answers that change between two equal models, by rounding alone: a guess, and said to be one
-)
-POWER = 0.8
 RELATIVE = 0.05  # of perplexities and other metrics without a limit
 
 
@@ -89,20 +86,12 @@ def _of_split(
     return [_Entry(w, metric, *limit, tuple(one.n_items for one in listed)) for (w, limit), listed in ordered]
 
 
-def _effective(one: PlannedComparison, baseline: RunItems) -> int:
-    """Items that count, were all items of a cluster alike: n^2 / sum of squared cluster sizes."""
-    sizes = Counter(
-        baseline.tasks[key].clusters[i] for key, positions in one.cells.items() for i in positions
-    )
-    return int(one.n_items**2 / sum(size**2 for size in sizes.values()))
-
-
 def _limit(one: PlannedComparison, baseline: RunItems, max_drop: float | None) -> _Limit:
     if one.bounded is False or one.scale != "mean":
         return ("max_relative_drop", RELATIVE), "critical"
     choices = CHOICES if max_drop is None else (max_drop,)
     for limit in choices:
-        if passes(_effective(one, baseline), DISCORDANCE, limit) >= POWER:
+        if power(effective_items(one, baseline), GUESS / 2, GUESS / 2, limit) >= POWER:
             return ("max_drop", limit), "critical"
     return ("max_drop", choices[-1]), "advisory"
 
