@@ -6,6 +6,8 @@ the items both ways without changing the mean ("discordance"), and a true loss t
 
     python benchmarks/gate.py --n 1000            # over an hour on one core
     python benchmarks/gate.py --n 1000 --tails    # metrics without a limit: minutes
+    python benchmarks/gate.py --n 1000 --joint    # policies of 1 to 100 comparisons: some ten minutes; --rules 35 does one of them
+    python benchmarks/gate.py --n 1000 --sequential   # judged after every batch: some minutes
 """
 
 from __future__ import annotations
@@ -18,50 +20,14 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
+from gate_joint import joint
+from gate_sequential import sequential
+from gate_suite import FAMILIES, ITEMS, TIERS, everywhere, pair
 from numpy.typing import NDArray
 
 from difficulty.stats import paired_loss
-from junkdna_harness.gate import Limits, RunItems, TaskItems, check
-from junkdna_harness.gate.rule import By
-
-FAMILIES, TIERS, ITEMS = 6, (1, 2, 3, 4), 250
-DENSE = {1: 0.97, 2: 0.94, 3: 0.90, 4: 0.85}
-CELLS = [(f, t) for f in range(FAMILIES) for t in TIERS]
-IDS = {(f, t): tuple(f"{f}-{t}-{i}" for i in range(ITEMS)) for f, t in CELLS}
-
-
-def suite(right: dict[tuple[int, int], np.ndarray]) -> RunItems:
-    """A run of the default suite's shape with the given right (1) and wrong (0) answers."""
-    tasks = {}
-    for (family, tier), values in right.items():
-        ids = IDS[(family, tier)]
-        name = f"family{family}_t{tier}"
-        tasks[name] = TaskItems(
-            name, f"family{family}", "size", tier, "acc", 0.0, ids, values.astype(float), ids
-        )
-    return RunItems("simulated", {"model": "simulated", "method": "dense"}, tasks)
-
-
-def pair(
-    rng: np.random.Generator, loss: dict[tuple[int, int], float], discordance: float
-) -> tuple[RunItems, RunItems]:
-    """(new, baseline). In a cell, P(lost) - P(gained) is its loss and P(lost) + P(gained) is loss + `discordance`."""
-    new, base = {}, {}
-    for cell in CELLS:
-        share = DENSE[cell[1]]
-        before = rng.random(ITEMS) < share
-        draw = rng.random(ITEMS)
-        p_lost = min(1.0, (loss.get(cell, 0.0) + discordance / 2) / share)
-        p_gained = min(1.0, discordance / 2 / (1 - share))
-        base[cell] = before
-        new[cell] = np.where(before, draw >= p_lost, draw < p_gained)
-    return suite(new), suite(base)
-
-
-def everywhere(loss: float) -> dict[tuple[int, int], float]:
-    """The same loss in every family and tier."""
-    return dict.fromkeys(CELLS, loss)
-
+from junkdna_harness.gate import Limits, check
+from junkdna_harness.gate.policy import By
 
 NULL, EXACTLY, FIVE = everywhere(0.0), everywhere(0.02), everywhere(0.05)
 ONE_FAMILY = {(0, t): 0.05 for t in TIERS}
@@ -118,7 +84,17 @@ def main() -> None:
     parser.add_argument(
         "--tails", action="store_true", help="metrics without a limit, in place of right-or-wrong items"
     )
+    parser.add_argument("--joint", action="store_true", help="the joint decision of policies")
+    parser.add_argument("--rules", type=int, choices=(1, 5, 35, 100), help="only this policy of --joint")
+    parser.add_argument(
+        "--sequential",
+        action="store_true",
+        help="judged after every batch, by evidence that holds at any time",
+    )
     options = parser.parse_args()
+    if options.joint or options.sequential:
+        print("\n".join(joint(options.n, options.rules) if options.joint else sequential(options.n)))
+        return
     if options.tails:
         print("\n".join(tails(options.n)))
         return
