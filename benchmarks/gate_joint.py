@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections import Counter
 from dataclasses import replace
 
@@ -59,7 +58,6 @@ def worse(
 
 def joint(n: int, only: int | None = None) -> list[str]:
     """The table of verdicts."""
-    start = time.time()
     lines = [
         "## Gate: the joint decision of a policy",
         "",
@@ -110,7 +108,7 @@ def _row(
 
 def _at_every(n: int) -> str:
     g = np.random.default_rng(20261126)
-    seen = Counter(check(*pair(g, everywhere(0.02), 0.02), EVERY).verdict for _ in range(n))
+    seen: Counter[str] = Counter(check(*pair(g, everywhere(0.02), 0.02), EVERY).verdict for _ in range(n))
     return line(n, "| 35 | at every limit (all 0.02) | 2 %", seen, ("pass", "fail"))
 
 

@@ -9,7 +9,6 @@ passed, or with the items.
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
 from collections.abc import Mapping
 
@@ -49,7 +48,6 @@ ALONE: tuple[tuple[float, float, float, Claim], ...] = (
 
 def sequential(n: int) -> list[str]:
     """Two tables: verdicts under optional stopping, and items beside those of a fixed number."""
-    start = time.time()
     lines = [
         "## Gate: judged after every batch",
         "",
@@ -85,7 +83,7 @@ def _row(
         truth = (
             loss
             if isinstance(loss, Mapping)
-            else worse(g, planned, 1.0, discordance)
+            else worse(g, planned, 1.0, discordance)[0]
             if loss < 0
             else everywhere(loss)
         )
