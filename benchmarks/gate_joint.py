@@ -90,7 +90,7 @@ def joint(n: int, only: int | None = None) -> list[str]:
     return [
         *lines,
         "",
-        f"`python benchmarks/gate.py --n {n} --joint{option}`, {time.time() - start:.0f} s on one core.",
+        f"`python benchmarks/gate.py --n {n} --joint{option}`",
     ]
 
 

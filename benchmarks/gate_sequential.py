@@ -67,7 +67,7 @@ def sequential(n: int) -> list[str]:
     return [
         *lines,
         "",
-        f"`python benchmarks/gate.py --n {n} --sequential`, {time.time() - start:.0f} s on one core.",
+        f"`python benchmarks/gate.py --n {n} --sequential`",
     ]
 
 
@@ -80,13 +80,10 @@ def _row(
     seen: Counter[str] = Counter()
     shares = []
     for _ in range(n):
-        truth = (
-            loss
-            if isinstance(loss, Mapping)
-            else worse(g, planned, 1.0, discordance)[0]
-            if loss < 0
-            else everywhere(loss)
-        )
+        if isinstance(loss, Mapping):
+            truth = loss
+        else:
+            truth = worse(g, planned, 1.0, discordance)[0] if loss < 0 else everywhere(loss)
         verdict, share = _judge(_moved(g, truth, discordance), member, bets, g)
         seen[verdict] += 1
         shares.append(share)
