@@ -116,10 +116,10 @@ class Comparison:
             return None
         return self.noise.within(self.loss.loss)
 
-    def items_to_decide(self, alpha: float) -> int | None:
-        """Items at which a loss like this one would be decided with a power of 80 %; None when that is no sensible number."""
+    def items_to_decide(self, alpha: float, power: float = POWER) -> int | None:
+        """Items at which a loss like this one would be decided with this power; None when that is no sensible number."""
         fails = self.loss.loss > self.limit
-        return self.loss.items_to_decide(self.limit, alpha / self.among if fails else alpha, POWER)
+        return self.loss.items_to_decide(self.limit, alpha / self.among if fails else alpha, power)
 
 
 @dataclass(frozen=True)
