@@ -7,7 +7,7 @@ the items both ways without changing the mean ("discordance"), and a true loss t
     python benchmarks/gate.py --n 1000            # over an hour on one core
     python benchmarks/gate.py --n 1000 --tails    # metrics without a limit: minutes
     python benchmarks/gate.py --n 1000 --joint    # policies of 1 to 100 comparisons: some ten minutes; --rules 35 does one of them
-    python benchmarks/gate.py --n 1000 --sequential   # judged after every batch: some minutes
+    python benchmarks/gate.py --n 1000 --sequential   # judged after every batch: some minutes; with --tails, metrics without a limit
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 from gate_joint import joint
-from gate_sequential import sequential
-from gate_suite import FAMILIES, ITEMS, TIERS, everywhere, pair
-from numpy.typing import NDArray
+from gate_sequential import sequential, unbounded
+from gate_suite import FAMILIES, ITEMS, TAILS, TIERS, everywhere, pair
 
 from difficulty.stats import paired_loss
 from junkdna_harness.gate import Limits, check
@@ -42,16 +40,6 @@ SCENARIOS: list[tuple[str, dict[tuple[int, int], float], By, tuple[float, ...]]]
     ("5 points in the hardest tier of every family", HARDEST, "tier", (0.0, 0.02, 0.05)),
     ("10 points in one tier of one family", {(0, 4): 0.10}, "tier", (0.0, 0.02, 0.05)),
 ]
-
-
-# What an item loses, less its mean, of a metric without a limit.
-TAILS: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = {
-    "normal": lambda g, n: g.normal(0, 1, n),
-    "t, 3 degrees of freedom": lambda g, n: g.standard_t(3, n),
-    "lognormal, sigma 1": lambda g, n: g.lognormal(0, 1, n) - math.exp(0.5),
-    "normal, 1 % with 30 times the SD": lambda g, n: g.normal(0, 1, n) * np.where(g.random(n) < 0.01, 30, 1),
-    "1 % of the items carry the loss": lambda g, n: g.normal(0, 0.1, n) + 10 * (g.random(n) < 0.01) - 0.1,
-}
 
 
 def tails(n: int) -> list[str]:
@@ -92,8 +80,11 @@ def main() -> None:
         help="judged after every batch, by evidence that holds at any time",
     )
     options = parser.parse_args()
-    if options.joint or options.sequential:
-        print("\n".join(joint(options.n, options.rules) if options.joint else sequential(options.n)))
+    if options.joint:
+        print("\n".join(joint(options.n, options.rules)))
+        return
+    if options.sequential:
+        print("\n".join(unbounded(options.n) if options.tails else sequential(options.n)))
         return
     if options.tails:
         print("\n".join(tails(options.n)))

@@ -14,11 +14,12 @@ from collections.abc import Mapping
 
 import numpy as np
 from gate_joint import EVERY, POLICIES, line, worse
-from gate_suite import CELLS, DENSE, ITEMS, Loss, everywhere, suite
+from gate_suite import CELLS, DENSE, ITEMS, TAILS, Loss, everywhere, suite
 
 from difficulty.stats.betting import Bets
 from difficulty.stats.multiple import holm
 from difficulty.stats.power import Claim, items_for
+from difficulty.stats.sequential import asymptotic_path
 from junkdna_harness.gate.planned import PlannedComparison, plan_comparisons
 
 ALPHA = 0.05
@@ -69,6 +70,26 @@ def sequential(n: int) -> list[str]:
         "",
         f"`python benchmarks/gate.py --n {n} --sequential`",
     ]
+
+
+def unbounded(n: int) -> list[str]:
+    """The share of wrong decisions about metrics without a limit, with a look after every item from 200 to 2,000."""
+    lines = [
+        "## Gate: unbounded metrics judged after every item",
+        "",
+        f"{n:,} draws a row whose mean loss lies at the limit; a look after each of 200 to 2,000 items; asymptotic evidence at 5 %.",
+        "",
+        "| items' loss | passes | fails | |",
+        "|:--|--:|--:|:--|",
+    ]
+    most = ALPHA + 2 * (ALPHA * (1 - ALPHA) / n) ** 0.5
+    for name, draw in TAILS.items():
+        g, ones = np.random.default_rng(20261126), np.ones(2000)
+        paths = [asymptotic_path(1 + draw(g, 2000), ones, 1.0) for _ in range(n)]
+        shares = [float(np.mean([path[side].max() >= -np.log(ALPHA) for path in paths])) for side in (0, 1)]
+        cells = " | ".join(f"{100 * share:.1f} %" for share in shares)
+        lines.append(f"| {name} | {cells} | {'' if max(shares) <= most else 'NOT MET'} |")
+    return [*lines, "", f"`python benchmarks/gate.py --n {n} --sequential --tails`"]
 
 
 def _row(

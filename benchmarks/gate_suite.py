@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from junkdna_harness.gate import RunItems, TaskItems
 
@@ -48,3 +50,13 @@ def pair(
 def everywhere(loss: float) -> Loss:
     """The same loss in every family and tier."""
     return dict.fromkeys(CELLS, loss)
+
+
+# What an item loses, less its mean, of a metric without a limit.
+TAILS: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = {
+    "normal": lambda g, n: g.normal(0, 1, n),
+    "t, 3 degrees of freedom": lambda g, n: g.standard_t(3, n),
+    "lognormal, sigma 1": lambda g, n: g.lognormal(0, 1, n) - math.exp(0.5),
+    "normal, 1 % with 30 times the SD": lambda g, n: g.normal(0, 1, n) * np.where(g.random(n) < 0.01, 30, 1),
+    "1 % of the items carry the loss": lambda g, n: g.normal(0, 0.1, n) + 10 * (g.random(n) < 0.01) - 0.1,
+}
