@@ -6,10 +6,13 @@ walk Z_t = sum(S_k - L m_k) / s is taken as Gaussian, and mixed over half-normal
 
     e_t = 2 / sqrt(t rho^2 + 1) exp(rho^2 Z_t^2 / (2 (t rho^2 + 1))) Phi(rho Z_t / sqrt(t rho^2 + 1)).
 
-rho is chosen so that the boundary is tightest at the number of units where a decision is hoped for.
+rho is chosen so that the boundary is tightest at the number of units where a decision is hoped for. Where a few large losses make the
+mean and its standard error rise together, Z is not Gaussian at a few hundred units. So T = Z / sqrt t is also taken through Hall's
+transformation, ((1 + c T)^3 - 1) / 3c + c / 2 with c = skewness / (3 sqrt t), which takes the skewness out and vanishes as t grows, and
+the smaller evidence counts. What no unit has shown yet, nothing can take into account.
 
 Reference: Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, Annals of Statistics 52:2613, arXiv 2103.06476 (Theorem 2.2, Proposition B.1
-for one side, and the choice of rho); Robbins 1970.
+for one side, and the choice of rho); Robbins 1970; Hall 1992, JRSS B 54:221 (the transformation).
 """
 
 from __future__ import annotations
@@ -90,16 +93,18 @@ def asymptotic_path(
     sums: ArrayLike, sizes: ArrayLike, limit: float, n_best: int = TUNED_FOR
 ) -> tuple[Floats, Floats]:
     """(below, above) after each unit, shape (n_units,) each."""
-    ahead, spread = _walk(sums, sizes, limit)
+    ahead, spread, skew = _walk(sums, sizes, limit)
     t = np.arange(1, len(ahead) + 1, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(ahead == 0, 0.0, ahead / spread)
+    finite = np.isfinite(z)
+    skewless = np.sqrt(t) * _unskewed(np.where(finite, z, 0.0) / np.sqrt(t), skew / (3 * np.sqrt(t)))
+    skewless = np.where(finite, skewless, z)
     enough = t >= UNBOUNDED_ITEMS
     rho2 = _rho2(n_best)
-    return (
-        np.where(enough, _log_e(-z, t, rho2), 0.0),
-        np.where(enough, _log_e(z, t, rho2), 0.0),
-    )
+    down = np.minimum(_log_e(-z, t, rho2), _log_e(-skewless, t, rho2))
+    up = np.minimum(_log_e(z, t, rho2), _log_e(skewless, t, rho2))
+    return np.where(enough, down, 0.0), np.where(enough, up, 0.0)
 
 
 def asymptotic_confidence_sequence(
@@ -111,13 +116,15 @@ def asymptotic_confidence_sequence(
     if t < UNBOUNDED_ITEMS:
         return -math.inf, math.inf
     ratio = float(np.asarray(sums, dtype=float).sum() / m.sum())
-    spread = float(_walk(sums, sizes, ratio)[1][-1])
-    half = _boundary(t, _rho2(n_best), alpha) * spread / float(m.sum())
-    return ratio - half, ratio + half
+    _, spread, skew = (float(x[-1]) for x in _walk(sums, sizes, ratio))
+    edge = _boundary(t, _rho2(n_best), alpha) / math.sqrt(t)
+    unit, c = spread * math.sqrt(t) / float(m.sum()), skew / (3 * math.sqrt(t))
+    low, high = max(edge, _skewed(edge, c)), min(-edge, _skewed(-edge, c))
+    return ratio - unit * low, ratio - unit * high
 
 
-def _walk(sums: ArrayLike, sizes: ArrayLike, limit: float) -> tuple[Floats, Floats]:
-    """After each unit, the sum of S - limit m, and the standard deviation of the residuals S - R m so far."""
+def _walk(sums: ArrayLike, sizes: ArrayLike, limit: float) -> tuple[Floats, Floats, Floats]:
+    """After each unit: the sum of S - limit m, and the standard deviation and the skewness of the residuals S - R m so far."""
     m = np.asarray(sizes, dtype=float)
     y = np.asarray(sums, dtype=float) - limit * m
     ahead, total, t = np.cumsum(y), np.cumsum(m), np.arange(1, len(y) + 1)
@@ -125,7 +132,23 @@ def _walk(sums: ArrayLike, sizes: ArrayLike, limit: float) -> tuple[Floats, Floa
     squares = np.cumsum(y * y) - 2 * rest * np.cumsum(y * m) + rest**2 * np.cumsum(m * m)
     noise = 1e-14 * np.cumsum(y * y)  # what cancellation leaves of equal units
     squares = np.where(squares <= noise, 0.0, squares)
-    return ahead, np.sqrt(squares / np.maximum(t - 1, 1))
+    cubes = np.cumsum(y**3) - 3 * rest * np.cumsum(y**2 * m) + 3 * rest**2 * np.cumsum(y * m**2)
+    cubes = cubes - rest**3 * np.cumsum(m**3)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        skew = np.where(squares > 0, np.sqrt(t) * cubes / squares**1.5, 0.0)
+    return ahead, np.sqrt(squares / np.maximum(t - 1, 1)), skew
+
+
+def _unskewed(x: Floats, c: Floats) -> Floats:
+    """Hall's transformation, written without dividing by c."""
+    return x + c * x**2 + c**2 * x**3 / 3 + c / 2
+
+
+def _skewed(x: float, c: float) -> float:
+    """Its inverse."""
+    if abs(c) < 1e-9:
+        return x
+    return (float(np.cbrt(1 + 3 * c * (x - c / 2))) - 1) / c
 
 
 def _rho2(n_best: int) -> float:
