@@ -6,7 +6,7 @@ the items both ways without changing the mean ("discordance"), and a true loss t
 
     python benchmarks/gate.py --n 1000            # over an hour on one core
     python benchmarks/gate.py --n 1000 --tails    # metrics without a limit: minutes
-    python benchmarks/gate.py --n 1000 --joint    # policies of 1 to 100 comparisons: some ten minutes; --rules 35 does one of them
+    python benchmarks/gate.py --n 1000 --joint    # policies of 1 to 100 comparisons: minutes; --rules 35 does one of them
     python benchmarks/gate.py --n 1000 --sequential   # judged after every batch: some minutes; with --tails, metrics without a limit
 """
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
-from gate_joint import EVERY, POLICIES, line, worse
+from gate_joint import EVERY, POLICIES, line, members, worse
 from gate_suite import CELLS, DENSE, ITEMS, TAILS, Loss, everywhere, suite
 
 from difficulty.stats.betting import Bets
@@ -96,7 +96,7 @@ def _row(
     n: int, number: int, planned: list[PlannedComparison], name: str, loss: float | Loss, discordance: float
 ) -> str:  # fmt: skip
     g = np.random.default_rng(20261126)
-    member = _members(planned)
+    member = members(planned).astype(bool)
     bets = [Bets(one.limit) for one in planned]
     seen: Counter[str] = Counter()
     shares = []
@@ -118,15 +118,6 @@ def _errors(name: str, number: int) -> tuple[str, ...]:
         return "pass", "fail"
     kept = name.startswith(("equal", "close")) or (number == 1 and name.startswith("20 points"))
     return ("fail",) if kept else ("pass",)
-
-
-def _members(planned: list[PlannedComparison]) -> np.ndarray:
-    """Which comparisons each item is in, shape (items, comparisons), cell by cell."""
-    rows = []
-    for family, tier in CELLS:
-        inside = [f"family{family}_t{tier}" in one.cells for one in planned]
-        rows += [inside] * ITEMS
-    return np.array(rows)
 
 
 def _moved(g: np.random.Generator, loss: Loss, discordance: float) -> np.ndarray:
