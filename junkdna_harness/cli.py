@@ -17,6 +17,7 @@ from junkdna_harness.commands.compare import compare
 from junkdna_harness.commands.doctor import doctor
 from junkdna_harness.commands.fidelity import fidelity
 from junkdna_harness.commands.fit import fit
+from junkdna_harness.commands.gate import gate
 from junkdna_harness.commands.inspect import inspect
 from junkdna_harness.commands.label import label
 from junkdna_harness.commands.lm_eval import lm_eval
@@ -67,6 +68,7 @@ for verb in (
     report,
     check,
     power,
+    gate,
     recover,
     study,
     doctor,

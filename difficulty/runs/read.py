@@ -26,6 +26,7 @@ from difficulty.runs.sweep_folder import agreements, find_sweeps, read_sweep, un
 from difficulty.runs.table import (
     IDENTITY,
     KNOWN_BY,
+    LOOKED,
     MATCHED,
     N_WEIGHTS,
     NOISE_FLOOR,
@@ -207,6 +208,12 @@ def _read_file(
         raise UsageError(
             f"{str(path)!r} holds the samples of one task. Name its folder, or the results_*.json beside it."
         )
+    table = read_table(path)
+    if LOOKED in table and table[LOOKED].eq(True).any():
+        warnings.append(
+            f"{path} holds the items that a gate asked until it knew its verdict: what is tested on them as if their number had been "
+            "fixed before is too sure of itself."
+        )
     return [
         Part(
             str(path),
@@ -214,7 +221,7 @@ def _read_file(
             rows,
             facts={MATCHED: _matched(rows), N_WEIGHTS: _weights(rows)},
         )
-        for _, rows in read_table(path).groupby("run", sort=False)
+        for _, rows in table.drop(columns=LOOKED, errors="ignore").groupby("run", sort=False)
     ]
 
 

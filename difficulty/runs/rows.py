@@ -80,6 +80,15 @@ def task_rows(
     return found
 
 
+def asked_cells(task: str, config: Mapping[str, Any], samples: Sequence[Sample]) -> list[Row]:
+    """The cells of each item (ids, clusters, tier, hash of the prompt, ...) that are known before anything was answered.
+
+    `samples`: one per document, as lm-eval would log it, but without answers. They are the same when it has answered, but for
+    `chance`.
+    """
+    return _common_cells(task, config, samples, item_ids(task, samples), {})
+
+
 def _add_metrics(
     found: TaskRows, task: str, samples: Sequence[Sample], common: Sequence[Row], ending: str,
     directions: Mapping[str, bool], readable: Mapping[str, str],

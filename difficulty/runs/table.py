@@ -46,7 +46,10 @@ OPTION_LOGLIK = (
     "option_loglik"  # optional column: natural log-likelihoods of an item's options, a list of floats
 )
 
-OPTIONAL = (HIGHER_IS_BETTER, SCALE, WEIGHT, KNOWN_BY, MATCHED, N_WEIGHTS, NOISE_FLOOR, OPTION_LOGLIK)
+# Optional column: true where items were asked until a verdict was known (`junkdna gate`), so that they are no sample of a fixed size.
+LOOKED = "looked"
+
+OPTIONAL = (HIGHER_IS_BETTER, SCALE, WEIGHT, KNOWN_BY, MATCHED, N_WEIGHTS, NOISE_FLOOR, OPTION_LOGLIK, LOOKED)
 
 SCALES = ("mean", "perplexity", "bits")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")

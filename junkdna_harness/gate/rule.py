@@ -18,7 +18,7 @@ number of items. Advisory comparisons are judged by themselves and take no part.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
@@ -67,6 +67,7 @@ class Comparison:
     among: int = 1  # comparisons that a fail is corrected for
     noise: Floor | None = None  # of its items, where it is known
     flips: tuple[Flip, ...] = field(default=(), repr=False)  # items behind it, where they were looked up
+    open: str | None = None  # why it is inconclusive, where it was judged look by look (`gate.walk`)
 
     @property
     def name(self) -> str:
@@ -187,8 +188,8 @@ def check(
     identical = not missing and _identical(new, baseline, pairs)
     if identical:
         comparisons = [replace(one, verdict="pass") for one in comparisons]
-    verdict = _joint([*comparisons, *on_text], bool(missing))
-    notes += [*_on_low_baselines(comparisons), *noise_notes(comparisons), *_spared(comparisons, policy.alpha)]
+    verdict = joint([*comparisons, *on_text], bool(missing))
+    notes += remarks(comparisons, policy.alpha)
     return Gate(
         verdict, tuple(comparisons), tuple(missing), tuple(dict.fromkeys((*new.notes, *baseline.notes, *notes))), policy, new, baseline,
         on_text, identical,
@@ -238,7 +239,13 @@ def decide(
     return [decided[n] for n in range(len(comparisons))]
 
 
-def _joint(comparisons: Iterable[Comparison | TextComparison], missing: bool) -> Verdict:
+def remarks(comparisons: Sequence[Comparison], alpha: float) -> list[str]:
+    """Notes on what low baselines and the noise floor did to the comparisons."""
+    return [*_on_low_baselines(comparisons), *noise_notes(comparisons), *_spared(comparisons, alpha)]
+
+
+def joint(comparisons: Iterable[Comparison | TextComparison], missing: bool) -> Verdict:
+    """The verdict of the gate: that of the critical comparisons together; a fail where something is missing."""
     found = {one.counts_as for one in comparisons if one.severity == "critical"}
     if missing or "fail" in found:
         return "fail"

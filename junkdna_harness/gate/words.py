@@ -91,6 +91,8 @@ def worst_first(comparisons: Iterable[Comparison], alpha: float) -> list[Compari
 
 def needed(comparisons: Sequence[Comparison], alpha: float) -> str:
     """How many items would decide the comparisons that are open, and which have too few of an unbounded metric."""
+    if looked := [one.open for one in comparisons if one.open is not None]:
+        return looked[0]
     few = [one for one in comparisons if one.loss.too_few]
     if few:
         return _too_few(few)
@@ -120,6 +122,8 @@ def _too_few(comparisons: Sequence[Comparison]) -> str:
 
 def advice(one: Comparison, alpha: float) -> str:
     """What would decide an open comparison, beside its name."""
+    if one.open is not None:
+        return one.open.removeprefix(f"{one.name} was ").removesuffix(".")
     if one.loss.too_few:
         return f"an unbounded metric needs {UNBOUNDED_ITEMS} items to pass"
     items = one.items_to_decide(alpha)

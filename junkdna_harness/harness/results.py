@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,45 @@ Raw = dict[tuple[str, str], list[Any]]  # (metric, filter) -> one value per docu
 def task_samples(task: Any, documents: Sequence[Document]) -> tuple[list[Sample], Raw]:
     """A task's samples, one per document and filter, and its values by metric and filter, from its answered requests.
 
-    The samples hold numpy's numbers as Python's own: a reader must not drop a score for its type.
+    `documents` may be a part of the task's. The samples hold numpy's numbers as Python's own: a reader must not drop a score for
+    its type.
     """
     samples: list[Sample] = []
     raw: Raw = defaultdict(list)
-    for document, key, filtered, metrics, more in (_by_task if scores_itself(task) else _from_outside)(
-        task, documents
-    ):
-        samples.append(
-            {
-                **document.fixed,
-                "resps": [instance.resps for instance in document.instances],
-                "filtered_resps": filtered,
-                "filter": key,
-                "metrics": list(metrics),
-                **{metric: plain(value) for metric, value in metrics.items()},
-                **more,
-            }
-        )
-        for metric, value in metrics.items():
-            raw[metric, key].append(value)
+    with _only(task, documents):
+        for document, key, filtered, metrics, more in (_by_task if scores_itself(task) else _from_outside)(
+            task, documents
+        ):
+            samples.append(
+                {
+                    **document.fixed,
+                    "resps": [instance.resps for instance in document.instances],
+                    "filtered_resps": filtered,
+                    "filter": key,
+                    "metrics": list(metrics),
+                    **{metric: plain(value) for metric, value in metrics.items()},
+                    **more,
+                }
+            )
+            for metric, value in metrics.items():
+                raw[metric, key].append(value)
     return samples, raw
+
+
+@contextmanager
+def _only(task: Any, documents: Sequence[Document]) -> Iterator[None]:
+    """A block in which the task has the requests of these documents alone: filters take the first answer of each, and those that were
+    not asked have none."""
+    whole = getattr(task, "_instances", None)
+    part = [instance for document in documents for instance in document.instances]
+    if whole is None or len(part) == len(whole):
+        yield
+        return
+    task._instances = part
+    try:
+        yield
+    finally:
+        task._instances = whole
 
 
 # (document, filter, its filtered responses, its values by metric, more to be logged)

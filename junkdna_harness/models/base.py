@@ -228,12 +228,22 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         from lm_eval.utils import handle_arg_string
 
         with exit_on_usage_error():
-            cls.check_arguments(arg_dict)
             # In place: this is the dictionary that lm-eval prints above its table and writes into the results.
             restore_names(arg_dict, handle_arg_string)
-            lm = super().create_from_arg_obj(arg_dict, additional_config)
+            lm = cls.made(arg_dict, additional_config)
         end_lm_eval_with_a_sentence()
-        arg_dict.update(lm.filled)
+        return lm
+
+    @classmethod
+    def made(cls, arguments: dict[str, Any], additional_config: dict[str, Any] | None = None) -> Any:
+        """The model, for programs; what was filled in is added to `arguments`.
+
+        Raises:
+            UsageError: an argument, or a model, that cannot be used.
+        """
+        cls.check_arguments(arguments)
+        lm = super().create_from_arg_obj(arguments, additional_config)
+        arguments.update(lm.filled)
         return lm
 
     @classmethod

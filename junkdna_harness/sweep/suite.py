@@ -138,7 +138,10 @@ class Suite:
         tell(len(instances) - told)
 
     def _respond(self, lm: Any, kind: str, instances: list[Any], progress: Progress) -> list[Any]:
-        if kind != "loglikelihood" or not lm._prefix_cache or not lm._own_passes():
+        shares = getattr(
+            lm, "_prefix_cache", False
+        )  # models of others do not share what requests have in common
+        if kind != "loglikelihood" or not shares or not lm._own_passes():
             answers = getattr(lm, kind)(instances, disable_tqdm=True)
             progress(len(instances))
             return list(answers)

@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("junkdna_harness.tiers", "junkdna_harness.gate", "junkdna_harness.report"),
     ("junkdna_harness.recover",),
     ("junkdna_harness.sweep",),
-    ("junkdna_harness.study", "junkdna_harness.fidelity"),
+    ("junkdna_harness.study", "junkdna_harness.fidelity", "junkdna_harness.sequential"),
     ("junkdna_harness.faces", "junkdna_harness.doctor"),
     ("junkdna_harness.commands",),
     ("junkdna_harness.cli",),

@@ -1,0 +1,172 @@
+"""`junkdna gate`: ask a model as few items as the verdict needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from difficulty.errors import UsageError
+from junkdna_harness.commands.limits import (
+    ALPHA,
+    BY,
+    EXIT_CODES,
+    HIGHER_IS_BETTER,
+    INCONCLUSIVE,
+    LOWER_IS_BETTER,
+    MAX_DROP,
+    MAX_RELATIVE_DROP,
+    METRIC,
+    POLICY,
+    Inconclusive,
+    limits_of,
+)
+from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+
+PANEL_TASKS = "How items are asked (default: as in the baseline)"
+PANEL_ORDER = "How many"
+
+
+def gate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="What pretrained= takes: embedded, smollm2-135m, a folder, or a model of the hub."
+        ),
+    ],
+    against: Annotated[
+        Path,
+        typer.Option(
+            "--against", help="Baseline: a run, or a file made with junkdna check --write-baseline."
+        ),
+    ],
+    policy: POLICY = None,
+    max_drop: MAX_DROP = None,
+    max_relative_drop: MAX_RELATIVE_DROP = None,
+    metric: METRIC = None,
+    lower_is_better: LOWER_IS_BETTER = None,
+    higher_is_better: HIGHER_IS_BETTER = None,
+    by: BY = None,
+    alpha: ALPHA = None,
+    inconclusive: INCONCLUSIVE = Inconclusive.exit3,
+    baseline_run: Annotated[
+        str | None, typer.Option(help="Which run of the baseline, where it holds several.")
+    ] = None,
+    label: Annotated[list[str] | None, LABEL] = None,
+    wrapper: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="The class of lm-eval that loads the model: junkdna-pruned, junkdna-quantized, hf, vllm, ...",
+        ),
+    ] = "junkdna-pruned",
+    model_args: Annotated[
+        str | None,
+        typer.Option(
+            "--model_args",
+            help="Further arguments, as in lm_eval; without any, nothing is done to the model.",
+        ),
+    ] = None,
+    batch_size: Annotated[str | None, typer.Option("--batch_size", help="A number, auto or auto:N.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda:0. Default: the GPU where there is one.")
+    ] = None,
+    max_items: Annotated[
+        int | None, typer.Option(help="Ask no more items than these.", rich_help_panel=PANEL_ORDER)
+    ] = None,
+    every_rule: Annotated[
+        bool,
+        typer.Option(
+            "--every-rule",
+            help="Go on until every comparison is decided, also advisory ones.",
+            rich_help_panel=PANEL_ORDER,
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the order of the items.", rich_help_panel=PANEL_ORDER)] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Folder for the answers, from which a gate that was cut off goes on. Default: junkdna_gate/ and a name made of what is judged.",
+            rich_help_panel=PANEL_ORDER,
+        ),
+    ] = None,
+    num_fewshot: Annotated[
+        int | None, typer.Option("--num_fewshot", help="Examples in the prompt.", rich_help_panel=PANEL_TASKS)
+    ] = None,
+    apply_chat_template: Annotated[
+        bool | None,
+        typer.Option(
+            "--apply_chat_template/--no-chat-template", help="Prompts as chat.", rich_help_panel=PANEL_TASKS
+        ),
+    ] = None,
+    system_instruction: Annotated[
+        str | None, typer.Option("--system_instruction", help="System message.", rich_help_panel=PANEL_TASKS)
+    ] = None,
+    include_path: Annotated[
+        str | None,
+        typer.Option("--include_path", help="A folder of more tasks.", rich_help_panel=PANEL_TASKS),
+    ] = None,
+    metadata: Annotated[
+        str | None,
+        typer.Option(help="What tasks are told, as JSON, as in lm_eval.", rich_help_panel=PANEL_TASKS),
+    ] = None,
+    allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the outcome as JSON ('-' prints it).")
+    ] = None,
+    junit_xml: Annotated[Path | None, typer.Option(help="Write the outcome as JUnit XML.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="List the comparisons that passed, too.")] = False,
+) -> None:
+    """Judge a model against a baseline, asking only as many items as the verdict needs.
+
+    The baseline's tasks are asked in one random order, in growing batches; after each, every comparison is judged by evidence that may be
+    looked at as often as one likes, and the gate stops when the verdict is known. Exit codes as junkdna check: 0 pass, 1 fail,
+    3 inconclusive, 2 wrong usage. A gate that was cut off goes on where it was.
+    """
+    limits = limits_of(policy, max_drop, max_relative_drop, alpha, by, lower_is_better, higher_is_better)
+    from difficulty.files import write_atomic
+    from junkdna_harness.gate.baseline import read_baseline
+    from junkdna_harness.gate.junit import junit_xml as as_junit
+    from junkdna_harness.gate.policy import Policy
+    from junkdna_harness.gate.printed import tell
+    from junkdna_harness.sweep.options import parse_model_args
+
+    also = limits.metrics if isinstance(limits, Policy) else ()
+    baseline = read_baseline(against, baseline_run, metric, label or [], also)
+    arguments = parse_model_args(model_args)
+    if include_path is not None and not Path(include_path).is_dir():
+        raise UsageError(f"--include_path {include_path!r} is no folder. Name the folder of your task files.")
+    from junkdna_harness.sequential import Options, Prompting, load, outcome_of, run_gate
+
+    prompting = Prompting(num_fewshot, apply_chat_template, system_instruction, None, include_path)
+    options = Options(prompting, seed, max_items, every_rule, out, allow_different_prompts, _object(metadata))
+    candidate = load(model, wrapper, arguments, batch_size, device)
+    found = outcome_of(
+        run_gate(candidate, baseline, limits, options, lambda line: typer.echo(line, err=True))
+    )
+    code = found.gate.exit_code
+    if found.gate.verdict == "inconclusive":
+        code = EXIT_CODES[inconclusive]
+    if json_file is not None and str(json_file) != "-":
+        write_atomic(json_file, found.to_json(code))
+    if junit_xml is not None:
+        write_atomic(junit_xml, as_junit(found.gate, inconclusive is Inconclusive.fail))
+    tell(found.gate, code, found.to_json(code) if str(json_file) == "-" else None, everything, found.further)
+    raise typer.Exit(code)
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    """The JSON object of `--metadata`."""
+    import json
+
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(
+            f'--metadata {text!r} is no JSON object. Write e.g. --metadata \'{{"text": ["my.jsonl"]}}\'.'
+        )
+    return found
