@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from difficulty.errors import UsageError
+from junkdna_harness.gate.policy import DEFAULT_DROP
 from junkdna_harness.sweep.choose import engine_and_machine
 from junkdna_harness.sweep.plan import build_plan
 from junkdna_harness.sweep.run import run_sweep
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
     from junkdna_harness.gate import Gate
     from junkdna_harness.sweep.engines import Tell
     from junkdna_harness.sweep.run import SweepOutcome
-
-DEFAULT_DROP = 0.02  # as `junkdna check` has it where no limit is given
 
 
 def sweep(
@@ -57,6 +57,7 @@ def check(
     metric: str | None = None,
     run: str | None = None,
     baseline_run: str | None = None,
+    policy: str | Path | None = None,
     **limits: Any,
 ) -> Gate:
     """Whether the run in `new` lost more than it may against a baseline: `.verdict` is pass, fail or inconclusive.
@@ -64,17 +65,38 @@ def check(
     Each of its `comparisons` that did not pass has `flips`: some of the items that were lost, with prompt and both answers.
 
     Both are what `junkdna check` takes: an lm-eval output folder, a sweep's folder, a table, or a baseline file. Without a
-    limit, 0.02 in the metric's units may be lost. `limits` are further fields of `junkdna_harness.gate.Limits`.
+    limit, 0.02 in the metric's units may be lost. `limits` are further fields of `junkdna_harness.gate.Limits`; a `policy` file
+    takes the place of all limits.
 
     Raises:
-        UsageError: nothing to read, several runs and none named, or runs that cannot be compared.
+        UsageError: nothing to read, several runs and none named, runs that cannot be compared, or a policy beside other limits.
     """
-    from junkdna_harness.gate import Limits, read_baseline, read_run
+    from junkdna_harness.gate import Limits, Policy, read_baseline, read_policy, read_run
     from junkdna_harness.gate import check as judge
     from junkdna_harness.gate.behind import with_logged_flips
 
-    if max_drop is None and max_relative_drop is None:
-        max_drop = DEFAULT_DROP
-    allowed = Limits(max_drop, max_relative_drop, **limits)
-    outcome = judge(read_run(new, run, metric), read_baseline(against, baseline_run, metric), allowed)
+    allowed: Limits | Policy
+    if policy is not None:
+        if given := [
+            name
+            for name, value in {
+                "max_drop": max_drop,
+                "max_relative_drop": max_relative_drop,
+                **limits,
+            }.items()
+            if value is not None
+        ]:
+            raise UsageError(
+                f"{given[0]} and policy both say what may be lost. Write it into {str(policy)!r}, or leave one out."
+            )
+        allowed = read_policy(policy)
+    else:
+        default = DEFAULT_DROP if max_drop is None and max_relative_drop is None else max_drop
+        allowed = Limits(default, max_relative_drop, **limits)
+    also = allowed.metrics if isinstance(allowed, Policy) else ()
+    new_run, baseline = (
+        read_run(new, run, metric, (), also),
+        read_baseline(against, baseline_run, metric, (), also),
+    )
+    outcome = judge(new_run, baseline, allowed)
     return with_logged_flips(outcome, new, against)

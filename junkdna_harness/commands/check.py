@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -18,9 +18,14 @@ from junkdna_harness.commands.limits import (
     MAX_DROP,
     MAX_RELATIVE_DROP,
     METRIC,
+    NOISE_FLOOR,
     POLICY,
     Inconclusive,
+    baseline_of,
+    exit_code_of,
+    finish,
     limits_of,
+    metrics_of,
 )
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
 from junkdna_harness.commands.trend_of import (
@@ -35,6 +40,9 @@ from junkdna_harness.commands.trend_of import (
     refuse_without_trend,
     show_trend,
 )
+
+if TYPE_CHECKING:
+    from junkdna_harness.gate import Limits, Policy, RunItems
 
 PANEL_TEXT = "Limits on a text (NEW is the JSON of junkdna fidelity)"
 
@@ -90,6 +98,7 @@ def check(
             help="What junkdna fidelity measured of NEW on a text, for the policy's rules `of: text`."
         ),
     ] = None,
+    noise_floor: NOISE_FLOOR = None,
     label: Annotated[list[str] | None, LABEL] = None,
     allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
     json_file: Annotated[
@@ -122,7 +131,7 @@ def check(
             "NEW": new, "--against": against, "--policy": policy, "--max-drop": max_drop, "--max-relative-drop": max_relative_drop,
             "--metric": metric, "--by": by, "--alpha": alpha, "--run": run, "--baseline-run": baseline_run, "--fidelity": fidelity,
             "--write-baseline": write_baseline, "--write-policy": write_policy, "--junit-xml": junit_xml, "--history": history,
-            "--commit": commit, "--max-perplexity-ratio": max_perplexity_ratio, "--max-kl": max_kl, "--min-agreement": min_agreement,
+            "--commit": commit, "--noise-floor": noise_floor, "--max-perplexity-ratio": max_perplexity_ratio, "--max-kl": max_kl, "--min-agreement": min_agreement,
         }  # fmt: skip
         show_trend(trend, false_alarm_rate, since, tolerance, json_file, judging)
     refuse_without_trend(false_alarm_rate, since, tolerance)
@@ -139,7 +148,7 @@ def check(
         others = {
             "--against": against, "--write-baseline": write_baseline, "--max-drop": max_drop, "--max-relative-drop": max_relative_drop,
             "--metric": metric, "--junit-xml": junit_xml, "--baseline-run": baseline_run, "--policy": policy, "--write-policy": write_policy,
-            "--fidelity": fidelity, "--history": history,
+            "--fidelity": fidelity, "--history": history, "--noise-floor": noise_floor,
         }  # fmt: skip
         if wrong := [name for name, value in others.items() if value not in (None, [])]:
             raise UsageError(
@@ -147,58 +156,67 @@ def check(
                 "of the JSON of junkdna fidelity. Check the two one after the other, or write both into a policy."
             )
         _check_text(new, run, text_limits, 0.05 if alpha is None else alpha, inconclusive, json_file)
-    from difficulty.files import write_atomic
-    from junkdna_harness.gate import Limits, Policy, read_baseline, read_run, to_json
-    from junkdna_harness.gate import check as judge
-    from junkdna_harness.gate.behind import with_logged_flips
-    from junkdna_harness.gate.fidelity import read_fidelity
-    from junkdna_harness.gate.json_output import as_json
-    from junkdna_harness.gate.junit import junit_xml as as_junit
-    from junkdna_harness.gate.policy_file import policy_of_document
-    from junkdna_harness.gate.printed import tell
-    from junkdna_harness.gate.suggest import policy_text
-    from junkdna_harness.yaml_values import read_yaml
-
     if against is None and write_baseline is None and write_policy is None:
         raise UsageError(
             "there is nothing to compare with. Give --against BASELINE, or --write-baseline FILE to make one from this run."
         )
     commit = ready_for_history(history, commit, against)
     limits = limits_of(policy, max_drop, max_relative_drop, alpha, by, lower_is_better, higher_is_better)
-    also = limits.metrics if isinstance(limits, Policy) else ()
+    also = metrics_of(limits)
+    from junkdna_harness.gate import check as judge
+    from junkdna_harness.gate import read_run
+    from junkdna_harness.gate.behind import with_logged_flips
+    from junkdna_harness.gate.fidelity import read_fidelity
+    from junkdna_harness.gate.json_output import as_json
+
     candidate = read_run(new, run, metric, label or [], also)
-    baseline = None if against is None else read_baseline(against, baseline_run, metric, label or [], also)
+    baseline = baseline_of(against, baseline_run, metric, label, also, noise_floor)
     if write_policy is not None:
-        drop = limits.max_drop if isinstance(limits, Limits) and max_drop else None
-        suggested = policy_text(candidate if baseline is None else baseline, drop)
-        limits = limits if policy is not None else policy_of_document(read_yaml(suggested), str(write_policy))
+        limits, suggested = _suggested(limits, policy, write_policy, baseline or candidate, bool(max_drop))
     outcome = None
-    if baseline is not None:
+    if baseline is not None and against is not None:
         text = None if fidelity is None else read_fidelity(fidelity, run)
         outcome = judge(candidate, baseline, limits, allow_different_prompts, text)
-        if against is not None:
-            outcome = with_logged_flips(outcome, new, against, label or [])
+        outcome = with_logged_flips(outcome, new, against, label or [])
     if write_baseline is not None:
-        write_atomic(write_baseline, to_json(candidate))
-        items = sum(len(task.item_ids) for name, task in candidate.tasks.items() if name == task.task)
-        for reason in candidate.left_out.values():
-            typer.echo(f"note: left out: {reason}", err=True)
-        typer.echo(f"baseline of {len(candidate.tasks)} tasks, {items:,} items: {write_baseline}", err=True)
+        _write_baseline(write_baseline, candidate)
     if write_policy is not None:
-        write_atomic(write_policy, suggested)
-        typer.echo(f"policy: {write_policy}", err=True)
+        _write(write_policy, suggested, "policy")
     if outcome is None:
         return
-    code = outcome.exit_code
-    if outcome.verdict == "inconclusive":
-        code = EXIT_CODES[inconclusive]
-    if json_file is not None and str(json_file) != "-":
-        write_atomic(json_file, as_json(outcome, code))
-    if junit_xml is not None:
-        write_atomic(junit_xml, as_junit(outcome, inconclusive is Inconclusive.fail))
-    tell(outcome, code, as_json(outcome, code) if str(json_file) == "-" else None, everything)
+    code = exit_code_of(outcome, inconclusive)
+    finish(outcome, code, inconclusive, as_json(outcome, code), json_file, junit_xml, everything)
     keep(history, outcome, code, commit, allow_different_prompts)
     raise typer.Exit(code)
+
+
+def _suggested(
+    limits: Limits | Policy, policy: Path | None, path: Path, baseline: RunItems, given: bool
+) -> tuple[Limits | Policy, str]:
+    """What is judged by, and the text of the policy that is written: the latter, where no other is given."""
+    from junkdna_harness.gate import Limits
+    from junkdna_harness.gate.policy_file import policy_of_document
+    from junkdna_harness.gate.suggest import policy_text
+    from junkdna_harness.yaml_values import read_yaml
+
+    text = policy_text(baseline, limits.max_drop if isinstance(limits, Limits) and given else None)
+    return (limits if policy is not None else policy_of_document(read_yaml(text), str(path))), text
+
+
+def _write_baseline(path: Path, candidate: RunItems) -> None:
+    from junkdna_harness.gate import to_json
+
+    items = sum(len(task.item_ids) for name, task in candidate.tasks.items() if name == task.task)
+    for reason in candidate.left_out.values():
+        typer.echo(f"note: left out: {reason}", err=True)
+    _write(path, to_json(candidate), f"baseline of {len(candidate.tasks)} tasks, {items:,} items")
+
+
+def _write(path: Path, text: str, what: str) -> None:
+    from difficulty.files import write_atomic
+
+    write_atomic(path, text)
+    typer.echo(f"{what}: {path}", err=True)
 
 
 def _validate(
@@ -206,7 +224,6 @@ def _validate(
     label: list[str] | None,
 ) -> None:  # fmt: skip
     """Say what the limits judge on the baseline; a mistake in either ends the command."""
-    from junkdna_harness.gate import Policy, read_baseline
     from junkdna_harness.gate.validate import validated
     from junkdna_harness.presentation.lines import show_text
 
@@ -217,8 +234,7 @@ def _validate(
     if policy is None and against is None:
         raise UsageError("there is nothing to validate. Give --policy FILE, --against BASELINE, or both.")
     limits = limits_of(policy, *drops)
-    also = limits.metrics if isinstance(limits, Policy) else ()
-    baseline = None if against is None else read_baseline(against, baseline_run, metric, label or [], also)
+    baseline = baseline_of(against, baseline_run, metric, label, metrics_of(limits))
     show_text(validated(limits, baseline))
 
 

@@ -11,18 +11,23 @@ from difficulty.errors import UsageError
 from junkdna_harness.commands.limits import (
     ALPHA,
     BY,
-    EXIT_CODES,
     HIGHER_IS_BETTER,
     INCONCLUSIVE,
     LOWER_IS_BETTER,
     MAX_DROP,
     MAX_RELATIVE_DROP,
     METRIC,
+    NOISE_FLOOR,
     POLICY,
     Inconclusive,
+    baseline_of,
+    exit_code_of,
+    finish,
     limits_of,
+    metrics_of,
 )
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+from junkdna_harness.commands.trend_of import COMMIT, HISTORY, keep, ready_for_history
 
 PANEL_TASKS = "How items are asked (default: as in the baseline)"
 PANEL_ORDER = "How many"
@@ -53,6 +58,7 @@ def gate(
     baseline_run: Annotated[
         str | None, typer.Option(help="Which run of the baseline, where it holds several.")
     ] = None,
+    noise_floor: NOISE_FLOOR = None,
     label: Annotated[list[str] | None, LABEL] = None,
     wrapper: Annotated[
         str,
@@ -117,6 +123,8 @@ def gate(
         Path | None, typer.Option("--json", help="Write the outcome as JSON ('-' prints it).")
     ] = None,
     junit_xml: Annotated[Path | None, typer.Option(help="Write the outcome as JUnit XML.")] = None,
+    history: HISTORY = None,
+    commit: COMMIT = None,
     everything: Annotated[bool, typer.Option("--all", help="List the comparisons that passed, too.")] = False,
 ) -> None:
     """Judge a model against a baseline, asking only as many items as the verdict needs.
@@ -126,15 +134,10 @@ def gate(
     3 inconclusive, 2 wrong usage. A gate that was cut off goes on where it was.
     """
     limits = limits_of(policy, max_drop, max_relative_drop, alpha, by, lower_is_better, higher_is_better)
-    from difficulty.files import write_atomic
-    from junkdna_harness.gate.baseline import read_baseline
-    from junkdna_harness.gate.junit import junit_xml as as_junit
-    from junkdna_harness.gate.policy import Policy
-    from junkdna_harness.gate.printed import tell
+    commit = ready_for_history(history, commit, against)
     from junkdna_harness.sweep.options import parse_model_args
 
-    also = limits.metrics if isinstance(limits, Policy) else ()
-    baseline = read_baseline(against, baseline_run, metric, label or [], also)
+    baseline = baseline_of(against, baseline_run, metric, label, metrics_of(limits), noise_floor)
     arguments = parse_model_args(model_args)
     if include_path is not None and not Path(include_path).is_dir():
         raise UsageError(f"--include_path {include_path!r} is no folder. Name the folder of your task files.")
@@ -146,14 +149,11 @@ def gate(
     found = outcome_of(
         run_gate(candidate, baseline, limits, options, lambda line: typer.echo(line, err=True))
     )
-    code = found.gate.exit_code
-    if found.gate.verdict == "inconclusive":
-        code = EXIT_CODES[inconclusive]
-    if json_file is not None and str(json_file) != "-":
-        write_atomic(json_file, found.to_json(code))
-    if junit_xml is not None:
-        write_atomic(junit_xml, as_junit(found.gate, inconclusive is Inconclusive.fail))
-    tell(found.gate, code, found.to_json(code) if str(json_file) == "-" else None, everything, found.further)
+    code = exit_code_of(found.gate, inconclusive)
+    finish(
+        found.gate, code, inconclusive, found.to_json(code), json_file, junit_xml, everything, found.further
+    )
+    keep(history, found.gate, code, commit, allow_different_prompts, found.looks)
     raise typer.Exit(code)
 
 

@@ -1,17 +1,18 @@
-"""Options that say what may be lost, as `junkdna check` and `junkdna gate` share them."""
+"""What `junkdna check` and `junkdna gate` share: options that say what may be lost, the baseline, and how an outcome is told."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import typer
 
 from difficulty.errors import UsageError
 
 if TYPE_CHECKING:
+    from junkdna_harness.gate import Gate, RunItems
     from junkdna_harness.gate.policy import Limits, Policy
 
 
@@ -82,6 +83,16 @@ INCONCLUSIVE = Annotated[
 ]
 
 
+NOISE_FLOOR = Annotated[
+    Path | None,
+    typer.Option(
+        "--noise-floor",
+        help="A second evaluation of the baseline's model, e.g. in another batch size: a loss no larger than what the two differ by "
+        "is never a fail. Default: the second dense run of a baseline that is a sweep with one.",
+    ),
+]
+
+
 def limits_of(
     policy: Path | None, max_drop: Sequence[str] | None, max_relative_drop: float | None, alpha: float | None, by: str | None,
     lower_is_better: Sequence[str] | None, higher_is_better: Sequence[str] | None,
@@ -111,3 +122,71 @@ def limits_of(
         default, max_relative_drop, 0.05 if alpha is None else alpha, tuple(lower_is_better or ()),
         by or "tier", tuple(higher_is_better or ()), parts,  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def metrics_of(limits: Limits | Policy) -> tuple[str, ...]:
+    """The metrics that rules name, which are to be read beside those that tasks are judged by."""
+    from junkdna_harness.gate.policy import Policy
+
+    return limits.metrics if isinstance(limits, Policy) else ()
+
+
+@overload
+def baseline_of(
+    against: Path,
+    run: str | None,
+    metric: str | None,
+    label: Sequence[str] | None,
+    also: Sequence[str],
+    noise_floor: Path | None = None,
+) -> RunItems: ...
+@overload
+def baseline_of(
+    against: Path | None,
+    run: str | None,
+    metric: str | None,
+    label: Sequence[str] | None,
+    also: Sequence[str],
+    noise_floor: Path | None = None,
+) -> RunItems | None: ...
+def baseline_of(
+    against: Path | None, run: str | None, metric: str | None, label: Sequence[str] | None, also: Sequence[str],
+    noise_floor: Path | None = None,
+) -> RunItems | None:  # fmt: skip
+    """The baseline, with the noise floor that a second evaluation shows.
+
+    Raises:
+        UsageError: one of the two cannot be read, or they are not of one model.
+    """
+    from junkdna_harness.gate.baseline import read_baseline
+    from junkdna_harness.gate.noise import with_noise_of
+
+    if against is None:
+        if noise_floor is not None:
+            raise UsageError("--noise-floor is of a baseline. Give --against BASELINE too, or leave it out.")
+        return None
+    baseline = read_baseline(against, run, metric, label or [], also)
+    if noise_floor is None:
+        return baseline
+    return with_noise_of(baseline, read_baseline(noise_floor, None, metric, label or [], also))
+
+
+def exit_code_of(outcome: Gate, inconclusive: Inconclusive) -> int:
+    """What the command ends with."""
+    return EXIT_CODES[inconclusive] if outcome.verdict == "inconclusive" else outcome.exit_code
+
+
+def finish(
+    outcome: Gate, code: int, inconclusive: Inconclusive, document: str, json_file: Path | None, junit_xml: Path | None,
+    everything: bool, further: Iterable[str] = (),
+) -> None:  # fmt: skip
+    """Write the outcome where it is wanted, and tell it. `document`: it as JSON."""
+    from difficulty.files import write_atomic
+    from junkdna_harness.gate.junit import junit_xml as as_junit
+    from junkdna_harness.gate.printed import tell
+
+    if json_file is not None and str(json_file) != "-":
+        write_atomic(json_file, document)
+    if junit_xml is not None:
+        write_atomic(junit_xml, as_junit(outcome, inconclusive is Inconclusive.fail))
+    tell(outcome, code, document if str(json_file) == "-" else None, everything, further)

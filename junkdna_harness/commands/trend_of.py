@@ -121,12 +121,17 @@ def ready_for_history(history: Path | None, commit: str | None, against: Path | 
 
 
 def keep(
-    history: Path | None, outcome: Gate, exit_code: int, commit: str | None, allow_different_prompts: bool
+    history: Path | None,
+    outcome: Gate,
+    exit_code: int,
+    commit: str | None,
+    allow_different_prompts: bool,
+    looks: int | None = None,
 ) -> None:
-    """Append a decision to its history, where there is one."""
+    """Append a decision to its history, where there is one. `looks`: of a gate that looked more than once."""
     if history is None:
         return
     from junkdna_harness.gate.history import append
 
-    for note in append(history, outcome, exit_code, commit, allow_different_prompts):
+    for note in append(history, outcome, exit_code, commit, allow_different_prompts, looks):
         typer.echo(f"note: {note}", err=True)

@@ -60,6 +60,11 @@ class Outcome:
         return self.finished.walk.n_all
 
     @property
+    def looks(self) -> int:
+        """How often the comparisons were judged."""
+        return self.finished.walk.judge.looks
+
+    @property
     def seconds_saved(self) -> float:
         """An estimate: what the items that were not asked would have taken at the rate of those that were."""
         used = self.items_used
@@ -69,7 +74,7 @@ class Outcome:
     def further(self) -> list[str]:
         """What was asked, why it ended, and what that cost, in sentences."""
         end, used, every = self.finished, self.items_used, self.items_all
-        looks = end.walk.judge.looks
+        looks = self.looks
         told = []
         if end.stopped == "same":
             told.append(f"every answer equal on {used:,} asked; same weights")

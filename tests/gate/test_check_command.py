@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from difficulty.errors import UsageError
+from junkdna_harness import check
 from junkdna_harness.commands.check import check as command
 from tests.report.synthetic import item_hash
 
@@ -197,3 +198,29 @@ def test_mistakes_are_one_sentence_each(good: Path, tmp_path: Path) -> None:
     assert "no run 'x'" in error(good, "--against", good, "--run", "x")
     assert "no metric 'acc'" in error(good, "--against", good, "--metric", "acc")
     assert "--by 'tear'" in error(good, "--against", good, "--by", "tear")
+
+
+def test_a_second_evaluation_as_noise_floor_spares_a_fail(good: Path, tmp_path: Path) -> None:
+    noisy = folder(tmp_path / "noisy", {("addition", 1): right(), ("addition", 2): right(wrong=70)})
+    worse = folder(tmp_path / "worse", {("addition", 1): right(), ("addition", 2): right(wrong=60)})
+    assert run(worse, "--against", good).exit_code == 1
+    result = run(worse, "--against", good, "--noise-floor", noisy)
+    assert result.exit_code == 3
+    assert "no more than the noise floor" in " ".join(result.stdout.split())
+    assert "Give --against BASELINE too" in error(
+        worse, "--write-baseline", tmp_path / "b.json", "--noise-floor", noisy
+    )
+
+
+def test_a_policy_that_is_written_is_the_one_that_judges(good: Path, tmp_path: Path) -> None:
+    written = tmp_path / "gate.yaml"
+    bad = folder(tmp_path / "bad", {("addition", 1): right(), ("addition", 2): right(wrong=90)})
+    first = json.loads(run(bad, "--against", good, "--write-policy", written, "--json", "-").stdout)
+    again = json.loads(run(bad, "--against", good, "--policy", written, "--json", "-").stdout)
+    assert first["cells"] == again["cells"] and first["policy"] == again["policy"]
+    assert check(bad, good, policy=written).verdict == first["verdict"] == "fail"
+    with pytest.raises(UsageError, match="max_drop and policy both say"):
+        check(bad, good, 0.1, policy=written)
+    assert "--max-drop and --policy both say" in error(
+        bad, "--against", good, "--policy", written, "--max-drop", "0.1"
+    )
