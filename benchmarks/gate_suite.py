@@ -33,15 +33,19 @@ def suite(right: dict[tuple[int, int], np.ndarray]) -> RunItems:
 def pair(
     rng: np.random.Generator, loss: Loss, discordance: float | dict[tuple[int, int], float]
 ) -> tuple[RunItems, RunItems]:
-    """(new, baseline). In a cell, P(lost) - P(gained) is its loss (of all items, or of each) and P(lost) + P(gained) is loss + `discordance`."""
+    """(new, baseline). In a cell, P(lost) - P(gained) is its loss (of all items, or of each) and P(lost) + P(gained) is loss + `discordance`.
+
+    No more can be gained than was wrong: what flips beyond that is lost.
+    """
     new, base = {}, {}
     for cell in CELLS:
         share = DENSE[cell[1]]
         flips = discordance.get(cell, 0.0) if isinstance(discordance, dict) else discordance
         before = rng.random(ITEMS) < share
         draw = rng.random(ITEMS)
-        p_lost = np.minimum(1.0, (loss.get(cell, 0.0) + flips / 2) / share)
-        p_gained = min(1.0, flips / 2 / (1 - share))
+        gained = min(flips / 2, 1 - share)
+        p_lost = np.minimum(1.0, (loss.get(cell, 0.0) + flips - gained) / share)
+        p_gained = min(1.0, gained / (1 - share))
         base[cell] = before
         new[cell] = np.where(before, draw >= p_lost, draw < p_gained)
     return suite(new), suite(base)
