@@ -19,6 +19,7 @@ _MANY_DISCORDANT = (
 )
 _TIE = 1e-9  # statistics that differ by less are equal
 _AT_ONCE = 256  # outcomes whose tails are summed together
+_GRID = 4000  # outcomes up to which looking at all of them is faster than a search
 
 
 def score_statistic(
@@ -56,10 +57,14 @@ def binary_tails(n: ArrayLike, b: ArrayLike, c: ArrayLike, limit: float, upper: 
     p_lost = np.clip(p_gained + limit, 0.0, 1.0)
     tails: NDArray[np.float64] = special.ndtr(-z if upper else z)
     few = np.flatnonzero(pairs * (p_gained + p_lost) <= _MANY_DISCORDANT)
-    few = few[np.argsort(pairs[few] * p_gained[few], kind="stable")]  # alike ones together
-    for part in np.array_split(few, len(few) // _AT_ONCE + 1):
-        if len(part):
-            tails[part] = _summed(pairs[part], z[part], p_lost[part], p_gained[part], limit, upper)
+    if len(few) <= _AT_ONCE:
+        parts = [few] if len(few) else []
+    else:  # alike ones together
+        parts = np.array_split(
+            few[np.argsort(pairs[few] * p_gained[few], kind="stable")], len(few) // _AT_ONCE + 1
+        )
+    for part in parts:
+        tails[part] = _summed(pairs[part], z[part], p_lost[part], p_gained[part], limit, upper)
     return tails
 
 
@@ -79,21 +84,38 @@ def _summed(
     n, seen = n[:, None], z[:, None]
     c = np.minimum(_likely_counts(n, p_gained[:, None])[None, :], n)
     inside = np.concatenate([np.ones((len(n), 1), dtype=bool), c[:, 1:] > c[:, :-1]], axis=1)
-    # From `low` on the b are extreme (upper), or no longer so (lower); beyond the likely counts it makes no difference.
-    lost = _likely_counts(n, p_lost[:, None])
-    low, high = np.minimum(lost[0], n - c), np.minimum(lost[-1] + 1, n - c + 1)
-    while (low < high).any():
-        middle = (low + high) // 2
-        value, _ = score_statistic(n, middle, c, limit)
-        before = (value < seen - _TIE) if upper else (value <= seen + _TIE)
-        before &= low < high
-        low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+    low = _edges(n, c, _likely_counts(n, p_lost[:, None]), seen, limit, upper)
     share = np.clip(p_lost / np.maximum(1 - p_gained, 1e-300), 0.0, 1.0)[:, None]
     given = special.bdtrc(low - 1.0, n - c, share) if upper else special.bdtr(low - 1.0, n - c, share)
     given = np.where(low == 0, float(upper), given)  # all b, or none
     chance = np.where(inside, _binomial(n, c, p_gained[:, None]), 0.0)
     total: NDArray[np.float64] = np.minimum((chance * given).sum(axis=1), 1.0)
     return total
+
+
+def _edges(
+    n: NDArray[np.int64],
+    c: NDArray[np.int64],
+    lost: NDArray[np.int64],
+    seen: NDArray[np.float64],
+    limit: float,
+    upper: bool,
+) -> NDArray[np.int64]:
+    """For each c the b from which on outcomes are as extreme as `seen` (upper), or no longer so; beyond the likely `lost` it matters not."""
+    low: NDArray[np.int64] = np.minimum(np.full(c.shape, lost[0]), n - c)
+    high: NDArray[np.int64] = np.minimum(lost[-1] + 1, n - c + 1)
+    if c.size * len(lost) <= _GRID:  # all at once, in place of a search of seven steps
+        b = np.minimum(lost, (n - c)[..., None])
+        value, _ = score_statistic(n[..., None], b, c[..., None], limit)
+        before = (value < seen[..., None] - _TIE) if upper else (value <= seen[..., None] + _TIE)
+        return low + np.minimum(before.sum(axis=-1), high - low)
+    while (low < high).any():
+        middle = (low + high) // 2
+        value, _ = score_statistic(n, middle, c, limit)
+        before = (value < seen - _TIE) if upper else (value <= seen + _TIE)
+        before &= low < high
+        low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+    return low
 
 
 def _likely_counts(n: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.int64]:
