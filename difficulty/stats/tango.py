@@ -108,7 +108,8 @@ def _edges(
         b = np.minimum(lost, (n - c)[..., None])
         value, _ = score_statistic(n[..., None], b, c[..., None], limit)
         before = (value < seen[..., None] - _TIE) if upper else (value <= seen[..., None] + _TIE)
-        return low + np.minimum(before.sum(axis=-1), high - low)
+        edge: NDArray[np.int64] = low + np.minimum(before.sum(axis=-1), high - low)
+        return edge
     while (low < high).any():
         middle = (low + high) // 2
         value, _ = score_statistic(n, middle, c, limit)
