@@ -29,7 +29,7 @@ def power_text(found: Outlook, alpha: float) -> str:
     lines += [
         "",
         *_wrapped(
-            f"passes: how often the items that there are show an equal model to lose less than the limit (at {100 * alpha:g} %). "
+            f"(+n): n more of the same numbers. passes: how often the items that there are show an equal model to lose less than the limit (at {100 * alpha:g} %). "
             f"sees: the smallest true loss that fails in {100 * POWER:g} % of runs, corrected for all comparisons."
             + (" Items of one cluster count once, as if they always fared alike." if clustered else "")
         ),
@@ -101,23 +101,19 @@ def _alike(prospects: Sequence[Prospect]) -> Iterable[list[Prospect]]:
 
 def _row(group: Sequence[Prospect]) -> str:
     one = group[0]
-    name = _name(group)
     cells = [_items(one.items[POWER]), _items(one.items[SURE])]
     passes = "?" if one.passes is None else _percent(one.passes)
     sees = "?" if one.sees is None else f"{one.sees:.3g}"
     return (
-        f"{_cut(name):{_NAME}} {one.planned.n_items:>8,} {one.planned.limit:>7.3g} {cells[0]:>8} {cells[1]:>8} {passes:>7} {sees:>7}"
+        f"{_name(group):{_NAME}} {one.planned.n_items:>8,} {one.planned.limit:>7.3g} {cells[0]:>8} {cells[1]:>8} {passes:>7} {sees:>7}"
         + ("" if one.planned.rule.critical else " *")
     )
 
 
 def _name(group: Sequence[Prospect]) -> str:
-    first = group[0].planned.name
-    return (
-        first
-        if len(group) == 1
-        else f"{_cut(first, _NAME - 5 - len(str(len(group))))} and {len(group) - 1} more"[:_NAME]
-    )
+    """The first one's name, and how many more there are."""
+    more = f" (+{len(group) - 1})" if len(group) > 1 else ""
+    return _cut(group[0].planned.name, _NAME - len(more)) + more
 
 
 def _cut(name: str, width: int = _NAME) -> str:
