@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from junkdna_harness.gate.policy_file import to_dict
-from junkdna_harness.gate.rule import POWER, Comparison, Gate
+from junkdna_harness.gate.rule import POWER, SURE, Comparison, Gate
 from junkdna_harness.gate.words import needed, sentence
 
 
@@ -60,6 +60,8 @@ def _as_dict(one: Comparison, alpha: float) -> dict[str, Any]:
         "verdict": one.verdict,
         "counts_as": one.counts_as,
         "items_to_decide": one.items_to_decide(alpha) if one.verdict == "inconclusive" else None,
+        "items_to_decide_95": one.items_to_decide(alpha, SURE) if one.verdict == "inconclusive" else None,
+        "detectable_loss": one.detectable(alpha) if one.verdict == "inconclusive" else None,
         "noise_floor": None if one.noise is None else _finite(one.noise.size),
         "within_noise": one.within_noise,
         "power": POWER,

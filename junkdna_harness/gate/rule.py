@@ -17,6 +17,7 @@ number of items. Advisory comparisons are judged by themselves and take no part.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ from difficulty.runs.same import different_settings, require_same
 from difficulty.stats import holm
 from difficulty.stats.clusters import linked_codes
 from difficulty.stats.paired_loss import SAME, PairedLoss, paired_loss
+from difficulty.stats.power import detectable
 from junkdna_harness.gate.fidelity import TextComparison, compare_text, text_figures
 from junkdna_harness.gate.flips import Flip
 from junkdna_harness.gate.items import RunItems
@@ -50,7 +52,7 @@ from junkdna_harness.gate.planned import PlannedComparison, higher_is_better, pl
 from junkdna_harness.gate.policy import Limits, Policy, Severity, Verdict
 from junkdna_harness.gate.simple import policy_of
 
-POWER = 0.8  # of the number of items that is advised
+POWER, SURE = 0.8, 0.95  # of the numbers of items that are advised
 EXIT_CODES: Mapping[str, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
 
 
@@ -121,6 +123,19 @@ class Comparison:
         """Items at which a loss like this one would be decided with this power; None when that is no sensible number."""
         fails = self.loss.loss > self.limit
         return self.loss.items_to_decide(self.limit, alpha / self.among if fails else alpha, power)
+
+    def detectable(self, alpha: float) -> float | None:
+        """The smallest true loss that would fail with a power of 80 % on these items, beside the flips both ways that were seen.
+
+        At the level that Holm asks of the smallest p. None for items that are not right or wrong, and where no loss would.
+        """
+        if not self.loss.binary:
+            return None
+        both_ways = 2 * min(self.loss.lost, self.loss.gained) / self.loss.n_items
+        found = detectable(
+            self.loss.n_items, both_ways, self.limit, alpha / self.among, POWER, self.loss.design_effect
+        )
+        return found if math.isfinite(found) else None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from junkdna_harness.gate.fidelity import TextComparison
 from junkdna_harness.gate.flips import Flip
 from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.policy import Verdict
-from junkdna_harness.gate.rule import POWER, Comparison, Gate
+from junkdna_harness.gate.rule import POWER, SURE, Comparison, Gate
 
 # What did not pass comes first, and of that what decides.
 ORDER: tuple[Verdict, ...] = ("fail", "inconclusive", "pass")
@@ -126,10 +126,23 @@ def advice(one: Comparison, alpha: float) -> str:
         return one.open.removeprefix(f"{one.name} was ").removesuffix(".")
     if one.loss.too_few:
         return f"an unbounded metric needs {UNBOUNDED_ITEMS} items to pass"
-    items = one.items_to_decide(alpha)
+    items = items_wanted(one, alpha)
     if items is None:
-        return "the loss lies at the limit itself: no number of items decides, another limit would"
-    return f"about {items:,} items would decide ({100 * POWER:g} % power)"
+        told = "the loss lies at the limit itself: no number of items decides, another limit would"
+    else:
+        told = (
+            f"about {items[0]:,} items would decide ({100 * POWER:g} % power; {100 * SURE:g} %: {items[1]:,})"
+        )
+    seen = one.detectable(alpha)
+    return told if seen is None else f"{told}; these see a loss from {seen:.3g} on"
+
+
+def items_wanted(one: Comparison, alpha: float) -> tuple[int, int] | None:
+    """The items that decide a loss as seen with 80 and with 95 % power; None where no number does."""
+    found = [one.items_to_decide(alpha, power) for power in (POWER, SURE)]
+    known = [n for n in found if n is not None]
+    # A count may serve a larger power by chance, as the power of a test of counts goes up and down.
+    return (known[0], max(known)) if len(known) == len(found) else None
 
 
 def nearness(one: Comparison, alpha: float) -> str:

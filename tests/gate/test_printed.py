@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
+from difficulty.stats.power import power
 from junkdna_harness.gate import Policy, Rule, check
 from junkdna_harness.gate.behind import with_flips
 from junkdna_harness.gate.github import LARGEST_SUMMARY, MOST_ANNOTATIONS, workflow_commands
 from junkdna_harness.gate.human import MOST, MOST_BESIDE, human
 from junkdna_harness.gate.items import run_items
+from junkdna_harness.gate.json_output import as_json
 from junkdna_harness.gate.markdown import markdown
 from junkdna_harness.gate.rule import Gate
 from junkdna_harness.presentation.lines import cut, folded, plain
@@ -116,7 +118,15 @@ def test_advisory_comparisons_stand_apart_and_decide_nothing() -> None:
 def test_an_open_comparison_says_what_would_decide_it() -> None:
     gate = gate_of({("t", 1): right(30)}, {("t", 1): right(30)})
     for told in (text_of(gate), markdown(gate)):
-        assert "0 items lost, 0 gained; about 149 items would decide (80 % power" in " ".join(told.split())
+        assert (
+            "0 items lost, 0 gained; about 149 items would decide (80 % power; 95 %: 149); these see a loss from "
+            in " ".join(told.split())
+        )
+    (cell,) = [cell for cell in json.loads(as_json(gate, 3))["cells"] if cell["name"] == "t tier 1"]
+    assert (cell["items_to_decide"], cell["items_to_decide_95"]) == (149, 149)
+    # At that loss, four of five runs of 30 items fail; at a little less, fewer do.
+    seen, level = cell["detectable_loss"], 0.05 / gate.comparisons[0].among
+    assert power(30, seen, 0, 0.02, level, "fail") >= 0.8 > power(30, seen - 0.01, 0, 0.02, level, "fail")
 
 
 def hostile_run(path: Path, wrong: int) -> Path:
