@@ -118,10 +118,11 @@ def main() -> None:
     print("|:--|:--|--:|--:|--:|:--|:--|--:|:--|--:|")
     for place in options.runs:
         new = run_of(place)
+        other = new.dtype not in (None, baseline.dtype)
         told = (
             f"{new.name}, {AGAIN}"
             if place.endswith(AGAIN)
-            else f"{new.name}{f', {new.dtype}' if new.dtype != baseline.dtype else ''}"
+            else new.name + (f", {new.dtype}" if other else "")
         )
         for by in options.by:
             split, _, drop = by.partition(":")
