@@ -34,6 +34,8 @@ def as_json(gate: Gate, exit_code: int) -> str:
 
 def _as_dict(one: Comparison, alpha: float) -> dict[str, Any]:
     low, high = one.loss.bounds(alpha)
+    # Looked at after each batch, a comparison has a reason of its own for being open.
+    advised = one.verdict == "inconclusive" and one.open is None
     return {
         "name": one.name,
         "scope": one.scope,
@@ -59,9 +61,9 @@ def _as_dict(one: Comparison, alpha: float) -> dict[str, Any]:
         "p_below": one.p_below,
         "verdict": one.verdict,
         "counts_as": one.counts_as,
-        "items_to_decide": one.items_to_decide(alpha) if one.verdict == "inconclusive" else None,
-        "items_to_decide_95": one.items_to_decide(alpha, SURE) if one.verdict == "inconclusive" else None,
-        "detectable_loss": one.detectable(alpha) if one.verdict == "inconclusive" else None,
+        "items_to_decide": one.items_to_decide(alpha) if advised else None,
+        "items_to_decide_95": one.items_to_decide(alpha, SURE) if advised else None,
+        "detectable_loss": one.detectable(alpha) if advised else None,
         "noise_floor": None if one.noise is None else _finite(one.noise.size),
         "within_noise": one.within_noise,
         "power": POWER,
