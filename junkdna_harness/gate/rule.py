@@ -120,9 +120,13 @@ class Comparison:
         return self.noise.within(self.loss.loss)
 
     def items_to_decide(self, alpha: float, power: float = POWER) -> int | None:
-        """Items at which a loss like this one would be decided with this power; None when that is no sensible number."""
-        fails = self.loss.loss > self.limit
-        return self.loss.items_to_decide(self.limit, alpha / self.among if fails else alpha, power)
+        """Items at which a loss like this one would be decided with this power; None when that is no sensible number.
+
+        Of items in clusters the number is found by drawing them again, so that a higher power could come out at fewer: it never does here.
+        """
+        level = alpha / self.among if self.loss.loss > self.limit else alpha
+        found = [self.loss.items_to_decide(self.limit, level, one) for one in {min(power, POWER), power}]
+        return None if None in found else max(n for n in found if n is not None)
 
     def detectable(self, alpha: float) -> float | None:
         """The smallest true loss that would fail with a power of 80 % on these items, beside the flips both ways that were seen.

@@ -99,9 +99,7 @@ def needed(comparisons: Sequence[Comparison], alpha: float) -> str:
     wanted = [(one.items_to_decide(alpha), one) for one in comparisons]
     known = [(n, one) for n, one in wanted if n is not None]
     if not known:
-        return (
-            "their loss lies at the limit itself, so that no number of items decides. Choose another limit."
-        )
+        return "their loss lies at the limit, or so near to it that a million items would not decide. Choose another limit."
     most, one = max(known, key=lambda pair: pair[0] / pair[1].loss.n_items)
     return (
         f"about {most:,} items would decide {one.name} with {100 * POWER:g} % power, if the loss is as it was seen "
@@ -128,7 +126,7 @@ def advice(one: Comparison, alpha: float) -> str:
         return f"an unbounded metric needs {UNBOUNDED_ITEMS} items to pass"
     items = items_wanted(one, alpha)
     if items is None:
-        told = "the loss lies at the limit itself: no number of items decides, another limit would"
+        told = "the loss lies at the limit, or so near that a million items would not decide: another limit would"
     else:
         told = (
             f"about {items[0]:,} items would decide ({100 * POWER:g} % power; {100 * SURE:g} %: {items[1]:,})"
@@ -139,10 +137,8 @@ def advice(one: Comparison, alpha: float) -> str:
 
 def items_wanted(one: Comparison, alpha: float) -> tuple[int, int] | None:
     """The items that decide a loss as seen with 80 and with 95 % power; None where no number does."""
-    found = [one.items_to_decide(alpha, power) for power in (POWER, SURE)]
-    known = [n for n in found if n is not None]
-    # A count may serve a larger power by chance, as the power of a test of counts goes up and down.
-    return (known[0], max(known)) if len(known) == len(found) else None
+    likely, sure = (one.items_to_decide(alpha, power) for power in (POWER, SURE))
+    return None if likely is None or sure is None else (likely, sure)
 
 
 def nearness(one: Comparison, alpha: float) -> str:
