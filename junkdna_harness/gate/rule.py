@@ -197,6 +197,10 @@ def check(
         new, baseline, counted(baseline, planned, policy), allow_different_prompts
     )
     figures = text_figures(policy, text is not None)
+    if not planned and not figures:
+        raise UsageError(
+            f"nothing is judged: no rule of {policy.name} matches what the baseline has, and none is required. Correct the rules."
+        )
     notes += [f"not judged: {rule.title}, as no text was given" for rule in policy.on_text if text is None]
     beside = Counter(rule.severity for rule, _, _ in figures)
     comparisons = decide(_compare_all(pairs, planned, policy), policy.alpha, beside)
@@ -259,8 +263,10 @@ def decide(
 
 
 def remarks(comparisons: Sequence[Comparison], alpha: float) -> list[str]:
-    """Notes on what low baselines and the noise floor did to the comparisons."""
-    return [*_on_low_baselines(comparisons), *noise_notes(comparisons), *_spared(comparisons, alpha)]
+    """Notes on what low baselines, the noise floor and severities did to the comparisons."""
+    harmless = bool(comparisons) and all(one.severity == "advisory" for one in comparisons)
+    told = ["no rule on tasks is critical: whatever is lost there, they let it pass"] if harmless else []
+    return [*told, *_on_low_baselines(comparisons), *noise_notes(comparisons), *_spared(comparisons, alpha)]
 
 
 def joint(comparisons: Iterable[Comparison | TextComparison], missing: bool) -> Verdict:

@@ -88,6 +88,8 @@ def test_only_critical_rules_decide() -> None:
     gate = judged(rules, broken)
     assert verdicts(gate)["sorting tier 2"] == "fail"
     assert (gate.verdict, gate.exit_code) == ("pass", 0)
+    alone = judged(rules[1:], broken)
+    assert alone.verdict == "pass" and any("no rule on tasks is critical" in note for note in alone.notes)
     rules[1]["severity"] = "critical"
     assert judged(rules, broken).verdict == "fail"
 
@@ -212,6 +214,8 @@ def test_what_must_be_there() -> None:
         judged(rules, part, required=["sortin_t1"])
     with pytest.raises(UsageError, match="no task of the baseline is 'subtraction'"):
         judged([{"task": "subtraction", "max_drop": 0.1}], run())
+    with pytest.raises(UsageError, match="nothing is judged: no rule of"):
+        judged([{"task": "subtraction", "max_drop": 0.1, "required": False}], run())
     assert (
         judged([*rules, {"task": "subtraction", "max_drop": 0.1, "required": False}], run()).verdict == "pass"
     )
