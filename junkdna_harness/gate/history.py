@@ -123,19 +123,16 @@ def read_history(path: str | Path) -> History:
         )
     suite, start = _suite(documents, path)
     entries: list[Entry] = []
-    seen: set[tuple[Any, Any]] = set()
-    for line, document in documents:
+    for number, (line, document) in enumerate(documents):
         try:
             entry = _entry_from(line, document, suite)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(_damaged(path, line, error)) from error
-        key = (entry.commit, entry.new.get("sha256"))
-        if key in seen:
+        if _again(document, [before for _, before in documents[:number]]):
             notes.append(
                 f"line {line} is a run that stands there before, of the same commit: it is not counted again"
             )
             continue
-        seen.add(key)
         entries.append(entry)
     return History(str(path), suite, start, tuple(entries), tuple(notes))
 
@@ -164,8 +161,7 @@ def _append(
     else:
         entry["suite_content"] = suite.to_json()
         entry["baseline_outcomes"] = [pack(gate.baseline.tasks[task.key].values) for task in suite.tasks]
-    key = (entry["commit"], entry["new"]["sha256"])
-    if any((d.get("commit"), d["new"].get("sha256")) == key for _, d in documents):
+    if _again(entry, [document for _, document in documents]):
         notes.append(f"this run of the same commit stands in {str(path)!r} already; the trend counts it once")
     data = lead + json.dumps(entry, separators=(",", ":"), allow_nan=False).encode() + b"\n"
     descriptor = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
@@ -176,6 +172,14 @@ def _append(
     finally:
         os.close(descriptor)
     return notes
+
+
+def _again(entry: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a run of the same commit with the same scores stands before. Where no commit is known, only right before: an older state
+    of the model that is brought back is a step of its own."""
+    known = before if entry.get("commit") is not None else before[-1:]
+    key = (entry.get("commit"), entry["new"].get("sha256"))
+    return any((one.get("commit"), one["new"].get("sha256")) == key for one in known)
 
 
 def _documents(path: Path, whole: bool = False) -> tuple[list[tuple[int, dict[str, Any]]], list[str]]:

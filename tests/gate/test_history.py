@@ -282,3 +282,19 @@ def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     gate = check(two_tiers("a", (2, 2)), two_tiers("base", (1, 1)), Limits(0.05))
     with pytest.raises(UsageError, match="cannot write"):
         append(file / "gates.jsonl", gate, 0)
+
+
+def test_a_state_that_is_brought_back_is_the_newest_where_no_commit_is_known(tmp_path: Path) -> None:
+    """A good run, a bad one, the good one again: the third line is no copy of the first, and the model is well."""
+    base, good, bad = (
+        two_tiers(name, wrong) for name, wrong in (("b", (0, 0)), ("g", (1, 1)), ("w", (60, 60)))
+    )
+    path = tmp_path / "gates.jsonl"
+    told = []
+    for new in (good, good, bad, good):
+        gate = check(new, base, Limits(0.05))
+        told.append(append(path, gate, gate.exit_code))
+    history = read_history(path)
+    assert [entry.verdict for entry in history.entries] == ["pass", "fail", "pass"]
+    assert [bool(notes) for notes in told] == [False, True, False, False]
+    assert [entry.line for entry in history.entries] == [1, 3, 4]
