@@ -3,7 +3,7 @@
 Right-or-wrong pairs are lost with probability P(lost) and gained with P(gained), the truth. A "pass" is a p-value of "the loss is at
 least the limit" below alpha, a "fail" one of "the loss is at most the limit". For c gained the outcomes b that pass are those up to an
 edge, those that fail from another edge on; the edges are found by bisection on the test's own tail (`tango.py`), and the power is the
-trinomial's probability of what lies beyond them. Where c takes more than 20 values that matter, the critical z is found at nine of them
+trinomial's probability of what lies beyond them. Where c takes more than 80 values that matter, the critical z is found at nine of them
 and interpolated, which leaves the power within 0.003. Items in clusters count as n / design effect of them.
 
 Power as a function of n is a saw: it falls slowly while the edge stays, and jumps where one more loss is allowed. The number of items
@@ -29,7 +29,7 @@ from difficulty.stats.tango import binary_tails, score_statistic
 Claim = Literal["pass", "fail"]
 MOST_ITEMS = 1_000_000  # more are no sensible advice
 _TEETH = 4  # parts of a tooth at which the saw is looked at
-_ALL_EDGES = 20  # values of c up to which each has its own edge
+_ALL_EDGES = 80  # values of c up to which each has its own edge: of so few outcomes the tails go up in steps
 _NODES = 9
 _SMOOTH = 150  # changed items from which on teeth are too small to matter (under 1 % of power)
 

@@ -23,8 +23,9 @@ def power_text(found: Outlook, alpha: float) -> str:
         f"{'':{_NAME}} {'items':>8} {'limit':>7} {'80 %':>8} {'95 %':>8} {'passes':>7} {'sees':>7}",
     ]
     rows = list(_alike(found.prospects))
+    several = len({one.planned.metric for one in found.prospects}) > 1
     for group in rows:
-        lines.append(_row(group))
+        lines.append(_row(group, several))
     clustered = any(one.effective < one.planned.n_items for one in found.prospects)
     lines += [
         "",
@@ -34,7 +35,7 @@ def power_text(found: Outlook, alpha: float) -> str:
             + (" Items of one cluster count once, as if they always fared alike." if clustered else "")
         ),
     ]
-    advice = [line for group in rows for line in _advice(group, found.prospects)]
+    advice = [line for group in rows for line in _advice(group, found.prospects, several)]
     lines += ["", *advice] if advice else []
     if found.joint is not None:
         lines += [
@@ -99,33 +100,38 @@ def _alike(prospects: Sequence[Prospect]) -> Iterable[list[Prospect]]:
     return sorted(groups, key=lambda group: order[id(group[0])])
 
 
-def _row(group: Sequence[Prospect]) -> str:
+def _row(group: Sequence[Prospect], several: bool) -> str:
     one = group[0]
     cells = [_items(one.items[POWER]), _items(one.items[SURE])]
     passes = "?" if one.passes is None else _percent(one.passes)
     sees = "?" if one.sees is None else f"{one.sees:.3g}"
     return (
-        f"{_name(group):{_NAME}} {one.planned.n_items:>8,} {one.planned.limit:>7.3g} {cells[0]:>8} {cells[1]:>8} {passes:>7} {sees:>7}"
+        f"{_name(group, several):{_NAME}} {one.planned.n_items:>8,} {one.planned.limit:>7.3g} {cells[0]:>8} {cells[1]:>8} {passes:>7} {sees:>7}"
         + ("" if one.planned.rule.critical else " *")
     )
 
 
-def _name(group: Sequence[Prospect]) -> str:
+def _name(group: Sequence[Prospect], several: bool) -> str:
     """The first one's name, and how many more there are."""
     more = f" (+{len(group) - 1})" if len(group) > 1 else ""
-    return _cut(group[0].planned.name, _NAME - len(more)) + more
+    return _cut(_told(group[0], several), _NAME - len(more)) + more
+
+
+def _told(one: Prospect, several: bool) -> str:
+    """Its name, with the metric where there are `several`."""
+    return one.planned.name + (f" ({one.planned.metric})" if several else "")
 
 
 def _cut(name: str, width: int = _NAME) -> str:
     return name if len(name) <= width else name[: width - 1] + "…"
 
 
-def _advice(group: Sequence[Prospect], prospects: Sequence[Prospect]) -> list[str]:
+def _advice(group: Sequence[Prospect], prospects: Sequence[Prospect], several: bool) -> list[str]:
     """What makes an undecided comparison decided, each way with its number."""
     one = group[0]
     if one.decided:
         return []
-    what = one.planned.name if len(group) == 1 else f"{one.planned.name} and {len(group) - 1} more"
+    what = _told(one, several) + (f" and {len(group) - 1} more" if len(group) > 1 else "")
     if one.passes is None:
         return _wrapped(
             f"{what}: {one.planned.metric} is unbounded, and how it varies is not known. Give --noise-floor.",

@@ -53,6 +53,20 @@ def test_power_is_the_probability_of_the_outcomes_that_decide(
     )
 
 
+@pytest.mark.parametrize(
+    ("n", "claim", "limit", "alpha"), [(395, "pass", 0.02, 0.05), (395, "fail", 0.1, 0.05 / 70)]
+)
+def test_the_steps_of_small_counts_are_not_smoothed_over(
+    n: int, claim: Claim, limit: float, alpha: float
+) -> None:
+    """21 values of c matter here: an edge between two of them that is off by one would be worth two points of power."""
+    lost, gained = (0.01, 0.01) if claim == "pass" else (0.01 + 1.6 * limit, 0.01)
+    b, c = (x.ravel() for x in np.meshgrid(np.arange(130), np.arange(24)))
+    decided = binary_tails(n, b, c, limit, claim == "fail") < alpha
+    p = stats.multinomial.pmf(np.stack([b, c, n - b - c], axis=1), n, [lost, gained, 1 - lost - gained])
+    assert power(n, lost, gained, limit, alpha, claim) == pytest.approx(float(p[decided].sum()), abs=1e-4)
+
+
 @pytest.mark.parametrize("claim", ["pass", "fail"])
 def test_edges_between_the_counts_that_are_looked_at_are_near_enough(claim: Claim) -> None:
     n, limit, alpha = 1500, 0.02, 0.05 / 35
