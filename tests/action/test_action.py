@@ -82,7 +82,9 @@ def test_inputs_arrive_as_they_are_and_run_nothing(tmp_path: Path, mode: str) ->
     tools = commands(tmp_path / "bin", junkdna=RECORD, lm_eval=RECORD)
     names = ("model", "model-args", "against", "policy", "inconclusive", "wrapper", "tasks")
     inputs = {name: f"{name}{HOSTILE}" for name in names}
-    lines = {"args": f"--note\n{HOSTILE}", "lm-eval-args": f"--limit\n{HOSTILE}", "install": "none"}
+    lines = {"args": f"--note\n{HOSTILE}", "install": "none"}
+    if mode == "check":
+        lines["lm-eval-args"] = f"--limit\n{HOSTILE}"
     ran = use({"mode": mode, **inputs, **lines}, home, tools)
     assert ran.code == 0, ran.log
     assert (ran.outputs["verdict"], ran.outputs["items-used"]) == ("pass", "7")
@@ -140,6 +142,17 @@ def test_a_mode_that_is_none_is_refused(tmp_path: Path) -> None:
     )
     assert (ran.code, ran.outputs["verdict"], ran.used) == (2, "error", [])
     assert "neither gate nor check" in ran.log
+
+
+@pytest.mark.parametrize("given", [{"new": "runs/new"}, {"lm-eval-args": "--limit=5"}])
+def test_what_is_of_mode_check_is_refused_in_mode_gate(tmp_path: Path, given: dict[str, str]) -> None:
+    """The default mode would judge the model of the package in place of the results that were named."""
+    tools = commands(tmp_path / "bin", junkdna=RECORD, lm_eval=RECORD)
+    home = tmp_path / "home"
+    home.mkdir()
+    ran = use({"against": "b", "install": "none", **given}, home, tools)
+    assert (ran.code, ran.outputs["verdict"]) == (2, "error") and not (home / "calls").exists()
+    assert "::error title=junkdna gate::the inputs new and lm-eval-args are of mode check" in ran.log
 
 
 def test_no_input_stands_in_the_text_of_a_script() -> None:
