@@ -141,14 +141,14 @@ def gate(
     arguments = parse_model_args(model_args)
     if include_path is not None and not Path(include_path).is_dir():
         raise UsageError(f"--include_path {include_path!r} is no folder. Name the folder of your task files.")
+    from junkdna_harness.gate.flips import Logged
     from junkdna_harness.sequential import Options, Prompting, load, outcome_of, run_gate
 
     prompting = Prompting(num_fewshot, apply_chat_template, system_instruction, None, include_path)
     options = Options(prompting, seed, max_items, every_rule, out, allow_different_prompts, _object(metadata))
     candidate = load(model, wrapper, arguments, batch_size, device)
-    found = outcome_of(
-        run_gate(candidate, baseline, limits, options, lambda line: typer.echo(line, err=True))
-    )
+    finished = run_gate(candidate, baseline, limits, options, lambda line: typer.echo(line, err=True))
+    found = outcome_of(finished, Logged(against, label or []).of(baseline.name))
     code = exit_code_of(found.gate, inconclusive)
     finish(
         found.gate, code, inconclusive, found.to_json(code), json_file, junit_xml, everything, found.further

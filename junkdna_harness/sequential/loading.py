@@ -30,6 +30,9 @@ from junkdna_harness.sweep.session import CPU_BATCH_SIZE
 DEFAULT_MODEL = "junkdna-pruned"
 _CHANGING = ("method", "sparsity", "pattern", "mask", "scope", "allocation", "criterion", "bits", "group_size", "symmetric", "act_order",
              "scheme", "activations", "kv_bits")  # fmt: skip
+# Arguments of our classes that decide no answer of a model beyond its weights, method and dtype, by which a baseline knows it.
+_HARMLESS = frozenset((*_CHANGING, "pretrained", "seed", "dtype", "revision", "trust_remote_code", "batch_size", "max_batch_size", "device",
+                       "device_map", "parallelize", "prefix_cache"))  # fmt: skip
 # What a class of lm-eval raises for a name, an argument or a package that is not there.
 _MISTAKES = (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError, RuntimeError)
 
@@ -50,6 +53,11 @@ class Candidate:
     weights_sha256: str | None
     dtype: str | None
     seconds: float = 0.0
+
+    @property
+    def plain(self) -> bool:
+        """Whether no argument was given that can change answers of the same weights, as `max_length` does."""
+        return _HARMLESS.issuperset(self.arguments)
 
 
 def load(

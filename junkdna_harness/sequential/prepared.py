@@ -51,7 +51,7 @@ class Prepared:
     `keys`: what the baseline holds (a task, or a task by a further metric), in the order in which items are numbered: `offsets[k]` is the
     number of the first item of key k. `places`: key -> the number of each of the baseline's items, -1 where the task has it no longer.
     `at`: of each item, its document in its task. `cells`: task -> of each document what is known of it before it is asked. `missing`:
-    what must be there, and is not.
+    what must be there, and is not. `alike`: every item is known to be asked just as in the baseline.
     """
 
     suite: Suite = field(repr=False)
@@ -65,6 +65,7 @@ class Prepared:
     versions: Mapping[str, str]
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    alike: bool = True
 
     def documents(self, batch: Integers) -> dict[str, list[Document]]:
         """The documents of some items, by task; tasks and documents in their own order, as lm-eval asks them."""
@@ -115,8 +116,10 @@ def prepare(
     listed = list(pairs.values())
     sentences.append(_other_prompts(listed))
     sentences.append(_other_settings(listed, baseline, facts))
-    notes += [*require_same(sentences, allow_different_prompts), *unknown_prompts(listed)]
-    return _numbered(suite, baseline, pairs, cells, versions, missing, notes)
+    other = [*require_same(sentences, allow_different_prompts), *unknown_prompts(listed)]
+    return replace(
+        _numbered(suite, baseline, pairs, cells, versions, missing, [*notes, *other]), alike=not other
+    )
 
 
 def _suite(

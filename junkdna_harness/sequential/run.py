@@ -21,7 +21,7 @@ from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.pairs import same_dtypes
 from junkdna_harness.gate.planned import PlannedComparison, plan_comparisons
 from junkdna_harness.gate.policy import Limits, Policy
-from junkdna_harness.gate.rule import counted
+from junkdna_harness.gate.rule import counted, nothing_to_judge
 from junkdna_harness.gate.simple import policy_of
 from junkdna_harness.gate.walk import Compared, Integers, Stop, Walk
 from junkdna_harness.harness.requests import Sample
@@ -91,9 +91,7 @@ def run_gate(
     policy = limits if isinstance(limits, Policy) else policy_of(limits, baseline)
     planned = plan_comparisons(baseline, policy)
     if not planned:
-        raise UsageError(
-            "no rule of the policy is on tasks, so that nothing is asked. Judge the text with junkdna check."
-        )
+        raise UsageError(nothing_to_judge(policy))
     notes = [*baseline.notes, *(f"not judged: {rule.title}, as no text is asked" for rule in policy.on_text)]
     wanted = {key: at for one in planned for key, at in one.cells.items()}
     warnings = _quieted(candidate.lm)
@@ -178,6 +176,7 @@ class _Asking:
 
     @property
     def _same_weights(self) -> bool:
+        """Whether nothing is known that the answers could differ by: neither the model, nor how it is asked."""
         about = self.candidate.who.run
         key = (
             self.candidate.weights_sha256,
@@ -186,7 +185,8 @@ class _Asking:
             about.bits,
             self.candidate.dtype,
         )
-        return key[0] is not None and key == self.baseline.answer_key
+        plain = self.candidate.plain and self.prepared.alike
+        return plain and key[0] is not None and key == self.baseline.answer_key
 
     def _ask(self, number: int, batch: Integers) -> Batch:
         """Ask the model, and keep what it answered."""

@@ -139,6 +139,26 @@ def test_equal_weights_pass_after_the_first_batch(same, baseline, tmp_path):
         assert again.gate.verdict == "inconclusive" and not again.gate.identical
 
 
+def test_equal_weights_are_not_enough_where_something_else_may_differ(same, baseline, tmp_path, monkeypatch):
+    """Other prompts, prompts that are not known, or an argument such as `max_length`: one batch of equal answers then shows little."""
+    monkeypatch.setattr("junkdna_harness.gate.walk.FIRST", 1)
+    tight, few = Limits(max_drop=0.0001), {"max_items": 8}
+    shots = Prompting(num_fewshot=2)
+    unknown = replace(
+        baseline, tasks={key: replace(task, prompts=None) for key, task in baseline.tasks.items()}
+    )
+    bound = replace(same, arguments={**same.arguments, "max_length": 32})
+    for number, found in enumerate(
+        (
+            gate(same, baseline, tmp_path / "a", tight, shots, allow_different_prompts=True, **few),
+            gate(same, unknown, tmp_path / "b", tight, **few),
+            gate(bound, baseline, tmp_path / "c", tight, **few),
+        )
+    ):
+        assert found.finished.stopped == "budget" and not found.gate.identical, number
+    assert gate(same, baseline, tmp_path / "d", tight, **few).finished.stopped == "same"
+
+
 def test_a_comparison_of_which_nothing_was_asked_is_open_but_where_the_weights_are_the_same(
     same, baseline, tmp_path, monkeypatch
 ):
@@ -376,3 +396,26 @@ def test_the_command_survives_being_killed(sparse, baseline, dense, tmp_path):
     assert "look 1: " in again.stderr and "items used" in again.stdout and (tmp_path / "o.xml").is_file()
     whole = gate(sparse, baseline, tmp_path / "whole", CLOSE)
     assert without_seconds((tmp_path / "o.json").read_text()) == without_seconds(whole.to_json(3))
+
+
+def test_the_folder_of_a_baseline_has_the_answers_that_were_lost(dense, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from junkdna_harness.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "gate",
+        "embedded",
+        "--model_args",
+        "sparsity=0.65",
+        "--against",
+        str(dense),
+        "--max-drop",
+        "0.05",
+    ]
+    result = CliRunner().invoke(app, [*words, "--json", "o.json"])
+    assert result.exit_code == 1, result.output
+    flips = [flip for cell in json.loads(Path("o.json").read_text())["cells"] for flip in cell["flips"]]
+    assert flips and all(flip["answer_before"] not in (None, flip["answer"]) for flip in flips)
+    assert "holds no answers" not in result.output
