@@ -17,7 +17,23 @@ _NUMBER = re.compile(
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """PyYAML reads YAML 1.1, in which `4:8` is 248 (base 60), `010` is 8, `1e-3` a text, `2026-11-25` a date and `no` false."""
+    """PyYAML reads YAML 1.1, in which `4:8` is 248 (base 60), `010` is 8, `1e-3` a text, `2026-11-25` a date and `no` false.
+
+    Of a key that stands twice it silently takes the last; YAML forbids it.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """As PyYAML has it, where no key stands twice."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.composer.ComposerError(
+                        None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {

@@ -132,6 +132,7 @@ def check(
             "--metric": metric, "--by": by, "--alpha": alpha, "--run": run, "--baseline-run": baseline_run, "--fidelity": fidelity,
             "--write-baseline": write_baseline, "--write-policy": write_policy, "--junit-xml": junit_xml, "--history": history,
             "--commit": commit, "--noise-floor": noise_floor, "--max-perplexity-ratio": max_perplexity_ratio, "--max-kl": max_kl, "--min-agreement": min_agreement,
+            "--lower-is-better": lower_is_better, "--higher-is-better": higher_is_better, "--validate": validate or None,
         }  # fmt: skip
         show_trend(trend, false_alarm_rate, since, tolerance, json_file, judging)
     refuse_without_trend(false_alarm_rate, since, tolerance)

@@ -73,7 +73,7 @@ def policy_of_document(document: Any, name: str) -> Policy:
     rules = document.get("rules")
     if not isinstance(rules, list) or not rules:
         raise UsageError(f"{told} has no list of `rules`. Give at least one, e.g. `- max_drop: 0.02`.")
-    defaults = document.get("defaults") or {}
+    defaults = {} if document.get("defaults") is None else document["defaults"]
     if not isinstance(defaults, Mapping):
         raise UsageError(f"{told}: `defaults` is no mapping. Write e.g. `defaults: {{severity: critical}}`.")
     _known(defaults, _EVERY_RULE, f"{told}, defaults")
@@ -104,7 +104,7 @@ def policy_of_document(document: Any, name: str) -> Policy:
 def _rules(entry: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> list[Rule]:
     """The rules that one entry stands for: with lists in its selectors, one for each combination."""
     selectors = {key: entry[key] for key in SELECTORS if key in entry}
-    further = entry.get("where") or {}
+    further = {} if entry.get("where") is None else entry["where"]
     if not isinstance(further, Mapping):
         raise UsageError(
             f"{where}: `where` is no mapping of columns to values. Write e.g. `where: {{language: de}}`."
@@ -201,8 +201,8 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
 def _patterns(value: Any, where: str) -> list[str]:
     listed = value if isinstance(value, list) else [value]
     if not listed or not all(
-        isinstance(one, (str, int, float)) and not isinstance(one, bool) for one in listed
-    ):
+        isinstance(one, (str, int, float)) for one in listed
+    ):  # true is `True` in a table
         raise UsageError(f'{where}: {value!r} is no value or pattern. Write e.g. 4, addition or "mmlu_*".')
     return [f"{one:g}" if isinstance(one, float) else str(one) for one in listed]
 

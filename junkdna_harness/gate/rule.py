@@ -198,9 +198,7 @@ def check(
     )
     figures = text_figures(policy, text is not None)
     if not planned and not figures:
-        raise UsageError(
-            f"nothing is judged: no rule of {policy.name} matches what the baseline has, and none is required. Correct the rules."
-        )
+        raise UsageError(nothing_to_judge(policy))
     notes += [f"not judged: {rule.title}, as no text was given" for rule in policy.on_text if text is None]
     beside = Counter(rule.severity for rule, _, _ in figures)
     comparisons = decide(_compare_all(pairs, planned, policy), policy.alpha, beside)
@@ -217,6 +215,12 @@ def check(
         verdict, tuple(comparisons), tuple(missing), tuple(dict.fromkeys((*new.notes, *baseline.notes, *notes))), policy, new, baseline,
         on_text, identical,
     )  # fmt: skip
+
+
+def nothing_to_judge(policy: Policy) -> str:
+    """What is wrong with a policy of which no rule is about the baseline: a verdict on nothing would be a pass."""
+    needs = " or is on a text that was given" if policy.on_text else ""
+    return f"nothing is judged: no rule of {policy.name} matches what the baseline has{needs}, and none is required. Correct the rules."
 
 
 def counted(

@@ -327,6 +327,13 @@ def test_rules_on_a_text_are_judged_with_the_others() -> None:
         ("rules: [{max_drop: 0.1, tier: [[1]]}]", "is no value or pattern"),
         ("rules: [{max_drop: 0.1, where: {tier: 4}}]", "'tier' stands under `where`"),
         ("rules: [{max_drop: 0.1, where: de}]", "`where` is no mapping"),
+        ("rules: [{max_drop: 0.1, where: []}]", "`where` is no mapping"),
+        ("{rules: [{max_drop: 0.1}], defaults: false}", "`defaults` is no mapping"),
+        (
+            "rules: [{max_drop: 0.02, max_drop: 0.9}]",
+            "is no YAML .line 1: the key 'max_drop' stands there twice",
+        ),
+        ("alpha: 0.05\nrules: [{max_drop: 0.1}]\nalpha: 0.4", "line 3: the key 'alpha' stands there twice"),
         ("rules: [{max_kl: 0.1, tier: 4}]", "is on a text, which has no tasks"),
         ("rules: [{max_kl: 0.1, max_drop: 0.1}]", "max_drop is not a limit on text"),
         ("rules: [{max_drop: 0.1, of: paper}]", "of 'paper' is not known"),
@@ -495,6 +502,26 @@ def test_the_joint_decision_keeps_its_error_rate(n_rules: int) -> None:
     assert len(outcomes["equal"][0].comparisons) == n_rules
     assert np.mean([gate.verdict == "fail" for gate in outcomes["equal"]]) <= at_most
     assert np.mean([gate.verdict == "pass" for gate in outcomes["worse"]]) <= at_most
+
+
+@pytest.mark.parametrize(
+    "rule", ["{task: mmlu_*, required: false, max_drop: 0.02}", "{max_kl: 0.1, required: false}"]
+)
+def test_a_policy_that_judges_nothing_is_no_pass(rule: str) -> None:
+    policy = policy_of_document(read_yaml(f"rules: [{rule}]"), "gate.yaml")
+    with pytest.raises(UsageError, match="nothing is judged: no rule of the policy 'gate.yaml' matches"):
+        check(run(), run(), policy)
+
+
+def test_a_rule_may_select_by_a_column_of_truths() -> None:
+    marked = table().assign(translated=lambda t: np.arange(len(t)) % 2 == 0)
+    gate = judged([{"max_drop": 0.1, "where": {"translated": True}}], run(), run_items(marked))
+    assert [one.loss.n_items for one in gate.comparisons] == [len(marked) // 2]
+
+
+def test_merged_keys_are_no_repeats() -> None:
+    document = read_yaml("rules:\n- &all {max_drop: 0.02}\n- {<<: *all, tier: 2, max_drop: 0.05}")
+    assert [rule.max_drop for rule in policy_of_document(document, "gate.yaml").rules] == [0.02, 0.05]
 
 
 def test_the_policies_of_the_docs_can_be_read() -> None:
