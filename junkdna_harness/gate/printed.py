@@ -21,7 +21,7 @@ def tell(
     of text. `everything`: list what passed, too. `further`: paragraphs after the outcome.
     """
     add_step_summary(gate)
-    told = workflow_commands(gate, exit_code == 1) if in_a_workflow() else []
+    told = workflow_commands(gate, exit_code == 1 and gate.verdict != "fail") if in_a_workflow() else []
     if document is not None:
         for line in told:
             print(line, file=sys.stderr)

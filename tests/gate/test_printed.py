@@ -20,6 +20,7 @@ from junkdna_harness.gate.human import MOST, MOST_BESIDE, human
 from junkdna_harness.gate.items import run_items
 from junkdna_harness.gate.json_output import as_json
 from junkdna_harness.gate.markdown import markdown
+from junkdna_harness.gate.printed import tell
 from junkdna_harness.gate.rule import Gate
 from junkdna_harness.presentation.lines import cut, folded, plain
 from tests.gate.test_check_command import folder, outcome, right, run
@@ -107,7 +108,7 @@ def test_advisory_comparisons_stand_apart_and_decide_nothing() -> None:
     )
     gate = gate_of(cells, {("a", 1): right(400), ("b", 1): right(400, wrong=60)}, rules)
     text = text_of(gate)
-    assert (gate.verdict == "pass" and text.splitlines()[-1].startswith("0.2 allowed")) or "PASS" in text
+    assert gate.verdict == "pass" and " PASS: " in " ".join(text.split())
     head, _, below = text.partition("FAIL (advisory: decides nothing)")
     assert "b " in below and "FAIL" not in head
     levels = [line.partition(" ")[0] for line in workflow_commands(gate)]
@@ -182,6 +183,19 @@ def test_an_inconclusive_outcome_is_an_error_where_it_counts_as_a_fail() -> None
     gate = gate_of({("t", 1): right(30)}, {("t", 1): right(30)})
     assert workflow_commands(gate)[0].startswith("::warning ")
     assert workflow_commands(gate, inconclusive_fails=True)[0].startswith("::error ")
+
+
+def test_what_is_open_is_a_warning_beside_what_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    cells = {("a", 1): right(), ("b", 1): right()}
+    tell(gate_of(cells, {("a", 1): right(wrong=60), ("b", 1): right(wrong=3)}), 1)
+    annotations = [line for line in capsys.readouterr().out.splitlines() if " title=" in line]
+    levels = {line.split("::")[1].partition(" title=")[::-2] for line in annotations}
+    assert ("junkdna%3A a tier 1%2C fail", "error") in levels
+    opened = {level for title, level in levels if title.endswith("%2C inconclusive")}
+    assert opened == {"warning"}
 
 
 def test_a_summary_keeps_within_what_github_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
