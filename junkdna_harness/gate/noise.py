@@ -67,7 +67,10 @@ def _same_model(first: RunItems, second: RunItems) -> bool:
     known = first.weights_sha256 is not None and second.weights_sha256 is not None
     if known:
         return first.weights_sha256 == second.weights_sha256
-    return all(first.about.get(name) == second.about.get(name) for name in ("method", "level", "bits"))
+    # The floor of another model would be so large that nothing could fail.
+    return all(
+        first.about.get(name) == second.about.get(name) for name in ("model", "method", "level", "bits")
+    )
 
 
 def _described(run: RunItems) -> str:

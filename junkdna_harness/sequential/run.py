@@ -90,6 +90,11 @@ def run_gate(
     options = options or Options()
     policy = limits if isinstance(limits, Policy) else policy_of(limits, baseline)
     planned = plan_comparisons(baseline, policy)
+    if required := [rule for rule in policy.on_text if rule.required]:
+        raise UsageError(
+            f"{required[0].title} is on a text, and junkdna gate asks tasks alone. Judge it with junkdna check --fidelity, in a policy of "
+            "its own, or say `required: false`."
+        )
     if not planned:
         raise UsageError(nothing_to_judge(policy))
     notes = [*baseline.notes, *(f"not judged: {rule.title}, as no text is asked" for rule in policy.on_text)]

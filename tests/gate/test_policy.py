@@ -263,6 +263,8 @@ def test_a_second_evaluation_of_the_baseline_is_its_noise_floor() -> None:
     assert with_noise_of(old, part).tasks["sorting_t1"].noise is None
     with pytest.raises(UsageError, match="the noise floor is a second evaluation of the baseline's model"):
         with_noise_of(old, replace(again, about={**again.about, "method": "wanda"}))
+    with pytest.raises(UsageError, match=r"and .* is other \(dense"):
+        with_noise_of(old, replace(again, about={**again.about, "model": "other"}))
     with pytest.raises(UsageError, match="has no task of the baseline"):
         with_noise_of(old, run_items(one_run({("names", 1): np.ones(9)})))
 

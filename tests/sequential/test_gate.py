@@ -19,6 +19,7 @@ import pytest
 from difficulty.errors import UsageError
 from difficulty.runs.read import read_runs
 from junkdna_harness.gate import Limits, check, read_baseline, read_run, to_json
+from junkdna_harness.gate.flips import Logged
 from junkdna_harness.gate.policy import Policy, Rule
 from junkdna_harness.gate.walk import FIRST
 from junkdna_harness.gate.words import sentence
@@ -329,6 +330,19 @@ def test_what_the_tasks_no_longer_have_is_missing_before_anything_is_asked(spars
         gate(sparse, replace(baseline, tasks=versions), tmp_path / "g")
 
 
+def test_a_rule_on_a_text_is_not_passed_over(sparse, baseline, tmp_path):
+    rules = Rule(max_drop=0.05), Rule(max_kl=0.1, of="text")
+    with pytest.raises(
+        UsageError, match="the rule on a text is on a text, and junkdna gate asks tasks alone"
+    ):
+        gate(sparse, baseline, tmp_path / "g", Policy(rules))
+    optional = Policy((rules[0], replace(rules[1], required=False)))
+    found = gate(sparse, baseline, tmp_path / "g", optional, max_items=20)
+    assert "not judged: the rule on a text, as no text is asked" in found.gate.notes
+    with pytest.raises(UsageError, match="judges nothing"):
+        gate(sparse, baseline, tmp_path / "g", Policy(optional.rules[1:]))
+
+
 def test_a_document_that_the_data_set_holds_twice_is_two_items_in_any_batch(sparse, baseline, tmp_path):
     """Item ids are those of the whole task, although a batch holds the second copy alone."""
     from junkdna_harness.sequential.answers import Answers
@@ -394,8 +408,9 @@ def test_the_command_survives_being_killed(sparse, baseline, dense, tmp_path):
     again = junkdna(*words, "--json", "o.json", "--junit-xml", "o.xml", cwd=tmp_path)
     assert again.returncode == 3, again.stderr[-2000:]
     assert "look 1: " in again.stderr and "items used" in again.stdout and (tmp_path / "o.xml").is_file()
-    whole = gate(sparse, baseline, tmp_path / "whole", CLOSE)
-    assert without_seconds((tmp_path / "o.json").read_text()) == without_seconds(whole.to_json(3))
+    whole = run_gate(sparse, baseline, CLOSE, Options(out=tmp_path / "whole"))
+    told = outcome_of(whole, Logged(dense).of(baseline.name)).to_json(3)
+    assert without_seconds((tmp_path / "o.json").read_text()) == without_seconds(told)
 
 
 def test_the_folder_of_a_baseline_has_the_answers_that_were_lost(dense, tmp_path, monkeypatch):
