@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
@@ -37,7 +37,6 @@ from difficulty.stats.power import detectable
 from junkdna_harness.gate.fidelity import TextComparison, compare_text, text_figures
 from junkdna_harness.gate.flips import Flip
 from junkdna_harness.gate.items import RunItems
-from junkdna_harness.gate.noise import noise_notes
 from junkdna_harness.gate.pairs import (
     Paired,
     missing_tasks,
@@ -50,6 +49,7 @@ from junkdna_harness.gate.pairs import (
 )
 from junkdna_harness.gate.planned import PlannedComparison, higher_is_better, plan_comparisons, with_limit
 from junkdna_harness.gate.policy import Limits, Policy, Severity, Verdict
+from junkdna_harness.gate.remarks import remarks
 from junkdna_harness.gate.simple import policy_of
 
 POWER, SURE = 0.8, 0.95  # of the numbers of items that are advised
@@ -266,13 +266,6 @@ def decide(
     return [decided[n] for n in range(len(comparisons))]
 
 
-def remarks(comparisons: Sequence[Comparison], alpha: float) -> list[str]:
-    """Notes on what low baselines, the noise floor and severities did to the comparisons."""
-    harmless = bool(comparisons) and all(one.severity == "advisory" for one in comparisons)
-    told = ["no rule on tasks is critical: whatever is lost there, they let it pass"] if harmless else []
-    return [*told, *_on_low_baselines(comparisons), *noise_notes(comparisons), *_spared(comparisons, alpha)]
-
-
 def joint(comparisons: Iterable[Comparison | TextComparison], missing: bool) -> Verdict:
     """The verdict of the gate: that of the critical comparisons together; a fail where something is missing."""
     found = {one.counts_as for one in comparisons if one.severity == "critical"}
@@ -391,27 +384,3 @@ def _compare(
     p_exceeds = loss.p_exceeds_for_most(planned.limit) if loss.too_few else loss.p_exceeds(planned.limit)
     compared = Comparison(planned, loss, p_exceeds, loss.p_below(planned.limit))
     return replace(compared, noise=pool(pair.noise for pair, _ in chosen))
-
-
-def _on_low_baselines(comparisons: Iterable[Comparison]) -> list[str]:
-    """A note on each comparison whose relative limit is taken of more than the baseline's score."""
-    notes = []
-    for one in comparisons:
-        rule, before = one.planned.rule, one.loss.before
-        if one.planned.kind != "drop" or rule.max_relative_drop is None:
-            continue
-        if rule.relative_to(before, one.planned.scale, one.planned.bounded) > abs(before):
-            notes.append(
-                f"the baseline scores {before:.4g} in {one.name}, below low_baseline {rule.low_baseline:g}: its relative limit is "
-                f"taken of {rule.low_baseline:g}"
-            )
-    return notes
-
-
-def _spared(comparisons: Iterable[Comparison], alpha: float) -> list[str]:
-    """A note on each comparison that would be a fail but for the noise floor."""
-    return [
-        f"{one.name} lost {one.loss.loss:.4g}, more than its limit {one.limit:.4g}, and no more than the noise floor: that is no fail"
-        for one in comparisons
-        if one.within_noise and one.p_exceeds < alpha
-    ]

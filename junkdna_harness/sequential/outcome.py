@@ -17,7 +17,8 @@ from junkdna_harness.gate.flips import Texts
 from junkdna_harness.gate.items import RunItems
 from junkdna_harness.gate.json_output import as_json
 from junkdna_harness.gate.policy import Verdict
-from junkdna_harness.gate.rule import Comparison, Gate, joint, remarks
+from junkdna_harness.gate.remarks import remarks
+from junkdna_harness.gate.rule import Comparison, Gate, joint
 from junkdna_harness.gate.sequential_rule import LOOKING, Question, Standing, best_at
 from junkdna_harness.gate.walk import STOPPED
 from junkdna_harness.presentation.amounts import time_span

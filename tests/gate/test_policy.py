@@ -521,6 +521,21 @@ def test_a_rule_may_select_by_a_column_of_truths() -> None:
     assert [one.loss.n_items for one in gate.comparisons] == [len(marked) // 2]
 
 
+def test_a_limit_that_cannot_be_exceeded_is_told() -> None:
+    """`max_drop: 2` for two points, or a limit above all that a weak baseline has."""
+    low = run_items(one_run({("addition", 1): np.repeat([1.0, 0.0], [15, 985])}))
+    for rule, told in (
+        ({"max_drop": 2}, "overall (limit 2, at most 0.015 can be lost)"),
+        ({"max_drop": 0.02}, "overall (limit 0.02, at most 0.015 can be lost)"),
+        ({"max_flips": 1}, "overall (flips) (limit 1, at most 1 can be lost)"),
+    ):
+        assert any(
+            f"cannot fail, whatever the answers: {told}" in note for note in judged([rule], low, low).notes
+        )
+    for rule in ({"max_drop": 0.01}, {"max_drop": 2, "severity": "advisory"}, {"max_flips": 0.5}):
+        assert not any("cannot fail" in note for note in judged([rule], low, low).notes)
+
+
 def test_merged_keys_are_no_repeats() -> None:
     document = read_yaml("rules:\n- &all {max_drop: 0.02}\n- {<<: *all, tier: 2, max_drop: 0.05}")
     assert [rule.max_drop for rule in policy_of_document(document, "gate.yaml").rules] == [0.02, 0.05]
