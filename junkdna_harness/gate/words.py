@@ -16,14 +16,17 @@ from junkdna_harness.gate.rule import POWER, SURE, Comparison, Gate
 
 # What did not pass comes first, and of that what decides.
 ORDER: tuple[Verdict, ...] = ("fail", "inconclusive", "pass")
+_UNASKED = "a comparison of which nothing was asked"
 
 
 def sentence(gate: Gate) -> str:
     """The outcome in one line, with the worst comparison or what would decide."""
     if gate.verdict == "fail":
-        return "FAIL: " + "; ".join(_reasons(gate)) + "."
+        return "FAIL: " + ("; ".join(_reasons(gate)) or f"{_UNASKED} counts as a fail by its rule") + "."
     if gate.verdict == "inconclusive":
         undecided = open_comparisons(gate)
+        if not undecided and all(one.counts_as != "inconclusive" for one in critical_texts(gate)):
+            return f"INCONCLUSIVE: {_UNASKED} is open (see the notes)."
         told = f"{len(undecided)} of {len(gate.critical)} comparisons have too few items to tell: "
         told += needed(undecided, gate.alpha) if undecided else ""
         on_text = [one for one in critical_texts(gate) if one.counts_as == "inconclusive"]

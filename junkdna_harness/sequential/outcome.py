@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from difficulty.runs.noise import pool
+from difficulty.runs.table import some
 from difficulty.stats.betting import confidence_sequence
 from difficulty.stats.paired_loss import UNBOUNDED_ITEMS, PairedLoss
 from difficulty.stats.sequential import asymptotic_confidence_sequence
@@ -141,6 +142,7 @@ def outcome_of(finished: Finished, baseline_texts: Texts = no_texts) -> Outcome:
         *finished.notes,
         *remarks(comparisons, finished.policy.alpha),
         *_asymptotic(comparisons, finished, numbers),
+        *_unasked(finished, numbers),
     ]
     verdict = _verdict(finished, comparisons, numbers)
     gate = Gate(
@@ -163,6 +165,14 @@ def _verdict(finished: Finished, comparisons: list[Comparison], numbers: tuple[i
     if verdict == "fail" or "fail" in unasked:
         return "fail"
     return "inconclusive" if "inconclusive" in {verdict, *unasked} else "pass"
+
+
+def _unasked(finished: Finished, numbers: tuple[int, ...]) -> list[str]:
+    """A note on the comparisons that are open as the budget ended before any of their items."""
+    named = [one.name for n, one in enumerate(finished.planned) if n not in numbers]
+    if not named or finished.stopped in ("same", "missing"):
+        return []
+    return [f"nothing was asked of {some(named, 4)}: {STOPPED[finished.stopped]}"]
 
 
 def _comparison(finished: Finished, number: int) -> Comparison:

@@ -174,6 +174,17 @@ def test_a_comparison_of_which_nothing_was_asked_is_open_but_where_the_weights_a
         unknown = replace(baseline, weights_sha256=None)
         found = gate(same, unknown, tmp_path / counts_as, Policy(rules), max_items=1)
         assert len(found.gate.comparisons) == 1 and found.gate.verdict == counts_as
+    (first,) = (one.name for one in found.gate.comparisons)
+    for counts_as, told in (
+        ("inconclusive", "INCONCLUSIVE: a comparison of which nothing was asked is open (see the notes)."),
+        ("fail", "FAIL: a comparison of which nothing was asked counts as a fail by its rule."),
+    ):
+        ways = {name: "pass" if name == first else counts_as for name in baseline.tasks}
+        rules = tuple(Rule(max_drop=0.05, where=(("task", n),), inconclusive=way) for n, way in ways.items())
+        found = gate(same, unknown, tmp_path / f"{counts_as} alone", Policy(rules), max_items=1)
+        assert (found.gate.verdict, sentence(found.gate)) == (counts_as, told)
+        (other,) = set(baseline.tasks) - {first}
+        assert f"nothing was asked of {other}: --max-items were asked" in found.gate.notes
 
 
 class Killed(BaseException):
