@@ -171,7 +171,11 @@ class _Asking:
             found = self._read(number, batch, known) if known is not None else self._ask(number, batch)
             self.seconds += found.seconds
             walk.take(batch, self.answers.add(batch, self._whole(found.samples)))
-            if number == 1 and self._same_weights and walk.all_equal:
+            if (
+                (walk.stopped == "items" or (number == 1 and self._alike))
+                and self._same_weights
+                and walk.all_equal
+            ):
                 walk.pass_as_the_same()
             if self.tell is not None:
                 self.tell(_line(walk))
@@ -180,8 +184,13 @@ class _Asking:
         return self.answers.run(dtype=self.candidate.dtype)
 
     @property
+    def _alike(self) -> bool:
+        """Whether nothing is known that answers of equal weights could differ by: another name may have another tokenizer."""
+        same_name = self.candidate.who.run.model == self.baseline.about.get("model")
+        return same_name and self.candidate.plain and self.prepared.alike
+
+    @property
     def _same_weights(self) -> bool:
-        """Whether nothing is known that the answers could differ by: neither the model, nor how it is asked."""
         about = self.candidate.who.run
         key = (
             self.candidate.weights_sha256,
@@ -190,8 +199,7 @@ class _Asking:
             about.bits,
             self.candidate.dtype,
         )
-        plain = self.candidate.plain and self.prepared.alike
-        return plain and key[0] is not None and key == self.baseline.answer_key
+        return key[0] is not None and key == self.baseline.answer_key
 
     def _ask(self, number: int, batch: Integers) -> Batch:
         """Ask the model, and keep what it answered."""

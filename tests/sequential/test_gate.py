@@ -78,6 +78,11 @@ def gate(candidate, baseline, folder, limits=LIMITS, prompting=None, **options):
     return outcome_of(run_gate(candidate, baseline, limits, Options(prompting, out=folder, **options)))
 
 
+def first_items(task, n):
+    cut = {name: getattr(task, name)[:n] for name in ("item_ids", "values", "clusters", "prompts")}
+    return replace(task, **cut)
+
+
 def without_seconds(text: str) -> dict:
     return {name: value for name, value in json.loads(text).items() if not name.startswith("seconds")}
 
@@ -149,15 +154,25 @@ def test_equal_weights_are_not_enough_where_something_else_may_differ(same, base
         baseline, tasks={key: replace(task, prompts=None) for key, task in baseline.tasks.items()}
     )
     bound = replace(same, arguments={**same.arguments, "max_length": 32})
+    named = replace(baseline, about={**baseline.about, "model": "other"})  # whose tokenizer may be another
     for number, found in enumerate(
         (
             gate(same, baseline, tmp_path / "a", tight, shots, allow_different_prompts=True, **few),
             gate(same, unknown, tmp_path / "b", tight, **few),
             gate(bound, baseline, tmp_path / "c", tight, **few),
+            gate(same, named, tmp_path / "e", tight, **few),
         )
     ):
         assert found.finished.stopped == "budget" and not found.gate.identical, number
     assert gate(same, baseline, tmp_path / "d", tight, **few).finished.stopped == "same"
+    # Where every item was asked, it is what check says too.
+    few_items = {key: first_items(task, 12) for key, task in baseline.tasks.items()}
+    for candidate, known in ((bound, baseline), (same, named)):
+        whole = gate(
+            candidate, replace(known, tasks=few_items), tmp_path / f"{known.about['model']} whole", tight
+        )
+        assert whole.finished.stopped == "same" and whole.items_used == whole.items_all == 24
+        assert check(whole.gate.new, replace(known, tasks=few_items), tight).identical
 
 
 def test_a_comparison_of_which_nothing_was_asked_is_open_but_where_the_weights_are_the_same(
@@ -350,7 +365,7 @@ def test_a_rule_on_a_text_is_not_passed_over(sparse, baseline, tmp_path):
     optional = Policy((rules[0], replace(rules[1], required=False)))
     found = gate(sparse, baseline, tmp_path / "g", optional, max_items=20)
     assert "not judged: the rule on a text, as no text is asked" in found.gate.notes
-    with pytest.raises(UsageError, match="judges nothing"):
+    with pytest.raises(UsageError, match="nothing is judged: no rule of"):
         gate(sparse, baseline, tmp_path / "g", Policy(optional.rules[1:]))
 
 
