@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.gate.policy import DEFAULT_DROP
 from junkdna_harness.sweep.choose import engine_and_machine
 from junkdna_harness.sweep.plan import build_plan
 from junkdna_harness.sweep.run import run_sweep
@@ -74,6 +73,7 @@ def check(
     from junkdna_harness.gate import Limits, Policy, read_baseline, read_policy, read_run
     from junkdna_harness.gate import check as judge
     from junkdna_harness.gate.behind import with_logged_flips
+    from junkdna_harness.gate.policy import DEFAULT_DROP
 
     allowed: Limits | Policy
     if policy is not None:
