@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from difficulty.runs.noise import Floor
 from difficulty.runs.table import some
+from difficulty.stats.paired_loss import PairedLoss
 from junkdna_harness.gate.noise import noise_notes
+from junkdna_harness.gate.planned import PlannedComparison
+from junkdna_harness.gate.policy import Severity
 
-if TYPE_CHECKING:
-    from junkdna_harness.gate.rule import Comparison
+
+class Judged(Protocol):
+    """What notes need of a comparison."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def planned(self) -> PlannedComparison: ...
+    @property
+    def loss(self) -> PairedLoss: ...
+    @property
+    def p_exceeds(self) -> float: ...
+    @property
+    def limit(self) -> float: ...
+    @property
+    def severity(self) -> Severity: ...
+    @property
+    def noise(self) -> Floor | None: ...
+    @property
+    def within_noise(self) -> bool | None: ...
 
 
-def remarks(comparisons: Sequence[Comparison], alpha: float) -> list[str]:
+def remarks(comparisons: Sequence[Judged], alpha: float) -> list[str]:
     """Notes on rules that cannot fail, and on what low baselines and the noise floor did to the comparisons."""
     harmless = bool(comparisons) and all(one.severity == "advisory" for one in comparisons)
     return [
@@ -24,7 +46,7 @@ def remarks(comparisons: Sequence[Comparison], alpha: float) -> list[str]:
     ]
 
 
-def _beyond_reach(comparisons: Iterable[Comparison]) -> list[str]:
+def _beyond_reach(comparisons: Iterable[Judged]) -> list[str]:
     """A note on the critical comparisons that cannot fail: their limit is no less than all that could be lost."""
     found = []
     for one in comparisons:
@@ -35,7 +57,7 @@ def _beyond_reach(comparisons: Iterable[Comparison]) -> list[str]:
     return [f"cannot fail, whatever the answers: {some(found, 3)}. A limit of two points is 0.02"]
 
 
-def _most(one: Comparison) -> float | None:
+def _most(one: Judged) -> float | None:
     """The largest loss of a score between 0 and 1, from where the baseline is; None for one without ends."""
     if one.planned.kind == "flips":
         return 1.0
@@ -44,7 +66,7 @@ def _most(one: Comparison) -> float | None:
     return one.planned.before if one.planned.higher_is_better else 1 - one.planned.before
 
 
-def _on_low_baselines(comparisons: Iterable[Comparison]) -> list[str]:
+def _on_low_baselines(comparisons: Iterable[Judged]) -> list[str]:
     """A note on each comparison whose relative limit is taken of more than the baseline's score."""
     notes = []
     for one in comparisons:
@@ -59,7 +81,7 @@ def _on_low_baselines(comparisons: Iterable[Comparison]) -> list[str]:
     return notes
 
 
-def _spared(comparisons: Iterable[Comparison], alpha: float) -> list[str]:
+def _spared(comparisons: Iterable[Judged], alpha: float) -> list[str]:
     """A note on each comparison that would be a fail but for the noise floor."""
     return [
         f"{one.name} lost {one.loss.loss:.4g}, more than its limit {one.limit:.4g}, and no more than the noise floor: that is no fail"
