@@ -1,29 +1,26 @@
 """How often judging after every batch is wrong, and how many items it needs (`python benchmarks/gate.py --sequential`).
 
-The suite and the policies are those of `gate_joint.py` up to 35 comparisons. The items come in one random order in batches that grow by
-a half; after each, comparisons that are not decided are judged by the evidence of all their items so far: a pass where 1 / e <= 5 %, a
-fail by Holm over all comparisons. Items of which every comparison is decided are not asked. It ends with a fail, when all have
-passed, or with the items.
+The suite and the policies are those of `gate_joint.py` up to 35 comparisons. The items are asked and judged by the walk of `junkdna gate`
+itself (`gate/walk.py`), each model in an order of its own; what an item scored is drawn, and nothing else is made up.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from gate_joint import EVERY, POLICIES, line, members, worse
 from gate_suite import CELLS, DENSE, ITEMS, TAILS, Loss, everywhere, suite
 
 from difficulty.stats.betting import Bets
-from difficulty.stats.multiple import holm
 from difficulty.stats.power import Claim, items_for
 from difficulty.stats.sequential import asymptotic_path
 from junkdna_harness.gate.planned import PlannedComparison, plan_comparisons
+from junkdna_harness.gate.walk import Compared, Items, Walk, walk_through
 
 ALPHA = 0.05
-FIRST, GROWTH = 100, 1.5
 WORLDS: tuple[tuple[str, float | Loss, float], ...] = (
     ("equal", 0.0, 0.0),
     ("equal", 0.0, 0.01),
@@ -52,7 +49,7 @@ def sequential(n: int) -> list[str]:
     lines = [
         "## Gate: judged after every batch",
         "",
-        f"{n:,} simulated models a row; error rate 5 % each way. Items: share of the 6,000 that were asked, median (and 90th percentile).",
+        f"{n:,} simulated models a row, asked by the walk of `junkdna gate` itself; error rate 5 % each way. Items: share of the 6,000 that were asked, median (and 90th percentile).",
         "",
         "| comparisons | model | discordance | pass | fail | inconclusive | wanted | items |",
         "|--:|:--|--:|--:|--:|--:|:--|--:|",
@@ -96,8 +93,10 @@ def _row(
     n: int, number: int, planned: list[PlannedComparison], name: str, loss: float | Loss, discordance: float
 ) -> str:  # fmt: skip
     g = np.random.default_rng(20261126)
-    member = members(planned).astype(bool)
-    bets = [Bets(one.limit) for one in planned]
+    comparisons = [
+        Compared(np.flatnonzero(column), one.limit)
+        for one, column in zip(planned, members(planned).T, strict=True)
+    ]
     seen: Counter[str] = Counter()
     shares = []
     for _ in range(n):
@@ -105,7 +104,7 @@ def _row(
             truth = loss
         else:
             truth = worse(g, planned, 1.0, discordance)[0] if loss < 0 else everywhere(loss)
-        verdict, share = _judge(_moved(g, truth, discordance), member, bets, g)
+        verdict, share = _walked(_moved(g, truth, discordance), comparisons, int(g.integers(2**31)))
         seen[verdict] += 1
         shares.append(share)
     cells = line(n, f"| {number} | {name} | {100 * discordance:g} %", seen, _errors(name, number))
@@ -132,37 +131,19 @@ def _moved(g: np.random.Generator, loss: Loss, discordance: float) -> np.ndarray
     return np.concatenate(parts)
 
 
-def _judge(
-    moved: np.ndarray, member: np.ndarray, bets: list[Bets], g: np.random.Generator
-) -> tuple[str, float]:
-    order = g.permutation(len(moved))
-    moved, inside = moved[order], member[order]
-    open_ = np.ones(len(bets), dtype=bool)
-    counts = np.zeros((3, len(bets)), dtype=np.int64)  # n, lost, gained
-    above = np.zeros(len(bets))
-    at, asked, size = 0, 0, float(FIRST)
-    while at < len(moved):
-        batch = slice(at, min(len(moved), at + int(size)))
-        at, size = batch.stop, size * GROWTH
-        wanted = (inside[batch] & open_).any(axis=1)
-        asked += int(wanted.sum())
-        new, rows = moved[batch][wanted], inside[batch][wanted] & open_
-        counts += np.stack([rows.sum(axis=0), rows[new > 0].sum(axis=0), rows[new < 0].sum(axis=0)])
-        for i in np.flatnonzero(open_):
-            down, up = bets[i].of_counts(*counts[:, i])
-            above[i] = max(above[i], float(up))
-            open_[i] = not float(down) >= -np.log(ALPHA)
-        if (holm(np.exp(-above)) <= ALPHA).any():
-            return "fail", asked / len(moved)
-        if not open_.any():
-            return "pass", asked / len(moved)
-    return "inconclusive", asked / len(moved)
+def _walked(moved: np.ndarray, comparisons: Sequence[Compared], seed: int) -> tuple[str, float]:
+    """The verdict of `junkdna gate` on a model whose items moved so, and the share that it asked."""
+    before = (moved >= 0).astype(float)  # what was gained was wrong; all else may have been right
+    items = Items(before, np.arange(len(moved)))
+    walk = walk_through(Walk(items, comparisons, seed, ALPHA), (before - moved).__getitem__)
+    return walk.judge.verdict, walk.n_asked / walk.n_all
 
 
 def _alone(n: int) -> list[str]:
     """Items that one comparison needs, beside the fixed number that decides with the same power."""
     lines = [
-        "One comparison, a look after every item: items until it is decided, beside the fixed number that decides with the same power.",
+        "One comparison, a look after every item, with the whole error rate (the gate keeps a fifth of it for the test of all items): items until it is decided, "
+        "beside the fixed number that decides with the same power.",
         "",
         "| limit | discordance | true loss | decision | fixed, 80 % | half are decided by | 80 % by | fixed, 95 % | 95 % by | mean / fixed 80 % |",
         "|--:|--:|--:|:--|--:|--:|--:|--:|--:|--:|",
