@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from junkdna_harness.lock import locked
 from tests.commands import lm_eval
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,11 +31,20 @@ def benchmark_data() -> Path:
 
 @pytest.fixture(scope="session")
 def dense_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Output folder of `lm_eval` on the dense embedded model, all families, samples logged."""
-    folder = tmp_path_factory.mktemp("dense")
+    """Output folder of `lm_eval` on the dense embedded model, all families, samples logged. Made once, whatever the number of workers."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _evaluated(tmp_path_factory.mktemp("dense"))
+    folder = tmp_path_factory.getbasetemp().parent / "dense"  # of the whole session
+    folder.mkdir(exist_ok=True)
+    with locked(folder / "lock", "another worker still evaluates the dense model", patience=900):
+        return folder / "out" if (folder / "done").exists() else _evaluated(folder)
+
+
+def _evaluated(folder: Path) -> Path:
     tasks = "difficulty_tiers,difficulty_tiers_memory"
     run = lm_eval(
         "--model_args", "sparsity=0", "--tasks", tasks, "--log_samples", "--output_path", "out", cwd=folder
     )
     assert run.returncode == 0, run.stderr[-3000:]
+    (folder / "done").touch()
     return folder / "out"
