@@ -316,7 +316,9 @@ def _check_names(baseline: RunItems, policy: Policy) -> None:
                 f"It has: {some(names)}."
             )
     metrics = sorted({task.metric for task in baseline.tasks.values()})
-    for metric in policy.metrics:
+    for metric in dict.fromkeys(
+        rule.metric for rule in policy.on_tasks if rule.required and rule.metric is not None
+    ):
         if not any(same_metric(known, metric) for known in metrics):
             raise UsageError(
                 f"{policy.name} limits the metric {metric!r}, which the baseline does not have.{did_you_mean(metric, metrics)} "
@@ -343,9 +345,9 @@ def _nothing(rule: Rule, baseline: RunItems) -> str:
             )
     metrics = ", ".join(sorted({t.metric for t in tasks}))
     what = {"max_flips": "right-or-wrong items", "max_perplexity_ratio": "a perplexity"}
-    needs = [need for name, need in what.items() if name in rule.limits]
+    needs = [(name, need) for name, need in what.items() if name in rule.limits]
     if needs:
-        return f"{rule.title} limits {next(iter(set(rule.limits) & set(what)))}, which needs {needs[0]}, and none was logged there (there is: {metrics}). Leave it out, or say `required: false`."
+        return f"{rule.title} limits {needs[0][0]}, which needs {needs[0][1]}, and none was logged there (there is: {metrics}). Leave it out, or say `required: false`."
     return f"{rule.title} matches no item of the baseline: no task has all of that together. Correct it, or say `required: false`."
 
 

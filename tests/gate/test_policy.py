@@ -198,6 +198,8 @@ def test_a_rule_on_a_further_metric() -> None:
         match="limits the metric 'acc_nrm', which the baseline does not have. Did you mean 'acc_norm'",
     ):
         judged([{"metric": "acc_nrm", "max_drop": 0.1}], new, old)
+    optional = [{"max_drop": 0.05}, {"metric": "f1", "max_drop": 0.1, "required": False}]
+    assert [one.metric for one in judged(optional, new, old).comparisons] == ["acc"]
 
 
 def test_what_must_be_there() -> None:
