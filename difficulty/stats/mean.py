@@ -170,6 +170,13 @@ def in_nats_or_units(values: ArrayLike, scale: Scale) -> Floats:
     return x / math.log(2) if scale == "bits" else x
 
 
+def shift_of(loss: float, before: float, scale: Scale) -> float:
+    """A loss in the metric's units on the scale that is averaged: log(1 + loss / P) for a perplexity that was P = `before`."""
+    if scale != "perplexity":
+        return loss
+    return math.log1p(loss / before) if loss > -before else -math.inf
+
+
 def read_on(mean: float, scale: Scale) -> float:
     """What is printed for a mean of `in_nats_or_units`: exp of it for perplexity (infinite beyond any number)."""
     if scale != "perplexity":

@@ -39,6 +39,7 @@ from difficulty.stats.mean import (
     in_nats_or_units,
     kish,
     read_on,
+    shift_of,
     weighted_mean,
 )
 from difficulty.stats.power import MOST_ITEMS, Claim, crossing, items_for
@@ -204,10 +205,7 @@ class PairedLoss:
         return {}
 
     def _shift_of(self, limit: float) -> float:
-        """A loss in the metric's units on the scale that is averaged: log(1 + L / P) for perplexity."""
-        if self.scale != "perplexity":
-            return limit
-        return math.log1p(limit / self.before) if limit > -self.before else -math.inf
+        return shift_of(limit, self.before, self.scale)
 
     def _loss_of(self, shift: float) -> float:
         if self.scale != "perplexity":

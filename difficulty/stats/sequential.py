@@ -25,7 +25,7 @@ from scipy import special
 
 from difficulty.stats.betting import Evidence, evidence
 from difficulty.stats.clusters import Clusters
-from difficulty.stats.mean import Scale
+from difficulty.stats.mean import Scale, shift_of
 from difficulty.stats.paired_loss import UNBOUNDED_ITEMS, PairedLoss, paired_loss
 from difficulty.stats.result import Floats
 
@@ -68,7 +68,7 @@ def evidence_of(
 ) -> Evidence:
     """`sequential_evidence` of losses that are paired already, of items in the order in which they were drawn."""
     if not loss.bounded:
-        shift = limit if loss.scale != "perplexity" else _log_ratio(limit, baseline or loss.before)
+        shift = shift_of(limit, baseline or loss.before, loss.scale)
         return asymptotic_evidence(loss.sums, loss.sizes, shift, n_best)
     if largest is None:
         if (loss.sizes != 1).any():
@@ -183,8 +183,3 @@ def _boundary(t: int, rho2: float, alpha: float) -> float:
             else (middle, high)
         )
     return high
-
-
-def _log_ratio(limit: float, baseline: float) -> float:
-    """A loss in units of a perplexity as the log of the ratio of two of them."""
-    return math.log1p(limit / baseline) if limit > -baseline else -math.inf

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 
 from difficulty.runs.noise import Floor, pool
-from difficulty.stats.mean import kish
+from difficulty.stats.mean import kish, shift_of
 from difficulty.stats.paired_loss import UNBOUNDED_ITEMS
 from difficulty.stats.power import MOST_ITEMS, detectable, items_for, most_lost, power
 from junkdna_harness.gate.items import RunItems
@@ -153,7 +153,7 @@ def _unbounded(
         w is not None for w in weights
     ) else 1.0  # fmt: skip
     spread = floor.spread / floor.weight * float(np.sqrt(np.pi / 2)) * float(np.sqrt(uneven))
-    shift = float(np.log1p(one.limit / one.before)) if one.scale == "perplexity" else one.limit
+    shift = shift_of(one.limit, one.before, one.scale)
     effect = one.n_items / counted
     z = float(special.ndtri(1 - alpha))
     items: dict[float, int | None] = {}

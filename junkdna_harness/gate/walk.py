@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from difficulty.stats.mean import Scale, in_nats_or_units, read_on, weighted_mean
+from difficulty.stats.mean import Scale, in_nats_or_units, read_on, shift_of, weighted_mean
 from difficulty.stats.paired_loss import SAME, PairedLoss, paired_loss
 from difficulty.stats.result import Bools, Floats
 from junkdna_harness.gate.sequential_rule import Judge, Question, Seen
@@ -162,7 +162,7 @@ class Compared:
         """The limit on the scale that is averaged: of a perplexity P, log(1 + limit / P)."""
         if self.kind == "flips" or self.scale != "perplexity":
             return self.limit
-        return math.log1p(self.limit / read_on(weighted_mean(before, weights), "perplexity"))
+        return shift_of(self.limit, read_on(weighted_mean(before, weights), self.scale), self.scale)
 
 
 def _settled(before: Floats, after: Floats) -> Floats:
