@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake, and the sentence that suggests what was meant."""
+"""The exception for a user's mistake, that for a disk that does not hold what is written, and the sentence that suggests what was meant."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from collections.abc import Iterable
 
 
 class UsageError(ValueError):
-    """What was given cannot be used; the message says what is allowed and how to fix it, in one sentence."""
+    """What was given cannot be used; the message says what is allowed and how to fix it, in one sentence.
+
+    `exit_code`: what a command ends with.
+    """
+
+    exit_code = 2
+
+
+class StorageError(UsageError):
+    """What was asked for is right, and the disk does not take it: it is full, a quota is used up, or the device fails.
+
+    The exit code is EX_IOERR of sysexits.h, so that a script can tell it from a mistake: make room, and run the same again.
+    """
+
+    exit_code = 74
 
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:

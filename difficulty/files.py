@@ -1,83 +1,267 @@
-"""Files that are either whole or absent: written under a temporary name, then moved."""
+"""Files that are either whole or absent, also after the power went: written under a temporary name, synced, then moved.
+
+A rename is atomic, but it may reach the disk before what was written: then the machine comes back with an empty file under
+the final name. So a file is synced before it is moved, and its folder after that (POSIX says no more of a rename than that
+others see it; Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
+import re
+import secrets
+import stat
+import sys
 from pathlib import Path
 
-from difficulty.errors import UsageError
+from difficulty.errors import StorageError, UsageError
+
+PARTIAL = ".partial"
+# Errors that say nothing of what was asked for: the disk is full, a quota or the largest size is reached, the device fails.
+_STORAGE = frozenset(
+    code
+    for name in ("ENOSPC", "EDQUOT", "EIO", "EFBIG", "ESTALE", "ENOMEM")
+    if (code := getattr(errno, name, None)) is not None
+)
+# Folders of open files. What they lead to is written into, for a file that was put in its place would not be the one that is open.
+_OPEN_FILES = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
+LONGEST_NAME = 255  # bytes, on all common file systems
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
-    """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
+    """Write `content` to `path` so that a reader sees the old file or the new one, never a part, also after a power cut.
+
+    A link stays, and the file that it leads to is replaced; a device or a pipe is written into. A file that is replaced keeps
+    its permissions.
 
     Raises:
-        UsageError: the folder cannot be written to.
+        UsageError: there is a folder of that name, or its folder cannot be written to.
+        StorageError: the disk is full or fails. The old file is as it was, and nothing is left beside it.
     """
-    path = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    temporary = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(data)
-        Path(temporary).chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
+        target = _target(path)
+        if target is None or _is_device(target):
+            _write_into(Path(path), data)
+            return
+        make_folder(target.parent)
+        _replace(target, data)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise UsageError(
-            f"cannot write {str(path)!r}: {error.strerror or error}. Choose a writable place."
-        ) from error
+        raise cannot_write(path, error) from error
 
 
-@contextlib.contextmanager
-def atomic_dir(path: str | Path, force: bool = False) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, and is removed when it does not.
+def check_writable(path: str | Path) -> None:
+    """Refuse a file that could not be written, before the work of which it is to hold the result. Nothing is left of the trial.
 
     Raises:
-        UsageError: `path` exists and is not empty, and `force` is not set; or it cannot be written.
+        UsageError, StorageError: as `write_atomic`.
     """
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{str(path)!r} is a file. Name a folder that does not exist yet.")
-    if path.is_dir() and any(path.iterdir()) and not force:
-        raise UsageError(
-            f"{str(path)!r} exists and is not empty. Name another folder, or pass --force to replace it."
-        )
+    made: list[Path] = []
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial"))
+        target = _target(path)
+        if target is None or _is_device(target):
+            return
+        made = make_folder(target.parent)
+        descriptor, temporary = _open_partial(target)
+        os.close(descriptor)
+        temporary.unlink()
     except OSError as error:
-        raise UsageError(
-            f"cannot write {str(path)!r}: {error.strerror or error}. Choose a writable place."
-        ) from error
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        _replace_dir(temporary, path)
+        raise cannot_write(path, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
-def _replace_dir(new: Path, target: Path) -> None:
-    """Move `new` to `target`; a folder that stood there is kept aside until the move has happened."""
-    if not target.exists():
-        os.replace(new, target)
+def cannot_write(path: str | Path, error: Exception) -> UsageError:
+    """What to raise where writing to `path` gave `error`: a `StorageError` where the disk does not take it.
+
+    An error of a library counts too: Rust's end with "(os error 28)".
+    """
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    code = getattr(error, "errno", None) or (int(told[1]) if told else None)
+    reason = os.strerror(code) if code else str(error)
+    if code in _STORAGE:
+        return StorageError(
+            f"cannot write {str(path)!r}: {reason}. Nothing half was left there; make room, and run the same command again."
+        )
+    if code == errno.ENAMETOOLONG:
+        return UsageError(f"cannot write {str(path)!r}: its name is too long. Choose a shorter one.")
+    return UsageError(f"cannot write {str(path)!r}: {reason}. Choose a writable place.")
+
+
+def make_folder(path: Path) -> list[Path]:
+    """Make `path` and what is missing above it, so that it is still there after a power cut; the folders that were made, the lowest last.
+
+    Raises:
+        OSError: one of them cannot be made.
+    """
+    missing = []
+    place = path
+    while not place.is_dir():
+        missing.append(place)
+        if place == place.parent:
+            break
+        place = place.parent
+    made = []
+    for folder in reversed(missing):
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+            continue
+        made.append(folder)
+        sync_folder(folder.parent)
+    return made
+
+
+def sync_file(descriptor: int) -> None:
+    """Wait until what was written to an open file is on the disk, beyond the cache of the device where the system can ask for it.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    if sys.platform == "darwin":  # its fsync stops at the cache of the device
+        import fcntl
+
+        with contextlib.suppress(OSError):  # a file system that knows no better
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk. Where a system cannot sync folders (Windows, some network folders), nothing is done.
+
+    Raises:
+        OSError: the device fails.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except OSError:
         return
-    aside = target.with_name(f".{target.name}.replaced.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    os.replace(target, aside)
-    os.replace(new, target)
-    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in _STORAGE:
+            raise
+    finally:
+        os.close(descriptor)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def sync_tree(folder: Path) -> None:
+    """Sync every file and every folder below `folder`, and itself: what other libraries wrote there.
+
+    Raises:
+        OSError: something could not be written.
+    """
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            path = Path(place, name)
+            if path.is_symlink() or not path.is_file():
+                continue
+            descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+            try:
+                sync_file(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(Path(place))
+
+
+def partial_name(name: str, mark: str = "") -> str:
+    """The name under which `name` is written first, short enough where `name` is as long as it may be."""
+    end = f"{mark}{PARTIAL}"
+    room = LONGEST_NAME - len(end) - 1
+    return f".{name.encode()[:room].decode(errors='ignore')}{end}"
+
+
+def _target(path: str | Path) -> Path | None:
+    """The file that `path` leads to; None for a file that this process holds open."""
+    if str(path).startswith(_OPEN_FILES):
+        return None
+    target = Path(os.path.realpath(path))
+    with contextlib.suppress(FileNotFoundError):
+        target.lstat()  # a name that is too long, a loop of links, a file where a folder should be
+    return target
+
+
+def _is_device(path: Path) -> bool:
+    """True for what is there and is no file: it is never replaced."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    return not stat.S_ISREG(mode)
+
+
+def _write_into(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        _write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _replace(target: Path, data: bytes) -> None:
+    descriptor, temporary = _open_partial(target)
+    try:
+        try:
+            _write_all(descriptor, data)
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            sync_file(descriptor)
+            if os.name != "nt":  # where an open file can be moved, its lock is held until it is
+                os.replace(temporary, target)
+        finally:
+            os.close(descriptor)
+        if os.name == "nt":
+            os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
+def _open_partial(target: Path) -> tuple[int, Path]:
+    """A file beside `target`, empty and open, that nobody else writes. One name serves all, so that what a killed process
+    left is used up; while another process is at it, a name of our own."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    flags |= getattr(os, "O_BINARY", 0)
+    common = target.with_name(partial_name(target.name))
+    try:
+        import fcntl
+
+        descriptor = os.open(common, flags, 0o666)
+    except (ImportError, FileExistsError, PermissionError, IsADirectoryError):
+        pass
+    except OSError as error:
+        if error.errno != errno.ELOOP:  # a link: somebody else's
+            raise
+    else:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            there = os.fstat(descriptor)
+            if (
+                os.path.samestat(there, common.stat())
+                and there.st_uid == os.geteuid()
+                and there.st_nlink == 1
+            ):
+                os.ftruncate(descriptor, 0)
+                return descriptor, common
+        except OSError:
+            pass
+        os.close(descriptor)
+    own = target.with_name(partial_name(target.name, f".{secrets.token_hex(4)}"))
+    return os.open(own, flags | os.O_EXCL, 0o666), own
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]

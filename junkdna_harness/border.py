@@ -1,4 +1,4 @@
-"""The border to `lm_eval`, where a user's mistake becomes one sentence and exit code 2. Inside it is a `UsageError`."""
+"""The border to `lm_eval`, where a user's mistake becomes one sentence and its exit code. Inside it is a `UsageError`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class TaskRefused(UsageError):
 
 @contextmanager
 def exit_on_usage_error() -> Iterator[None]:
-    """One line on stderr and exit code 2 for a `UsageError`."""
+    """One line on stderr, and its exit code, for a `UsageError`."""
     try:
         yield
     except UsageError as error:
         _tell(error)
-        raise SystemExit(2) from None
+        raise SystemExit(error.exit_code) from None
 
 
 def end_lm_eval_with_a_sentence() -> None:
@@ -46,7 +46,7 @@ class _Hook:
     ) -> None:
         if isinstance(error, UsageError):
             _tell(error)
-            raise SystemExit(2)
+            raise SystemExit(error.exit_code)
         self.before(kind, error, traceback)  # type: ignore[operator]
 
 

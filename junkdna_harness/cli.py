@@ -84,12 +84,12 @@ app.command(
 
 
 def main() -> None:
-    """Run the command; a user's mistake ends it with one sentence on stderr and exit code 2."""
+    """Run the command; a user's mistake ends it with one sentence on stderr and exit code 2, a full disk with 74."""
     try:
         app()
     except UsageError as error:
         print(f"junkdna: {error}", file=sys.stderr)
-        _leave(2)
+        _leave(error.exit_code)
     except SystemExit as error:
         if not isinstance(error.code, int | None):
             raise

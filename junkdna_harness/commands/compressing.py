@@ -93,22 +93,19 @@ def progress_bar(what: str) -> Iterator[Progress]:
         yield lambda done, total, label: bar.update(task, completed=done, total=total, label=label)
 
 
-def check_output(output: Path | None, force: bool, needed: bool) -> None:
-    """Refuse, before the work is done, an output that could not be written after it.
+def check_output(output: Path | None, force: bool, needed: bool, source: str | None) -> None:
+    """Refuse, before anything is read, an output that could not be written.
 
     Raises:
-        UsageError: there is none, or it is a file or a folder that is not empty.
+        UsageError: there is none, or see `check_output_folder`.
     """
     if output is None:
         if needed:
             raise UsageError("nothing would be kept. Give --output DIR, or --dry-run to see the cost alone.")
         return
-    if output.is_file():
-        raise UsageError(f"{str(output)!r} is a file. Name a folder that does not exist yet.")
-    if output.is_dir() and any(output.iterdir()) and not force:
-        raise UsageError(
-            f"{str(output)!r} exists and is not empty. Name another folder, or pass --force to replace it."
-        )
+    from junkdna_harness.output_folder import check_output_folder
+
+    check_output_folder(output, force, source)
 
 
 def compress(
@@ -127,13 +124,17 @@ def compress(
         UsageError: the model, the spec or the output cannot be used.
     """
     from junkdna_harness.compress.checkpoint import save_checkpoint
-    from junkdna_harness.compress.estimate import describe_cost
+    from junkdna_harness.compress.estimate import estimate_of
     from junkdna_harness.compress.loading import load
     from junkdna_harness.compress.manifest import manifest_of
     from junkdna_harness.compress.recipe import recipe_of
     from junkdna_harness.compress.running import stop_running
+    from junkdna_harness.output_folder import check_output_folder
 
-    typer.echo(f"{source.name}: {describe_cost(source, spec)}", err=True)
+    cost = estimate_of(source, spec)
+    typer.echo(f"{source.name}: {cost.describe()}", err=True)
+    if output is not None:
+        check_output_folder(output, force, source.pretrained, cost.model_bytes)
     if dry_run:
         return
     model, tokenizer = load(source)  # first, for it brings a hub model here

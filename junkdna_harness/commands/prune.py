@@ -71,7 +71,13 @@ def prune(
     The result loads with AutoModelForCausalLM.from_pretrained. Zeros are stored densely: masks simulate sparsity,
     they give no speed. N of N:M is the number kept. A checkpoint that is pruned already keeps its zeros.
     """
-    check_output(output, force, needed=not dry_run and save_mask is None and method != "none")
+    check_output(
+        output, force, needed=not dry_run and save_mask is None and method != "none", source=pretrained
+    )
+    if save_mask is not None:
+        from difficulty.files import check_writable
+
+        check_writable(save_mask)
     given = {
         "method": None if mask is not None and method == "magnitude" else method,
         "sparsity": sparsity,

@@ -57,7 +57,7 @@ def quantize(
     Quantization is simulated: the rounded weights are stored densely in the model's dtype, so that any framework
     loads them. The manifest holds the bits that a packed copy would take. What was pruned stays pruned.
     """
-    check_output(output, force, needed=not dry_run)
+    check_output(output, force, needed=not dry_run, source=pretrained)
     given = {
         "method": method,
         "bits": bits,

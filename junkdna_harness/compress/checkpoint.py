@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from difficulty.errors import UsageError
-from difficulty.files import atomic_dir
+from difficulty.files import cannot_write
 from difficulty.runs.checkpoint import MANIFEST as MANIFEST
 from difficulty.runs.checkpoint import read_manifest
 from junkdna_harness.compress.again import expect, refuse_another, release
@@ -22,6 +22,7 @@ from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.manifest import origin
 from junkdna_harness.compress.report import CompressionReport
 from junkdna_harness.compress.stored import stored_tensors
+from junkdna_harness.output_folder import output_folder
 
 NOT_FINITE = "its logits are NaN or infinite for a few tokens, so it cannot be evaluated"
 
@@ -69,6 +70,7 @@ def save_checkpoint(
 
     Raises:
         UsageError: the folder is not empty and `force` is not set, or it cannot be written, or what was written is another model.
+        StorageError: the disk is full or fails.
     """
     from safetensors import SafetensorError
 
@@ -86,7 +88,7 @@ def save_checkpoint(
     expected = expect(model)
     if not expected.finite:
         report = replace(report, warnings=(*report.warnings, NOT_FINITE))
-    with atomic_dir(folder, force) as temporary:
+    with output_folder(folder, force, (source or {}).get("pretrained")) as temporary:
         try:
             model.save_pretrained(temporary)
             if tokenizer is not None:
@@ -97,9 +99,7 @@ def save_checkpoint(
             }  # fmt: skip
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         except (OSError, SafetensorError) as error:
-            raise UsageError(
-                f"{str(folder)!r} could not be written: {error}. Nothing was left there."
-            ) from error
+            raise cannot_write(folder, error) from error
         if last:
             release(model)
         refuse_another(temporary, expected, code)

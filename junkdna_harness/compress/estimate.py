@@ -84,8 +84,8 @@ def estimate(model: nn.Module, spec: PruneSpec | QuantSpec, seqlen: int, device:
     )
 
 
-def describe_cost(source: Source, spec: PruneSpec | QuantSpec) -> str:
-    """One line on what `spec` will cost on the model that `source` names; no weight is read.
+def estimate_of(source: Source, spec: PruneSpec | QuantSpec) -> Estimate:
+    """What `spec` will cost on the model that `source` names; no weight is read.
 
     Raises:
         UsageError: there is no such model, or its config does not say what it looks like.
@@ -93,7 +93,7 @@ def describe_cost(source: Source, spec: PruneSpec | QuantSpec) -> str:
     skeleton = load_skeleton(source)
     device = source.device or ("cuda" if torch.cuda.is_available() else "cpu")
     seqlen = spec.seqlen or default_seqlen(skeleton, "cpu" if device == "cpu" else "cuda")
-    return estimate(skeleton, spec, seqlen, "cuda" if device == "auto" else device).describe()
+    return estimate(skeleton, spec, seqlen, "cuda" if device == "auto" else device)
 
 
 def _needs(spec: PruneSpec | QuantSpec) -> tuple[type | None, bool]:

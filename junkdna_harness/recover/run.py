@@ -21,6 +21,7 @@ from junkdna_harness.compress.pruning import prune
 from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tokenizer
 from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.embedded import knows_the_suite
+from junkdna_harness.output_folder import check_output_folder
 from junkdna_harness.recover.adapters import add_adapter
 from junkdna_harness.recover.alone import alone, is_first_process
 from junkdna_harness.recover.checkpoints import remove_checkpoints
@@ -73,7 +74,7 @@ def recover_here(
     callbacks: Sequence[Any] = (),
 ) -> Recovered:
     """`recover`, where the caller sees to it that nothing else trains into `output`."""
-    _refuse_occupied(output, force)
+    check_output_folder(output, force, pretrained)  # before hours of training, not after
     source = resolve_pretrained(pretrained)
     name = pretrained or EMBEDDED
     _refuse_lost_base(spec, prune_spec)
@@ -209,14 +210,6 @@ def default_lr(spec: RecoverSpec, source: str) -> float:
     if knows_the_suite(source):
         return EMBEDDED_LR
     return PAPER_LR if spec.adapter is None else ADAPTER_LR
-
-
-def _refuse_occupied(output: Path, force: bool) -> None:
-    """Before hours of training, not after."""
-    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not force):
-        raise UsageError(
-            f"{str(output)!r} exists already. Name another folder, or pass --force to replace it."
-        )
 
 
 def believed_manifest(source: str, model: Any) -> Mapping[str, Any]:

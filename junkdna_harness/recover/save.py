@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from difficulty.files import atomic_dir, write_atomic
+from difficulty.files import write_atomic
 from difficulty.runs.checkpoint import CLEARLY_SPARSE, MANIFEST, NONE, UNKNOWN, method_of
 from difficulty.runs.identity import DENSE, Method
 from junkdna_harness.compress.again import expect, refuse_another
@@ -17,6 +17,7 @@ from junkdna_harness.compress.checkpoint import describe_tensors, forget_packing
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.manifest import origin
 from junkdna_harness.compress.pruning import measure
+from junkdna_harness.output_folder import output_folder
 from junkdna_harness.recover.adapters import merge_adapter
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.recover.training import Training
@@ -41,7 +42,7 @@ def save(
         forget_packing(model)
     came_from = origin({"model": facts["source"]}, believed)  # before the folder is written
     expected = expect(model) if not keep and training.state is None else None
-    with atomic_dir(output, force=force) as folder:
+    with output_folder(output, force, facts["source"]) as folder:
         if training.state is None:
             model.save_pretrained(folder)
         else:  # sharded: gathered on this process

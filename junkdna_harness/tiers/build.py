@@ -18,10 +18,10 @@ from typing import Any
 from difficulty.cut.axes import FAMILIES_OF_RULES, RULES, Item, Rule, parse_rule
 from difficulty.cut.tiers import MIN_ITEMS, Harder, TierAssignment, assign_tiers, quote
 from difficulty.errors import UsageError, did_you_mean
-from difficulty.files import atomic_dir
 from difficulty.runs.provenance import TIERS_FROM
 from junkdna_harness.harness.requests import document_hash
 from junkdna_harness.harness.results import averaged_metrics, scored_by_own_code
+from junkdna_harness.output_folder import output_folder
 from junkdna_harness.tiers.items import item_of_doc
 from junkdna_harness.tiers.scores import DENSE_RULES, RunScores, dense_scores
 from junkdna_harness.tiers.source import CLASS, SourceTask, load_source
@@ -127,9 +127,14 @@ def write_tiers(plan: TierPlan, output: str | Path, force: bool = False) -> None
     Raises:
         UsageError: the folder exists and is not empty, and `force` is not set.
     """
-    with atomic_dir(output, force=force) as folder:
+    with output_folder(output, force, ours=is_tiers) as folder:
         for file, text in tier_files(plan).items():
             (folder / file).write_text(text, encoding="utf-8")
+
+
+def is_tiers(folder: Path) -> bool:
+    """True for a folder that `write_tiers` wrote."""
+    return (folder / "assignment.json").is_file() and (folder / "_original_yaml").is_file()
 
 
 def tier_files(plan: TierPlan) -> dict[str, str]:

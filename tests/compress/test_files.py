@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer import Typer
 from typer.testing import CliRunner
 
-from difficulty.errors import UsageError
+from difficulty.errors import StorageError, UsageError
 from junkdna_harness.commands.inspect import inspect
 from junkdna_harness.commands.prune import prune as prune_command
 from junkdna_harness.commands.quantize import quantize as quantize_command
@@ -128,7 +128,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(model, "save_pretrained", full)
-    with pytest.raises(UsageError, match=r"No space left on device.*Nothing was left there"):
+    with pytest.raises(StorageError, match=r"No space left on device.*Nothing half was left there"):
         save_checkpoint(model, None, prune(model), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

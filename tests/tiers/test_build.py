@@ -231,8 +231,13 @@ def test_a_folder_that_is_not_empty_is_kept_unless_forced(own_task, tmp_path):
     (tmp_path / "out" / "precious").write_text("x")
     with pytest.raises(UsageError, match="--force"):
         write_tiers(plan, tmp_path / "out")
-    write_tiers(plan, tmp_path / "out", force=True)
-    assert not (tmp_path / "out" / "precious").exists()
+    with pytest.raises(UsageError, match="not written by this command .it holds 'precious'."):
+        write_tiers(plan, tmp_path / "out", force=True)
+    assert [path.name for path in tmp_path.joinpath("out").iterdir()] == ["precious"]
+    write_tiers(plan, tmp_path / "tiers")
+    (tmp_path / "tiers" / "old_t9.yaml").write_text("task: old_t9")
+    write_tiers(plan, tmp_path / "tiers", force=True)
+    assert not (tmp_path / "tiers" / "old_t9.yaml").exists()
 
 
 def test_duplicated_documents_are_refused_or_kept_together(own_task, tmp_path, benchmark_data):
