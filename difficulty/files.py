@@ -52,6 +52,38 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
         raise cannot_write(path, error) from error
 
 
+def append_line(path: str | Path, line: str) -> bool:
+    """Add a line to a file, which is made where it is missing, and wait until it is on the disk. What an earlier write left without an
+    end keeps its line to itself; whether there was such a rest.
+
+    Raises:
+        OSError: it cannot be written, or the disk is full. The file is as it was.
+    """
+    path = Path(path)
+    is_new = not path.exists()
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        size = os.fstat(descriptor).st_size
+        rest = False
+        if size:
+            os.lseek(descriptor, size - 1, os.SEEK_SET)
+            rest = os.read(descriptor, 1) != b"\n"
+        data = (b"\n" if rest else b"") + line.encode() + b"\n"
+        try:
+            _write_all(descriptor, data)
+            sync_file(descriptor)
+        except OSError:
+            if os.fstat(descriptor).st_size <= size + len(data):  # nobody has added another line meanwhile
+                os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
+    if is_new:
+        sync_folder(path.parent)
+    return rest
+
+
 def check_writable(path: str | Path) -> None:
     """Refuse a file that could not be written, before the work of which it is to hold the result. Nothing is left of the trial.
 
@@ -80,9 +112,8 @@ def cannot_write(path: str | Path, error: Exception) -> UsageError:
 
     An error of a library counts too: Rust's end with "(os error 28)".
     """
-    told = re.search(r"\(os error (\d+)\)", str(error))
-    code = getattr(error, "errno", None) or (int(told[1]) if told else None)
-    reason = os.strerror(code) if code else str(error)
+    code = _code(error)
+    reason = getattr(error, "strerror", None) or (os.strerror(code) if code else str(error))
     if code in _STORAGE:
         return StorageError(
             f"cannot write {str(path)!r}: {reason}. Nothing half was left there; make room, and run the same command again."
@@ -90,6 +121,31 @@ def cannot_write(path: str | Path, error: Exception) -> UsageError:
     if code == errno.ENAMETOOLONG:
         return UsageError(f"cannot write {str(path)!r}: its name is too long. Choose a shorter one.")
     return UsageError(f"cannot write {str(path)!r}: {reason}. Choose a writable place.")
+
+
+def no_room(error: Exception) -> bool:
+    """True where `error` says that a disk is full, or a quota or the largest size of a file reached: reading never does."""
+    return _code(error) in {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")} - {None}
+
+
+def _code(error: Exception) -> int | None:
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return getattr(error, "errno", None) or (int(told[1]) if told else None)
+
+
+def real_path(path: str | Path) -> Path:
+    """Where `path` leads to, through all links, whether something is there or not.
+
+    Raises:
+        OSError: it leads nowhere: a name that is too long, a loop of links, a file where a folder should be.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        with contextlib.suppress(FileNotFoundError):
+            target.lstat()
+    except ValueError as error:  # a zero byte, or what is no text
+        raise OSError(errno.EINVAL, "no file can have this name") from error
+    return target
 
 
 def make_folder(path: Path) -> list[Path]:
@@ -182,10 +238,7 @@ def _target(path: str | Path) -> Path | None:
     """The file that `path` leads to; None for a file that this process holds open."""
     if str(path).startswith(_OPEN_FILES):
         return None
-    target = Path(os.path.realpath(path))
-    with contextlib.suppress(FileNotFoundError):
-        target.lstat()  # a name that is too long, a loop of links, a file where a folder should be
-    return target
+    return real_path(path)
 
 
 def _is_device(path: Path) -> bool:

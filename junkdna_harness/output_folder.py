@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from difficulty.errors import UsageError
-from difficulty.files import cannot_write, make_folder, partial_name, sync_folder, sync_tree
+from difficulty.files import (
+    cannot_write,
+    make_folder,
+    no_room,
+    partial_name,
+    real_path,
+    sync_folder,
+    sync_tree,
+)
 from difficulty.runs.checkpoint import MANIFEST
 from junkdna_harness.lock import locked
 from junkdna_harness.presentation.amounts import byte_size
@@ -98,7 +106,12 @@ def output_folder(
                 stack.callback(_clear, temporary)
             except OSError as error:
                 raise cannot_write(path, error) from error
-            yield temporary
+            try:
+                yield temporary
+            except Exception as error:
+                if no_room(error):
+                    raise cannot_write(path, error) from error
+                raise
             try:
                 sync_tree(temporary)
                 _refuse_taken(path, target, force, source, ours)  # hours may have gone by
@@ -120,16 +133,9 @@ def _target(path: str | Path) -> Path:
         UsageError: it leads nowhere.
     """
     try:
-        target = Path(os.path.realpath(path))
-        with contextlib.suppress(FileNotFoundError):
-            target.lstat()
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and not isinstance(error, NotADirectoryError):
-            raise cannot_write(path, error) from error
-        raise UsageError(
-            f"{str(path)!r} cannot be the name of a folder. Name a folder that does not exist yet."
-        ) from error
-    return target
+        return real_path(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _refuse_taken(path: str | Path, target: Path, force: bool, source: str | Path | None, ours: Ours) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from difficulty.files import append_line
 from difficulty.runs.store import SAMPLES, finished_runs, manifest_path, planned_runs
 
 if TYPE_CHECKING:
@@ -179,21 +179,9 @@ def _records(folder: Path) -> list[dict[str, Any]]:
 
 
 def _append(folder: Path, record: Mapping[str, Any]) -> str | None:
-    """Add a line in one write; what an earlier write left unfinished keeps its line to itself."""
-    line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
     path = folder / LOOKS
     try:
-        as_is = getattr(os, "O_BINARY", 0)  # Windows would write two characters for the end of a line
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | as_is, 0o666)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size:
-                os.lseek(descriptor, size - 1, os.SEEK_SET)
-                line = line if os.read(descriptor, 1) == b"\n" else b"\n" + line
-            os.write(descriptor, line)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        append_line(path, json.dumps(record, ensure_ascii=False))
     except OSError as error:
         return f"this look is not logged in {str(path)!r}: {error.strerror or error}."
     return None

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from difficulty.errors import UsageError
@@ -60,9 +60,7 @@ class DenseLogits:
     def _keep(self, name: str, logits: Tensor) -> None:
         if self._folder is not None:
             path = self._folder / f"{name}.safetensors"
-            partial = path.with_suffix(".partial")
-            save_file({"logits": logits.contiguous()}, partial)
-            partial.replace(path)
+            write_atomic(path, save({"logits": logits.contiguous()}))
         elif (size := logits.nbytes) <= self._room:
             self._kept[name] = logits
             self._room -= size

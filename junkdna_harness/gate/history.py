@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from difficulty.errors import UsageError
+from difficulty.files import append_line, cannot_write
 from difficulty.runs.samples import parsed
 from difficulty.stats.result import Floats
 from junkdna_harness.gate.decision import COLUMNS, KIND, SCHEMA, cells_from_json, decision
@@ -104,9 +105,7 @@ def append(
         with locked(path.with_name(f".{path.name}.lock"), busy, _PATIENCE, remove=True):
             return _append(path, gate, suite, entry, allow_different_prompts)
     except OSError as error:
-        raise UsageError(
-            f"cannot write {str(path)!r}: {error.strerror or error}. Choose a writable place."
-        ) from error
+        raise cannot_write(path, error) from error
 
 
 def read_history(path: str | Path) -> History:
@@ -143,12 +142,8 @@ def _append(
     """The rest of `append`, with the file locked."""
     documents: list[tuple[int, dict[str, Any]]] = []
     notes: list[str] = []
-    lead = b""
     if path.exists() and path.stat().st_size:
         documents, notes = _documents(path, whole=True)
-        if not path.read_bytes().endswith(b"\n"):
-            lead = b"\n"
-            notes.append(f"the last line of {str(path)!r} had no end; the new one was put below it")
     if any("suite_content" in document for _, document in documents):
         held, _ = _suite(documents, path)
         what = held.difference(suite, allow_different_prompts)
@@ -163,14 +158,8 @@ def _append(
         entry["baseline_outcomes"] = [pack(gate.baseline.tasks[task.key].values) for task in suite.tasks]
     if _again(entry, [document for _, document in documents]):
         notes.append(f"this run of the same commit stands in {str(path)!r} already; the trend counts it once")
-    data = lead + json.dumps(entry, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-    descriptor = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        while data:
-            data = data[os.write(descriptor, data) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if append_line(path, json.dumps(entry, separators=(",", ":"), allow_nan=False)):
+        notes.append(f"the last line of {str(path)!r} had no end; the new one was put below it")
     return notes
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from difficulty.files import write_atomic
+from difficulty.files import cannot_write, write_atomic
 from difficulty.runs.samples import parsed
 from junkdna_harness.harness.requests import Sample
 from junkdna_harness.harness.results import json_text
@@ -67,9 +67,7 @@ class Folder:
                 self.path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(self.path / LOCK, busy))
             except OSError as error:
-                raise UsageError(
-                    f"{str(self.path)!r} cannot be written: {error.strerror or error}. Give another folder with --out."
-                ) from error
+                raise cannot_write(self.path, error) from error
             self._begin()
             yield self
 

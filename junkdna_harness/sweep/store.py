@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from difficulty.errors import UsageError
-from difficulty.files import write_atomic
+from difficulty.files import cannot_write, write_atomic
 from difficulty.runs import store as layout
 from difficulty.runs.looks import LOOKS, log_added
 from junkdna_harness.lock import locked
@@ -56,9 +56,7 @@ class Store:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(self.folder / "lock", busy))
             except OSError as error:
-                raise UsageError(
-                    f"cannot write {str(self.folder)!r}: {error.strerror or error}. Choose a writable folder."
-                ) from error
+                raise cannot_write(self.folder, error) from error
             yield
 
     def plan(self) -> Plan | None:
