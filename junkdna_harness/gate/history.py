@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from difficulty.errors import UsageError
-from difficulty.files import append_line, cannot_write
+from difficulty.files import append_line, cannot_write, make_folder
 from difficulty.runs.samples import parsed
 from difficulty.stats.result import Floats
 from junkdna_harness.gate.decision import COLUMNS, KIND, SCHEMA, cells_from_json, decision
@@ -101,7 +101,7 @@ def append(
     suite, entry = decision(gate, exit_code, commit, looks)
     busy = f"{str(path)!r} is being written to by another process. Wait for it, or name another file."
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with locked(path.with_name(f".{path.name}.lock"), busy, _PATIENCE, remove=True):
             return _append(path, gate, suite, entry, allow_different_prompts)
     except OSError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from difficulty.errors import UsageError
+from difficulty.files import cannot_write, make_folder
 from junkdna_harness.lock import locked
 
 PATIENCE = 30.0  # seconds; the workers of a study that was killed live on for less than one
@@ -36,12 +36,10 @@ def alone(output: Path) -> Iterator[None]:
     try:
         with ExitStack() as stack:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
                 stack.enter_context(locked(path, busy, PATIENCE, remove=True))
             except OSError as error:
-                raise UsageError(
-                    f"cannot write beside {str(output)!r}: {error.strerror or error}. Choose a writable place."
-                ) from error
+                raise cannot_write(output, error) from error
             yield
     finally:
         if is_new:

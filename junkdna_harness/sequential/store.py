@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from difficulty.files import cannot_write, write_atomic
+from difficulty.files import cannot_write, make_folder, write_atomic
 from difficulty.runs.samples import parsed
 from junkdna_harness.harness.requests import Sample
 from junkdna_harness.harness.results import json_text
@@ -64,7 +64,7 @@ class Folder:
         )
         with ExitStack() as stack:
             try:
-                self.path.mkdir(parents=True, exist_ok=True)
+                make_folder(self.path)
                 stack.enter_context(locked(self.path / LOCK, busy))
             except OSError as error:
                 raise cannot_write(self.path, error) from error

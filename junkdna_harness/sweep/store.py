@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from difficulty.errors import UsageError
-from difficulty.files import cannot_write, write_atomic
+from difficulty.files import cannot_write, make_folder, write_atomic
 from difficulty.runs import store as layout
 from difficulty.runs.looks import LOOKS, log_added
 from junkdna_harness.lock import locked
@@ -53,7 +53,7 @@ class Store:
         busy = f"another sweep is running in {str(self.folder)!r}. Wait for it, or choose another folder."
         with contextlib.ExitStack() as stack:
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self.folder)
                 stack.enter_context(locked(self.folder / "lock", busy))
             except OSError as error:
                 raise cannot_write(self.folder, error) from error

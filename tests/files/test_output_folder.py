@@ -16,6 +16,7 @@ import pytest
 
 from difficulty.errors import StorageError, UsageError
 from junkdna_harness.output_folder import check_output_folder, output_folder
+from tests.files.disk import watched
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -318,3 +319,39 @@ def test_a_real_disk_that_is_full_is_a_sentence_and_has_its_own_exit_code(tmp_pa
             if not subprocess.run(["umount", str(small)], capture_output=True).returncode:
                 break
             time.sleep(0.2)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_after_a_power_cut_the_old_folder_or_the_new_one_is_whole(there: bool, tmp_path: Path) -> None:
+    root, found = tmp_path / "root", tmp_path / "found"
+    root.mkdir()
+    if there:
+        write(root / "out")
+        (root / "out" / "junkdna.json").write_text("old")
+    new = {"junkdna.json": "new", "deep/model.safetensors": "weights"}
+    with pytest.MonkeyPatch.context() as patch, watched(root, tmp_path / "keep", patch) as disk:
+        if there:
+            disk.sync(root / "out")
+        with output_folder(root / "out", force=True) as folder:
+            (folder / "junkdna.json").write_text("new")
+            (folder / "deep").mkdir()
+            (folder / "deep" / "model.safetensors").write_text("weights")
+        disk.mark = 1
+        disk.note("end", ())
+    cuts, seen = 0, set()
+    for _, kind, mark in disk.cuts(found):
+        if kind == "some":  # would tear a rename of a folder apart, and no file system does
+            continue
+        cuts += 1
+        now = tree(found / "out")
+        if mark:
+            assert now == new
+        elif there and not now:  # between two moves: the next run puts it back
+            with pytest.raises(UsageError, match="--force"):
+                write(found / "out")
+            now = tree(found / "out")
+        assert now in (({"junkdna.json": "old"}, new) if there else ({}, new))
+        seen.add("new" if now == new else "old")
+        write(found / "out", force=True)
+        assert tree(found) == {"out/junkdna.json": "new"}
+    assert cuts > 20 and seen == {"old", "new"}
