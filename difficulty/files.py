@@ -84,21 +84,39 @@ def append_line(path: str | Path, line: str) -> bool:
     return rest
 
 
-def check_writable(path: str | Path) -> None:
-    """Refuse a file that could not be written, before the work of which it is to hold the result. Nothing is left of the trial.
+def check_writable(*paths: str | Path | None) -> None:
+    """Refuse files that could not be written, before the work of which they are to hold the results. Nothing is left of the trial.
+
+    None and "-", which stand for no file, are passed over.
 
     Raises:
-        UsageError, StorageError: as `write_atomic`.
+        UsageError, StorageError: as `write_atomic`; or two of them are one file.
     """
+    seen: dict[Path, str | Path] = {}
+    for path in paths:
+        if path is None or str(path) == "-":
+            continue
+        target = _try(path)
+        if target is not None and target in seen:
+            raise UsageError(
+                f"{str(path)!r} is named for two outputs, and would hold the last alone. Name two files."
+            )
+        if target is not None:
+            seen[target] = path
+
+
+def _try(path: str | Path) -> Path | None:
+    """The file that `path` leads to, after a trial; None for devices, pipes and open files."""
     made: list[Path] = []
     try:
         target = _target(path)
         if target is None or _is_device(target):
-            return
+            return None
         made = make_folder(target.parent)
         descriptor, temporary = _open_partial(target)
         os.close(descriptor)
         temporary.unlink()
+        return target
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
@@ -167,7 +185,7 @@ def make_folder(path: Path) -> list[Path]:
             folder.mkdir()
         except FileExistsError:
             if not folder.is_dir():
-                raise
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
             continue
         made.append(folder)
         sync_folder(folder.parent)

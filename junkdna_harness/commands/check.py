@@ -126,6 +126,9 @@ def check(
     every comparison that it does not; advisory rules of a policy decide nothing. In a GitHub workflow the outcome is added to
     the job summary, and annotations say what did not pass.
     """
+    from difficulty.files import check_writable
+
+    check_writable(json_file, junit_xml, history, write_baseline, write_policy)
     if trend is not None:
         judging = {
             "NEW": new, "--against": against, "--policy": policy, "--max-drop": max_drop, "--max-relative-drop": max_relative_drop,

@@ -62,6 +62,9 @@ def compare(
 
     Ordinary runs will do: no tiers, no special model. Each row is a paired difference, B - A, with a 95 % interval.
     """
+    from difficulty.files import check_writable
+
+    check_writable(json_file)
     if by is None and (bins is not None or cuts is not None or order is not None):
         raise UsageError(
             "--bins, --cuts and --order need --by: say what to split by, e.g. --by answer_length."

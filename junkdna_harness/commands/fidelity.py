@@ -132,12 +132,13 @@ def fidelity(
         )
     import json
 
-    from difficulty.files import write_atomic
+    from difficulty.files import check_writable, write_atomic
     from junkdna_harness.fidelity.run import How
     from junkdna_harness.texts.windows import LAYOUTS
 
     if layout not in LAYOUTS:
         raise UsageError(f"layout {layout!r} is unknown. Choose {' or '.join(LAYOUTS)}.")
+    check_writable(json_file, html, tokens, plots and plots / "plot.png")
     chosen = _documents(text or [], tasks, include_path, documents)
     how = How(window, layout, limit, worst, device, dtype, batch_size, cache)
     if by_bytes:

@@ -81,7 +81,7 @@ def fit(
     behind; P6 it is the small weights. The hypothesis is supported where P2 and P6 are. Runs of several models, each with its
     dense run, give each model's verdicts and those over models. The rules are in docs/statistics.md.
     """
-    from difficulty.files import write_atomic
+    from difficulty.files import check_writable, write_atomic
     from difficulty.judge.fit import fit as fit_table
     from difficulty.judge.fit_output import cells_csv, claims_csv, models_to_json, to_json
     from difficulty.judge.over_models import fit_models, own_dense_runs
@@ -91,6 +91,7 @@ def fit(
     from junkdna_harness.commands.fit_tables import show, show_models
 
     rules = Rules(alpha, delta, delta_rise, delta_tier, delta_latent, delta_level)
+    check_writable(json_file, csv_file, cells_file)
     read = read_runs(runs, labels=label or [])
     registered = read_prereg_of(prereg, read) if prereg else None
     how: dict[str, Any] = {

@@ -134,6 +134,9 @@ def gate(
     3 inconclusive, 2 wrong usage. A gate that was cut off goes on where it was.
     """
     limits = limits_of(policy, max_drop, max_relative_drop, alpha, by, lower_is_better, higher_is_better)
+    from difficulty.files import check_writable
+
+    check_writable(json_file, junit_xml, history)
     commit = ready_for_history(history, commit, against)
     from junkdna_harness.sweep.options import parse_model_args
 

@@ -61,6 +61,9 @@ def power(
     For each comparison of the policy (or of --max-drop): the items with which an equal model passes in 80 and 95 % of runs, how often it
     passes with the given ones, and the smallest true loss that they show.
     """
+    from difficulty.files import check_writable
+
+    check_writable(json_file)
     if tasks is None and baseline is None:
         raise UsageError(
             "there are no items to plan with. Give --tasks, e.g. difficulty_tiers, or --baseline RUN."

@@ -53,8 +53,10 @@ def report(
     A cell is the mean [its 95 % interval], and in brackets what is left of the dense score. The HTML file needs
     nothing else: verdicts, tables, plots, the documents that flipped, methods, and how to make it again.
     """
+    from difficulty.files import check_writable
     from junkdna_harness.report.figures import Finisher, write_plots
 
+    check_writable(markdown, csv, latex, html, plots and plots / "plot.png")
     whole = html is not None or plots is not None
     with Finisher(png=plots is not None, beside=whole) as finisher:
         from junkdna_harness.report.build import DEFAULT_BY, build  # while the finisher starts

@@ -25,9 +25,11 @@ def table(
     (value: nats per word or byte). Rows of a second evaluation of the dense weights are true in the column noise_floor;
     n_weights counts the weights of a run's model.
     """
+    from difficulty.files import check_writable
     from difficulty.runs.read import read_runs
     from difficulty.runs.table import write_table
 
+    check_writable(output)
     read = read_runs(runs, labels=label or [])
     write_table(read.tidy(), output)
     for warning in (*read.warnings, *(floor.sentence() for floor in read.noise.values())):

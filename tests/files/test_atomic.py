@@ -221,3 +221,13 @@ def test_a_trial_leaves_nothing(tmp_path: Path) -> None:
     check_writable(tmp_path / "new" / "deep" / "b")
     check_writable("/dev/stdout")
     assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "old"
+
+
+def test_several_files_are_tried_at_once_and_none_may_be_named_twice(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("a")
+    check_writable(tmp_path / "a", None, "-", "/dev/null", "/dev/null", tmp_path / "b")
+    with pytest.raises(UsageError, match="named for two outputs"):
+        check_writable(tmp_path / "a", tmp_path / "link")
+    with pytest.raises(UsageError, match="too long"):
+        check_writable(tmp_path / "a", tmp_path / ("n" * 256))
+    assert names(tmp_path) == ["link"]
