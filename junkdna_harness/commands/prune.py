@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from difficulty.errors import UsageError
 from junkdna_harness.commands.compressing import (
     Device,
     DryRun,
@@ -77,6 +78,10 @@ def prune(
     if save_mask is not None:
         from difficulty.files import check_writable
 
+        if output is not None and save_mask.resolve().is_relative_to(output.resolve()):
+            raise UsageError(
+                f"--save-mask {str(save_mask)!r} lies in --output {str(output)!r}, which is written whole and later. Write the mask beside it."
+            )
         check_writable(save_mask)
     given = {
         "method": None if mask is not None and method == "magnitude" else method,

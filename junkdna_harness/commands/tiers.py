@@ -93,10 +93,12 @@ def build(
         raise UsageError(f"--harder {harder!r} is neither 'high' nor 'low'. Write one of them.")
     if bins is not None and cuts is not None:
         raise UsageError(f"--bins {bins} and --cuts {cuts} both say where to cut. Give one of them.")
+    from difficulty.files import check_writable
     from junkdna_harness.output_folder import check_output_folder
     from junkdna_harness.tiers.build import is_tiers, plan_tiers, write_tiers
     from junkdna_harness.tiers.show import plan_text, plot_plan
 
+    check_writable(plot)
     if output is not None and not dry_run:
         check_output_folder(output, force, include_path, ours=is_tiers)
     use_working_directory()

@@ -17,6 +17,7 @@ OUTPUTS = [
     ("quantize", "embedded", ["--output"]),
     ("recover", "embedded", ["--output"]),
     ("tiers build", "--task arc_easy --by answer_length", ["--output"]),
+    ("tiers build", "--task arc_easy --by answer_length --dry-run", ["--plot"]),
     ("fidelity", "--sparsity 0.5 --methods magnitude", ["--json", "--html", "--plots", "--tokens"]),
     ("table", "runs", ["--output"]),
     ("compare", "runs other", ["--json"]),
@@ -47,3 +48,13 @@ def test_an_output_that_cannot_be_written_is_refused_first(
     assert isinstance(run.exception, UsageError), (run.output, run.exception)
     assert "f/out" in str(run.exception) and "Not a directory" in str(run.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["f"] and (tmp_path / "f").read_text() == "a file"
+
+
+@pytest.mark.parametrize("mask", ["out", "out/mask.safetensors", "./x/../out/deep/mask.safetensors"])
+def test_a_mask_is_not_written_into_the_checkpoint_that_is_to_appear_whole(
+    mask: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke(app, ["prune", "--sparsity", "0.5", "-o", "out", "--save-mask", mask])
+    assert isinstance(run.exception, UsageError) and "--save-mask" in str(run.exception)
+    assert list(tmp_path.iterdir()) == []
