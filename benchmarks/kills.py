@@ -1,4 +1,4 @@
-"""Commands killed (SIGKILL) at random moments and started again: what is lost, what is left, what differs.
+"""Commands killed (SIGKILL), by turns while they write and at a random moment, and started again: what is lost, what is left, what differs.
 
 python benchmarks/kills.py [--kills 20] [--seed 0]
 
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +82,33 @@ def leftovers(folder: Path) -> tuple[int, int]:
     return len(found), sum(path.stat().st_size for path in found)
 
 
+def kill_after(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """The exit code of a process that ended before, else None."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return None
+
+
+def kill_while_writing(process: subprocess.Popen[bytes], folder: Path, later: float) -> int | None:
+    """As `kill_after`, `later` seconds after something partial of this process was seen in `folder`."""
+    before = {path: path.stat().st_mtime_ns for path in parts_of(folder)}
+    while process.poll() is None:
+        for path in parts_of(folder):
+            with suppress(OSError):
+                if path.stat().st_mtime_ns != before.get(path):
+                    return kill_after(process, later)
+        time.sleep(0.002)
+    return process.returncode
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """What is partial in `folder` and one below."""
+    return [*folder.glob(".*.partial"), *folder.glob("*/.*.partial"), *folder.glob("*/*/.*.partial")]
+
+
 def run_and_kill(job: Job, folder: Path, kills: int, lot: random.Random) -> str:
     """The row of a job."""
     expected_out, out = folder / "whole", folder / "killed" / "out"
@@ -91,14 +119,14 @@ def run_and_kill(job: Job, folder: Path, kills: int, lot: random.Random) -> str:
     killed = lost = most = ended = left = 0
     equal, there = True, dict[str, str]()
     while killed < kills or not ended:
-        patience = lot.uniform(0.2, 1.0) * seconds if killed < kills else None
         process = subprocess.Popen([*JUNKDNA, *job.arguments, str(out)], stdout=-3, stderr=-3)
-        try:
-            code = process.wait(patience)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed, code = killed + 1, None
+        if killed >= kills:
+            code: int | None = process.wait()
+        elif killed % 2:
+            code = kill_after(process, lot.uniform(0.2, 1.0) * seconds)
+        else:
+            code = kill_while_writing(process, out.parent, lot.uniform(0, 0.5))
+        killed += code is None
         now = job.finished(out)
         lost += sum(now.get(name) != value for name, value in there.items())
         there = now
