@@ -15,6 +15,7 @@ from difficulty.errors import UsageError
 from difficulty.files import write_atomic
 from difficulty.runs.looks import log_look
 from difficulty.text import estimate_text
+from junkdna_harness.compress.checkpoint_files import check_checkpoint
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.sweep.engines import Failed, Finished, Noted
 from junkdna_harness.sweep.engines.local import LocalEngine
@@ -57,6 +58,8 @@ def run_study(
         UsageError: the folder holds another study, or something in the plan cannot be used.
     """
     folder = Path(output)
+    if not (folder / PLAN).is_file():
+        check_checkpoint(plan.pretrained)
     claim(folder, plan)
     with Store(folder).locked():
         return _carry_out(plan, folder, engine, machine, say, seed)
