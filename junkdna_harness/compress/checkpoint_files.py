@@ -13,7 +13,7 @@ from typing import Any
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import ADAPTER_CONFIG, EMBEDDED, read_object
 from junkdna_harness.arguments import is_adapter, resolve_pretrained
-from junkdna_harness.compress.reading import clear_loading_errors, refuse_pickles_asked_for
+from junkdna_harness.compress.reading import clear_loading_errors, no_tokenizer, refuse_pickles_asked_for
 
 WEIGHTS = "model.safetensors"
 INDEX = WEIGHTS + ".index.json"
@@ -38,8 +38,10 @@ CODE = "auto_map"  # in a config: the file of the checkpoint whose code makes th
 AGAIN = "Get the checkpoint again."
 
 
-def check_model_arguments(arguments: Mapping[str, Any]) -> None:
+def check_model_arguments(arguments: Mapping[str, Any], with_tokenizer: bool = False) -> None:
     """`check_checkpoint` on all that the arguments of one of our models name: the model, its tokenizer, an adapter, a delta.
+
+    `with_tokenizer`: the tokenizer is loaded, too, before anything is begun that a model without one cannot end.
 
     Raises:
         UsageError: one of them cannot be loaded.
@@ -53,7 +55,7 @@ def check_model_arguments(arguments: Mapping[str, Any]) -> None:
     if adapter is None and is_adapter(Path(name).expanduser()):
         adapter, name = name, None  # whose model is named in its config
     if name is not None:
-        check_checkpoint(name, arguments.get("gguf_file"), code)
+        check_checkpoint(name, arguments.get("gguf_file"), code, arguments.get("revision"))
     if adapter is not None:
         _check_adapter(str(adapter))
     if (delta := arguments.get("delta")) is not None:
@@ -61,16 +63,22 @@ def check_model_arguments(arguments: Mapping[str, Any]) -> None:
     tokenizer = arguments.get("tokenizer")
     if isinstance(tokenizer, str) and (folder := Path(tokenizer).expanduser()).is_dir():
         _check_json_files("tokenizer", tokenizer, folder)
+    if with_tokenizer and name is not None and arguments.get("gguf_file") is None:
+        _check_tokenizer(str(tokenizer or name), code, arguments.get("revision"))
 
 
-def check_checkpoint(name: str | None, gguf_file: str | None = None, code: bool = False) -> None:
-    """Refuse a model that cannot be loaded, as far as its config and the headers of its files say; of the hub's, nothing is looked at.
+def check_checkpoint(
+    name: str | None, gguf_file: str | None = None, code: bool = False, revision: str | None = None
+) -> None:
+    """Refuse a model that cannot be loaded, as far as its config and the headers of its files say; of one of the hub, its config.
 
     Raises:
         UsageError: a file is missing, cut off, no file, not what it should be, or a pickle; or the config names code and not `code`.
     """
     named, folder = name or EMBEDDED, Path(resolve_pretrained(name))
     if not folder.is_dir():
+        if gguf_file is None:
+            _read_config(named, named, code, revision)
         return
     if gguf_file is not None:
         _need_file("pretrained", named, folder / gguf_file)
@@ -113,14 +121,14 @@ def _shards(name: str, index: Path) -> list[Path]:
             f"pretrained={name!r} could not be loaded: {index.name} does not say in which files the weights are (its weight_map). {AGAIN}"
         )
     shards = [index.parent / file for file in sorted(set(files.values()))]
+    if pickled := [path.name for path in shards if path.suffix != ".safetensors"]:
+        raise UsageError(_pickled(name, pickled[0]))
     gone = [path.name for path in shards if not _there(path)]
     if gone:
         raise UsageError(
             f"pretrained={name!r} could not be loaded: {len(gone)} of the {len(shards)} files with its weights are missing, e.g. {gone[0]}. "
             f"{AGAIN}"
         )
-    if pickled := [path.name for path in shards if path.suffix != ".safetensors"]:
-        raise UsageError(_pickled(name, pickled[0]))
     return shards
 
 
@@ -148,7 +156,6 @@ def _check_header(argument: str, name: str, file: Path) -> None:
 
 def _check_config(name: str, folder: Path, config: Mapping[str, Any], code: bool) -> None:
     """As transformers reads it; code that lies beside it is not run unless it was asked for."""
-    from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     known = config.get("model_type") in CONFIG_MAPPING
@@ -159,8 +166,27 @@ def _check_config(name: str, folder: Path, config: Mapping[str, Any], code: bool
                 "then give --trust-remote-code (trust_remote_code=True in --model_args)."
             )
         return  # its config is a class of that code
+    _read_config(name, str(folder), False, None)
+
+
+def _read_config(name: str, path: str, code: bool, revision: str | None) -> None:
+    from transformers import AutoConfig
+
     with clear_loading_errors(name):
-        AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        AutoConfig.from_pretrained(path, trust_remote_code=code, revision=revision or "main")
+
+
+def _check_tokenizer(name: str, code: bool, revision: str | None) -> None:
+    from transformers import AutoTokenizer
+
+    try:
+        AutoTokenizer.from_pretrained(
+            resolve_pretrained(name), trust_remote_code=code, revision=revision or "main"
+        )
+    except UsageError:
+        raise
+    except Exception as error:  # its library raises Exception itself
+        raise UsageError(no_tokenizer(name, error)) from error
 
 
 def _check_adapter(name: str) -> None:

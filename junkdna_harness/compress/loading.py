@@ -69,7 +69,7 @@ def load(source: Source) -> tuple[Any, Any]:
     if device != "cpu":
         options["device_map"] = device
     path = resolve_pretrained(source.pretrained)
-    check_checkpoint(source.pretrained, source.gguf_file, source.trust_remote_code)
+    check_checkpoint(source.pretrained, source.gguf_file, source.trust_remote_code, source.revision)
     auto = auto_class(_config(source))
     tokenizer = load_tokenizer(source)
     with clear_loading_errors(source.name):
@@ -100,7 +100,7 @@ def load_skeleton(source: Source) -> Any:
     Raises:
         UsageError: its config cannot be loaded.
     """
-    check_checkpoint(source.pretrained, source.gguf_file, source.trust_remote_code)
+    check_checkpoint(source.pretrained, source.gguf_file, source.trust_remote_code, source.revision)
     config = _config(source)
     dtype = None if source.dtype == "auto" else getattr(torch, source.dtype)
     dtype = dtype or getattr(config, "dtype", None) or torch.float32

@@ -143,8 +143,8 @@ def _make(kind: type, wrapper: str, given: dict[str, Any], extra: dict[str, Any]
     name = str(given.get("pretrained", given.get("model")))
     packaged = name == SMOLLM2 or is_embedded(name)
     found = {**given, "pretrained": resolve_pretrained(name)} if packaged and "pretrained" in given else given
-    if not packaged and (Path(name) / "config.json").exists():
-        check_model_arguments({**given, "pretrained": name})
+    if not packaged and any(any(Path(name).glob(found)) for found in ("config.json", "*.safetensors")):
+        check_model_arguments({**given, "pretrained": name}, with_tokenizer=True)
     try:
         return kind.create_from_arg_obj(found, extra)  # type: ignore[attr-defined]
     except UsageError:

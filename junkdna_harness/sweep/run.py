@@ -112,7 +112,7 @@ def check_models(plan: Plan, models: Collection[int] | None = None) -> None:
         UsageError: one cannot be loaded.
     """
     for number in sorted(range(len(plan.models)) if models is None else models):
-        check_model_arguments(plan.models[number])
+        check_model_arguments(plan.models[number], with_tokenizer=True)
 
 
 def check_tasks(plan: Plan) -> None:
