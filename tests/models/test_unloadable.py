@@ -355,8 +355,8 @@ def test_pickles_are_read_on_no_demand(whole: dict[bool, Path]) -> None:
         PrunedLM(pretrained=str(whole[False]), device="cpu", use_safetensors=False)
 
 
-@pytest.mark.parametrize("fault", ["a shard cut off", "a tensor missing"])
-def test_lm_eval_itself_ends_with_the_sentence(fault: str, broken: Callable[[str], str]) -> None:
+def test_lm_eval_itself_ends_with_the_sentence(broken: Callable[[str], str]) -> None:
+    fault = "a tensor missing"
     folder, told = broken(fault), FAULTS[fault][1]
     run = lm_eval(
         *(
