@@ -7,6 +7,7 @@ tensors that are missing or of another shape, is found by `compress.reading`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,18 @@ def check_model_arguments(arguments: Mapping[str, Any], with_tokenizer: bool = F
     """
     if arguments.get("subfolder") or not isinstance(arguments.get("pretrained", ""), str | None):
         return  # of the hub; or a model that is loaded already
-    code = str(arguments.get("trust_remote_code")).lower() in ("true", "1", "yes")
     refuse_pickles_asked_for(arguments)
     name = arguments.get("pretrained") or EMBEDDED
+    with _readable(name):
+        _check_all(name, arguments, with_tokenizer)
+
+
+def _check_all(given: str, arguments: Mapping[str, Any], with_tokenizer: bool) -> None:
+    code = str(arguments.get("trust_remote_code")).lower() in ("true", "1", "yes")
+    name: str | None = given
     adapter = arguments.get("peft")
-    if adapter is None and is_adapter(Path(name).expanduser()):
-        adapter, name = name, None  # whose model is named in its config
+    if adapter is None and is_adapter(Path(given).expanduser()):
+        adapter, name = given, None  # whose model is named in its config
     if name is not None:
         check_checkpoint(name, arguments.get("gguf_file"), code, arguments.get("revision"))
     if adapter is not None:
@@ -75,13 +82,19 @@ def check_checkpoint(
     Raises:
         UsageError: a file is missing, cut off, no file, not what it should be, or a pickle; or the config names code and not `code`.
     """
-    named, folder = name or EMBEDDED, Path(resolve_pretrained(name))
-    if not folder.is_dir():
-        if gguf_file is None:
+    named = name or EMBEDDED
+    with _readable(named):
+        folder = Path(resolve_pretrained(name))
+        if folder.is_dir():
+            _check_folder(named, folder, gguf_file, code)
+        elif gguf_file is None:
             _read_config(named, named, code, revision)
-        return
+
+
+def _check_folder(named: str, folder: Path, gguf_file: str | None, code: bool) -> None:
     if gguf_file is not None:
-        _need_file("pretrained", named, folder / gguf_file)
+        if not Path(gguf_file).is_file():  # where transformers looks first
+            _need_file("pretrained", named, folder / gguf_file)
         return
     _need_file("pretrained", named, folder / "config.json")
     config = read_object(folder / "config.json")
@@ -222,6 +235,17 @@ def _look_at_ends(path: Path) -> None:
         last = handle.read().rstrip()[-1:]
     if (first, last) != (b"{", b"}"):
         raise UsageError(f"{str(path)!r} is not whole JSON. Restore it or remove it.")
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """A block that looks at the files of `name`: a folder that may not be entered, or a name that is too long, is one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"pretrained={name!r} could not be loaded: {error.strerror or error}. Name another folder, or make it readable."
+        ) from error
 
 
 def _there(path: Path) -> bool:

@@ -382,3 +382,11 @@ def test_a_model_of_the_hub_that_cannot_be_had_is_refused_before_a_folder_is_tak
     for name in ("sweep", "sweep --dry-run", "study", "recover"):
         assert "could not be loaded" in refused(capsys, VERBS[name], "nobody/nothing-of-that-name")
         assert not list(Path().iterdir()), name
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "./" + "x" * 300, "a\0b", "./a\0b", " ", "."])
+def test_a_name_that_no_folder_can_have_is_one_sentence(
+    name: str, broken: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb_of in ("prune", "quantize", "recover", "fidelity", "gate", "junkdna-pruned"):
+        assert "\n" not in refused(capsys, VERBS[verb_of], name), verb_of
