@@ -19,8 +19,18 @@ def resolve_pretrained(name: str | None) -> str:
     """What transformers can load: a folder's path, or `name` itself where it is a hub id.
 
     Raises:
-        UsageError: `name` looks like a path and no model is there, there is no such embedded model, or an extra is missing.
+        UsageError: `name` looks like a path and no model is there, there is no such embedded model, an extra is missing, or the folder
+            may not be entered.
     """
+    try:
+        return _resolved(name)
+    except OSError as error:  # also for a name that is too long
+        raise UsageError(
+            f"pretrained={name!r} cannot be looked at: {error.strerror or error}. Name another folder, or make it readable."
+        ) from error
+
+
+def _resolved(name: str | None) -> str:
     if name is None or name.split(":")[0] == EMBEDDED:
         return str(model_path(EMBEDDED if name is None else name))
     if name == SMOLLM2:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import _local
 
 MODELS = {
     "junkdna-pruned": "junkdna_harness.models.pruned:PrunedLM",
@@ -20,6 +21,9 @@ MODELS = {
 }
 TASKS_PACKAGE = "junkdna_harness.task_configs"
 OFF_VARIABLE = "JUNKDNA_NO_AUTOLOAD"
+
+# What this thread is asking other finders for. One of them may ask us in turn; another thread's import is not to pass by us meanwhile.
+_asking = _local()
 
 
 def tasks_dir() -> str:
@@ -39,6 +43,8 @@ def _add_models(_module: object) -> None:
 
 def _add_tasks(module: object) -> None:
     index = module.TaskIndex  # type: ignore[attr-defined]
+    if "_junkdna_harness" in vars(index):  # on the class: a reload of either module makes what it makes anew
+        return
     build = index.build
 
     def build_with_ours(paths, *args, **kwargs):  # type: ignore[no-untyped-def]
@@ -55,6 +61,7 @@ def _add_tasks(module: object) -> None:
         return build([Path(path) for path in paths], *args, **kwargs)
 
     index.build = staticmethod(build_with_ours)
+    index._junkdna_harness = True
 
 
 _ACTIONS = {"lm_eval.models": _add_models, "lm_eval.tasks.manager": _add_tasks}
@@ -66,15 +73,26 @@ class _Finder:
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
         if name == TASKS_PACKAGE:
             return _task_folder_of_a_checkout()  # type: ignore[no-untyped-call]
-        if name not in _ACTIONS:
+        if name not in _ACTIONS or getattr(_asking, name, False):
             return None
-        for finder in sys.meta_path:
-            if isinstance(finder, _Finder) or not hasattr(finder, "find_spec"):
-                continue
-            spec = finder.find_spec(name, path, target)
-            if spec is not None:
-                _act_after_loading(spec, name)  # type: ignore[no-untyped-call]
-                return spec
+        setattr(_asking, name, True)
+        try:
+            spec = self._found_by_others(name, path, target)  # type: ignore[no-untyped-call]
+        finally:
+            setattr(_asking, name, False)
+        if spec is not None:
+            _act_after_loading(spec, name)  # type: ignore[no-untyped-call]
+        return spec
+
+    def _found_by_others(self, name, path, target):  # type: ignore[no-untyped-def]
+        """What the finders behind us find; those before us were asked already, and may be the ones who ask."""
+        finders = list(sys.meta_path)
+        places = [place for place, finder in enumerate(finders) if finder is self]
+        for finder in finders[places[0] + 1 if places else 0 :]:
+            if hasattr(finder, "find_spec"):
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    return spec
         return None
 
 
@@ -91,27 +109,68 @@ def _task_folder_of_a_checkout():  # type: ignore[no-untyped-def]
 
 
 def _act_after_loading(spec, name):  # type: ignore[no-untyped-def]
-    loader = spec.loader
-    execute = getattr(loader, "exec_module", None)
-    if execute is None:
+    if spec.loader is None or _is_ours(
+        spec.loader, "_Loader"
+    ):  # no __init__.py; a spec that its finder keeps
         return
+    try:
+        spec.loader = _stand_in(spec.loader, name)  # type: ignore[no-untyped-call]
+    except Exception as error:  # a spec of another kind, which cannot be changed
+        _tell(name, error)
 
-    def exec_module(module):  # type: ignore[no-untyped-def]
-        execute(module)
-        apply(name, module)
 
-    loader.exec_module = exec_module
+def _stand_in(loader, name):  # type: ignore[no-untyped-def]
+    """What stands in for a module's loader until the module is executed, and acts then.
+
+    The loader itself stays as it is: one of a zip file or of frozen modules is shared by all of them.
+    """
+
+    class _Loader:  # made here and not above, where it would be made in every Python start
+        def __init__(self) -> None:
+            # Only what the loader can do: Python looks at which methods are there.
+            if hasattr(loader, "exec_module"):
+                self.exec_module = self._execute
+            if hasattr(loader, "load_module"):
+                self.load_module = self._load
+
+        def __getattr__(self, key: str) -> object:
+            return getattr(loader, key)
+
+        def _execute(self, module: object) -> None:
+            self._give_back(module)
+            loader.exec_module(module)
+            apply(name, module)
+
+        def _load(self, asked: str) -> object:
+            module = loader.load_module(asked)
+            self._give_back(module)
+            apply(name, module)
+            return module
+
+        def _give_back(self, module: object) -> None:
+            """The module names its own loader again, which others ask for its source or its files."""
+            for holder, key in ((module, "__loader__"), (getattr(module, "__spec__", None), "loader")):
+                if getattr(holder, key, None) is self:
+                    setattr(holder, key, loader)
+
+    return _Loader()
 
 
 def apply(name: str, module: object) -> None:
-    """Do what `name` is waited for; a failure is told on stderr and never stops lm-eval."""
-    if getattr(module, "_junkdna_harness", False):
-        return
+    """Do what `name` is waited for, unless it is done; a failure is told on stderr and never stops lm-eval."""
     try:
         _ACTIONS[name](module)
-        module._junkdna_harness = True  # type: ignore[attr-defined]
     except Exception as error:
-        print(f"junkdna: could not join {name}: {error!r}. Run `junkdna doctor`.", file=sys.stderr)
+        _tell(name, error)
+
+
+def _tell(name: str, error: Exception) -> None:
+    print(f"junkdna: could not join {name}: {error!r}. Run `junkdna doctor`.", file=sys.stderr)
+
+
+def _is_ours(thing: object, kind: str) -> bool:
+    """By name: a reload of this module makes classes of its own, while what the old ones made is still in use."""
+    return type(thing).__module__ == __name__ and type(thing).__name__ == kind
 
 
 def install() -> None:
@@ -119,7 +178,12 @@ def install() -> None:
     for name in _ACTIONS:
         if name in sys.modules:
             apply(name, sys.modules[name])
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+    waiting = [place for place, finder in enumerate(sys.meta_path) if _is_ours(finder, "_Finder")]
+    if waiting:
+        sys.meta_path[waiting[0]] = _Finder()
+        for place in reversed(waiting[1:]):
+            del sys.meta_path[place]
+    else:
         sys.meta_path.insert(0, _Finder())
 
 

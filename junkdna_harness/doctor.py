@@ -38,11 +38,10 @@ import json
 from lm_eval.api.registry import get_model, model_registry
 import lm_eval.models
 from lm_eval.tasks.manager import TaskManager, TaskIndex
-import lm_eval.tasks.manager as manager
 from junkdna_harness.precision import choose
 print(json.dumps({
   "models": [name for name in %r if name in model_registry],
-  "tasks": getattr(manager, "_junkdna_harness", False),
+  "tasks": getattr(TaskIndex, "_junkdna_harness", False),
   "auto-cpu": choose("cpu").dtype,
 }))
 """

@@ -13,7 +13,6 @@ A rule is a function of an `Item` that returns a number (or text: then each valu
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 
 from difficulty.cut.tiers import Harder, Score
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.own_code import own_function
 
 
 @dataclass(frozen=True)
@@ -143,11 +143,10 @@ def _count_operators(equation: str) -> int:
 
 def _user_function(module_name: str, function_name: str) -> Callable[[Item], Score]:
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
+        function = own_function(f"{module_name}:{function_name}", "rule", ("doc",))
+    except UsageError as error:
         raise UsageError(
-            f"the rule '{module_name}:{function_name}' cannot be imported ({error}). Write module:function with a module "
-            f"on the Python path, or one of {', '.join(RULES)}, {', '.join(FAMILIES_OF_RULES[:-1])}."
+            f"{error} Other rules are {', '.join(RULES)}, {', '.join(FAMILIES_OF_RULES[:-1])}."
             f"{did_you_mean(module_name, ('field', 'steps', 'operators'))}"
         ) from error
 

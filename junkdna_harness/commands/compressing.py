@@ -125,7 +125,7 @@ def compress(
     """
     from junkdna_harness.compress.checkpoint import save_checkpoint
     from junkdna_harness.compress.estimate import estimate_of
-    from junkdna_harness.compress.loading import load
+    from junkdna_harness.compress.loading import load, load_tokenizer
     from junkdna_harness.compress.manifest import manifest_of
     from junkdna_harness.compress.recipe import recipe_of
     from junkdna_harness.compress.running import stop_running
@@ -136,6 +136,7 @@ def compress(
     if output is not None:
         check_output_folder(output, force, source.pretrained, cost.model_bytes)
     if dry_run:
+        load_tokenizer(source)
         return
     model, tokenizer = load(source)  # first, for it brings a hub model here
     manifest = manifest_of(source.name, source.revision, source.gguf_file)

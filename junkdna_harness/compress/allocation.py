@@ -13,14 +13,13 @@ def deeper_more(blocks, sparsity):
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.own_code import own_function
 from junkdna_harness.compress.notation import ALLOCATIONS, UNIFORM, Sparsity
 
 LAMBDA = 0.08  # OWL's for the LLaMA models: half of what the shares span
@@ -62,18 +61,11 @@ def find_allocation(name: str) -> Allocation:
     """The function that `name` names.
 
     Raises:
-        UsageError: a function of a user's own that cannot be imported.
+        UsageError: a function of a user's own that cannot be imported, or takes other arguments.
     """
     if name in _BUILT_IN:
         return _BUILT_IN[name]
-    module, _, function = name.partition(":")
-    try:
-        found: Any = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"allocation={name!r} could not be imported ({error}).") from error
-    if not callable(found):
-        raise UsageError(f"allocation={name!r} is no function. Name one that takes blocks and a sparsity.")
-    return found  # type: ignore[no-any-return]
+    return own_function(name, "allocation", ("blocks", "sparsity"))
 
 
 def needs_text(name: str, given: str | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ import torch
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from junkdna_harness.arguments import resolve_pretrained
-from junkdna_harness.compress.reading import Whole, clear_loading_errors
+from junkdna_harness.compress.checkpoint_files import TOKENIZER_FILES, check_checkpoint
+from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tokenizer
 from junkdna_harness.device import check_device
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -67,19 +69,28 @@ def load(source: Source) -> tuple[Any, Any]:
     if device != "cpu":
         options["device_map"] = device
     path = resolve_pretrained(source.pretrained)
+    check_checkpoint(source.pretrained, source.gguf_file, source.trust_remote_code, source.revision)
     auto = auto_class(_config(source))
-    model = _guarded(source, lambda: Whole(auto).from_pretrained(path, **options))
-    return model.eval(), load_tokenizer(source)
+    tokenizer = load_tokenizer(source)
+    with clear_loading_errors(source.name):
+        model = Whole(auto).from_pretrained(path, **options)
+    return model.eval(), tokenizer
 
 
 def load_tokenizer(source: Source) -> Any:
-    """The tokenizer, or None where there is none to load."""
+    """The tokenizer, or None where there is none to load.
+
+    Raises:
+        UsageError: there is one, and it cannot be loaded.
+    """
     from transformers import AutoTokenizer
 
     path = resolve_pretrained(source.pretrained)
     try:
         return AutoTokenizer.from_pretrained(path, gguf_file=source.gguf_file, **_common(source))
-    except (OSError, ValueError, KeyError, TypeError):
+    except Exception as error:  # its library raises Exception itself
+        if any((Path(path) / name).is_file() for name in TOKENIZER_FILES):
+            raise UsageError(no_tokenizer(source.name, error)) from error
         return None
 
 
@@ -89,16 +100,12 @@ def load_skeleton(source: Source) -> Any:
     Raises:
         UsageError: its config cannot be loaded.
     """
+    check_checkpoint(source.pretrained, source.gguf_file, source.trust_remote_code, source.revision)
     config = _config(source)
     dtype = None if source.dtype == "auto" else getattr(torch, source.dtype)
     dtype = dtype or getattr(config, "dtype", None) or torch.float32
-    with torch.device("meta"):
-        return _guarded(
-            source,
-            lambda: auto_class(config).from_config(
-                config, dtype=dtype, trust_remote_code=source.trust_remote_code
-            ),
-        )
+    with torch.device("meta"), clear_loading_errors(source.name):
+        return auto_class(config).from_config(config, dtype=dtype, trust_remote_code=source.trust_remote_code)
 
 
 def _config(source: Source) -> Any:
@@ -108,21 +115,11 @@ def _config(source: Source) -> Any:
     options = dict(_common(source))
     if source.gguf_file:
         options["gguf_file"] = source.gguf_file
-    return _guarded(source, lambda: AutoConfig.from_pretrained(path, **options))
+    with clear_loading_errors(source.name):
+        return AutoConfig.from_pretrained(path, **options)
 
 
 def _common(source: Source) -> dict[str, Any]:
     if source.dtype not in DTYPES:
         raise UsageError(f"dtype={source.dtype!r} is unknown. Choose one of {', '.join(DTYPES)}.")
     return {"revision": source.revision or "main", "trust_remote_code": source.trust_remote_code}
-
-
-def _guarded(source: Source, read: Any) -> Any:
-    try:
-        with clear_loading_errors(source.name):
-            return read()
-    except (ValueError, KeyError, RuntimeError) as error:
-        if isinstance(error, UsageError):
-            raise
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"pretrained={source.name!r} could not be loaded: {first}") from error

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Collection
 
 from difficulty.errors import UsageError
+from difficulty.own_code import own_module
 
 
 def import_own(given: str, argument: str, built_in: Collection[str]) -> str:
@@ -17,14 +17,11 @@ def import_own(given: str, argument: str, built_in: Collection[str]) -> str:
     module, colon, own = given.rpartition(":")
     if not colon:
         return given
-    try:
-        importlib.import_module(module)
-    except Exception as error:  # whatever a module of one's own raises
-        raise UsageError(
-            f"{argument}={given!r}: module {module!r} could not be imported ({error})."
-        ) from error
+    if not module or not own:
+        raise UsageError(f"{argument}={given!r} names no method. Write {argument}=module:name.")
     if own in built_in:
         raise UsageError(
             f"{argument}={given!r} is the built-in {own}. Write {argument}={own}, or give yours another name."
         )
+    own_module(module, f"{argument}={given!r}")
     return own

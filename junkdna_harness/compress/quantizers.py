@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from difficulty.errors import UsageError
+from difficulty.own_code import check_takes
 from junkdna_harness.compress.formats import BUILT_IN, FORMATS, WHOLE_ROW, Format, add_format, get_format
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def quantizer(
             add_format(form)
         if name not in FORMATS:
             raise UsageError(f"quantizer {name!r} has no format. Give it one: Format({name!r}, widths=(4,)).")
+        takes = ["weight", "how", *(["statistic"] if needs is not None else [])]
+        check_takes(function, f"the quantizer {name!r}", takes)
         _REGISTRY[name] = Quantizer(FORMATS[name], function, needs, ordered)
         return function
 

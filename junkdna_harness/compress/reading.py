@@ -6,22 +6,26 @@ it were the one that was named.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from difficulty.errors import UsageError
 
 NAMED = 3  # tensors that a sentence names; of others it gives the number
 
-# How transformers begins where no class of its own fits.
-_UNKNOWN_KIND = (
-    "Unrecognized configuration class",
-    "Unrecognized model in",
-    "does not recognize this architecture",
+# What a config with odd values, or a file with odd content, makes the libraries raise.
+_FAULTS = (
+    OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, AssertionError, RuntimeError, StrictDataclassError,
+)  # fmt: skip
+_NO_SAFETENSORS = (
+    "thus cannot be loaded with `safetensors`"  # how transformers says that there are pickles alone
 )
+_LOST_OF_ADAPTER = "Found missing adapter keys while loading the checkpoint:"  # peft, in a warning
 
 
 class Whole:
@@ -40,7 +44,10 @@ class Whole:
             UsageError: the files lack tensors of the model, or hold some of another shape. What else transformers raises goes on
                 (`clear_loading_errors`).
         """
+        refuse_pickles_asked_for(kwargs)
         told = {**kwargs, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        if kwargs.get("gguf_file") is None:
+            told["use_safetensors"] = True
         model, found = self._auto.from_pretrained(name, *args, **told)
         _refuse_mismatched(name, found)
         _refuse_missing(name, found)
@@ -80,9 +87,39 @@ def no_tokenizer(name: str, error: Exception) -> str:
     )
 
 
+def refuse_pickles_asked_for(options: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        UsageError: `use_safetensors` is off.
+    """
+    if str(options.get("use_safetensors")).lower() in ("false", "0", "no"):
+        raise UsageError(
+            "use_safetensors=False asks for pickled weights, which can run code when they are read. Leave it out: weights are read from "
+            "safetensors alone."
+        )
+
+
+@contextmanager
+def whole_adapter(name: str | None) -> Iterator[None]:
+    """A block in which peft loads an adapter, and refuses one whose files lack tensors: it would fill them with random numbers too.
+
+    Raises:
+        UsageError: they do.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=_LOST_OF_ADAPTER)
+        try:
+            yield
+        except UserWarning as error:
+            raise UsageError(
+                f"peft={name!r} cannot be used: its files lack tensors that its config asks for ({str(error)[len(_LOST_OF_ADAPTER) :].strip()}). "
+                "Get the adapter again, or the config that belongs to it."
+            ) from error
+
+
 @contextmanager
 def clear_loading_errors(name: str) -> Iterator[None]:
-    """Turn what transformers says of a model that cannot be loaded into one sentence."""
+    """Turn what transformers, or a library below it, says of a model that cannot be loaded into one sentence."""
     try:
         yield
     except UsageError:
@@ -91,20 +128,29 @@ def clear_loading_errors(name: str) -> Iterator[None]:
         raise UsageError(
             f"pretrained={name!r} could not be loaded: one of its safetensors files is cut off or damaged ({error}). Get it again."
         ) from error
-    except OSError as error:
-        first = str(error).strip().splitlines()[0]
-        raise UsageError(f"pretrained={name!r} could not be loaded: {first}") from error
     except ImportError as error:
-        first = str(error).strip().splitlines()[0]
-        raise UsageError(f"pretrained={name!r} needs a package that is not installed: {first}") from error
-    except ValueError as error:
-        if not any(words in str(error) for words in _UNKNOWN_KIND):
-            raise
-        first = str(error).strip().splitlines()[0]
-        raise UsageError(f"pretrained={name!r} could not be loaded: {first}") from error
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
         raise UsageError(
-            f"pretrained={name!r} was given an argument that the model does not take: {error}."
+            f"pretrained={name!r} needs a package that is not installed: {_first_line(error)}"
         ) from error
+    except _FAULTS as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which this module does without
+            raise
+        if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
+            raise UsageError(
+                f"pretrained={name!r} was given an argument that the model does not take: {error}."
+            ) from error
+        if _NO_SAFETENSORS in str(error):
+            raise UsageError(
+                f"pretrained={name!r} has no safetensors, and nothing else is read here: a pickle can run code when it is read. Convert it "
+                "where you trust it, with save_pretrained, and name that folder."
+            ) from error
+        raise UsageError(f"pretrained={name!r} could not be loaded: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    said = (str(error).strip().splitlines() or [""])[0]
+    return (
+        said
+        if isinstance(error, OSError | ValueError | RuntimeError) and said
+        else f"{type(error).__name__} {said}".strip()
+    )

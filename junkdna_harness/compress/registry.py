@@ -16,6 +16,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.own_code import check_takes
 from junkdna_harness.compress.notation import ALLOCATIONS, NONE, SCOPES, STRUCTURED, Scope
 from junkdna_harness.compress.plugins import import_own
 
@@ -67,7 +68,7 @@ def sparsifier(
     columns go, and returns the new weights, with zeros where they were removed.
 
     Raises:
-        UsageError: the name is taken by another function, or the scope is unknown.
+        UsageError: the name is taken by another function, the scope is unknown, or the function takes other arguments.
     """
     if scope not in SCOPES:
         raise UsageError(f"scope={scope!r} of method {name!r} is unknown. Choose one of {', '.join(SCOPES)}.")
@@ -84,6 +85,8 @@ def sparsifier(
             )
         if name in (NONE, *STRUCTURED) or foreign or other:
             raise UsageError(f"a method named {name!r} exists already. Choose another name.")
+        takes = ["weight", *(["statistic"] if needs is not None else []), *(["selection"] if updates else [])]
+        check_takes(function, f"the method {name!r}", takes)
         _REGISTRY[name] = Sparsifier(name, function, needs, scope, updates)
         return function
 

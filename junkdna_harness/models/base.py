@@ -19,10 +19,11 @@ from difficulty.runs.dtypes import DTYPE, plain_dtype
 from difficulty.runs.running import Running
 from junkdna_harness.arguments import resolve_pretrained, restore_names
 from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
+from junkdna_harness.compress.checkpoint_files import check_model_arguments
 from junkdna_harness.compress.hashing import is_plain
 from junkdna_harness.compress.loading import auto_class
 from junkdna_harness.compress.manifest import base_of_adapter
-from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tokenizer
+from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tokenizer, whole_adapter
 from junkdna_harness.compress.running import resume
 from junkdna_harness.compress.targets import find_targets
 from junkdna_harness.device import check_device
@@ -95,6 +96,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         refuse_dtypes(kwargs)
         if kwargs.get("device") != LM_EVAL_DEVICE:
             check_device(kwargs.get("device"))
+        check_model_arguments({**kwargs, "pretrained": pretrained})
         self.names, pretrained = _names(pretrained, kwargs)
         self.model_name = self.names.model
         if is_embedded(self.model_name) and str(batch_size) == "1":
@@ -167,14 +169,15 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         known = getattr(lm.config, "model_type", None) in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
         lm.AUTO_MODEL_CLASS = Whole(auto if known else auto_class(lm.config))
         try:
-            super()._create_model(*args, **kwargs)
+            with whole_adapter(self.names.peft):
+                super()._create_model(*args, **kwargs)
         finally:
             lm.AUTO_MODEL_CLASS = auto
 
     def _create_tokenizer(self, *args: Any, **kwargs: Any) -> None:
         try:
             super()._create_tokenizer(*args, **kwargs)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except Exception as error:  # its library raises Exception itself
             raise UsageError(no_tokenizer(self.model_name, error)) from error
 
     def look(self, targets: Sequence[str] = (), exclude: Sequence[str] = ()) -> Loaded:

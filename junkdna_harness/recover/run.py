@@ -14,6 +14,7 @@ from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE_FREEZING, SPARSE_TRANSFER
 from difficulty.runs.running import Running
 from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.compress.checkpoint_files import check_checkpoint
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.manifest import manifest_folder
 from junkdna_harness.compress.origin import Origin
@@ -76,6 +77,7 @@ def recover_here(
     """`recover`, where the caller sees to it that nothing else trains into `output`."""
     check_output_folder(output, force, pretrained)  # before hours of training, not after
     source = resolve_pretrained(pretrained)
+    check_checkpoint(pretrained)
     name = pretrained or EMBEDDED
     _refuse_lost_base(spec, prune_spec)
     if prune_spec is not None:
@@ -130,15 +132,16 @@ def load(source: str, name: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+    check_checkpoint(name)
     with clear_loading_errors(name):
-        config = AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         codes = getattr(config, "quantization_config", None) is not None
         model = Whole(AutoModelForCausalLM).from_pretrained(
-            source, **({} if codes else {"dtype": torch.float32})
+            source, trust_remote_code=False, **({} if codes else {"dtype": torch.float32})
         )
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        except Exception as error:  # its library raises Exception itself
             raise UsageError(no_tokenizer(name, error)) from error
     return model, tokenizer
 

@@ -19,6 +19,7 @@ from difficulty.runs.checkpoint import NONE
 from difficulty.runs.dtypes import DTYPE, plain_dtype
 from difficulty.runs.evaluated import Evaluated, evaluated
 from junkdna_harness.arguments import SMOLLM2, resolve_pretrained
+from junkdna_harness.compress.checkpoint_files import check_model_arguments
 from junkdna_harness.device import check_device, default_device
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.harness.models import model_class, model_names
@@ -142,6 +143,8 @@ def _make(kind: type, wrapper: str, given: dict[str, Any], extra: dict[str, Any]
     name = str(given.get("pretrained", given.get("model")))
     packaged = name == SMOLLM2 or is_embedded(name)
     found = {**given, "pretrained": resolve_pretrained(name)} if packaged and "pretrained" in given else given
+    if not packaged and any(any(Path(name).glob(found)) for found in ("config.json", "*.safetensors")):
+        check_model_arguments({**given, "pretrained": name}, with_tokenizer=True)
     try:
         return kind.create_from_arg_obj(found, extra)  # type: ignore[attr-defined]
     except UsageError:

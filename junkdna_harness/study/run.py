@@ -15,11 +15,12 @@ from difficulty.errors import UsageError
 from difficulty.files import write_atomic
 from difficulty.runs.looks import log_look
 from difficulty.text import estimate_text
+from junkdna_harness.compress.checkpoint_files import check_model_arguments
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.sweep.engines import Failed, Finished, Noted
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.run import run_sweep
-from junkdna_harness.sweep.store import Store
+from junkdna_harness.sweep.store import Store, leave_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,9 +58,17 @@ def run_study(
         UsageError: the folder holds another study, or something in the plan cannot be used.
     """
     folder = Path(output)
+    made, new = not folder.exists(), not (folder / PLAN).is_file()
+    if new:
+        check_model_arguments({"pretrained": plan.pretrained}, with_tokenizer=True)
     claim(folder, plan)
     with Store(folder).locked():
-        return _carry_out(plan, folder, engine, machine, say, seed)
+        try:
+            return _carry_out(plan, folder, engine, machine, say, seed)
+        except UsageError:
+            if new:
+                leave_nothing(folder, (PLAN, "lock"), made)
+            raise
 
 
 def _carry_out(

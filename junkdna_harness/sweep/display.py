@@ -18,7 +18,7 @@ from junkdna_harness.sweep.machine import available_cores
 from junkdna_harness.sweep.outlook import matched_rows, outlook
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.resume import compare
-from junkdna_harness.sweep.run import SweepOutcome, check_tasks
+from junkdna_harness.sweep.run import SweepOutcome, check_models, check_tasks
 from junkdna_harness.sweep.store import Store
 
 # Seen on the embedded model: 1.3 M weights, 6,000 items and 8,500 requests take a few seconds on one core.
@@ -116,6 +116,7 @@ def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
     Raises:
         UsageError: a task is unknown, or the folder `output` belongs to another plan.
     """
+    check_models(plan)
     check_tasks(plan)
     out = console(soft_wrap=True)
     table = Table("run", "method", "level", "bits", box=None)

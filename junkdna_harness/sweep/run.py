@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.dtypes import Agreement
 from difficulty.runs.looks import added_after_look, log_added
 from difficulty.runs.store import read_manifest
+from junkdna_harness.compress.checkpoint_files import check_model_arguments
 from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.option_lengths import OPTION_LENGTHS, note_on_lengths
 from junkdna_harness.sweep.engines import (
@@ -84,6 +85,8 @@ def run_sweep(
             running, or cannot be written.
     """
     store = Store(output)
+    if store.plan() is None:
+        check_models(plan)
     with store.locked():
         plan = store.adopt(plan, extend)
         outcome = SweepOutcome(store.folder, plan)
@@ -96,9 +99,20 @@ def run_sweep(
         for model in sorted(set(range(len(plan.models))) - {cell.model for cell in waiting}):
             waiting += sweep.more(model)  # of a sweep that was stopped between two rounds
         if waiting:
+            check_models(plan, {cell.model for cell in waiting})
             check_tasks(plan)
             sweep.carry_out(waiting, machine or Machine(), engine or LocalEngine())
     return outcome
+
+
+def check_models(plan: Plan, models: Collection[int] | None = None) -> None:
+    """Look at the files of the plan's models, or of some of them.
+
+    Raises:
+        UsageError: one cannot be loaded.
+    """
+    for number in sorted(range(len(plan.models)) if models is None else models):
+        check_model_arguments(plan.models[number], with_tokenizer=True)
 
 
 def check_tasks(plan: Plan) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -37,6 +37,16 @@ class State:
     damaged: Mapping[str, str]
 
 
+def leave_nothing(folder: Path, own: Sequence[str], made: bool) -> None:
+    """Take files named `own` out of a folder that holds nothing else, and the folder away if it was `made` for them."""
+    with contextlib.suppress(OSError):
+        if {path.name for path in folder.iterdir()}.issubset(own):
+            for name in own:
+                (folder / name).unlink(missing_ok=True)
+            if made:
+                folder.rmdir()
+
+
 class Store:
     """The folder of one sweep. `samples/`, `responses/`, `runs/` and `failed/` hold one file per run."""
 
@@ -47,17 +57,25 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; the system lets go of it when the process ends, however it ends.
 
+        A folder that was new, and in which nothing was stored before a mistake of the user's came out, is not there afterwards.
+
         Raises:
             UsageError: another sweep holds it, or it cannot be written.
         """
         busy = f"another sweep is running in {str(self.folder)!r}. Wait for it, or choose another folder."
+        made, new = not self.folder.exists(), not (self.folder / layout.PLAN).exists()
         with contextlib.ExitStack() as stack:
             try:
                 make_folder(self.folder)
                 stack.enter_context(locked(self.folder / "lock", busy))
             except OSError as error:
                 raise cannot_write(self.folder, error) from error
-            yield
+            try:
+                yield
+            except UsageError:
+                if new:
+                    leave_nothing(self.folder, (layout.PLAN, "lock"), made)
+                raise
 
     def plan(self) -> Plan | None:
         """The plan in the folder, or None where there is none yet.

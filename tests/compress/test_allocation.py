@@ -230,7 +230,7 @@ def test_facts_of_blocks_have_outliers_where_text_is_given(
         ("owls", "owl"),
         ("nowhere_at_all:mine", "could not be imported"),
         (f"{OWN}not_there", "could not be imported"),
-        (f"{OWN}OWN", "is no function"),
+        (f"{OWN}OWN", "is no function of Python"),
         (f"{OWN}too_few", "gave [0.5] for 4 blocks"),
         (f"{OWN}negative", "at least 0"),
         (f"{OWN}one_only", "leaves too many blocks whole"),

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # From floor to roof. A room may use those of its own row and of the rows before; rooms of one row do not use each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("difficulty.errors",),
-    ("difficulty.files", "difficulty.callable_module", "difficulty.text"),
+    ("difficulty.files", "difficulty.callable_module", "difficulty.own_code", "difficulty.text"),
     ("difficulty.graded", "difficulty.stats"),
     ("difficulty.runs",),
     ("difficulty.cut", "difficulty.judge"),

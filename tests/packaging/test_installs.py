@@ -83,6 +83,13 @@ def test_lm_eval_finds_models_and_tasks_in_a_fresh_environment(
     assert scored.returncode == 0, scored.stderr[-2000:]
     assert "difficulty_tiers_hypernyms_t1" in scored.stdout
 
+    line = (site / "junkdna_harness.pth").read_text()
+    removed = run(python, "-m", "pip", "uninstall", "-q", "-y", "junkdna-harness", cwd=tmp_path)
+    assert (removed.returncode, list(site.glob("*junkdna*.pth"))) == (0, []), removed.stderr[-2000:]
+    (site / "junkdna_harness.pth").write_text(line)  # as one that was put there by hand, or copied, stays
+    start = run(python, "-c", "pass", cwd=tmp_path)
+    assert (start.returncode, start.stdout, start.stderr) == (0, "", "")
+
 
 def test_without_autoload_lm_eval_does_not_know_us_and_the_manual_way_works(tmp_path: Path) -> None:
     plain = run(sys.executable, "-m", "lm_eval", "ls", "tasks", cwd=tmp_path, JUNKDNA_NO_AUTOLOAD="1")

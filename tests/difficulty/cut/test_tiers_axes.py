@@ -65,7 +65,7 @@ def test_a_python_function_is_a_rule(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert parse_rule("my_rules_for_tests:hops").score(ITEM) == 30
     with pytest.raises(UsageError, match="returned \\[\\]"):
         parse_rule("my_rules_for_tests:bad").score(ITEM)
-    with pytest.raises(UsageError, match="cannot be imported"):
+    with pytest.raises(UsageError, match="could not be imported"):
         parse_rule("my_rules_for_tests:nothing")
     sys.modules.pop("my_rules_for_tests")
 
