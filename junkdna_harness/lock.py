@@ -45,6 +45,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.files import partial_name, sync_file
 
 POLL = 0.05  # seconds before a second try; later ones wait longer
 LONGEST_POLL = 1.0
@@ -52,7 +53,9 @@ BEAT = 15.0  # seconds between two signs of life
 STALE = 120.0  # seconds without one after which a holder counts as dead; far above what NFS clients keep attributes for (60)
 RACE = 0.3  # seconds in which one who asks may be in the way of another who asks
 
-_OLD_RECORD = re.compile(rb"\d+\s*")  # older versions wrote the number of the process alone, and held a record lock
+_OLD_RECORD = re.compile(
+    rb"\d+\s*"
+)  # older versions wrote the number of the process alone, and held a record lock
 _HELD = (errno.EACCES, errno.EAGAIN)
 _held: set[Path] = set()
 _guard = threading.Lock()
@@ -262,7 +265,7 @@ def _create(path: Path) -> Lock:
             "record_lock": has_record_lock,
         }  # fmt: skip
         os.write(descriptor, json.dumps(record).encode() + b"\n")
-        os.fsync(descriptor)
+        sync_file(descriptor)
     except BaseException:
         with suppress(OSError):
             lock.remove()
@@ -296,7 +299,9 @@ def _look(path: Path) -> _Found | None:
         record = _parsed(text)
         old = _OLD_RECORD.fullmatch(text) is not None
         silent = _now(path.parent) - facts.st_mtime
-        gone = abs(silent) > STALE  # a time far ahead is no sign of life either: the server's clock was set back
+        gone = (
+            abs(silent) > STALE
+        )  # a time far ahead is no sign of life either: the server's clock was set back
         if old or record.get("record_lock"):
             granted = _record_lock(descriptor)
             here = old or record.get("machine") == _machine(descriptor)
@@ -331,7 +336,7 @@ def _who(path: Path) -> str:
 
 def _claim_path(path: Path, token: str) -> Path:
     """Where who removes the lock file with this token stands; such names are cleared as all left-over files are."""
-    return path.with_name(f".{path.name.lstrip('.')}.{token}.partial")
+    return path.with_name(partial_name(path.name.lstrip("."), f".{token}"))
 
 
 def _record_lock(descriptor: int) -> bool | None:
