@@ -369,7 +369,7 @@ def _now(folder: Path) -> float:
     finally:
         os.close(descriptor)
         with suppress(OSError):
-            os.unlink(name)
+            Path(name).unlink()
 
 
 def _clock() -> float:
