@@ -93,7 +93,8 @@ def sweep(folder: Path, cells: int) -> None:
         first.append(time.perf_counter() - begun)
 
     outcome = measured(
-        "sweep with one cell left", lambda: run_sweep(plan, folder, engine=LocalEngine(workers=1), listener=hear)
+        "sweep with one cell left",
+        lambda: run_sweep(plan, folder, engine=LocalEngine(workers=1), listener=hear),
     )
     assert len(outcome.finished) == 1 and len(outcome.skipped) == cells - 1
     print(f"{'  of which until its model is loaded':60} {first[0]:8.2f} s")
