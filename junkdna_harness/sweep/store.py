@@ -141,11 +141,12 @@ class Store:
     def state(self, plan: Plan) -> State:
         """Which runs of the plan are whole, and which are damaged."""
         whole, damaged = [], {}
+        shared, finished = layout.Shared(self.folder), set(layout.finished_runs(self.folder))
         for cell in plan.cells:
             stem = plan.file_name(cell)
-            if not layout.manifest_path(self.folder, stem).is_file():
+            if stem not in finished:
                 continue
-            if problem := layout.check_run(self.folder, stem):
+            if problem := layout.check_run(self.folder, stem, shared):
                 damaged[plan.run_id(cell)] = problem
             else:
                 whole.append(cell)
