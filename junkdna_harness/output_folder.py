@@ -98,7 +98,7 @@ def output_folder(
         with contextlib.ExitStack() as stack:
             try:
                 made = make_folder(target.parent)
-                stack.enter_context(locked(lock, busy, remove=True))
+                held = stack.enter_context(locked(lock, busy))
                 _put_back(target)
                 _refuse_taken(path, target, force, source, ours)
                 _clear(temporary)
@@ -114,6 +114,7 @@ def output_folder(
                 raise
             try:
                 sync_tree(temporary)
+                held.check()
                 _refuse_taken(path, target, force, source, ours)  # hours may have gone by
                 _move(temporary, target)
             except OSError as error:

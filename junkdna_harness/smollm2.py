@@ -40,7 +40,7 @@ def model_path() -> Path:
     with ExitStack() as stack:
         try:
             make_folder(target.parent)
-            stack.enter_context(locked(target.with_name(f".{target.name}.lock"), busy, PATIENCE, remove=True))
+            stack.enter_context(locked(target.with_name(f".{target.name}.lock"), busy, PATIENCE))
         except OSError as error:
             raise cannot_write(target, error) from error
         if not _is_there(target):  # another process was at it

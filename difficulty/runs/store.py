@@ -105,17 +105,42 @@ def read_manifest(folder: str | Path, stem: str) -> dict[str, Any]:
     return manifest
 
 
-def check_run(folder: str | Path, stem: str) -> str | None:
-    """What is wrong with a finished run, as one sentence without a full stop; None where it is whole.
-
-    Whole means: a manifest that can be read, of this schema and with possible values, made of this folder's model, items and
-    arguments, and samples and responses that have the sha256 written in it. Manifests of older versions hold none; then the
-    tables must be readable and the run's own.
+class Shared:
+    """What all runs of a folder are checked against, read once: the plan, and what its models were made with.
 
     Raises:
         UsageError: the plan cannot be read.
     """
-    planned = planned_runs(folder)
+
+    def __init__(self, folder: str | Path) -> None:
+        self.planned = planned_runs(folder)
+        plan = _load(Path(folder) / PLAN)
+        cells = [] if isinstance(plan, str) else plan.get("cells", [])
+        self.cells: dict[str, Any] = dict(zip(self.planned, cells, strict=False))
+        self._folder = Path(folder)
+        self._made: dict[str, dict[str, Any]] = {}
+
+    def made(self, name: str) -> dict[str, Any]:
+        """The fingerprint in the record `name`; empty where there is none."""
+        if name not in self._made:
+            record = _load(self._folder / name)
+            found = {} if isinstance(record, str) else record.get("fingerprint")
+            self._made[name] = found if isinstance(found, dict) else {}
+        return self._made[name]
+
+
+def check_run(folder: str | Path, stem: str, shared: Shared | None = None) -> str | None:
+    """What is wrong with a finished run, as one sentence without a full stop; None where it is whole.
+
+    Whole means: a manifest that can be read, of this schema and with possible values, made of this folder's model, items and
+    arguments, and samples and responses that have the sha256 written in it. Manifests of older versions hold none; then the
+    tables must be readable and the run's own. Who checks many runs reads what is `shared` once.
+
+    Raises:
+        UsageError: the plan cannot be read.
+    """
+    shared = shared or Shared(folder)
+    planned = shared.planned
     manifest = _load(manifest_path(folder, stem))
     problem = manifest if isinstance(manifest, str) else _implausible(manifest)
     if isinstance(manifest, str) or problem:
@@ -125,7 +150,7 @@ def check_run(folder: str | Path, stem: str) -> str | None:
     # Where whole blocks or experts went, the level that was measured is another than the share of them that was planned.
     if planned and manifest.get("planned", manifest["run"]) != planned[stem]:
         return f"its manifest is that of run {manifest['run']!r}"
-    if problem := _of_another_folder(Path(folder), stem, manifest):
+    if problem := _of_another_folder(shared, stem, manifest):
         return problem
     files = manifest.get("files") or {}
     for table in TABLES:
@@ -142,13 +167,13 @@ def check_run(folder: str | Path, stem: str) -> str | None:
     return None
 
 
-def require_whole(folder: str | Path, stem: str) -> None:
+def require_whole(folder: str | Path, stem: str, shared: Shared | None = None) -> None:
     """Refuse a damaged run.
 
     Raises:
         UsageError: names the run, what is wrong with it, and how to go on.
     """
-    if problem := check_run(folder, stem):
+    if problem := check_run(folder, stem, shared):
         advice = f"Remove {str(manifest_path(folder, stem))!r}." if problem == _NOT_PLANNED else AGAIN
         raise UsageError(f"run {stem!r} in {str(folder)!r} is damaged: {problem}. {advice}")
 
@@ -239,22 +264,17 @@ def _misnamed(manifest: dict[str, Any], replicate: int) -> str | None:
     return None
 
 
-def _of_another_folder(folder: Path, stem: str, manifest: dict[str, Any]) -> str | None:
+def _of_another_folder(shared: Shared, stem: str, manifest: dict[str, Any]) -> str | None:
     """A run copied here from another sweep has the right name and whole files, but was made of something else."""
     made_of = manifest.get("made_of")
     if not isinstance(made_of, dict):
         return None  # an older version did not say
-    record = _load(folder / Path(str(made_of.get("record"))).name)
-    found = {} if isinstance(record, str) else record.get("fingerprint")
-    here: dict[str, Any] = found if isinstance(found, dict) else {}
+    here = shared.made(Path(str(made_of.get("record"))).name)
     for what in ("weights_sha256", "items", "calibrations") if here else ():
         if _differs(here.get(what), made_of.get(what)):
             return f"it is of another sweep: its {what} are not those of this folder"
-    plan = _load(folder / PLAN)
-    planned = (
-        {} if isinstance(plan, str) else dict(zip(plan.get("runs", {}), plan.get("cells", []), strict=False))
-    )
-    if stem in planned and _differs(planned[stem].get("arguments"), made_of.get("arguments"), whole=True):
+    cell = shared.cells.get(stem)
+    if cell is not None and _differs(cell.get("arguments"), made_of.get("arguments"), whole=True):
         return "it is of another sweep: its arguments are not those of this folder's plan"
     return None
 

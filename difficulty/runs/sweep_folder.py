@@ -19,6 +19,7 @@ from difficulty.runs.store import (
     PLAN,
     RESPONSES,
     SAMPLES,
+    Shared,
     finished_runs,
     matched_runs,
     planned_runs,
@@ -48,9 +49,9 @@ def read_sweep(folder: Path, keep: Keep | None) -> list[Part]:
     tasks = [read_object(path) for path in sorted(folder.glob("tasks*.json"))]
     asked: dict[tuple[Path, ...], _Asked] = {}  # the items of a model are those of all its runs
     parts, matched = [], matched_runs(folder)
-    stems = _finished(folder)
+    stems, shared = _finished(folder), Shared(folder)
     for stem in stems:
-        require_whole(folder, stem)
+        require_whole(folder, stem, shared)
     for stem, rows in zip(stems, read_tables([table_path(folder, SAMPLES, s) for s in stems]), strict=True):
         manifest = read_manifest(folder, stem)
         table = _with_directions(rows, tasks)

@@ -24,7 +24,7 @@ from junkdna_harness.gate.decision import COLUMNS, KIND, SCHEMA, cells_from_json
 from junkdna_harness.gate.packed import pack, unpack
 from junkdna_harness.gate.rule import Gate
 from junkdna_harness.gate.suite import Suite, suite_from_json
-from junkdna_harness.lock import locked
+from junkdna_harness.lock import Lock, locked
 
 _COMMIT_OF = ("GITHUB_SHA", "CI_COMMIT_SHA")
 _PATIENCE = 30.0  # seconds for another process that appends
@@ -102,8 +102,8 @@ def append(
     busy = f"{str(path)!r} is being written to by another process. Wait for it, or name another file."
     try:
         make_folder(path.parent)
-        with locked(path.with_name(f".{path.name}.lock"), busy, _PATIENCE, remove=True):
-            return _append(path, gate, suite, entry, allow_different_prompts)
+        with locked(path.with_name(f".{path.name}.lock"), busy, _PATIENCE) as lock:
+            return _append(lock, path, gate, suite, entry, allow_different_prompts)
     except OSError as error:
         raise cannot_write(path, error) from error
 
@@ -137,7 +137,7 @@ def read_history(path: str | Path) -> History:
 
 
 def _append(
-    path: Path, gate: Gate, suite: Suite, entry: dict[str, Any], allow_different_prompts: bool
+    lock: Lock, path: Path, gate: Gate, suite: Suite, entry: dict[str, Any], allow_different_prompts: bool
 ) -> list[str]:
     """The rest of `append`, with the file locked."""
     documents: list[tuple[int, dict[str, Any]]] = []
@@ -158,6 +158,7 @@ def _append(
         entry["baseline_outcomes"] = [pack(gate.baseline.tasks[task.key].values) for task in suite.tasks]
     if _again(entry, [document for _, document in documents]):
         notes.append(f"this run of the same commit stands in {str(path)!r} already; the trend counts it once")
+    lock.check()  # just before: what was read above is then what stands there
     if append_line(path, json.dumps(entry, separators=(",", ":"), allow_nan=False)):
         notes.append(f"the last line of {str(path)!r} had no end; the new one was put below it")
     return notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -19,14 +19,16 @@ def is_first_process() -> bool:
 
 
 @contextmanager
-def alone(output: Path) -> Iterator[None]:
+def alone(output: Path) -> Iterator[Callable[[], None]]:
     """Nothing else trains into `output` within the block; a run of several processes takes the lock once.
+
+    What is given is to be called before anything is written: it raises a `UsageError` where another process has taken over.
 
     Raises:
         UsageError: another process still trains into it after `PATIENCE`, or its parent cannot be written.
     """
     if not is_first_process():
-        yield
+        yield lambda: None
         return
     path = output.with_name(f".{output.name}.lock")
     is_new = not path.parent.exists()
@@ -37,10 +39,10 @@ def alone(output: Path) -> Iterator[None]:
         with ExitStack() as stack:
             try:
                 make_folder(path.parent)
-                stack.enter_context(locked(path, busy, PATIENCE, remove=True))
+                lock = stack.enter_context(locked(path, busy, PATIENCE))
             except OSError as error:
                 raise cannot_write(output, error) from error
-            yield
+            yield lock.check
     finally:
         if is_new:
             with suppress(OSError):  # it holds what was trained

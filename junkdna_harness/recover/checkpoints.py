@@ -12,7 +12,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,25 @@ class LastGood(TrainerCallback):  # type: ignore[misc]
         for name, weight in _trainable(model).items():
             weight.copy_(self._weights[name])
         return self.step
+
+
+class StillAlone(TrainerCallback):  # type: ignore[misc]
+    """Stops a training whose place another process has taken over, before it writes anything there."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.check = check
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Before a checkpoint may be written.
+
+        Raises:
+            UsageError: another process has taken over.
+        """
+        self.check()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Before the result is written."""
+        self.check()
 
 
 class OpenRow(TrainerCallback):  # type: ignore[misc]

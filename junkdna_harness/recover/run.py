@@ -25,7 +25,7 @@ from junkdna_harness.embedded import knows_the_suite
 from junkdna_harness.output_folder import check_output_folder
 from junkdna_harness.recover.adapters import add_adapter
 from junkdna_harness.recover.alone import alone, is_first_process
-from junkdna_harness.recover.checkpoints import remove_checkpoints
+from junkdna_harness.recover.checkpoints import StillAlone, remove_checkpoints
 from junkdna_harness.recover.data import GRADED, load_data
 from junkdna_harness.recover.hold import Held, HoldWeights
 from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsity
@@ -62,8 +62,9 @@ def recover(
     Raises:
         UsageError: the model, the mask, the data or the options cannot be used, or another process trains there.
     """
-    with alone(Path(output)):
-        return recover_here(pretrained, Path(output), spec or RecoverSpec(), prune_spec, force, callbacks)
+    with alone(Path(output)) as check:
+        called = (*callbacks, StillAlone(check))
+        return recover_here(pretrained, Path(output), spec or RecoverSpec(), prune_spec, force, called)
 
 
 def recover_here(

@@ -131,6 +131,7 @@ def run_gate(
     with Folder(path, identity).held() as folder:
         asking = _Asking(candidate, baseline, prepared, walk, folder, tell)
         new = asking.all()
+        folder.check_held()
         write_atomic(path / SAMPLES, parquet_bytes(asking.answers.table.assign(**{LOOKED: True})))
     notes += [*candidate.who.notes, *warnings, *same_dtypes(new, baseline)]
     assert walk.stopped is not None

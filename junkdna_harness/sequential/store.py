@@ -21,7 +21,7 @@ from difficulty.files import cannot_write, make_folder, write_atomic
 from difficulty.runs.samples import parsed
 from junkdna_harness.harness.requests import Sample
 from junkdna_harness.harness.results import json_text
-from junkdna_harness.lock import locked
+from junkdna_harness.lock import Lock, locked
 
 SCHEMA = 1
 KIND = "junkdna-gate"
@@ -51,6 +51,7 @@ class Folder:
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self.path, self.identity = path, dict(identity)
+        self._lock: Lock | None = None
 
     @contextmanager
     def held(self) -> Iterator[Folder]:
@@ -65,11 +66,20 @@ class Folder:
         with ExitStack() as stack:
             try:
                 make_folder(self.path)
-                stack.enter_context(locked(self.path / LOCK, busy))
+                self._lock = stack.enter_context(locked(self.path / LOCK, busy))
             except OSError as error:
                 raise cannot_write(self.path, error) from error
             self._begin()
             yield self
+
+    def check_held(self) -> None:
+        """To be called before anything is written.
+
+        Raises:
+            UsageError: another process has taken the folder over.
+        """
+        if self._lock is not None:
+            self._lock.check()
 
     def batch(self, number: int) -> Batch | None:
         """A batch that is there whole; None where it is not.
@@ -94,7 +104,11 @@ class Folder:
             ) from error
 
     def write(self, number: int, batch: Batch) -> None:
-        """Keep a batch."""
+        """Keep a batch.
+
+        Raises:
+            UsageError: another process has taken the folder over, or it cannot be written.
+        """
         lines = [
             json_text({"task": task, **{name: value for name, value in sample.items() if name not in _FIXED}})
             for task, listed in batch.samples.items()
@@ -106,6 +120,7 @@ class Folder:
             "items": list(batch.items),
             "lines": len(lines),
         }
+        self.check_held()
         write_atomic(self._path(number), "\n".join([json.dumps(head), *lines]) + "\n")
 
     def _begin(self) -> None:

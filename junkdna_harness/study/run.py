@@ -62,9 +62,10 @@ def run_study(
     if new:
         check_model_arguments({"pretrained": plan.pretrained}, with_tokenizer=True)
     claim(folder, plan)
-    with Store(folder).locked():
+    store = Store(folder)
+    with store.locked():
         try:
-            return _carry_out(plan, folder, engine, machine, say, seed)
+            return _carry_out(plan, store, engine, machine, say, seed)
         except UsageError:
             if new:
                 leave_nothing(folder, (PLAN, "lock"), made)
@@ -72,14 +73,16 @@ def run_study(
 
 
 def _carry_out(
-    plan: StudyPlan, folder: Path, engine: Any, machine: Any, say: Callable[[str], None], seed: int
+    plan: StudyPlan, store: Store, engine: Any, machine: Any, say: Callable[[str], None], seed: int
 ) -> StudyOutcome:
+    folder = store.folder
     seconds: dict[str, float] = {}
     local = engine if isinstance(engine, LocalEngine) else LocalEngine()
 
     @contextmanager
     def stage(name: str) -> Iterator[None]:
         started = time.perf_counter()
+        store.check_held()
         say(f"== {name}")
         yield
         seconds[name] = time.perf_counter() - started
@@ -105,6 +108,7 @@ def _carry_out(
         fit, report = _report(folder, sources, seed)
     rounded = {name: round(value, 1) for name, value in seconds.items()}
     record = {"plan": plan.to_dict(), "seconds": rounded, "failed": failed}
+    store.check_held()
     write_atomic(folder / "outcome.json", json.dumps(record, indent=1) + "\n")
     return StudyOutcome(folder, fit, report, failed, seconds)
 

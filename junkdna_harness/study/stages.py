@@ -99,11 +99,12 @@ def check_trained(plan: StudyPlan, folder: Path) -> None:
 
 def train_one(plan: StudyPlan, folder: Path, job: Job) -> str:
     """A line that says what one training did, after doing it."""
-    with alone(checkpoint(folder, plan, job)):
-        return _train(plan, folder, job)
+    with alone(checkpoint(folder, plan, job)) as check:
+        return _train(plan, folder, job, check)
 
 
-def _train(plan: StudyPlan, folder: Path, job: Job) -> str:
+def _train(plan: StudyPlan, folder: Path, job: Job, check: Callable[[], None]) -> str:
+    from junkdna_harness.recover.checkpoints import StillAlone
     from junkdna_harness.recover.run import recover_here
 
     output, name = checkpoint(folder, plan, job), str(job.method(plan.recovery_method))
@@ -113,7 +114,7 @@ def _train(plan: StudyPlan, folder: Path, job: Job) -> str:
 
     pruning = {"method": plan.recovery_method, "sparsity": job.level, **plan.calibration_arguments()}
     spec = None if job.arm == DENSE_TRANSFER else PruneSpec.from_strings(pruning)
-    done = recover_here(plan.pretrained, output, plan.recover_spec(job), spec)
+    done = recover_here(plan.pretrained, output, plan.recover_spec(job), spec, callbacks=(StillAlone(check),))
     training = done.training
     losses = (
         "" if training.last_loss is None else f", loss {training.first_loss:.3g} -> {training.last_loss:.3g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from difficulty.runs.identity import Method
@@ -55,7 +56,7 @@ class PlannedRun:
             del values["noise_floor"]
         return values
 
-    @property
+    @cached_property  # a plan's runs are named by it again and again
     def identity(self) -> Method:
         """The method with its N:M pattern and its trainings, and with what is rounded while the model runs."""
         if self.kind == "checkpoint":

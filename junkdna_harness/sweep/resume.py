@@ -27,6 +27,10 @@ def compare(old: Plan, new: Plan, extend: bool) -> Plan:
     Raises:
         UsageError: `new` differs, and does not only add cells, or does so without `extend`.
     """
+    if (old.models, old.cells, old.settings) == (new.models, new.cells, new.settings):
+        return replace(
+            new, cells=old.cells, matches=old.matches
+        )  # the same once more, which was checked then
     _same_models(old, new)
     for name in Settings.__dataclass_fields__:
         was, now = getattr(old.settings, name), getattr(new.settings, name)

@@ -136,7 +136,7 @@ class _Sweep:
     listener: Tell | None
     known: dict[int, Fingerprint]
     begun: set[int] = field(default_factory=set)
-    asked: list[PlannedRun] = field(default_factory=list)  # of the engine, in all rounds
+    asked: dict[str, None] = field(default_factory=dict)  # of the engine, in all rounds: run ids
 
     def __post_init__(self) -> None:
         self.rounds = Rounds(self.store)
@@ -168,7 +168,8 @@ class _Sweep:
                     f"run {plan.run_id(first)!r} is evaluated again, to write what its runs share: {problem}."
                 )
         self.outcome.skipped = list(whole)
-        waiting = [cell for cell in plan.cells if cell not in whole]
+        there = {plan.run_id(cell) for cell in whole}  # cells have no hash
+        waiting = [cell for cell in plan.cells if plan.run_id(cell) not in there]
         self._glance({cell.model for cell in waiting})
         return waiting
 
@@ -196,12 +197,12 @@ class _Sweep:
         started = time.perf_counter()
         more = self.more if self.plan.later is not None else None
         work = Work(self.plan, cells, machine, self.store.folder, self.known.copy(), more)
-        self.asked += [cell for cell in cells if cell not in self.asked]
+        self._ask(cells)
         engine.run(work, self.hear)
         self.outcome.seconds["wall"] = time.perf_counter() - started
         heard = {self.plan.run_id(cell) for cell in self.outcome.finished} | self.outcome.failed.keys()
-        for cell in self.asked:
-            if (run := self.plan.run_id(cell)) not in heard:
+        for run in self.asked:
+            if run not in heard:
                 self.outcome.failed[run] = "it was never run"
 
     def more(self, model: int) -> list[PlannedRun]:
@@ -217,8 +218,11 @@ class _Sweep:
         cells = list(step.cells)
         if cells and self.listener:
             self.listener(Extended(step.plan, step.cells, step.why))
-        self.asked += cells
+        self._ask(cells)
         return cells
+
+    def _ask(self, cells: list[PlannedRun]) -> None:
+        self.asked |= dict.fromkeys(map(self.plan.run_id, cells))
 
     def hear(self, event: Event) -> None:
         """Store what an event brings, then pass it on.

@@ -18,7 +18,7 @@ from difficulty.errors import UsageError
 from difficulty.files import cannot_write, make_folder, write_atomic
 from difficulty.runs import store as layout
 from difficulty.runs.looks import LOOKS, log_added
-from junkdna_harness.lock import locked
+from junkdna_harness.lock import Lock, locked
 from junkdna_harness.sweep.fingerprint import Fingerprint, calibration_key, items_sha256
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.resume import compare
@@ -52,10 +52,12 @@ class Store:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._lock: Lock | None = None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process; the system lets go of it when the process ends, however it ends.
+        """Hold the folder for this process, which lets go of it when it ends, however it ends. Whatever is written through this
+        store within the block is refused where the folder is no longer held, see `junkdna_harness.lock`.
 
         A folder that was new, and in which nothing was stored before a mistake of the user's came out, is not there afterwards.
 
@@ -67,7 +69,7 @@ class Store:
         with contextlib.ExitStack() as stack:
             try:
                 make_folder(self.folder)
-                stack.enter_context(locked(self.folder / "lock", busy))
+                self._lock = stack.enter_context(locked(self.folder / "lock", busy))
             except OSError as error:
                 raise cannot_write(self.folder, error) from error
             try:
@@ -76,6 +78,17 @@ class Store:
                 if new:
                     leave_nothing(self.folder, (layout.PLAN, "lock"), made)
                 raise
+            finally:
+                self._lock = None
+
+    def check_held(self) -> None:
+        """To be called before anything is changed in the folder.
+
+        Raises:
+            UsageError: `locked` was called, and another process has taken the folder over since.
+        """
+        if self._lock is not None:
+            self._lock.check()
 
     def plan(self) -> Plan | None:
         """The plan in the folder, or None where there is none yet.
@@ -125,9 +138,11 @@ class Store:
             plan = compare(old, plan, extend)
             there = {old.run_id(cell) for cell in old.cells}
             new = [run for cell in plan.cells if (run := plan.run_id(cell)) not in there]
+            self.check_held()
             log_added(self.folder, new)  # before the plan: a run is told of only where it is planned
         if plan != old or not layout.planned_runs(self.folder):  # older versions wrote no list of runs
             self.write_plan(plan)
+        self.check_held()
         for partial in self.folder.glob("**/.*.partial"):
             partial.unlink(missing_ok=True)
         return plan
@@ -138,16 +153,17 @@ class Store:
         Raises:
             UsageError: the disk is full or the folder cannot be written; the plan is the old one then.
         """
-        write_atomic(self.folder / layout.PLAN, _json(plan.to_dict()))
+        self._write(self.folder / layout.PLAN, _json(plan.to_dict()))
 
     def state(self, plan: Plan) -> State:
         """Which runs of the plan are whole, and which are damaged."""
         whole, damaged = [], {}
+        shared, finished = layout.Shared(self.folder), set(layout.finished_runs(self.folder))
         for cell in plan.cells:
             stem = plan.file_name(cell)
-            if not layout.manifest_path(self.folder, stem).is_file():
+            if stem not in finished:
                 continue
-            if problem := layout.check_run(self.folder, stem):
+            if problem := layout.check_run(self.folder, stem, shared):
                 damaged[plan.run_id(cell)] = problem
             else:
                 whole.append(cell)
@@ -167,9 +183,9 @@ class Store:
         tables = {layout.SAMPLES: run.samples, layout.RESPONSES: run.responses}
         self.discard(plan, cell)  # an older manifest must not stand beside new tables
         for table, content in tables.items():
-            write_atomic(layout.table_path(self.folder, table, stem), content)
+            self._write(layout.table_path(self.folder, table, stem), content)
         files = {table: _sha256(content) for table, content in tables.items()}
-        write_atomic(layout.manifest_path(self.folder, stem), _json({**run.manifest, "files": files}))
+        self._write(layout.manifest_path(self.folder, stem), _json({**run.manifest, "files": files}))
         self._failure(plan, cell).unlink(missing_ok=True)
 
     def discard(self, plan: Plan, cell: PlannedRun) -> None:
@@ -179,6 +195,7 @@ class Store:
             UsageError: its manifest cannot be removed.
         """
         path = layout.manifest_path(self.folder, plan.file_name(cell))
+        self.check_held()
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -187,15 +204,15 @@ class Store:
     def write_failure(self, plan: Plan, cell: PlannedRun, error: str) -> None:
         """Record why a run failed; the next sweep on the folder tries it again."""
         record = {"run": plan.run_id(cell), "error": error}
-        write_atomic(self._failure(plan, cell), _json(record))
+        self._write(self._failure(plan, cell), _json(record))
 
     def write_suite(self, model: int, items: bytes, tasks: Mapping[str, Any], taken: Fingerprint) -> None:
         """Write what all runs of a model share: its items (prompts, answers), lm-eval's task configurations, its fingerprint."""
         text = _json(tasks)
-        write_atomic(self._items(model), items)
-        write_atomic(self._tasks(model), text)
+        self._write(self._items(model), items)
+        self._write(self._tasks(model), text)
         files = {self._items(model).name: _sha256(items), self._tasks(model).name: _sha256(text.encode())}
-        write_atomic(self._identity(model), _json({"fingerprint": taken.to_dict(), "files": files}))
+        self._write(self._identity(model), _json({"fingerprint": taken.to_dict(), "files": files}))
 
     def suite_problem(self, model: int) -> str | None:
         """What is wrong with the shared files of a model's runs, as a sentence without a full stop; None where nothing is."""
@@ -295,6 +312,10 @@ class Store:
     def task_facts(self, model: int = 0) -> dict[str, Any]:
         """lm-eval's configurations, versions, shots and groups."""
         return cast(dict[str, Any], json.loads(self._tasks(model).read_text(encoding="utf-8")))
+
+    def _write(self, path: Path, content: str | bytes) -> None:
+        self.check_held()
+        write_atomic(path, content)
 
     def _whole(self, plan: Plan) -> tuple[PlannedRun, ...]:
         state = self.state(plan)

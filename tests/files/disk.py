@@ -70,7 +70,8 @@ class Disk:
             now[Path(place).stat().st_ino] = _listing(Path(place))
             for name in names:
                 path = Path(place, name)
-                live[path.stat().st_ino] = path.read_bytes()
+                if not _is_lock(name):
+                    live[path.stat().st_ino] = path.read_bytes()
         self.moments.append(Moment(dict(self._synced), now, dict(self._content), live, self.mark))
 
     def cuts(self, target: Path, seed: int = 0) -> Iterator[tuple[int, str, int]]:
@@ -110,7 +111,12 @@ def _noting(call: str, real: Callable[..., object], disk: Disk) -> Callable[...,
 
 
 def _listing(folder: Path) -> Folder:
-    return {entry.name: entry.inode() for entry in os.scandir(folder)}
+    return {entry.name: entry.inode() for entry in os.scandir(folder) if not _is_lock(entry.name)}
+
+
+def _is_lock(name: str) -> bool:
+    """Locks hold nothing that a power cut could spoil, and come and go so that their inodes would be taken for others."""
+    return name == "lock" or ".lock" in name
 
 
 def _empty(folder: Path) -> None:

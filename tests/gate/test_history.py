@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from difficulty.errors import UsageError
-from junkdna_harness.gate import Limits, check, read_baseline, to_json
+from junkdna_harness.gate import Limits, check, history, read_baseline, to_json
 from junkdna_harness.gate.decision import cells_from_json, run_sha256
 from junkdna_harness.gate.history import append, commit_of, read_history
 from junkdna_harness.gate.packed import pack, pack_codes, unpack, unpack_codes
@@ -234,6 +236,37 @@ def _append_many(path: Path, who: str) -> None:
     gate = check(two_tiers("a", (2, 2)), two_tiers("base", (1, 1)), Limits(0.05))
     for number in range(8):
         append(path, gate, 0, f"{who}{number}")
+
+
+def test_who_lost_its_lock_while_it_read_appends_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(path, [two_tiers("base", (1, 2)), two_tiers("first", (3, 4))])
+    read = history._documents
+
+    def slowly(*given: object, **more: object) -> object:
+        (path.parent / f".{path.name}.lock").unlink()  # as one that counts this one as dead does
+        return read(*given, **more)
+
+    monkeypatch.setattr(history, "_documents", slowly)
+    assert "no longer held by this process" in refused(path)
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_line_leaves_the_file_as_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(path, [two_tiers("base", (1, 2)), two_tiers("first", (3, 4))])
+    write, lines_before = os.write, lines(path)
+
+    def full(descriptor: int, data: bytes) -> int:
+        if b'"kind"' in data:
+            return write(descriptor, data[:100])
+        if len(data) > 200:  # the rest of it; the lock's record is shorter
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        assert "No space left" in refused(path)
+    assert lines(path) == lines_before
 
 
 def test_two_processes_write_whole_lines(path: Path) -> None:

@@ -16,7 +16,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from junkdna_harness.lock import locked
-with locked(Path(sys.argv[1]), "busy", patience=float(sys.argv[2]), remove=len(sys.argv) > 3):
+with locked(Path(sys.argv[1]), "busy", patience=float(sys.argv[2])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -64,10 +64,10 @@ def test_one_who_waits_gets_it_when_it_is_let_go_even_if_the_file_is_removed(tmp
     path, inside = tmp_path / "lock", []
 
     def wait() -> None:
-        with locked(path, "busy", patience=20, remove=True):
+        with locked(path, "busy", patience=20):
             inside.append(path.exists())
 
-    with locked(path, "busy", remove=True):
+    with locked(path, "busy"):
         threads = [threading.Thread(target=wait) for _ in range(3)]
         for thread in threads:
             thread.start()

@@ -170,7 +170,13 @@ def worth_putting_off(name: str, module: str) -> bool:
 
 def test_the_start_of_the_command_loads_its_verbs_and_the_words_of_compression_and_runs_alone() -> None:
     rooms = {layer(name)[1] for name in loaded("junkdna_harness.cli") if name in modules()}
-    words = {"difficulty", "difficulty.errors", "difficulty.runs", "junkdna_harness.compress"}
+    words = {
+        "difficulty",
+        "difficulty.errors",
+        "difficulty.own_code",
+        "difficulty.runs",
+        "junkdna_harness.compress",
+    }
     assert rooms == words | {"junkdna_harness", "junkdna_harness.cli", "junkdna_harness.commands"}
     assert not loaded("junkdna_harness.cli") & HEAVY
 
