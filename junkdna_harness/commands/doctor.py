@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from junkdna_harness.presentation.console import console
+
 
 def doctor() -> None:
     """Say what is installed, where the tasks are, and whether lm_eval finds models and tasks; exit code 1 if not."""
@@ -11,7 +13,6 @@ def doctor() -> None:
     from rich.table import Table
 
     from junkdna_harness.doctor import examine
-    from junkdna_harness.presentation.console import console
 
     findings = examine()
     table = Table(show_header=False, box=None)

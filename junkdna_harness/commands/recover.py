@@ -9,6 +9,7 @@ import typer
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.spec import PruneSpec
+from junkdna_harness.presentation.console import say
 
 
 def recover(
@@ -144,12 +145,12 @@ def recover(
             if training.last_loss is not None
             else ""
         )
-        typer.echo(
+        say(
             f"{done.manifest['method']}: {training.steps} steps, {training.tokens:,} tokens, {loss}"
             f"{done.manifest.get('sparsity_targeted', 0):.4f} of the targeted weights are zero: {output}"
         )
     if training.stopped:
-        typer.echo(f"junkdna: {training.stopped}.", err=True)
+        say(f"junkdna: {training.stopped}.", stderr=True)
     if training.failed:
         raise typer.Exit(1)
 
