@@ -175,13 +175,13 @@ def worth_putting_off(name: str, module: str) -> bool:
     return bool((loaded(name) - loaded(module)) & HEAVY)
 
 
-def test_the_start_of_the_command_loads_its_verbs_and_the_words_of_compression_and_runs_and_printing_alone() -> None:
+def test_the_start_of_the_command_loads_its_verbs_and_the_words_of_compression_and_runs_and_printing_alone() -> (
+    None
+):
     rooms = {layer(name)[1] for name in loaded("junkdna_harness.cli") if name in modules()}
     words = {"difficulty", "difficulty.errors", "difficulty.runs", "junkdna_harness.compress"}
     printing = {"difficulty.visible", "junkdna_harness.presentation"}
-    assert (
-        rooms == words | printing | {"junkdna_harness", "junkdna_harness.cli", "junkdna_harness.commands"}
-    )
+    assert rooms == words | printing | {"junkdna_harness", "junkdna_harness.cli", "junkdna_harness.commands"}
     assert not loaded("junkdna_harness.cli") & HEAVY
 
 
