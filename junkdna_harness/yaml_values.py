@@ -35,6 +35,13 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
                 seen.add((key.tag, key.value))
         return node
 
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        """As PyYAML has it; the two halves in which JSON writes a rare character (`\\ud83d\\ude00`) are one."""
+        node = super().compose_scalar_node(anchor)
+        if not node.value.isascii():
+            node.value = node.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        return node
+
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, _TIMESTAMP, _BOOL)]

@@ -18,7 +18,7 @@ def doctor() -> None:
     table = Table(show_header=False, box=None)
     for finding in findings:
         mark = {True: "[green]ok[/green]", False: "[red]missing[/red]", None: ""}[finding.ok]
-        table.add_row(mark, finding.name, escape(finding.value))
+        table.add_row(mark, escape(finding.name), escape(finding.value))
     console(soft_wrap=True).print(table)
     if any(finding.ok is False for finding in findings):
         raise typer.Exit(1)

@@ -111,10 +111,13 @@ def _share(value: float | None) -> str:
 
 
 def _print_tensors(tensors: Any) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("tensor", "weights", "zeros", "sparsity", "state")
     for tensor in tensors:
         share = f"{tensor.zeros / tensor.numel:.4f}" if tensor.numel else "-"
-        table.add_row(tensor.name, f"{tensor.numel:,}", f"{tensor.zeros:,}", share, tensor.state)
+        table.add_row(
+            escape(tensor.name), f"{tensor.numel:,}", f"{tensor.zeros:,}", share, escape(tensor.state)
+        )
     console().print(table)
