@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from difficulty.errors import UsageError
+from difficulty.json_files import read_text
 
 _INT, _FLOAT, _TIMESTAMP, _BOOL = (
     f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp", "bool")
@@ -60,3 +64,32 @@ def read_yaml(text: str) -> Any:
         yaml.YAMLError: it is no YAML.
     """
     return yaml.load(text, Loader=_Loader)  # a SafeLoader
+
+
+def read_yaml_file(path: str | Path, what: str, remedy: str) -> Any:
+    """The value of a YAML file, of plain types only; `what` it should be and the `remedy` stand in the sentence.
+
+    Raises:
+        UsageError: it cannot be read, or is no YAML; the line is named.
+    """
+    return yaml_of(read_text(path, what, remedy), f"{what} {str(path)!r}", remedy)
+
+
+def yaml_of(text: str, what: str, remedy: str) -> Any:
+    """The value of a YAML text that a user wrote.
+
+    Raises:
+        UsageError: it is no YAML; the line is named.
+    """
+    try:
+        return read_yaml(text)
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        TypeError,
+    ) as error:  # also a list as a key, and a number that is too long
+        mark = getattr(error, "problem_mark", None)
+        told = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
+        where = f"line {mark.line + 1}: {told}" if mark is not None else str(told)
+        raise UsageError(f"{what} is no YAML ({where}). {remedy}") from error

@@ -17,6 +17,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from difficulty.json_files import read_json
 from difficulty.judge.scales import WITH_MARGINS, WITHOUT_MARGINS
 from difficulty.judge.series import series_name
 from difficulty.runs.checkpoint import plain_name
@@ -117,14 +118,7 @@ def read_prereg(path: str | Path) -> Prereg:
     Raises:
         UsageError: there is none, it is something else, or it was edited after it was written.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"{str(path)!r} cannot be read: {error.strerror or error}. Name the file that sweep --preregister wrote."
-        ) from error
-    except ValueError:
-        content = None
+    content = read_json(path, "the preregistration", "Name the file that sweep --preregister wrote.")
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise UsageError(
             f"{str(path)!r} is no preregistration. Name the file that sweep --preregister wrote."

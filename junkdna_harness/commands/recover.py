@@ -156,30 +156,25 @@ def recover(
 
 
 def _pairs(given: list[str]) -> dict[str, Any]:
-    from junkdna_harness.yaml_values import read_yaml
+    from junkdna_harness.yaml_values import yaml_of
 
     found: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"--trainer {text!r} is no NAME=VALUE. Write e.g. --trainer bf16=true.")
-        found[name] = read_yaml(value)
+        found[name] = yaml_of(value, f"--trainer {text!r}", "Write e.g. --trainer bf16=true.")
     return found
 
 
 def _config(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    import yaml
-
-    from junkdna_harness.yaml_values import read_yaml
+    from junkdna_harness.yaml_values import read_yaml_file
 
     if not path.is_file():
         raise UsageError(f"--trainer-config {str(path)!r} is no file.")
-    try:
-        found = read_yaml(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"--trainer-config {str(path)!r} is neither YAML nor JSON: {error}.") from error
+    found = read_yaml_file(path, "--trainer-config", "Write e.g. 'bf16: true'.")
     if not isinstance(found, dict):
         raise UsageError(
             f"--trainer-config {str(path)!r} holds no names and values. Write e.g. 'bf16: true'."

@@ -6,7 +6,6 @@ ratio of sums (Cochran 1977, ch. 6), which is the mean over tokens.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError
+from difficulty.json_files import read_json
 from difficulty.runs.table import some
 from difficulty.stats.mean import FEW_CLUSTERS, Scale, mean_interval
 from junkdna_harness.gate.policy import Policy, Rule, Severity, Verdict
@@ -205,12 +205,7 @@ def read_fidelity(path: str | Path, run: str | None = None) -> dict[str, Any]:
         UsageError: it is no such file, holds several runs and none is named, or its blocks are damaged.
     """
     name = str(path)
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{name!r} cannot be read: {error.strerror}. {HOW}.") from error
-    except ValueError as error:
-        raise UsageError(f"{name!r} is no JSON. {HOW}.") from error
+    found = read_json(path, "the file of a text", f"{HOW}.")
     runs = found.get("runs", [found]) if isinstance(found, dict) else []
     runs = (
         [one for one in runs if isinstance(one, dict) and one.get("kind") == KIND]

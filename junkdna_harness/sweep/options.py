@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.yaml_values import read_yaml
+from junkdna_harness.yaml_values import read_yaml_file
 
 # Names of models and folders stay text, whatever they look like: a folder may be called 7, 1e5 or true.
 TEXT_ARGUMENTS = ("pretrained", "peft", "delta", "tokenizer", "revision", "subfolder", "gguf_file")
@@ -70,14 +70,9 @@ def read_plan_file(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: not there, or no mapping.
     """
-    import yaml
-
     if not path.is_file():
         raise UsageError(f"there is no plan {str(path)!r}. Name a YAML file, or give the options themselves.")
-    try:
-        values = read_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{str(path)!r} is not YAML: {str(error).splitlines()[0]}.") from error
+    values = read_yaml_file(path, "the plan", "Correct it, or give the options themselves.")
     if not isinstance(values, dict):
         raise UsageError(
             f"{str(path)!r} holds no options. Write e.g. 'methods: magnitude' and 'sparsity: 0:0.9:0.1'."
