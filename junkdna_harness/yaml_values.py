@@ -63,7 +63,28 @@ def read_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: it is no YAML.
     """
-    return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    return finite(yaml.load(text, Loader=_Loader))  # a SafeLoader
+
+
+def finite(value: Any) -> Any:
+    """`value`, which aliases of YAML may have made a part of itself.
+
+    Raises:
+        yaml.YAMLError: they have.
+    """
+    done: set[int] = set()
+
+    def visit(node: Any, above: frozenset[int]) -> None:
+        if not isinstance(node, (dict, list)) or id(node) in done:
+            return
+        if id(node) in above:
+            raise yaml.YAMLError("a value is a part of itself, by an alias")
+        for inner in node.values() if isinstance(node, dict) else node:
+            visit(inner, above | {id(node)})
+        done.add(id(node))
+
+    visit(value, frozenset())
+    return value
 
 
 def read_yaml_file(path: str | Path, what: str, remedy: str) -> Any:
@@ -75,14 +96,14 @@ def read_yaml_file(path: str | Path, what: str, remedy: str) -> Any:
     return yaml_of(read_text(path, what, remedy), f"{what} {str(path)!r}", remedy)
 
 
-def yaml_of(text: str, what: str, remedy: str) -> Any:
-    """The value of a YAML text that a user wrote.
+def yaml_of(text: str, what: str, remedy: str, loader: Any = None) -> Any:
+    """The value of a YAML text that a user wrote; `loader`: another of PyYAML's than the one for plain types.
 
     Raises:
         UsageError: it is no YAML; the line is named.
     """
     try:
-        return read_yaml(text)
+        return read_yaml(text) if loader is None else finite(yaml.load(text, Loader=loader))
     except (
         yaml.YAMLError,
         RecursionError,

@@ -14,6 +14,7 @@ import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.files import write_atomic
+from difficulty.json_files import WRONG_SHAPE, of_known_shape
 from difficulty.runs.identity import DENSE as DENSE
 from difficulty.runs.identity import Method, Run
 from difficulty.runs.provenance import TIERS_FROM, makers
@@ -286,7 +287,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         UsageError: the file is not there, cannot be read, or breaks the schema.
     """
     path = Path(path)
-    return validate(_raw(path), source=f"{path.name!r}", keep_noise_floor=True)
+    return _validated(_raw(path), path)
 
 
 def read_tables(paths: Sequence[Path]) -> list[pd.DataFrame]:
@@ -298,13 +299,15 @@ def read_tables(paths: Sequence[Path]) -> list[pd.DataFrame]:
     raw = [_raw(path) for path in paths]
     if len(raw) > 1 and all(len(one) and one.dtypes.equals(raw[0].dtypes) for one in raw):
         ends = np.cumsum([0, *(len(one) for one in raw)])
-        with suppress(UsageError):  # said below, with the name of the file
+        with suppress(*WRONG_SHAPE):  # said below, with the name of the file
             whole = validate(pd.concat(raw, ignore_index=True), keep_noise_floor=True)
             return [whole.iloc[a:b].reset_index(drop=True) for a, b in pairwise(ends)]
-    return [
-        validate(one, source=f"{path.name!r}", keep_noise_floor=True)
-        for one, path in zip(raw, paths, strict=True)
-    ]
+    return [_validated(one, path) for one, path in zip(raw, paths, strict=True)]
+
+
+def _validated(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    with of_known_shape(path, "the table", "Write it again."):  # a column of lists or of bytes
+        return validate(table, source=f"{path.name!r}", keep_noise_floor=True)
 
 
 def _raw(path: Path) -> pd.DataFrame:

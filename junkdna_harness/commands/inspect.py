@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from difficulty.json_files import of_known_shape
+from difficulty.runs.checkpoint import MANIFEST
 from difficulty.runs.running import Running
 from junkdna_harness.presentation.console import console, say, say_json
 
@@ -32,7 +34,7 @@ def inspect(
         checks = [asdict(tensor) for tensor in found.tensors]
         say_json(json.dumps({"intact": found.intact, "manifest": manifest, "tensors": checks}, indent=1))
     else:
-        say("\n".join(_facts(found.manifest)))
+        say("\n".join(facts_of(folder, found.manifest)))
         _print_tensors(found.tensors)
     bad = [tensor for tensor in found.tensors if tensor.state != "ok"]
     if bad:
@@ -40,6 +42,16 @@ def inspect(
         say(f"junkdna: {len(bad)} of {len(found.tensors)} tensors are not as written: {names}", stderr=True)
         raise typer.Exit(1)
     say(f"{len(found.tensors)} tensors verified: hashes and zeros are as written.", stderr=as_json)
+
+
+def facts_of(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """The manifest's main values, one per line.
+
+    Raises:
+        UsageError: one of them is of a kind that none has.
+    """
+    with of_known_shape(folder / MANIFEST, "the manifest", "Bring back the file as it was written."):
+        return _facts(manifest)
 
 
 def _facts(manifest: dict[str, Any]) -> list[str]:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError
-from difficulty.json_files import read_json
+from difficulty.json_files import of_known_shape, read_json
+from difficulty.json_files import text_of as text_of_value
 from difficulty.runs.table import some
 from difficulty.stats.mean import FEW_CLUSTERS, Scale, mean_interval
 from junkdna_harness.gate.policy import Policy, Rule, Severity, Verdict
@@ -221,7 +222,10 @@ def read_fidelity(path: str | Path, run: str | None = None) -> dict[str, Any]:
         told = f"there is no run {run!r}" if run is not None else "there are several runs"
         raise UsageError(f"{name!r}: {told}. Give --run, one of {some(names)}.")
     chosen: dict[str, Any] = runs[0]
-    _check_blocks(chosen, name)
+    with of_known_shape(path, "the file of a text", f"{HOW}."):
+        text_of_value(chosen, "model")
+        text_of_value(chosen, "against")
+        _check_blocks(chosen, name)
     return chosen
 
 

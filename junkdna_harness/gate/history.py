@@ -255,6 +255,7 @@ def _entry_from(line: int, document: Mapping[str, Any], suite: Suite) -> Entry:
     rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in zip(*full.values(), strict=True)]
     for row in rows:
         cells_from_json(row["cells"], suite)
+        _check_row(row)
     commit = document["commit"]
     if not isinstance(document["baseline"], dict) or not isinstance(commit, (str, type(None))):
         raise ValueError("a baseline or commit that is none")
@@ -262,6 +263,16 @@ def _entry_from(line: int, document: Mapping[str, Any], suite: Suite) -> Entry:
         line, str(document["time"]), commit, str(document["verdict"]), document["new"], document["baseline"], tuple(rows),
         _values(document["outcomes"], suite),
     )  # fmt: skip
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    """Refuse a comparison with a text for a number, or a number for a text."""
+    for name in ("name", "kind", "severity", "metric", "verdict"):
+        if not isinstance(row[name], (str, type(None))):
+            raise ValueError(f"{name} is {row[name]!r}")
+    for name in ("limit", "before", "after", "loss", "low", "high", "n"):
+        if isinstance(row[name], bool) or not isinstance(row[name], (int, float, type(None))):
+            raise ValueError(f"{name} is {row[name]!r}")
 
 
 def _damaged(path: Path, line: int, why: object) -> str:

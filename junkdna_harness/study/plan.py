@@ -263,6 +263,6 @@ def _tuple(name: str, value: Any) -> tuple[Any, ...]:
         reader: Any = int if name == "seeds" else float
         try:
             return tuple(reader(part) for part in parts)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise UsageError(f"{name} {value!r} is no list of numbers. Write e.g. 0.5,0.7.") from None
     return tuple(str(part) for part in parts if part != "")

@@ -9,6 +9,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from difficulty.json_files import of_known_shape
 from difficulty.visible import visible
 from junkdna_harness.presentation.console import columns
 from junkdna_harness.tiers.build import UNKNOWN_CHANCE, TierPlan
@@ -58,17 +59,18 @@ def folder_text(folder: str | Path) -> str:
             f"{str(folder)!r} has no assignment.json. Name a folder that `junkdna tiers build --output` wrote."
         )
     found = read_assignment(path)
-    rows = [
-        [str(t["tier"]), str(t["items"]), _span(t["low"], t["high"]), _chance(t["chance"])]
-        for t in found["tiers"]
-    ]
-    lines = [
-        f"{found['name']}: {len(found['items'])} items of {found['task']}, by {found['rule']} "
-        f"({found['harder']} is harder), seed {found['seed']}",
-        columns(["tier", "items", found["rule"], "chance"], rows),
-        f"source: {_source(found['source'])}",
-        f"run: lm_eval --include_path {folder} --tasks {found['name']} ...",
-    ]
+    with of_known_shape(path, "the assignment", "Run `junkdna tiers build` again."):
+        rows = [
+            [str(t["tier"]), str(t["items"]), _span(t["low"], t["high"]), _chance(t["chance"])]
+            for t in found["tiers"]
+        ]
+        lines = [
+            f"{found['name']}: {len(found['items'])} items of {found['task']}, by {found['rule']} "
+            f"({found['harder']} is harder), seed {found['seed']}",
+            columns(["tier", "items", str(found["rule"]), "chance"], rows),
+            f"source: {_source(found['source'])}",
+            f"run: lm_eval --include_path {folder} --tasks {found['name']} ...",
+        ]
     return "\n".join(lines)
 
 

@@ -54,7 +54,8 @@ def mutate_value(document: Any, rng: random.Random) -> Any:
     """A copy with one to three nodes changed."""
     root = {"": copy.deepcopy(document)}
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        places = _places(root)
+        if not (places := _places(root)):
+            break
         # Every depth alike, so that the few nodes near the top are met as often as the many below.
         depth = rng.choice(sorted({d for _, _, d in places}))
         home, key, _ = rng.choice([place for place in places if place[2] == depth])
@@ -99,7 +100,7 @@ def _change(home: Any, key: Any, rng: random.Random, root: Any) -> None:
     elif kind == "double" and isinstance(old, (list, str)):
         home[key] = old + old[: rng.randint(1, 3)]
     elif isinstance(old, (int, float)) and not isinstance(old, bool):
-        home[key] = rng.choice((-old, old + 1, old / 2, old * 10**6))
+        home[key] = rng.choice((-old, old + 1, old * 10**6, old * 0.5 if abs(old) < 2**60 else old))
     else:
         home[key] = None
 
@@ -144,5 +145,8 @@ def mutate_json(content: bytes, rng: random.Random) -> bytes:
             ([], [lines[at], lines[at]], [extra, lines[at]], [lines[at][: len(lines[at]) // 2]])
         )
     else:
-        lines[at] = json_text(mutate_value(json.loads(lines[at]), rng))
+        try:
+            lines[at] = json_text(mutate_value(json.loads(lines[at]), rng))
+        except ValueError:  # plain text
+            return mutate_bytes(content, rng)
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogatepass")

@@ -501,7 +501,7 @@ def make_checkpoint(folder: Path) -> None:
 def read_checkpoint(folder: Path, changed: Path) -> None:
     from difficulty.runs.checkpoint import base_model
     from difficulty.runs.weights import share_of_zeros, unlike
-    from junkdna_harness.commands.inspect import _facts
+    from junkdna_harness.commands.inspect import facts_of
     from junkdna_harness.compress.checkpoint import inspect_checkpoint
     from junkdna_harness.compress.origin import Origin
     from junkdna_harness.sweep.estimate import model_weights
@@ -519,7 +519,7 @@ def read_checkpoint(folder: Path, changed: Path) -> None:
             _ = found.changed, found.unverifiable, found.fault("1" * 64)
 
     for read in (
-        lambda: _facts(inspect_checkpoint(home).manifest), lambda: base_model(str(home)), origin, lambda: share_of_zeros(home),
+        lambda: facts_of(home, inspect_checkpoint(home).manifest), lambda: base_model(str(home)), origin, lambda: share_of_zeros(home),
         lambda: unlike(home, {"norm.weight": {"sha256": "x"}}), lambda: model_weights(str(home)), evaluated,
     ):  # fmt: skip
         with contextlib.suppress(UsageError):
