@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 
+_LARGEST = sys.float_info.max
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")  # UTF-16, as some Windows tools save text
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # how JSON writes half a character
@@ -105,6 +107,22 @@ def of_known_shape(path: str | Path, what: str, remedy: str) -> Iterator[None]:
             else str(error) or type(error).__name__
         )
         raise UsageError(f"{what} {str(path)!r} is damaged ({told}). {remedy}") from error
+
+
+def refuse_unbounded(value: Any) -> None:
+    """Refuse NaN, infinity and numbers that no float can hold, in a file that never holds any.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if isinstance(value, dict):
+        for inner in value.values():
+            refuse_unbounded(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            refuse_unbounded(inner)
+    elif isinstance(value, (int, float)) and not abs(value) <= _LARGEST:
+        raise ValueError("a number without bounds")
 
 
 def count_of(value: object) -> int | None:

@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from difficulty.json_files import of_known_shape
-from difficulty.runs.checkpoint import MANIFEST
 from difficulty.runs.running import Running
 from junkdna_harness.presentation.console import console, say, say_json
 
@@ -50,6 +48,9 @@ def facts_of(folder: Path, manifest: dict[str, Any]) -> list[str]:
     Raises:
         UsageError: one of them is of a kind that none has.
     """
+    from difficulty.json_files import of_known_shape
+    from difficulty.runs.checkpoint import MANIFEST
+
     with of_known_shape(folder / MANIFEST, "the manifest", "Bring back the file as it was written."):
         return _facts(manifest)
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 import numpy as np
 
 from difficulty.errors import UsageError
-from difficulty.json_files import parsed
+from difficulty.json_files import WRONG_SHAPE, parsed
 from difficulty.runs.direction import scale
 from difficulty.runs.dtypes import DTYPE, plain_dtype
 from difficulty.runs.identity import GUESS
@@ -121,7 +121,7 @@ def from_json(document: Mapping[str, Any], where: str, metric: str | None = None
         )
     try:
         tasks = {name: _task_from_json(name, entry, schema) for name, entry in document["tasks"].items()}
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except WRONG_SHAPE as error:
         what = f"no {error.args[0]!r}" if isinstance(error, KeyError) else error
         raise UsageError(f"baseline {where!r} is damaged ({what}). Write it again.") from error
     if not tasks:

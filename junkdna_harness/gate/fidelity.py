@@ -34,6 +34,9 @@ _ALLOWED = {
 }
 
 
+LARGEST_SUM = 1e100
+
+
 @dataclass(frozen=True)
 class TextLimits:
     """What is allowed; None is not judged. `alpha` is the error rate of the whole decision."""
@@ -238,9 +241,19 @@ def _check_blocks(found: Mapping[str, Any], name: str) -> None:
         table = np.zeros((5, 0))
     whole = table.ndim == 2 and table.shape[1] > 0 and not np.isnan(table).any()
     # A model may give no probability to what the text says, and its losses then have no bound; the others are numbers.
-    good = whole and bool(np.isfinite(table[[0, 1, 4]]).all()) and bool((table[0] > 0).all())
+    good = (
+        whole
+        and bool(np.isfinite(table[[0, 1, 4]]).all())
+        and bool((table[0] > 0).all())
+        and not _beyond(table)
+    )
     if not good:
         raise UsageError(f"{name!r} is damaged: its sums over blocks are not whole. {HOW}.")
+
+
+def _beyond(table: NDArray[np.float64]) -> bool:
+    """True where a sum is so large that its square is none: no text has it."""
+    return bool((np.isfinite(table) & (np.abs(table) > LARGEST_SUM)).any())
 
 
 def text_of(gate: TextGate) -> str:

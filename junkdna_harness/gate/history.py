@@ -125,7 +125,7 @@ def read_history(path: str | Path) -> History:
     for number, (line, document) in enumerate(documents):
         try:
             entry = _entry_from(line, document, suite)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except WRONG_SHAPE as error:
             raise UsageError(_damaged(path, line, error)) from error
         if _again(document, [before for _, before in documents[:number]]):
             notes.append(
@@ -188,6 +188,7 @@ def _documents(path: Path, whole: bool = False) -> tuple[list[tuple[int, dict[st
             continue
         try:
             document = parsed(line)
+            refuse_unbounded(document)
         except ValueError as error:
             if number < len(lines):
                 raise UsageError(_damaged(path, number, error)) from error
@@ -229,7 +230,7 @@ def _suite(documents: Sequence[tuple[int, dict[str, Any]]], path: Path) -> tuple
     try:
         suite = suite_from_json(document["suite_content"])
         values = _values(document["baseline_outcomes"], suite)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except WRONG_SHAPE as error:
         raise UsageError(_damaged(path, line, error)) from error
     for number, other in documents:
         if other.get("suite") != suite.sha256:

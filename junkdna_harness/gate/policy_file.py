@@ -168,7 +168,12 @@ def _known(given: Mapping[Any, Any], allowed: Sequence[str], where: str) -> None
 def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"{where}: {value!r} is no number. Write e.g. 0.02.")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise UsageError(
+            f"{where}: a number of {len(str(value))} digits is too large. Write e.g. 0.02."
+        ) from None
 
 
 def _truth(value: Any, where: str) -> bool:
