@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +80,36 @@ def read_plan_file(path: Path) -> dict[str, Any]:
             f"{str(path)!r} holds no options. Write e.g. 'methods: magnitude' and 'sparsity: 0:0.9:0.1'."
         )
     return values
+
+
+# What an annotation of an option allows: kind -> (test, words).
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "None": (lambda value: value is None, "nothing"),
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "int": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    "float": (
+        lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300,
+        "a number",
+    ),
+    "str": (lambda value: isinstance(value, str), "a text"),
+    "Mapping[str, Any]": (
+        lambda value: isinstance(value, Mapping) and all(isinstance(name, str) for name in value),
+        "names with values",
+    ),
+}
+
+
+def check_kinds(options: type, values: Mapping[str, Any]) -> None:
+    """Refuse values of another kind than the fields of the dataclass `options` have; fields of other kinds check themselves.
+
+    Raises:
+        UsageError: names the option, the value, and what is allowed.
+    """
+    for one in fields(options):
+        allowed = str(one.type).split(" | ")
+        if one.name not in values or not set(allowed) <= _KINDS.keys():
+            continue
+        value = values[one.name]
+        if not any(_KINDS[kind][0](value) for kind in allowed):
+            words = " or ".join(_KINDS[kind][1] for kind in allowed if kind != "None")
+            raise UsageError(f"{one.name} {value!r:.60} cannot be used. Write {words}.")
