@@ -18,7 +18,7 @@ import numpy as np
 
 from difficulty.errors import UsageError
 from difficulty.files import append_line, cannot_write, make_folder
-from difficulty.json_files import parsed
+from difficulty.json_files import WRONG_SHAPE, parsed, refuse_unbounded
 from difficulty.stats.result import Floats
 from junkdna_harness.gate.decision import COLUMNS, KIND, SCHEMA, cells_from_json, decision
 from junkdna_harness.gate.packed import pack, unpack

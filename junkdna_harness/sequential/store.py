@@ -18,7 +18,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.files import cannot_write, make_folder, write_atomic
-from difficulty.json_files import parsed
+from difficulty.json_files import WRONG_SHAPE, count_of, parsed
 from junkdna_harness.harness.requests import Sample
 from junkdna_harness.harness.results import json_text
 from junkdna_harness.lock import locked

@@ -180,7 +180,7 @@ def test_the_start_of_the_command_loads_its_verbs_and_the_words_of_compression_a
 ):
     rooms = {layer(name)[1] for name in loaded("junkdna_harness.cli") if name in modules()}
     words = {"difficulty", "difficulty.errors", "difficulty.runs", "junkdna_harness.compress"}
-    printing = {"difficulty.visible", "junkdna_harness.presentation"}
+    printing = {"difficulty.own_code", "difficulty.visible", "junkdna_harness.presentation"}
     assert rooms == words | printing | {"junkdna_harness", "junkdna_harness.cli", "junkdna_harness.commands"}
     assert not loaded("junkdna_harness.cli") & HEAVY
 
