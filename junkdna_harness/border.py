@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from difficulty.errors import UsageError
+from difficulty.visible import visible
 
 LM_EVAL = ("lm_eval.__main__", "lm_eval", "lm-eval")  # by `python -m`, and by the names of its command
 
@@ -56,4 +57,4 @@ def _program() -> str:
 
 
 def _tell(error: UsageError) -> None:
-    print(f"junkdna: {error}", file=sys.stderr)
+    print(visible(f"junkdna: {error}"), file=sys.stderr)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from difficulty.errors import UsageError
+from difficulty.visible import visible
 from junkdna_harness.commands.check import check
 from junkdna_harness.commands.compare import compare
 from junkdna_harness.commands.doctor import doctor
@@ -33,6 +35,7 @@ from junkdna_harness.commands.sweep_export import sweep_export
 from junkdna_harness.commands.table import table
 from junkdna_harness.commands.tasks_dir import tasks_dir
 from junkdna_harness.commands.tiers import tiers_app
+from junkdna_harness.presentation.console import say
 
 
 class Verbs(TyperGroup):
@@ -44,6 +47,27 @@ class Verbs(TyperGroup):
         if both in self.commands:
             return both, self.commands[both], args[2:]
         return super().resolve_command(ctx, args)
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """The context of a call."""
+        with _mistakes_shown():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        with _mistakes_shown():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _mistakes_shown() -> Iterator[None]:
+    """What typer says of a wrong option quotes what was given, which may be the name of a file that another made."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message") and isinstance(getattr(error, "message", None), str):
+            error.message = visible(error.message)  # type: ignore[attr-defined]
+        raise
 
 
 app = typer.Typer(
@@ -88,7 +112,7 @@ def main() -> None:
     try:
         app()
     except UsageError as error:
-        print(f"junkdna: {error}", file=sys.stderr)
+        say(f"junkdna: {error}", stderr=True)
         _leave(error.exit_code)
     except SystemExit as error:
         if not isinstance(error.code, int | None):

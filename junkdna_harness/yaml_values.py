@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from difficulty.errors import UsageError
+from difficulty.json_files import read_text
 
 _INT, _FLOAT, _TIMESTAMP, _BOOL = (
     f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp", "bool")
@@ -35,6 +39,13 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
                 seen.add((key.tag, key.value))
         return node
 
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        """As PyYAML has it; the two halves in which JSON writes a rare character (`\\ud83d\\ude00`) are one."""
+        node = super().compose_scalar_node(anchor)
+        if not node.value.isascii():
+            node.value = node.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        return node
+
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, _TIMESTAMP, _BOOL)]
@@ -52,4 +63,54 @@ def read_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: it is no YAML.
     """
-    return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    return finite(yaml.load(text, Loader=_Loader))  # a SafeLoader
+
+
+def finite(value: Any) -> Any:
+    """`value`, which aliases of YAML may have made a part of itself.
+
+    Raises:
+        yaml.YAMLError: they have.
+    """
+    done: set[int] = set()
+
+    def visit(node: Any, above: frozenset[int]) -> None:
+        if not isinstance(node, (dict, list)) or id(node) in done:
+            return
+        if id(node) in above:
+            raise yaml.YAMLError("a value is a part of itself, by an alias")
+        for inner in node.values() if isinstance(node, dict) else node:
+            visit(inner, above | {id(node)})
+        done.add(id(node))
+
+    visit(value, frozenset())
+    return value
+
+
+def read_yaml_file(path: str | Path, what: str, remedy: str) -> Any:
+    """The value of a YAML file, of plain types only; `what` it should be and the `remedy` stand in the sentence.
+
+    Raises:
+        UsageError: it cannot be read, or is no YAML; the line is named.
+    """
+    return yaml_of(read_text(path, what, remedy), f"{what} {str(path)!r}", remedy)
+
+
+def yaml_of(text: str, what: str, remedy: str, loader: Any = None) -> Any:
+    """The value of a YAML text that a user wrote; `loader`: another of PyYAML's than the one for plain types.
+
+    Raises:
+        UsageError: it is no YAML; the line is named.
+    """
+    try:
+        return read_yaml(text) if loader is None else finite(yaml.load(text, Loader=loader))
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        TypeError,
+    ) as error:  # also a list as a key, and a number that is too long
+        mark = getattr(error, "problem_mark", None)
+        told = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
+        where = f"line {mark.line + 1}: {told}" if mark is not None else str(told)
+        raise UsageError(f"{what} is no YAML ({where}). {remedy}") from error

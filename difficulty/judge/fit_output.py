@@ -18,6 +18,7 @@ from difficulty.judge.scales import WITH_MARGINS, deciding, short
 from difficulty.judge.verdicts import STATEMENTS, Claim
 from difficulty.runs.table import safe_csv
 from difficulty.text import p_words
+from difficulty.visible import visible_json
 
 SCHEMA = 2
 _DIGITS = (
@@ -47,7 +48,7 @@ def models_to_json(found: ModelsResult) -> str:
 
 
 def _json(document: Mapping[str, Any]) -> str:
-    return json.dumps(_plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return visible_json(json.dumps(_plain(document), indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def _document(result: FitResult) -> dict[str, Any]:

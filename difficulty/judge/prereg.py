@@ -17,6 +17,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from difficulty.json_files import of_known_shape, read_json, text_of
 from difficulty.judge.scales import WITH_MARGINS, WITHOUT_MARGINS
 from difficulty.judge.series import series_name
 from difficulty.runs.checkpoint import plain_name
@@ -117,14 +118,7 @@ def read_prereg(path: str | Path) -> Prereg:
     Raises:
         UsageError: there is none, it is something else, or it was edited after it was written.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"{str(path)!r} cannot be read: {error.strerror or error}. Name the file that sweep --preregister wrote."
-        ) from error
-    except ValueError:
-        content = None
+    content = read_json(path, "the preregistration", "Name the file that sweep --preregister wrote.")
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise UsageError(
             f"{str(path)!r} is no preregistration. Name the file that sweep --preregister wrote."
@@ -142,7 +136,34 @@ def read_prereg(path: str | Path) -> Prereg:
         raise UsageError(
             f"{str(path)!r} is no whole preregistration. Name the file that sweep --preregister wrote."
         )
+    with of_known_shape(path, "the preregistration", "Name the file that sweep --preregister wrote."):
+        _check_parts(content)
     return Prereg(str(path), content)
+
+
+def _check_parts(content: Mapping[str, Any]) -> None:
+    """Refuse parts of which whoever compares them takes the shape for granted.
+
+    Raises:
+        ValueError: one has another.
+    """
+    for name in ("registered", "version"):
+        text_of(content, name)
+    if not all(isinstance(name, str) for name in content["models"]):
+        raise ValueError("models are no list of names")
+    for row in content["runs"]:
+        text_of(row, "model")
+        text_of(row, "method")
+        _ = str(run_of(row)), hash(run_of(row))
+    if not all(isinstance(entry, dict) for entry in content["tasks"].values()):
+        raise ValueError("tasks hold something else than objects")
+    for name, tiers in content["families"].items():
+        if not isinstance(tiers, list) or not all(isinstance(tier, int) for tier in tiers):
+            raise ValueError(f"the tiers of family {name} are {tiers!r:.60}")
+    for name in ("matched", "by_rule"):
+        listed = content["grid"].get(name, [])
+        if not isinstance(listed, list) or not all(isinstance(entry, str) for entry in listed):
+            raise ValueError(f"{name} of the grid is {listed!r:.60}")
 
 
 def content_sha256(content: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ so that the logs of any evaluator (`hf`, `vllm`, `sglang`, a server on this mach
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.json_files import read_json
 from difficulty.runs.identity import DENSE, Method, Run
 from difficulty.runs.level import bears_out, level_of
 from difficulty.runs.running import Running, weights_alone
@@ -58,12 +58,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: it is none.
     """
-    try:
-        found = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise UsageError(f"{str(path)!r} is not whole JSON ({error}). Restore it or remove it.") from error
+    found = read_json(path, "the file", "Restore it or remove it.")
     if not isinstance(found, dict):
         raise UsageError(f"{str(path)!r} holds no JSON object. Restore it or remove it.")
     return found

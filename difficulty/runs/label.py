@@ -9,6 +9,7 @@ from pathlib import Path
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from difficulty.json_files import of_known_shape, text_of
 from difficulty.runs.checkpoint import read_object
 from difficulty.runs.identity import DENSE, Method, Run
 
@@ -78,22 +79,18 @@ def read_label(results: Path) -> Label | None:
     if not path.is_file():
         return None
     found = read_object(path)
-    try:
+    with of_known_shape(path, "the label", "Write it again with junkdna label."):
         if found["kind"] != KIND or found["schema"] not in (SCHEMA, NOISE_FLOOR_SCHEMA):
             raise ValueError(f"kind {found['kind']!r}, schema {found['schema']!r}")
         level, bits = found.get("level"), found.get("bits")
         return Label(
-            Method.parse(found["method"]),
+            Method.parse(text_of(found, "method")),
             None if level is None else float(level),
             None if bits is None else float(bits),
-            found.get("model"),
+            None if found.get("model") is None else text_of(found, "model"),
             int(found.get("replicate") or 0),
             found.get("noise_floor") is True,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"{str(path)!r} is no label ({error}). Write it again with junkdna label."
-        ) from error
 
 
 def write_label(results: Path, label: Label) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.files import append_line
+from difficulty.json_files import parsed
 from difficulty.runs.store import SAMPLES, finished_runs, manifest_path, planned_runs
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _runs(folder: Path) -> tuple[list[str], str]:
     names, digest = [], hashlib.sha256()
     for stem in finished_runs(folder):
         try:
-            manifest = json.loads(manifest_path(folder, stem).read_text(encoding="utf-8"))
+            manifest = parsed(manifest_path(folder, stem).read_text(encoding="utf-8"))
             name, samples = str(manifest["run"]), (manifest.get("files") or {}).get(SAMPLES)
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
             continue  # the reader names it
@@ -170,7 +171,7 @@ def _records(folder: Path) -> list[dict[str, Any]]:
     found = []
     for line in lines:
         try:
-            record = json.loads(line)
+            record = parsed(line.decode())
         except ValueError:  # cut off when a process or the machine ended, or edited
             continue
         if isinstance(record, dict) and record.get("kind") in (LOOK, ADDED):

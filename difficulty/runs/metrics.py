@@ -157,7 +157,7 @@ def several(table: pd.DataFrame, metrics: Mapping[str, str]) -> list[str]:
     present = _present(table)
     alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for task, chosen in metrics.items():
-        others = tuple(name for name in next(iter(present[task].values())) if name != chosen)
+        others = tuple(name for name in next(iter(present.get(task, {}).values()), []) if name != chosen)
         if others:
             alike.setdefault((chosen, others), []).append(task)
     return [

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.alike import names_alike
 from difficulty.runs.clusters import share_clusters
 from difficulty.runs.dtypes import DTYPE
 from difficulty.runs.identity import DENSE, GUESS, KnownBy, Method, Run
@@ -163,7 +164,7 @@ def read_runs(
     rows = share_clusters(rows.drop(columns=[KNOWN_BY, MATCHED, N_WEIGHTS], errors="ignore"))
     parts, table, again = take_apart(parts, rows, warnings)
     noise, unused = ({}, []) if again is None else noise_floors(table, again)
-    warnings += unused
+    warnings += [*unused, *names_alike(table)]
     by_id = {str(part.run): part for part in parts}
     return Runs(
         table,

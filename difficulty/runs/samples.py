@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import gzip
-import json
-import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.json_files import parsed
 from difficulty.runs.table import some
 from difficulty.runs.values import as_number
 
 Sample = dict[str, Any]
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")  # UTF-16, as some Windows tools save text
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # how JSON writes half a character
+_DECIDING = ("doc_id", "doc_hash", "prompt_hash", "target", "filter", "metrics", "filtered_resps")
 _QUOTED = 60  # characters of a wrong value that a sentence quotes
 PREDICT_ONLY = "bypass"  # the metric that lm_eval --predict_only puts in the place of all others
 
@@ -60,21 +59,6 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def parsed(text: str) -> Any:
-    """The JSON in `text`. Halves of characters (lone surrogates), which no table can hold, become question marks.
-
-    Raises:
-        ValueError: it is no JSON, or nested too deeply to be read.
-    """
-    try:
-        found = json.loads(text)
-        if _HALF.search(text):
-            found = json.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    return found
-
-
 def samples_file(folder: Path, task: str, stamp: str) -> Path | None:
     """Where the samples of exactly this task are: beside the results, packed or not; None where they are not."""
     name = f"samples_{task}_{stamp}.jsonl"
@@ -93,15 +77,22 @@ def read_samples(path: Path) -> list[Sample]:
             continue
         text = _decoded(line, path, number)
         try:
-            sample = parsed(text)
+            sample = parsed(text, once=False)
             if problem := _problem(sample):
                 raise ValueError(problem)
+            _refuse_keys_twice(text, sample)
         except ValueError as error:
             raise UsageError(
                 f"{str(path)!r}, line {number}, is not a whole sample of lm_eval ({error}). Evaluate this task again."
             ) from error
         samples.append(sample)
     return samples
+
+
+def _refuse_keys_twice(text: str, sample: Sample) -> None:
+    """Of a key that stands there twice nobody knows which value holds; only where one of these may, all are looked at."""
+    if any(text.count(f'"{name}":') > 1 for name in (*_DECIDING, *sample["metrics"])):
+        parsed(text)
 
 
 def _decoded(content: bytes, path: Path, first_line: int) -> str:

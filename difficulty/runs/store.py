@@ -7,13 +7,13 @@ and the manifest `runs/STEM.json`, which is written last and holds the sha256 of
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.json_files import parsed
 from difficulty.runs.identity import Method, Run
 
 PLAN = "plan.json"
@@ -202,10 +202,10 @@ def file_sha256(path: Path) -> str:
 
 def _load(path: Path) -> dict[str, Any] | str:
     """The JSON object in a file, or what is wrong with it."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.is_file():
         return "is missing"
+    try:
+        found = parsed(path.read_text(encoding="utf-8-sig"))
     except (ValueError, OSError) as error:  # cut, not UTF-8, not to be opened
         return f"cannot be read as JSON ({error})"
     return found if isinstance(found, dict) else "holds no JSON object"
@@ -301,12 +301,12 @@ def _changed(path: Path, sha256: object) -> str | None:
 
 def _unreadable(path: Path, table: str, run: str) -> str | None:
     """For runs of older versions, whose tables have no recorded sha256."""
-    import pandas as pd
+    from difficulty.runs.parquet import read_parquet
 
     try:
-        frame = pd.read_parquet(path)
-    except (ValueError, OSError, KeyError) as error:  # pyarrow's own errors are kinds of these
-        return f"cannot be read ({str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__})"
+        frame = read_parquet(path)
+    except UsageError as error:
+        return f"cannot be read ({error})"
     if frame.empty:
         return "hold no row"
     if table == SAMPLES and ("run" not in frame or set(frame["run"].astype(str)) != {run}):

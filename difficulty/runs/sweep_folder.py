@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from difficulty.errors import UsageError
+from difficulty.json_files import parsed
 from difficulty.runs.checkpoint import read_object
 from difficulty.runs.dtypes import DTYPE, Agreement, plain_dtype
+from difficulty.runs.parquet import read_parquet
 from difficulty.runs.part import Part, TaskFacts, run_of_cells, weights_in
 from difficulty.runs.rows import Keep
 from difficulty.runs.store import (
@@ -161,8 +162,8 @@ def _read_items(items: Sequence[Path]) -> _Asked:
     columns = ["task", "item_id", "doc_id", "target", "arguments", "doc"]
     found: _Asked = {}
     for file in items:
-        for row in pd.read_parquet(file, columns=columns).itertuples(index=False):
-            fixed = {"doc": json.loads(row.doc), "target": row.target, "arguments": json.loads(row.arguments)}
+        for row in read_parquet(file, columns).itertuples(index=False):
+            fixed = {"doc": parsed(row.doc), "target": row.target, "arguments": parsed(row.arguments)}
             found[row.task, int(row.doc_id)] = (row.item_id, fixed)
     return found
 
@@ -173,12 +174,12 @@ def _kept(folder: Path, stem: str, asked: _Asked, keep: Keep) -> dict[str, dict[
     kept: dict[str, dict[str, Any]] = {}
     if not path.is_file():
         return kept
-    responses = pd.read_parquet(path, columns=["task", "doc_id", "filtered_resps"])
+    responses = read_parquet(path, ["task", "doc_id", "filtered_resps"])
     for answer in responses.drop_duplicates(["task", "doc_id"]).itertuples(index=False):
         doc_id = int(answer.doc_id)
         if (answer.task, doc_id) in asked:
             item, fixed = asked[answer.task, doc_id]
-            answered = {"doc_id": doc_id, "filtered_resps": json.loads(answer.filtered_resps)}
+            answered = {"doc_id": doc_id, "filtered_resps": parsed(answer.filtered_resps)}
             sample = {**fixed, **answered, "doc_hash": item.partition("#")[0]}
             kept.setdefault(answer.task, {})[item] = keep(sample)
     return kept

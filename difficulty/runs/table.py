@@ -14,12 +14,14 @@ import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.files import write_atomic
+from difficulty.json_files import WRONG_SHAPE, of_known_shape
 from difficulty.runs.identity import DENSE as DENSE
 from difficulty.runs.identity import Method, Run
 from difficulty.runs.provenance import TIERS_FROM, makers
+from difficulty.visible import restored, reversible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 COLUMNS = (
     "run", "model", "method", "level", "bits", "replicate", "task", "family", "axis", "tier",
@@ -285,7 +287,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         UsageError: the file is not there, cannot be read, or breaks the schema.
     """
     path = Path(path)
-    return validate(_raw(path), source=f"{path.name!r}", keep_noise_floor=True)
+    return _validated(_raw(path), path)
 
 
 def read_tables(paths: Sequence[Path]) -> list[pd.DataFrame]:
@@ -297,13 +299,15 @@ def read_tables(paths: Sequence[Path]) -> list[pd.DataFrame]:
     raw = [_raw(path) for path in paths]
     if len(raw) > 1 and all(len(one) and one.dtypes.equals(raw[0].dtypes) for one in raw):
         ends = np.cumsum([0, *(len(one) for one in raw)])
-        with suppress(UsageError):  # said below, with the name of the file
+        with suppress(*WRONG_SHAPE):  # said below, with the name of the file
             whole = validate(pd.concat(raw, ignore_index=True), keep_noise_floor=True)
             return [whole.iloc[a:b].reset_index(drop=True) for a, b in pairwise(ends)]
-    return [
-        validate(one, source=f"{path.name!r}", keep_noise_floor=True)
-        for one, path in zip(raw, paths, strict=True)
-    ]
+    return [_validated(one, path) for one, path in zip(raw, paths, strict=True)]
+
+
+def _validated(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    with of_known_shape(path, "the table", "Write it again."):  # a column of lists or of bytes
+        return validate(table, source=f"{path.name!r}", keep_noise_floor=True)
 
 
 def _raw(path: Path) -> pd.DataFrame:
@@ -335,7 +339,7 @@ def _raw(path: Path) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a tidy table to `path` (.parquet or .csv), whole or not at all; the same table gives the same bytes.
 
-    In CSV, text that a spreadsheet would take for a formula gets a leading apostrophe, which `read_table` takes off.
+    In CSV, text is as `csv_text` writes it, which `read_table` takes back: no two names become one.
 
     Raises:
         UsageError: another ending, a table that breaks the schema, or a place that cannot be written.
@@ -355,7 +359,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def safe_csv(table: pd.DataFrame) -> str:
-    """`table` as CSV; text that a spreadsheet would take for a formula gets a leading apostrophe."""
+    """`table` as CSV, its text as `csv_text` writes it."""
     out = table.copy(deep=False)
     for name in out.columns:
         if name == OPTION_LOGLIK:
@@ -363,18 +367,41 @@ def safe_csv(table: pd.DataFrame) -> str:
                 None if v is None or np.ndim(v) == 0 else json.dumps([float(x) for x in v]) for v in out[name]
             ]
         elif not pd.api.types.is_numeric_dtype(out[name]):
-            out[name] = [
-                f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA_STARTS) else v for v in out[name]
-            ]
+            out[name] = _map(out[name], csv_text)
+    out.columns = [csv_text(str(name)) for name in out.columns]
     return str(out.to_csv(index=False))
 
 
+def csv_text(text: str) -> str:
+    """`text` so that no terminal obeys it (`difficulty.visible`) and no spreadsheet: what it would take for a formula gets a leading
+    apostrophe."""
+    shown = reversible(text)
+    return f"'{shown}" if shown.startswith(_FORMULA_STARTS) else shown
+
+
+def _csv_text_of(cell: str) -> str:
+    """The text that `csv_text` was given."""
+    return restored(cell.removeprefix("'"))
+
+
+def _map(column: pd.Series[Any], function: Callable[[str], str]) -> pd.Series[Any]:
+    """`function` of every text in a column, of each text once."""
+    done = {text: function(text) for text in {cell for cell in column if isinstance(cell, str)}}
+    return column.astype(object).map(lambda cell: done.get(cell, cell) if isinstance(cell, str) else cell)
+
+
 def _from_csv(table: pd.DataFrame) -> pd.DataFrame:
+    texts = [c for c in table if c != OPTION_LOGLIK and not pd.api.types.is_numeric_dtype(table[c])]
+    cells = {cell for name in texts for cell in table[name] if isinstance(cell, str)} | set(table.columns)
+    # Text is taken back only where all of it is as we write it. In a file of others `\x1b` and an escape, or `'a` and `a`, may be two names.
+    ours = all(csv_text(_csv_text_of(cell)) == cell for cell in cells)
     for name in table.columns:
         if name == OPTION_LOGLIK:
             table[name] = [json.loads(v) if isinstance(v, str) else None for v in table[name]]
-        elif not pd.api.types.is_numeric_dtype(table[name]):
-            table[name] = [v[1:] if isinstance(v, str) and v[:1] == "'" else v for v in table[name]]
+        elif ours and name in texts:
+            table[name] = _map(table[name], _csv_text_of)
+    if ours:
+        table.columns = [_csv_text_of(name) for name in table.columns]
     if "axis" in table:
         table["axis"] = table["axis"].astype(object).fillna("")
     return table

@@ -6,16 +6,18 @@ Only a sample of the matrices is read, so that a folder of any size takes a seco
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
-import struct
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from difficulty.errors import UsageError
+from difficulty.runs.safetensors_header import Entry, read_header
 
 _SKIPPED = re.compile(r"embed|lm_head|norm|wte|wpe|bias", re.IGNORECASE)
 _MOST_TENSORS, _MOST_VALUES = 64, 1 << 20
@@ -87,20 +89,19 @@ def _tensors(folder: Path) -> list[_Tensor]:
     """All tensors of a folder's safetensors files."""
     found = []
     for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with path.open("rb") as handle:
-                (length,) = struct.unpack("<Q", handle.read(8))
-                header = json.loads(handle.read(length))
+        with suppress(UsageError):  # what loads models says what is wrong with it
             found += [
-                _Tensor(
-                    name, path, 8 + length + entry["data_offsets"][0], tuple(entry["shape"]), entry["dtype"]
-                )
-                for name, entry in header.items()
-                if name != "__metadata__"
+                _Tensor(one.name, path, one.begin, one.shape, one.dtype)
+                for one in read_header(path)
+                if _is_whole(one)
             ]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error, MemoryError):
-            continue  # what loads models says what is wrong with it
     return found
+
+
+def _is_whole(one: Entry) -> bool:
+    """False where the bytes are not those of the shape, as with several values a byte."""
+    code = _CODES.get(one.dtype)
+    return code is None or one.size == math.prod(one.shape) * np.dtype(code[0]).itemsize
 
 
 def _matrices(tensors: list[_Tensor]) -> list[_Tensor]:

@@ -40,6 +40,7 @@ from junkdna_harness.commands.trend_of import (
     refuse_without_trend,
     show_trend,
 )
+from junkdna_harness.presentation.console import say, say_json
 
 if TYPE_CHECKING:
     from junkdna_harness.gate import Limits, Policy, RunItems
@@ -212,7 +213,7 @@ def _write_baseline(path: Path, candidate: RunItems) -> None:
 
     items = sum(len(task.item_ids) for name, task in candidate.tasks.items() if name == task.task)
     for reason in candidate.left_out.values():
-        typer.echo(f"note: left out: {reason}", err=True)
+        say(f"note: left out: {reason}", stderr=True)
     _write(path, to_json(candidate), f"baseline of {len(candidate.tasks)} tasks, {items:,} items")
 
 
@@ -220,7 +221,7 @@ def _write(path: Path, text: str, what: str) -> None:
     from difficulty.files import write_atomic
 
     write_atomic(path, text)
-    typer.echo(f"{what}: {path}", err=True)
+    say(f"{what}: {path}", stderr=True)
 
 
 def _validate(
@@ -259,7 +260,7 @@ def _check_text(
     if json_file is not None and str(json_file) != "-":
         write_atomic(json_file, content)
     if str(json_file) == "-":
-        typer.echo(content)
+        say_json(content)
     else:
         show_text(text_of(outcome))
     raise typer.Exit(code)

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from difficulty.errors import UsageError
+from difficulty.visible import visible_json
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
 from junkdna_harness.commands.tiers import parse_cuts, use_working_directory
+from junkdna_harness.presentation.console import say
 
 
 def compare(
@@ -89,6 +91,8 @@ def compare(
         labels=label or [],
         allow_different_prompts=allow_different_prompts,
     )
-    print(comparison_text(found))
+    say(comparison_text(found))
     if json_file is not None:
-        write_atomic(json_file, json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n")
+        write_atomic(
+            json_file, visible_json(json.dumps(found.to_dict(), indent=1, ensure_ascii=False)) + "\n"
+        )

@@ -11,6 +11,7 @@ import typer
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.schema import help_of
+from junkdna_harness.presentation.console import console, say
 
 if TYPE_CHECKING:
     from junkdna_harness.compress.loading import Source
@@ -79,12 +80,10 @@ def progress_bar(what: str) -> Iterator[Progress]:
     """A bar on stderr that moves with each call (done, total, label)."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from junkdna_harness.presentation.console import console
-
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[label]}"),
+        TextColumn("{task.fields[label]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
@@ -132,7 +131,7 @@ def compress(
     from junkdna_harness.output_folder import check_output_folder
 
     cost = estimate_of(source, spec)
-    typer.echo(f"{source.name}: {cost.describe()}", err=True)
+    say(f"{source.name}: {cost.describe()}", stderr=True)
     if output is not None:
         check_output_folder(output, force, source.pretrained, cost.model_bytes)
     if dry_run:
@@ -142,9 +141,9 @@ def compress(
     manifest = manifest_of(source.name, source.revision, source.gguf_file)
     with progress_bar(spec.method) as progress:
         report = change(model, spec, tokenizer, progress, manifest=manifest)
-    typer.echo(f"{report.summary()} ({report.seconds:.1f} s)")
+    say(f"{report.summary()} ({report.seconds:.1f} s)")
     for warning in report.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", stderr=True)
     if also is not None:
         also(model, report)
     if output is None:
@@ -162,13 +161,13 @@ def compress(
         recipe=recipe_of(spec),
     )
     for warning in written["warnings"][len(report.warnings) :]:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", stderr=True)
     for name in written.get("left_behind", ()):
-        typer.echo(f"warning: not carried over from {source.name}: {name}", err=True)
+        say(f"warning: not carried over from {source.name}: {name}", stderr=True)
     if spec.running:
-        typer.echo(
+        say(
             f"warning: the checkpoint's weights cannot hold {spec.running.describe()}; junkdna's wrappers round that while the model runs, "
             "and a plain hf load does not",
-            err=True,
+            stderr=True,
         )
-    typer.echo(f"checkpoint: {output}")
+    say(f"checkpoint: {output}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from difficulty.errors import UsageError
+from difficulty.visible import visible_json
+from junkdna_harness.presentation.console import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,7 +152,9 @@ def fidelity(
     if html is not None or plots is not None:
         _draw(found, html, plots)
     if json_file is not None:
-        write_atomic(json_file, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_atomic(
+            json_file, visible_json(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
+        )
 
 
 def _documents(
@@ -184,7 +188,7 @@ def _single(
 
     dense, other = _sides(against, compressed, how)
     found = measure(dense, other, documents, how)
-    typer.echo(single_text(found))
+    say(single_text(found))
     _write_tokens(tokens, [found])
     return found.to_dict()
 
@@ -202,12 +206,12 @@ def _grid(
     copy = load_side(plan.models[0], how.device, how.dtype, settled=False)
     found = []
     for one in over_grid(dense, copy, plan, documents, how):
-        typer.echo(
+        say(
             f"{one.model}: ratio {one.figures['perplexity_ratio']:.4f}, KL {one.figures['kl_mean']:.4g}",
-            err=True,
+            stderr=True,
         )
         found.append(one)
-    typer.echo(grid_text(found))
+    say(grid_text(found))
     _write_tokens(tokens, found)
     return {"runs": [one.to_dict() for one in found]}
 
@@ -225,7 +229,7 @@ def _by_bytes(
         )
     dense, other = _sides(against, compressed, how)
     found = bits_per_byte(dense, other, documents, how.window)
-    typer.echo(bytes_text(found))
+    say(bytes_text(found))
     return found.to_dict()
 
 

@@ -10,6 +10,7 @@ import typer
 
 from junkdna_harness.commands.looking import departures_of, log, prereg_lines, read_prereg_of, with_prereg
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+from junkdna_harness.presentation.console import say, say_json
 
 if TYPE_CHECKING:
     from difficulty.judge.fit import FitResult
@@ -122,14 +123,14 @@ def fit(
     if cells_file:
         write_atomic(cells_file, cells_csv(*results))
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}", stderr=True)
     text = ""
     if json_file:
         text = to_json(results[0]) if several is None else models_to_json(several)
     if registered:
         text = with_prereg(text, registered, found) if text else ""
     if json_file and str(json_file) == "-":
-        print(text, end="")
+        say_json(text, end="")
         return
     if json_file:
         write_atomic(json_file, text)
@@ -139,4 +140,4 @@ def fit(
         show_models(several, every=every)
     if registered:
         for line in prereg_lines(registered, found):
-            typer.echo(line)
+            say(line)

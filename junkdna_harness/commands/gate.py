@@ -28,6 +28,7 @@ from junkdna_harness.commands.limits import (
 )
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
 from junkdna_harness.commands.trend_of import COMMIT, HISTORY, keep, ready_for_history
+from junkdna_harness.presentation.console import say
 
 PANEL_TASKS = "How items are asked (default: as in the baseline)"
 PANEL_ORDER = "How many"
@@ -150,7 +151,7 @@ def gate(
     prompting = Prompting(num_fewshot, apply_chat_template, system_instruction, None, include_path)
     options = Options(prompting, seed, max_items, every_rule, out, allow_different_prompts, _object(metadata))
     candidate = load(model, wrapper, arguments, batch_size, device)
-    finished = run_gate(candidate, baseline, limits, options, lambda line: typer.echo(line, err=True))
+    finished = run_gate(candidate, baseline, limits, options, lambda line: say(line, stderr=True))
     found = outcome_of(finished, Logged(against, label or []).of(baseline.name))
     code = exit_code_of(found.gate, inconclusive)
     finish(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from difficulty.runs.running import Running
+from junkdna_harness.presentation.console import console, say, say_json
 
 
 def inspect(
@@ -29,18 +30,29 @@ def inspect(
     if as_json:
         manifest = {name: value for name, value in found.manifest.items() if name != "tensors"}
         checks = [asdict(tensor) for tensor in found.tensors]
-        typer.echo(json.dumps({"intact": found.intact, "manifest": manifest, "tensors": checks}, indent=1))
+        say_json(json.dumps({"intact": found.intact, "manifest": manifest, "tensors": checks}, indent=1))
     else:
-        typer.echo("\n".join(_facts(found.manifest)))
+        say("\n".join(facts_of(folder, found.manifest)))
         _print_tensors(found.tensors)
     bad = [tensor for tensor in found.tensors if tensor.state != "ok"]
     if bad:
         names = ", ".join(f"{tensor.name} ({tensor.state})" for tensor in bad[:5])
-        typer.echo(
-            f"junkdna: {len(bad)} of {len(found.tensors)} tensors are not as written: {names}", err=True
-        )
+        say(f"junkdna: {len(bad)} of {len(found.tensors)} tensors are not as written: {names}", stderr=True)
         raise typer.Exit(1)
-    typer.echo(f"{len(found.tensors)} tensors verified: hashes and zeros are as written.", err=as_json)
+    say(f"{len(found.tensors)} tensors verified: hashes and zeros are as written.", stderr=as_json)
+
+
+def facts_of(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """The manifest's main values, one per line.
+
+    Raises:
+        UsageError: one of them is of a kind that none has.
+    """
+    from difficulty.json_files import of_known_shape
+    from difficulty.runs.checkpoint import MANIFEST
+
+    with of_known_shape(folder / MANIFEST, "the manifest", "Bring back the file as it was written."):
+        return _facts(manifest)
 
 
 def _facts(manifest: dict[str, Any]) -> list[str]:
@@ -112,12 +124,13 @@ def _share(value: float | None) -> str:
 
 
 def _print_tensors(tensors: Any) -> None:
+    from rich.markup import escape
     from rich.table import Table
-
-    from junkdna_harness.presentation.console import console
 
     table = Table("tensor", "weights", "zeros", "sparsity", "state")
     for tensor in tensors:
         share = f"{tensor.zeros / tensor.numel:.4f}" if tensor.numel else "-"
-        table.add_row(tensor.name, f"{tensor.numel:,}", f"{tensor.zeros:,}", share, tensor.state)
+        table.add_row(
+            escape(tensor.name), f"{tensor.numel:,}", f"{tensor.zeros:,}", share, escape(tensor.state)
+        )
     console().print(table)

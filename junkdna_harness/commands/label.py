@@ -9,6 +9,7 @@ import typer
 
 from difficulty.errors import UsageError
 from difficulty.runs.identity import DENSE, Method
+from junkdna_harness.presentation.console import say
 
 
 def label(
@@ -49,4 +50,4 @@ def label(
     level = 0.0 if named == DENSE and sparsity is None else sparsity
     said = Label(Method.parse(named), level, bits, model, replicate, noise_floor)
     path = write_label(found[0], said)
-    typer.echo(f"{path}: {said.run(model or 'the logged model')}")
+    say(f"{path}: {said.run(model or 'the logged model')}")

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from difficulty.visible import visible_json
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -71,7 +73,7 @@ def with_prereg(text: str, prereg: Prereg, found: Sequence[str]) -> str:
     document["prereg"] = {
         "file": prereg.path, "registered": prereg.registered, "sha256": prereg.sha256, "departures": list(found),
     }  # fmt: skip
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return visible_json(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def prereg_lines(prereg: Prereg, found: Sequence[str]) -> list[str]:

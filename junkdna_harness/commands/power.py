@@ -19,6 +19,7 @@ from junkdna_harness.commands.limits import (
     POLICY,
     limits_of,
 )
+from junkdna_harness.presentation.console import say, say_json
 
 
 def power(
@@ -113,4 +114,7 @@ def power(
     content = power_json(found, rules.alpha)
     if json_file is not None and str(json_file) != "-":
         write_atomic(json_file, content)
-    typer.echo(content if str(json_file) == "-" else power_text(found, rules.alpha), nl=str(json_file) != "-")
+    if str(json_file) == "-":
+        say_json(content, end="")
+    else:
+        say(power_text(found, rules.alpha))

@@ -25,6 +25,7 @@ from junkdna_harness.commands.compressing import (
     with_recipe,
 )
 from junkdna_harness.compress.spec import PruneSpec
+from junkdna_harness.presentation.console import say
 
 if TYPE_CHECKING:
     from junkdna_harness.compress.report import CompressionReport
@@ -119,6 +120,6 @@ def prune(
     def mask_too(model: Any, report: CompressionReport) -> None:
         if save_mask is not None:
             write_mask(model, report, save_mask)
-            typer.echo(f"mask: {save_mask}")
+            say(f"mask: {save_mask}")
 
     compress(source, spec, prune_in_place, output, force, dry_run, mask_too)

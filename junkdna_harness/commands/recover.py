@@ -9,6 +9,7 @@ import typer
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.spec import PruneSpec
+from junkdna_harness.presentation.console import say
 
 
 def recover(
@@ -144,41 +145,36 @@ def recover(
             if training.last_loss is not None
             else ""
         )
-        typer.echo(
+        say(
             f"{done.manifest['method']}: {training.steps} steps, {training.tokens:,} tokens, {loss}"
             f"{done.manifest.get('sparsity_targeted', 0):.4f} of the targeted weights are zero: {output}"
         )
     if training.stopped:
-        typer.echo(f"junkdna: {training.stopped}.", err=True)
+        say(f"junkdna: {training.stopped}.", stderr=True)
     if training.failed:
         raise typer.Exit(1)
 
 
 def _pairs(given: list[str]) -> dict[str, Any]:
-    from junkdna_harness.yaml_values import read_yaml
+    from junkdna_harness.yaml_values import yaml_of
 
     found: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"--trainer {text!r} is no NAME=VALUE. Write e.g. --trainer bf16=true.")
-        found[name] = read_yaml(value)
+        found[name] = yaml_of(value, f"--trainer {text!r}", "Write e.g. --trainer bf16=true.")
     return found
 
 
 def _config(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    import yaml
-
-    from junkdna_harness.yaml_values import read_yaml
+    from junkdna_harness.yaml_values import read_yaml_file
 
     if not path.is_file():
         raise UsageError(f"--trainer-config {str(path)!r} is no file.")
-    try:
-        found = read_yaml(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"--trainer-config {str(path)!r} is neither YAML nor JSON: {error}.") from error
+    found = read_yaml_file(path, "--trainer-config", "Write e.g. 'bf16: true'.")
     if not isinstance(found, dict):
         raise UsageError(
             f"--trainer-config {str(path)!r} holds no names and values. Write e.g. 'bf16: true'."

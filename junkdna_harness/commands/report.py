@@ -10,6 +10,7 @@ import typer
 
 from junkdna_harness.commands.looking import log
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+from junkdna_harness.presentation.console import console, say
 
 SCREEN = Path("-")
 
@@ -75,7 +76,6 @@ def report(
             labels=label or [],
         )
     from difficulty.files import write_atomic
-    from junkdna_harness.presentation.console import console
     from junkdna_harness.report import formats, verdicts
 
     boards = list(made.boards)
@@ -98,7 +98,7 @@ def report(
     written: list[Path] = []
     for path, text in texts:
         if path == SCREEN:
-            typer.echo(text())
+            say(text())
         elif path is not None:
             write_atomic(path, text())
             written.append(path)
@@ -116,6 +116,6 @@ def report(
         for note in board.notes:
             out.print(f"note: {note}", markup=False, highlight=False)
     for warning in (*made.looked, *made.warnings, *notes):
-        typer.echo(f"note: {warning}", err=True)
+        say(f"note: {warning}", stderr=True)
     for path in written:
-        typer.echo(f"wrote {path}", err=True)
+        say(f"wrote {path}", stderr=True)

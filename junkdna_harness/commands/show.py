@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from junkdna_harness.commands.options import LABEL
+from junkdna_harness.presentation.console import console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,6 @@ def show(
     from difficulty.runs.metrics import choose
     from difficulty.runs.read import read_runs
     from difficulty.text import noise_legend
-    from junkdna_harness.presentation.console import console
 
     read = read_runs(run, labels=label or [])
     chosen = read.one(name)

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from junkdna_harness.presentation.console import say
+
 
 def study(
     pretrained: Annotated[
@@ -116,20 +118,20 @@ def study(
     if dry_run:
         from junkdna_harness.study.dry_run import dry_run as estimate
 
-        estimate(asked, typer.echo)
+        estimate(asked, say)
         return
     from junkdna_harness.study.run import run_study, verdict_lines
 
     folder = output or Path("junkdna-study") / (Path(asked.pretrained).name + ("-quick" if quick else ""))
     started = time.perf_counter()
     runner, machine = _engine(engine, workers, device, batch_size)
-    outcome = run_study(asked, folder, runner, machine, say=lambda text: typer.echo(text, err=True))
-    typer.echo(f"\n{outcome.fit.model}: {outcome.fit.n_items:,} items, {time.perf_counter() - started:.0f} s")
+    outcome = run_study(asked, folder, runner, machine, say=lambda text: say(text, stderr=True))
+    say(f"\n{outcome.fit.model}: {outcome.fit.n_items:,} items, {time.perf_counter() - started:.0f} s")
     for line in verdict_lines(outcome.fit):
-        typer.echo(line)
-    typer.echo(f"report: {outcome.report}")
+        say(line)
+    say(f"report: {outcome.report}")
     for name, why in outcome.failed.items():
-        typer.echo(f"junkdna: {name}: {why}.", err=True)
+        say(f"junkdna: {name}: {why}.", stderr=True)
     if outcome.failed:
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from difficulty.errors import UsageError, did_you_mean
+from junkdna_harness.presentation.console import say
 
 if TYPE_CHECKING:
     from junkdna_harness.sweep.plan import Plan
@@ -218,7 +219,7 @@ def _sweep(
     if dry_run:
         print_plan(plan, None if output is None else Path(output), extend)
         if preregister is not None:
-            print(f"nothing is registered in {preregister} by a dry run")
+            say(f"nothing is registered in {preregister} by a dry run")
         return 0
     if output is None:
         raise UsageError("no folder was given. Add --output runs/NAME.")
@@ -239,9 +240,9 @@ def _registration(plan: Plan, path: Path, folder: Path, rule: list[str]) -> Call
 
     def begin() -> None:
         registered = register(path, content)
-        typer.echo(
+        say(
             f"registered {registered.registered} in {path} (sha256 {registered.sha256[:12]}...): fit --prereg {path}",
-            err=True,
+            stderr=True,
         )
 
     return begin

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from junkdna_harness.presentation.console import say
+
 
 def sweep_export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A sweep's folder.")],
@@ -16,4 +18,4 @@ def sweep_export(
     from junkdna_harness.sweep.export import export
 
     folders = export(folder, out)
-    typer.echo(f"{len(folders)} runs in lm-eval's layout: {out}", err=True)
+    say(f"{len(folders)} runs in lm-eval's layout: {out}", stderr=True)

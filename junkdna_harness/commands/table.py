@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from junkdna_harness.commands.options import LABEL
+from junkdna_harness.presentation.console import say
 
 
 def table(
@@ -33,6 +34,6 @@ def table(
     read = read_runs(runs, labels=label or [])
     write_table(read.tidy(), output)
     for warning in (*read.warnings, *(floor.sentence() for floor in read.noise.values())):
-        typer.echo(f"note: {warning}", err=True)
+        say(f"note: {warning}", stderr=True)
     n_runs, n_items = len(read.runs), read.table[["task", "item_id"]].drop_duplicates().shape[0]
-    typer.echo(f"{output}: {len(read.table):,} rows, {n_runs} runs, {n_items:,} items")
+    say(f"{output}: {len(read.table):,} rows, {n_runs} runs, {n_items:,} items")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from difficulty.errors import UsageError
+from junkdna_harness.presentation.console import say
 
 tiers_app = typer.Typer(
     name="tiers", help="Split any lm-eval task into tiers of difficulty.", no_args_is_help=True
@@ -118,17 +119,17 @@ def build(
         seed=seed,
         allow_duplicates=allow_duplicates,
     )
-    print(plan_text(plan))
+    say(plan_text(plan))
     for note in plan.runs.notes if plan.runs else ():
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", stderr=True)
     if plan.runs and plan.runs.warning:
-        print(f"warning: {plan.runs.warning}", file=sys.stderr)
+        say(f"warning: {plan.runs.warning}", stderr=True)
     if plot is not None:
         plot_plan(plan, plot)
-        print(f"plot: {plot}")
+        say(f"plot: {plot}")
     if not dry_run and output is not None:
         write_tiers(plan, output, force=force)
-        print(f"run: lm_eval --include_path {output} --tasks {plan.name} ...")
+        say(f"run: lm_eval --include_path {output} --tasks {plan.name} ...")
 
 
 @tiers_app.command()
@@ -136,7 +137,7 @@ def show(folder: Annotated[Path, typer.Argument(help="A folder that `junkdna tie
     """Print what is in a folder of tiers."""
     from junkdna_harness.tiers.show import folder_text
 
-    print(folder_text(folder))
+    say(folder_text(folder))
 
 
 def use_working_directory() -> None:

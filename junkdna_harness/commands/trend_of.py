@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from difficulty.errors import UsageError
+from junkdna_harness.presentation.console import say, say_json
 
 if TYPE_CHECKING:
     from junkdna_harness.gate.rule import Gate
@@ -83,7 +84,7 @@ def show_trend(
     if json_file is not None and str(json_file) != "-":
         write_atomic(json_file, trend_json(found))
     if str(json_file) == "-":
-        typer.echo(trend_json(found), nl=False)
+        say_json(trend_json(found), end="")
     else:
         outcome, mark, rest = trend_text(found).partition("\n\n")
         style = "bold red" if found.alarmed else ""
@@ -134,4 +135,4 @@ def keep(
     from junkdna_harness.gate.history import append
 
     for note in append(history, outcome, exit_code, commit, allow_different_prompts, looks):
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}", stderr=True)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from difficulty.json_files import of_known_shape, parsed
 from junkdna_harness.compress.change import Outcome, remove
 from junkdna_harness.compress.checks import refuse_quantized, refuse_unfinite
 from junkdna_harness.compress.hashing import tensor_sha256
@@ -73,6 +74,13 @@ def apply_mask(model: nn.Module, targets: Sequence[Target], path: str) -> Outcom
     refuse_quantized(model)
     refuse_unfinite(targets)
     manifest, packed = _read(path)
+    with of_known_shape(path, "mask", "Make one with junkdna prune --save-mask FILE."):
+        return _applied(manifest, packed, targets, path)
+
+
+def _applied(
+    manifest: dict[str, Any], packed: dict[str, Tensor], targets: Sequence[Target], path: str
+) -> Outcome:
     layers = manifest["layers"]
     names = {target.name for target in targets}
     for name in [*sorted(names - layers.keys()), *sorted(layers.keys() - names)]:
@@ -88,14 +96,15 @@ def apply_mask(model: nn.Module, targets: Sequence[Target], path: str) -> Outcom
                 f"mask={path!r} does not fit: {target.name} has shape {target.shape}, its mask {tuple(entry['shape'])}."
             )
         masks.append(_unpack(packed, target, entry, path))
-    for target, mask in zip(targets, masks, strict=True):
-        remove(target, mask)
     pattern = None if manifest["pattern"] is None else read_pattern(manifest["pattern"])
     removed = sum(entry["removed"] for entry in layers.values()) / sum(target.numel for target in targets)
-    return Outcome(
+    outcome = Outcome(
         manifest["method"], pattern, manifest["scope"], manifest["seed"],
         requested=removed if pattern is None else pattern.level, calibration=manifest["calibration"],
     )  # fmt: skip
+    for target, mask in zip(targets, masks, strict=True):  # once all of it could be read
+        remove(target, mask)
+    return outcome
 
 
 def _read(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -107,8 +116,8 @@ def _read(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as handle:
             text = (handle.metadata() or {}).get(_KEY)
             packed = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118  (not a dict)
-        manifest = json.loads(text) if text else None
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        manifest = parsed(text) if text else None
+    except (SafetensorError, ValueError, OSError) as error:
         raise UsageError(f"mask={path!r} is damaged or no safetensors file: {error}.") from None
     if not isinstance(manifest, dict) or manifest.get("version") != _VERSION:
         raise UsageError(f"mask={path!r} is no mask of ours. Make one with junkdna prune --save-mask FILE.")

@@ -14,13 +14,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.compress.notation import REGEX
 from junkdna_harness.compress.quant_spec import QuantSpec
 from junkdna_harness.compress.spec import PruneSpec
-from junkdna_harness.yaml_values import read_yaml
+from junkdna_harness.yaml_values import read_yaml_file
 
 PRUNE, QUANTIZE = "prune", "quantize"
 _SPARSIFIERS = {"SparseGPTModifier": "sparsegpt", "WandaPruningModifier": "wanda"}
@@ -80,12 +78,7 @@ def recipe_of(spec: PruneSpec | QuantSpec) -> dict[str, dict[str, Any]]:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        found = read_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"recipe {str(path)!r} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"recipe {str(path)!r} is no YAML: {' '.join(str(error).split())}.") from error
+    found = read_yaml_file(path, "recipe", "Name a recipe in YAML or JSON.")
     return _mapping(found, str(path))
 
 

@@ -5,8 +5,6 @@ A mapped file counts as memory of the process as far as it was read, so that a c
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor
 
 from difficulty.errors import UsageError
+from difficulty.runs.safetensors_header import read_header
 from junkdna_harness.compress.hashing import start_of, tensor_sha256
 from junkdna_harness.compress.report import zeros_in
 
@@ -60,19 +59,16 @@ def _read(file: Path) -> Iterator[Stored]:
     from safetensors import safe_open
 
     with safe_open(str(file), framework="pt") as handle:  # which refuses a file that is cut off or damaged
-        with file.open("rb") as whole:
-            (size,) = struct.unpack("<Q", whole.read(8))
-            header = json.loads(whole.read(size))
+        header = {entry.name: entry for entry in read_header(file)}
 
         def one(name: str) -> Stored:
-            first, last = header[name]["data_offsets"]
-            shape = tuple(header[name]["shape"])
+            first, size, shape = header[name].begin, header[name].size, header[name].shape
             empty = handle.get_slice(name)[:0] if shape else handle.get_tensor(name)
-            if not shape or last - first != torch.Size(shape).numel() * empty.element_size():
+            if not shape or size != torch.Size(shape).numel() * empty.element_size():
                 tensor = handle.get_tensor(name)  # several values a byte, or one in all
                 return Stored(name, tensor_sha256(tensor), tuple(tensor.shape), zeros_in(tensor))
             digest, zeros = start_of(empty.dtype, shape), 0
-            for piece in _pieces(file, 8 + size + first, last - first):
+            for piece in _pieces(file, first, size):
                 digest.update(piece.numpy().data)
                 zeros += zeros_in(piece.view(empty.dtype))
             return Stored(name, digest.hexdigest(), shape, zeros)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from difficulty.errors import UsageError
 from difficulty.files import cannot_write, make_folder, write_atomic
+from difficulty.json_files import parsed
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.presentation.amounts import byte_size
 from junkdna_harness.sweep.machine import free_memory
@@ -88,7 +89,7 @@ def _claim(folder: Path, meta: dict[str, Any], size: int) -> None:
     path = folder / META
     if path.is_file():
         try:
-            there = json.loads(path.read_text(encoding="utf-8"))
+            there = parsed(path.read_text(encoding="utf-8"))
         except ValueError:
             there = {}
         if there != meta:

@@ -10,7 +10,7 @@ from typing import Any
 
 from junkdna_harness.fidelity.output import GRID_HEADER, PART_HEADER, PARTS, grid_row, number, part_row
 from junkdna_harness.fidelity.pictures import pictures
-from junkdna_harness.presentation.escape import one_line
+from junkdna_harness.presentation.escape import one_line, page_value
 
 
 def render(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -19,7 +19,7 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
     from markupsafe import Markup
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, undefined=StrictUndefined, finalize=page_value, trim_blocks=True, lstrip_blocks=True
     )
     page = resources.files("junkdna_harness.fidelity") / "page" / "page.html.j2"
     css = resources.files("junkdna_harness.report") / "page" / "page.css"

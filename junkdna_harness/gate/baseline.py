@@ -23,12 +23,12 @@ from urllib.parse import quote
 import numpy as np
 
 from difficulty.errors import UsageError
+from difficulty.json_files import WRONG_SHAPE, parsed
 from difficulty.runs.direction import scale
 from difficulty.runs.dtypes import DTYPE, plain_dtype
 from difficulty.runs.identity import GUESS
 from difficulty.runs.lm_eval_log import is_results
 from difficulty.runs.read import Runs, read_runs
-from difficulty.runs.samples import parsed
 from difficulty.runs.table import KNOWN_BY, SCALES, some
 from junkdna_harness.gate.items import RunItems, TaskItems, run_items
 from junkdna_harness.gate.noise import floor_from_json, floor_to_json, with_floors
@@ -121,7 +121,7 @@ def from_json(document: Mapping[str, Any], where: str, metric: str | None = None
         )
     try:
         tasks = {name: _task_from_json(name, entry, schema) for name, entry in document["tasks"].items()}
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except WRONG_SHAPE as error:
         what = f"no {error.args[0]!r}" if isinstance(error, KeyError) else error
         raise UsageError(f"baseline {where!r} is damaged ({what}). Write it again.") from error
     if not tasks:

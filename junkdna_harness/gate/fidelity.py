@@ -6,7 +6,6 @@ ratio of sums (Cochran 1977, ch. 6), which is the mean over tokens.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difficulty.errors import UsageError
+from difficulty.json_files import of_known_shape, read_json
+from difficulty.json_files import text_of as text_of_value
 from difficulty.runs.table import some
 from difficulty.stats.mean import FEW_CLUSTERS, Scale, mean_interval
 from junkdna_harness.gate.policy import Policy, Rule, Severity, Verdict
@@ -31,6 +32,9 @@ _ALLOWED = {
     "max_kl": (math.inf, 0.05),
     "min_agreement": (1.0, 0.95),
 }
+
+
+LARGEST_SUM = 1e100
 
 
 @dataclass(frozen=True)
@@ -205,12 +209,7 @@ def read_fidelity(path: str | Path, run: str | None = None) -> dict[str, Any]:
         UsageError: it is no such file, holds several runs and none is named, or its blocks are damaged.
     """
     name = str(path)
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{name!r} cannot be read: {error.strerror}. {HOW}.") from error
-    except ValueError as error:
-        raise UsageError(f"{name!r} is no JSON. {HOW}.") from error
+    found = read_json(path, "the file of a text", f"{HOW}.")
     runs = found.get("runs", [found]) if isinstance(found, dict) else []
     runs = (
         [one for one in runs if isinstance(one, dict) and one.get("kind") == KIND]
@@ -226,7 +225,10 @@ def read_fidelity(path: str | Path, run: str | None = None) -> dict[str, Any]:
         told = f"there is no run {run!r}" if run is not None else "there are several runs"
         raise UsageError(f"{name!r}: {told}. Give --run, one of {some(names)}.")
     chosen: dict[str, Any] = runs[0]
-    _check_blocks(chosen, name)
+    with of_known_shape(path, "the file of a text", f"{HOW}."):
+        text_of_value(chosen, "model")
+        text_of_value(chosen, "against")
+        _check_blocks(chosen, name)
     return chosen
 
 
@@ -239,9 +241,19 @@ def _check_blocks(found: Mapping[str, Any], name: str) -> None:
         table = np.zeros((5, 0))
     whole = table.ndim == 2 and table.shape[1] > 0 and not np.isnan(table).any()
     # A model may give no probability to what the text says, and its losses then have no bound; the others are numbers.
-    good = whole and bool(np.isfinite(table[[0, 1, 4]]).all()) and bool((table[0] > 0).all())
+    good = (
+        whole
+        and bool(np.isfinite(table[[0, 1, 4]]).all())
+        and bool((table[0] > 0).all())
+        and not _beyond(table)
+    )
     if not good:
         raise UsageError(f"{name!r} is damaged: its sums over blocks are not whole. {HOW}.")
+
+
+def _beyond(table: NDArray[np.float64]) -> bool:
+    """True where a sum is so large that its square is none: no text has it."""
+    return bool((np.isfinite(table) & (np.abs(table) > LARGEST_SUM)).any())
 
 
 def text_of(gate: TextGate) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 
 from difficulty.errors import UsageError
 from difficulty.files import append_line, cannot_write, make_folder
-from difficulty.runs.samples import parsed
+from difficulty.json_files import WRONG_SHAPE, parsed, refuse_unbounded
 from difficulty.stats.result import Floats
 from junkdna_harness.gate.decision import COLUMNS, KIND, SCHEMA, cells_from_json, decision
 from junkdna_harness.gate.packed import pack, unpack
@@ -125,7 +125,7 @@ def read_history(path: str | Path) -> History:
     for number, (line, document) in enumerate(documents):
         try:
             entry = _entry_from(line, document, suite)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except WRONG_SHAPE as error:
             raise UsageError(_damaged(path, line, error)) from error
         if _again(document, [before for _, before in documents[:number]]):
             notes.append(
@@ -189,6 +189,7 @@ def _documents(path: Path, whole: bool = False) -> tuple[list[tuple[int, dict[st
             continue
         try:
             document = parsed(line)
+            refuse_unbounded(document)
         except ValueError as error:
             if number < len(lines):
                 raise UsageError(_damaged(path, number, error)) from error
@@ -230,7 +231,7 @@ def _suite(documents: Sequence[tuple[int, dict[str, Any]]], path: Path) -> tuple
     try:
         suite = suite_from_json(document["suite_content"])
         values = _values(document["baseline_outcomes"], suite)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except WRONG_SHAPE as error:
         raise UsageError(_damaged(path, line, error)) from error
     for number, other in documents:
         if other.get("suite") != suite.sha256:
@@ -256,6 +257,7 @@ def _entry_from(line: int, document: Mapping[str, Any], suite: Suite) -> Entry:
     rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in zip(*full.values(), strict=True)]
     for row in rows:
         cells_from_json(row["cells"], suite)
+        _check_row(row)
     commit = document["commit"]
     if not isinstance(document["baseline"], dict) or not isinstance(commit, (str, type(None))):
         raise ValueError("a baseline or commit that is none")
@@ -263,6 +265,16 @@ def _entry_from(line: int, document: Mapping[str, Any], suite: Suite) -> Entry:
         line, str(document["time"]), commit, str(document["verdict"]), document["new"], document["baseline"], tuple(rows),
         _values(document["outcomes"], suite),
     )  # fmt: skip
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    """Refuse a comparison with a text for a number, or a number for a text."""
+    for name in ("name", "kind", "severity", "metric", "verdict"):
+        if not isinstance(row[name], (str, type(None))):
+            raise ValueError(f"{name} is {row[name]!r}")
+    for name in ("limit", "before", "after", "loss", "low", "high", "n"):
+        if isinstance(row[name], bool) or not isinstance(row[name], (int, float, type(None))):
+            raise ValueError(f"{name} is {row[name]!r}")
 
 
 def _damaged(path: Path, line: int, why: object) -> str:

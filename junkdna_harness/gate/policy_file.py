@@ -12,11 +12,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.gate.policy import LIMITS, SELECTORS, Policy, Rule
-from junkdna_harness.yaml_values import read_yaml
+from junkdna_harness.yaml_values import read_yaml_file
 
 SCHEMA = 1
 SCHEMA_FILE = Path(__file__).with_name("policy.schema.json")
@@ -37,20 +35,8 @@ def read_policy(path: str | Path) -> Policy:
         UsageError: it cannot be read, or says something that no policy says.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"the policy {str(path)!r} cannot be read: {error.strerror}. Make one: junkdna check BASE --write-policy {path.name}."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the policy {str(path)!r} is no text. Write it as YAML in UTF-8.") from error
-    try:
-        document = read_yaml(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1}: {getattr(error, 'problem', None)})" if mark is not None else ""
-        raise UsageError(f"the policy {str(path)!r} is no YAML{where}. Correct it.") from error
+    remedy = f"Correct it, or make one: junkdna check BASE --write-policy {path.name}."
+    document = read_yaml_file(path, "the policy", remedy)
     return policy_of_document(document, str(path))
 
 
@@ -182,7 +168,12 @@ def _known(given: Mapping[Any, Any], allowed: Sequence[str], where: str) -> None
 def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"{where}: {value!r} is no number. Write e.g. 0.02.")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise UsageError(
+            f"{where}: a number of {len(str(value))} digits is too large. Write e.g. 0.02."
+        ) from None
 
 
 def _truth(value: Any, where: str) -> bool:

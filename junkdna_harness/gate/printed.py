@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 
 from junkdna_harness.gate.github import add_step_summary, guard, in_a_workflow, workflow_commands
 from junkdna_harness.gate.human import human
 from junkdna_harness.gate.rule import Gate
+from junkdna_harness.presentation.console import say, say_json
 from junkdna_harness.presentation.escape import one_line
 from junkdna_harness.presentation.lines import show, show_text
 
@@ -24,17 +24,17 @@ def tell(
     told = workflow_commands(gate, exit_code == 1 and gate.verdict != "fail") if in_a_workflow() else []
     if document is not None:
         for line in told:
-            print(line, file=sys.stderr)
-        print(document, end="")
+            say(line, stderr=True)
+        say_json(document, end="")
         return
     for line in told:
-        print(line)
+        say(line)
     before, after = guard() if told else ("", "")
     if before:
-        print(before)
+        say(before)
     show(human(gate, everything))
     for text in further:
         show([[]])
         show_text(one_line(text))
     if after:
-        print(after)
+        say(after)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from glob import escape
+
+import yaml
 
 from difficulty.stats.power import power
 from junkdna_harness.gate.items import RunItems
@@ -80,7 +82,8 @@ def _of_split(
     for one, limit in limits.items():
         family = one.value("family")
         agree = family is not None and {limits[o] for o in planned if o.value("family") == family} == {limit}
-        exact: Where = (("family", str(family)), *where[1:]) if agree else one.where
+        literal = tuple((column, escape(value)) for column, value in one.where)  # a name may hold [ or *
+        exact: Where = (("family", escape(str(family))), *where[1:]) if agree else literal
         groups.setdefault((where if limit == common else exact, limit), []).append(one)
     ordered = sorted(groups.items(), key=lambda group: group[0][1] != common)
     return [_Entry(w, metric, *limit, tuple(one.n_items for one in listed)) for (w, limit), listed in ordered]
@@ -119,11 +122,11 @@ def _patterns(names: Iterable[str]) -> list[str]:
     stems: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         stems.setdefault(re.sub(r"\d+$", "", name), []).append(name)
-    return [stem + "*" if len(listed) > 1 else listed[0] for stem, listed in stems.items()]
+    return [escape(stem) + "*" if len(listed) > 1 else escape(listed[0]) for stem, listed in stems.items()]
 
 
 def _quoted(value: str) -> str:
-    """A YAML scalar: plain where it is a plain word, else in double quotes as JSON has them."""
+    """A YAML scalar: plain where it is a plain word, else in double quotes."""
     plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) and value.lower() not in (
         "true",
         "false",
@@ -135,4 +138,7 @@ def _quoted(value: str) -> str:
         "y",
         "n",
     )
-    return value if plain or value.isdecimal() else json.dumps(value)
+    if plain or value.isdecimal():
+        return value
+    # Not JSON's text, whose pairs of surrogates are no YAML.
+    return str(yaml.safe_dump(value, default_style='"', width=float("inf"))).strip()

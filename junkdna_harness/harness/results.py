@@ -6,7 +6,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from junkdna_harness.harness.requests import Document, Sample
@@ -156,20 +155,3 @@ def json_text(value: Any) -> str:
     from lm_eval.utils import handle_non_serializable
 
     return json.dumps(value, default=handle_non_serializable, ensure_ascii=False)
-
-
-def write_log(
-    folder: Path, source: str, model: str, results: dict[str, Any], samples: Mapping[str, list[Sample]]
-) -> None:
-    """Write results_*.json and samples_*.jsonl as `lm_eval --output_path FOLDER --log_samples` does, by its own tracker."""
-    from lm_eval.loggers import EvaluationTracker
-    from lm_eval.utils import sanitize_model_name
-
-    tracker = EvaluationTracker(output_path=str(folder))
-    general = tracker.general_config_tracker
-    general.model_source = source
-    general.model_name = model
-    general.model_name_sanitized = sanitize_model_name(model)
-    tracker.save_results_aggregated(results=results, samples=samples)
-    for task, listed in samples.items():
-        tracker.save_results_samples(task_name=task, samples=listed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from difficulty.runs.checkpoint import NONE, UNKNOWN, method_of, then
@@ -12,6 +11,7 @@ from junkdna_harness.compress.before import tells_of_before
 from junkdna_harness.compress.report import CompressionReport
 from junkdna_harness.compress.running import of_weights, with_running
 from junkdna_harness.models.loaded import Loaded
+from junkdna_harness.presentation import console
 
 Block = dict[str, Any]
 
@@ -170,11 +170,11 @@ def say(name: str, block: Block) -> None:
     if kind == "pruned" and measured is not None and everywhere is not None:
         parts.append(f"{measured:.4f} of the targeted weights ({everywhere:.4f} of all) are {zero}")
     parts.append(f"{block['effective_bits']:.2f} effective bits a targeted weight")
-    print(f"{name}: {'; '.join(parts)}", file=sys.stderr)
+    console.say(f"{name}: {'; '.join(parts)}", stderr=True)
     for warning in block["warnings"]:
         tell(name, f"warning: {warning}")
 
 
 def tell(name: str, sentence: str) -> None:
     """One line on stderr."""
-    print(f"{name}: {sentence}", file=sys.stderr)
+    console.say(f"{name}: {sentence}", stderr=True)

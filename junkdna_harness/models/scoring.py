@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from difficulty.errors import UsageError
+from difficulty.visible import visible
 from junkdna_harness.compress.hashing import is_plain
 from junkdna_harness.models.forward import Prepared, Runner, cache_limit, can_pack, prepare
 from junkdna_harness.models.narrowing import narrowed
@@ -84,7 +85,7 @@ class PrefixScoring:
 
     def say(self, sentence: str) -> None:
         """Tell the user something that needs nothing done about it."""
-        logger.info("junkdna: %s", sentence)
+        logger.info("junkdna: %s", visible(sentence))
 
     def plan_scoring(self, requests: Sequence[Request], override_bs: int | None = None) -> list[Plan]:
         """The batches that score `requests`. They hold for every state of the model's weights."""
@@ -201,16 +202,18 @@ class PrefixScoring:
             lm: Any = self
             self._prefix_limit, why = cache_limit(lm.model)
             if why:
-                logger.warning("junkdna: %s", why)
+                logger.warning("junkdna: %s", visible(why))
         return length <= self._prefix_limit
 
     def _turn_off(self, batch: Plan, fault: str) -> None:
         if isinstance(batch, Packed):
             self._prefix_packs = False
-            logger.info("junkdna: questions are not put side by side with this model: %s.", fault)
+            logger.info("junkdna: questions are not put side by side with this model: %s.", visible(fault))
         else:
             self._prefix_limit = 0
-            logger.warning("junkdna: contexts are not shared between options with this model: %s.", fault)
+            logger.warning(
+                "junkdna: contexts are not shared between options with this model: %s.", visible(fault)
+            )
 
     def _own_passes(self) -> bool:
         """False where `hf`'s own code has to run: several processes, or prompt tuning, which adds tokens."""

@@ -1,10 +1,17 @@
-"""Where tables are printed. A table is folded to a terminal's width, and not at all where nobody sees an edge."""
+"""All that is printed goes through here, so that no name in it acts on a terminal (`difficulty.visible`).
+
+A table is folded to a terminal's width, and not at all where nobody sees an edge.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from difficulty.visible import visible, visible_json
+from junkdna_harness.presentation.escape import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,13 +24,37 @@ def console(width: int = WIDE, stderr: bool = False, soft_wrap: bool = False) ->
 
     `soft_wrap` leaves it to the terminal to fold long lines.
     """
-    from rich.console import Console
-
     file = sys.stderr if stderr else sys.stdout
-    found = Console(file=file, soft_wrap=soft_wrap)
-    return (
-        found if found.is_terminal else Console(file=file, soft_wrap=soft_wrap, width=max(width, found.width))
-    )
+    kind = safe_console()
+    found = kind(file=file, soft_wrap=soft_wrap)
+    return found if found.is_terminal else kind(file=file, soft_wrap=soft_wrap, width=max(width, found.width))
+
+
+@cache
+def safe_console() -> type[Console]:
+    """rich's console; of what it prints, nothing but its own colours and movements acts on a terminal."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Safe(Console):
+        def render_str(self, text: str, **how: Any) -> Any:
+            return super().render_str(visible(text), **how)  # before widths are measured
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Any:
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else visible(text), style, control)
+
+    return Safe
+
+
+def say(text: object = "", stderr: bool = False, end: str = "\n") -> None:
+    """Print a text on stdout or stderr."""
+    print(visible(str(text)), file=sys.stderr if stderr else sys.stdout, end=end)
+
+
+def say_json(text: str, end: str = "\n") -> None:
+    """Print JSON on stdout."""
+    print(visible_json(text), end=end)
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = True) -> str:
@@ -34,6 +65,7 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool 
     1       250
     2         9
     """
+    header, *rows = [[one_line(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(row: Sequence[str]) -> str:

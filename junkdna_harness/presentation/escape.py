@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
+
+from difficulty.visible import reversible, visible, visible_json
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -32,6 +35,7 @@ _LATEX = {
     "α": r"$\alpha$",
 }
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~$!&@])")
+_BREAK = re.compile(r"\r?\n|\t|[^\S\x09-\x0d\x1c-\x20\x85\u2028\u2029]")  # and blanks that are no space
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 
@@ -47,13 +51,14 @@ def markdown_cell(text: str) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """`text` so that a spreadsheet does not run it as a formula; numbers stay numbers."""
-    return "'" + text if text.startswith(_FORMULA) and not _NUMBER.match(text) else text
+    """`text` so that a spreadsheet does not run it as a formula and a terminal obeys nothing in it; numbers stay numbers."""
+    shown = reversible(text)
+    return "'" + shown if shown.startswith(_FORMULA) and not _NUMBER.match(shown) else shown
 
 
 def one_line(text: str) -> str:
-    """`text` with line breaks and control characters turned into blanks."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    """`text` with line breaks and tabs turned into blanks, and other control characters into what can be seen of them."""
+    return visible(_BREAK.sub(" ", text))
 
 
 def workflow_command(command: str, message: str, title: str) -> str:
@@ -67,10 +72,25 @@ def workflow_command(command: str, message: str, title: str) -> str:
     return f"::{command} title={named}::{data}"
 
 
+def page_value(value: object) -> object:
+    """What a page's template shows of a value; markup of our own (which has `__html__`) stays as it is."""
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
 def script_json(value: object) -> str:
-    """JSON that may stand inside a `<script>` element: it can hold neither a closing tag nor a comment."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
+    """JSON that may stand inside a `<script>` element: it can hold neither a closing tag nor a comment.
+
+    Its texts are as a page may show them: control characters and changes of direction are seen and do nothing.
+    """
+    text = json.dumps(_shown(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    # A lone surrogate cannot be encoded as UTF-8.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return visible_json(text)
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {name: _shown(inner) for name, inner in value.items()}
+    return [_shown(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.text import Text
 
+from difficulty.visible import visible
 from junkdna_harness.presentation.console import console
 
 WIDTH = 80
@@ -22,12 +23,17 @@ def show(lines: Iterable[Line]) -> None:
     """Print the lines on stdout, with colours where it is a terminal and NO_COLOR is not set."""
     target = console(soft_wrap=True)
     for line in lines:
-        target.print(Text.assemble(*line), markup=False, highlight=False, emoji=False)
+        target.print(
+            Text.assemble(*((visible(text), style) for text, style in line)),
+            markup=False,
+            highlight=False,
+            emoji=False,
+        )
 
 
 def show_text(text: str) -> None:
     """Print text on stdout, lines that are wider than `WIDTH` folded."""
-    for line in text.splitlines():
+    for line in visible(text).splitlines():
         pieces = folded(line, indent="    ", first="") if cell_len(line) > WIDTH else [line]
         show([(piece, "")] for piece in pieces)
 

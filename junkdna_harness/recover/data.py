@@ -11,6 +11,7 @@ from pathlib import Path
 from difficulty.errors import UsageError
 from difficulty.graded import FAMILIES, TIERS, draw_training_item
 from difficulty.graded.families.memory import BY_SHARE, TRAINING_SHARE
+from difficulty.json_files import parsed, read_text
 from junkdna_harness.harness.training import Example, task_examples
 
 GRADED, TASK = "graded", "task:"
@@ -102,10 +103,7 @@ def file_examples(path: Path) -> list[Example]:
     """
     if not path.is_file():
         raise UsageError(f"there is no file {str(path)!r} to train on.")
-    try:
-        content = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{str(path)!r} is no UTF-8 text ({error.reason} at byte {error.start}).") from error
+    content = read_text(path, "the file", "Give a text or jsonl file in UTF-8.")
     if path.suffix == ".txt":
         found = [Example("", part.strip()) for part in content.split("\n\n") if part.strip()]
     else:
@@ -118,9 +116,9 @@ def file_examples(path: Path) -> list[Example]:
 
 def _row(path: Path, number: int, line: str) -> Example:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"line {number} of {str(path)!r} is no JSON: {error.msg}.") from error
+        row = parsed(line)
+    except ValueError as error:
+        raise UsageError(f"line {number} of {str(path)!r} is no JSON: {error}.") from error
     if isinstance(row, dict) and isinstance(row.get("text"), str) and row["text"]:
         return Example("", row["text"])
     if (

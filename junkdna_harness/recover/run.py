@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tok
 from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.embedded import knows_the_suite
 from junkdna_harness.output_folder import check_output_folder
+from junkdna_harness.presentation.console import say
 from junkdna_harness.recover.adapters import add_adapter
 from junkdna_harness.recover.alone import alone, is_first_process
 from junkdna_harness.recover.checkpoints import StillAlone, remove_checkpoints
@@ -223,12 +223,12 @@ def believed_manifest(source: str, model: Any) -> Mapping[str, Any]:
     if origin is None:
         return {}
     if fault := origin.fault(weights_sha256(model)):
-        print(f"note: the manifest of {source} is not believed: {fault}.", file=sys.stderr)
+        say(f"note: the manifest of {source} is not believed: {fault}.", stderr=True)
         return {}
     if origin.unverifiable:
-        print(
+        say(
             f"note: the manifest of {source} holds no hash of its weights, so it is believed as it is.",
-            file=sys.stderr,
+            stderr=True,
         )
     _refuse_running(Running.of(origin.manifest), f"{source!r} has")
     return origin.manifest
@@ -255,29 +255,29 @@ def _refuse_lost_base(spec: RecoverSpec, prune_spec: PruneSpec | None) -> None:
 def _check_suite(data: str, source: str) -> None:
     """The suite can be taught to any model; but then nothing is restored, and that should be known."""
     if data == GRADED and not knows_the_suite(source):
-        print(
+        say(
             "note: this model never saw the graded suite, so it is taught here, not restored.",
-            file=sys.stderr,
+            stderr=True,
         )
 
 
 def _say_what_is_unseen(spec: RecoverSpec, n: int, seen: int) -> None:
     """Shares of the data that are larger than what the steps reach are one and the same training."""
     if spec.fraction < 1 and n > seen:
-        print(
+        say(
             f"note: {spec.steps} steps see {seen:,} of the {n:,} examples in fraction={spec.fraction:g} of "
             f"data={spec.data!r}, so a larger share would change nothing. Give more steps, or smaller shares.",
-            file=sys.stderr,
+            stderr=True,
         )
 
 
 def _say_what_is_cut(shortened: int, n: int, length: int) -> None:
     """Without its beginning a prompt may ask for what nobody can know."""
     if shortened:
-        print(
+        say(
             f"note: {shortened:,} of {n:,} examples are longer than max_length={length} tokens, and lost the beginning of their prompt. "
             "Give a larger one if the model can read it.",
-            file=sys.stderr,
+            stderr=True,
         )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from difficulty.files import write_atomic
+from difficulty.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,10 @@ class Plot:
 def finish(name: str, figure: Figure, png: bool = True) -> Plot:
     """The figure as a plot, its title being the words for it; the same figure gives the same bytes."""
     import matplotlib
+    from matplotlib.text import Text
 
+    for text in figure.findobj(Text):  # an SVG holds them as comments
+        text.set_text(visible(text.get_text()))
     title = figure.get_suptitle() or name
     svg, pixels = io.BytesIO(), io.BytesIO()
     with matplotlib.rc_context(STYLE):

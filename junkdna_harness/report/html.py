@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.judge.fit_output import methods_paragraph
 from difficulty.text import NOISE_MARK
-from junkdna_harness.presentation.escape import script_json
+from difficulty.visible import visible_json
+from junkdna_harness.presentation.escape import page_value, script_json
 from junkdna_harness.report import formats
 from junkdna_harness.report.build import Report
 from junkdna_harness.report.explorer import explorer
@@ -34,7 +35,7 @@ def render(report: Report) -> str:
     folder = resources.files("junkdna_harness.report") / "page"
     js = (folder / "page.js").read_text(encoding="utf-8")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, undefined=StrictUndefined, finalize=page_value, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
     found = explorer(report)
@@ -59,7 +60,8 @@ def render(report: Report) -> str:
         run_heads=run_heads,
         runs=run_rows,
         manifests=[
-            (run, json.dumps(block, indent=1, ensure_ascii=False)) for run, block in report.manifests.items()
+            (run, visible_json(json.dumps(block, indent=1, ensure_ascii=False)))
+            for run, block in report.manifests.items()
         ],
         version=version("junkdna-harness"),
         one_model=len(report.models) == 1,

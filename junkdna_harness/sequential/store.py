@@ -18,7 +18,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.files import cannot_write, make_folder, write_atomic
-from difficulty.runs.samples import parsed
+from difficulty.json_files import WRONG_SHAPE, count_of, parsed
 from junkdna_harness.harness.requests import Sample
 from junkdna_harness.harness.results import json_text
 from junkdna_harness.lock import Lock, locked
@@ -97,8 +97,11 @@ class Folder:
             samples: dict[str, list[Sample]] = {}
             for line in lines:
                 samples.setdefault(line.pop("task"), []).append(line)
-            return Batch(int(head["until"]), float(head["seconds"]), tuple(head["items"]), samples)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            until, items = count_of(head["until"]), head["items"]
+            if until is None or not isinstance(items, list) or not all(isinstance(one, str) for one in items):
+                raise ValueError("its head is none of a batch")
+            return Batch(until, float(head["seconds"]), tuple(items), samples)
+        except WRONG_SHAPE as error:
             raise UsageError(
                 f"{str(path)!r} is damaged ({error}). Remove it and those after it; they are asked again."
             ) from error
@@ -134,7 +137,7 @@ class Folder:
             write_atomic(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
             return
         try:
-            found = json.loads(path.read_text("utf-8"))
+            found = parsed(path.read_text("utf-8"))
             before = dict(found["identity"]) if found["kind"] == KIND and found["schema"] == SCHEMA else None
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{str(path)!r} is damaged. Give another folder with --out.") from error

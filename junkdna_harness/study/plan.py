@@ -15,7 +15,7 @@ from junkdna_harness.compress.notation import read_count
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.sweep.grid import parse_sparsities
-from junkdna_harness.sweep.options import read_plan_file
+from junkdna_harness.sweep.options import check_kinds, joined, read_plan_file
 
 SMOLLM2 = "smollm2-135m"
 GRADED = "graded"
@@ -209,6 +209,10 @@ def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **gi
         values["model_args"] = {**values.get("model_args", {}), DTYPE: values.pop(DTYPE)}
     if TRAININGS in values:
         values["seeds"] = _seeds(values.pop(TRAININGS), values.get("seeds", StudyPlan.seeds))
+    for key in ("sparsity", "patterns", "quantize"):  # one level is a number in YAML, several are a list
+        if isinstance(values.get(key), (int, float, list, tuple)):
+            values[key] = joined(values[key])
+    check_kinds(StudyPlan, values)
     try:
         return StudyPlan(**values)
     except TypeError as error:
@@ -263,6 +267,6 @@ def _tuple(name: str, value: Any) -> tuple[Any, ...]:
         reader: Any = int if name == "seeds" else float
         try:
             return tuple(reader(part) for part in parts)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise UsageError(f"{name} {value!r} is no list of numbers. Write e.g. 0.5,0.7.") from None
     return tuple(str(part) for part in parts if part != "")

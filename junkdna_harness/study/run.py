@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from difficulty.json_files import read_json
 from difficulty.runs.looks import log_look
 from difficulty.text import estimate_text
 from junkdna_harness.compress.checkpoint_files import check_model_arguments
@@ -122,12 +123,9 @@ def claim(folder: Path, plan: StudyPlan) -> None:
     path = folder / PLAN
     mine = plan.to_dict()
     if path.is_file():
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UsageError(
-                f"{str(path)!r} is broken ({error}). Remove the folder, or give another one."
-            ) from error
+        there = read_json(path, "the plan of a study", "Remove the folder, or give another one.")
+        if not isinstance(there, dict):
+            raise UsageError(f"{str(path)!r} holds no plan. Remove the folder, or give another one.")
         if there != mine:
             name = next((k for k in mine if there.get(k) != mine[k]), "plan")
             raise UsageError(

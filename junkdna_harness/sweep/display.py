@@ -128,12 +128,16 @@ def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
         name = plan.run_id(cell)
         level = "" if cell.level is None else f"{cell.level:.10g}"
         table.add_row(
-            escape(name) + (" (done)" if name in done else ""), cell.table_method, level, str(cell.bits or "")
+            escape(name) + (" (done)" if name in done else ""),
+            escape(cell.table_method),
+            level,
+            str(cell.bits or ""),
         )
     out.print(table)
     left = len(plan.cells) - len(done)
     out.print(
-        f"{len(plan.cells)} runs, {left} to do, tasks {', '.join(plan.settings.tasks)}", highlight=False
+        f"{len(plan.cells)} runs, {left} to do, tasks {escape(', '.join(plan.settings.tasks))}",
+        highlight=False,
     )
     most, said = outlook(plan)
     for line in (*said, *estimate(plan, left, most), *plan.notes):
@@ -188,7 +192,7 @@ def print_summary(outcome: SweepOutcome) -> None:
         out.print(f"failed: {escape(run)}: {escape(error)}", highlight=False)
     if outcome.seconds:
         parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())
-        out.print(f"time: {parts}", highlight=False)
+        out.print(f"time: {escape(parts)}", highlight=False)
     already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""
     failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
     out.print(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from difficulty.graded import DEFAULT_ITEMS
+from difficulty.runs.safetensors_header import read_header
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.harness.tasks import find_tasks, leaves
 from junkdna_harness.sweep.plan import Plan
@@ -37,15 +36,7 @@ def model_weights(pretrained: str) -> ModelSize | None:
 
 
 def _count(path: Path) -> int:
-    with path.open("rb") as handle:
-        (length,) = struct.unpack("<Q", handle.read(8))
-        header = json.loads(handle.read(length))
-    total = 0
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            begin, end = tensor["data_offsets"]
-            total += (end - begin) // _SIZES.get(tensor["dtype"], 1)
-    return total
+    return sum(one.size // _SIZES.get(one.dtype, 1) for one in read_header(path))
 
 
 def count_items(plan: Plan) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.harness.results import write_log
+from junkdna_harness.harness.written_log import write_log
+from junkdna_harness.output_folder import output_folder
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.store import Store
 
@@ -16,7 +17,8 @@ def export(folder: Path, out: Path) -> list[Path]:
     """The folders written, one per finished run: OUT/<run>/<model>/results_<time>.json and samples_<task>_<time>.jsonl.
 
     Raises:
-        UsageError: no sweep there, nothing finished, or OUT is not empty.
+        UsageError: no sweep there, nothing finished, OUT is not empty, or a name that lm-eval can name no file after.
+        StorageError: the disk is full or fails. OUT appears whole or not at all.
     """
     store = Store(folder)
     plan = store.plan()
@@ -33,14 +35,12 @@ def export(folder: Path, out: Path) -> list[Path]:
                 f"the sweep in {str(folder)!r} is damaged: {problem}. Start the same sweep again: it writes it again."
             )
     manifests = {manifest.get("planned", manifest["run"]): manifest for manifest in store.manifests()}
-    return [_export_run(store, plan, cell, manifests[plan.run_id(cell)], out) for cell in cells]
-
-
-def _export_run(store: Store, plan: Plan, cell: PlannedRun, manifest: dict[str, Any], out: Path) -> Path:
-    target = out / plan.file_name(cell)
-    samples = _samples(store, plan, cell)
-    write_log(target, "junkdna-sweep", plan.model_name(cell), _results(store, plan, cell, manifest), samples)
-    return target
+    with output_folder(out) as home:
+        for cell in cells:
+            results = _results(store, plan, cell, manifests[plan.run_id(cell)])
+            target = home / plan.file_name(cell)
+            write_log(target, "junkdna-sweep", plan.model_name(cell), results, _samples(store, plan, cell))
+    return [out / plan.file_name(cell) for cell in cells]
 
 
 def _results(store: Store, plan: Plan, cell: PlannedRun, manifest: dict[str, Any]) -> dict[str, Any]:

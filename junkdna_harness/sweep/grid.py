@@ -107,7 +107,8 @@ def parse_names(text: str | Sequence[str], what: str) -> tuple[str, ...]:
     Raises:
         UsageError: none, or one twice.
     """
-    parts = _parts(text, what, "a,b") if isinstance(text, str) else [str(part).strip() for part in text]
+    listed = isinstance(text, (list, tuple))
+    parts = [str(part).strip() for part in text] if listed else _parts(str(text), what, "a,b")
     return tuple(_distinct(parts, f"{what} {','.join(parts)!r}"))
 
 

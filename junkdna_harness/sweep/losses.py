@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from difficulty.errors import UsageError
 from difficulty.runs.halves import in_calibration_half
 from difficulty.runs.metrics import choose, higher_is_better
+from difficulty.runs.parquet import read_parquet
 from difficulty.runs.store import SAMPLES, table_path
 from difficulty.runs.table import MARGIN
 
@@ -90,9 +91,7 @@ class Losses:
         return rows.set_index(ITEM)[["value"]].astype(float).dropna()
 
     def _read(self, stem: str) -> pd.DataFrame:
-        import pandas as pd
-
-        return pd.read_parquet(table_path(self.folder, SAMPLES, stem))
+        return read_parquet(table_path(self.folder, SAMPLES, stem))
 
 
 def _accuracies(dense: pd.DataFrame) -> dict[str, str]:

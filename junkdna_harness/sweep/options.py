@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.yaml_values import read_yaml
+from junkdna_harness.yaml_values import read_yaml_file
 
 # Names of models and folders stay text, whatever they look like: a folder may be called 7, 1e5 or true.
 TEXT_ARGUMENTS = ("pretrained", "peft", "delta", "tokenizer", "revision", "subfolder", "gguf_file")
@@ -70,16 +72,44 @@ def read_plan_file(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: not there, or no mapping.
     """
-    import yaml
-
     if not path.is_file():
         raise UsageError(f"there is no plan {str(path)!r}. Name a YAML file, or give the options themselves.")
-    try:
-        values = read_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{str(path)!r} is not YAML: {str(error).splitlines()[0]}.") from error
+    values = read_yaml_file(path, "the plan", "Correct it, or give the options themselves.")
     if not isinstance(values, dict):
         raise UsageError(
             f"{str(path)!r} holds no options. Write e.g. 'methods: magnitude' and 'sparsity: 0:0.9:0.1'."
         )
     return values
+
+
+# What an annotation of an option allows: kind -> (test, words).
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "None": (lambda value: value is None, "nothing"),
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "int": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    "float": (
+        lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300,
+        "a number",
+    ),
+    "str": (lambda value: isinstance(value, str), "a text"),
+    "Mapping[str, Any]": (
+        lambda value: isinstance(value, Mapping) and all(isinstance(name, str) for name in value),
+        "names with values",
+    ),
+}
+
+
+def check_kinds(options: type, values: Mapping[str, Any]) -> None:
+    """Refuse values of another kind than the fields of the dataclass `options` have; fields of other kinds check themselves.
+
+    Raises:
+        UsageError: names the option, the value, and what is allowed.
+    """
+    for one in fields(options):
+        allowed = str(one.type).split(" | ")
+        if one.name not in values or not set(allowed) <= _KINDS.keys():
+            continue
+        value = values[one.name]
+        if not any(_KINDS[kind][0](value) for kind in allowed):
+            words = " or ".join(_KINDS[kind][1] for kind in allowed if kind != "None")
+            raise UsageError(f"{one.name} {value!r:.60} cannot be used. Write {words}.")

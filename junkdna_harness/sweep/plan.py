@@ -14,7 +14,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE, Run
 from junkdna_harness.compress.formats import BUILT_IN, known_format
-from junkdna_harness.compress.notation import KV
+from junkdna_harness.compress.notation import KV, read_count
 from junkdna_harness.compress.quant_spec import NOT_SIMULATED, QUANT_ARGUMENTS
 from junkdna_harness.compress.spec import PRUNE_ARGUMENTS
 from junkdna_harness.sweep.draws import with_replicates
@@ -186,7 +186,8 @@ def build_plan(
     shapes = parse_patterns(joined(patterns)) if patterns is not None else ()
     quantizers = parse_quantize(joined(quantize)) if quantize is not None else ()
     names = parse_names(methods, "methods") if methods is not None else ()
-    _check_grid(names, levels, shapes, quantizers, replicates)
+    replicates = read_count("replicates", replicates)
+    _check_grid(names, levels, shapes, quantizers)
     matched = matched_methods(match_loss, names)
     cells: list[PlannedRun] = []
     for i in range(len(models)):
@@ -286,7 +287,6 @@ def _check_grid(
     levels: Sequence[float],
     shapes: Sequence[str],
     quantizers: Sequence[tuple[str, int]],
-    replicates: int,
 ) -> None:
     if names and not levels and not shapes:
         raise UsageError(
@@ -298,8 +298,6 @@ def _check_grid(
         raise UsageError(
             "the grid is empty. Give --methods with --sparsity or --patterns, or --quantize rtn:8,4,3,2."
         )
-    if replicates < 1:
-        raise UsageError(f"replicates {replicates} is less than 1.")
 
 
 def _models(given: Any, dtype: str | None) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:

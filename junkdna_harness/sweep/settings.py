@@ -8,7 +8,7 @@ from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.sweep.grid import parse_names
-from junkdna_harness.sweep.options import parse_seed
+from junkdna_harness.sweep.options import check_kinds, parse_seed
 
 TEXT_TASKS = "difficulty_tiers_text"
 OF_TEXTS = ("text", "window", "surprisal_from")
@@ -84,4 +84,5 @@ def make_settings(tasks: str | Sequence[str] | None, given: Mapping[str, Any]) -
         names = (*names, SURPRISAL_TASKS)
     if not names:
         raise UsageError("nothing is asked: give --tasks difficulty_tiers, or --text FILE.")
+    check_kinds(Settings, values)
     return Settings(names, **values)

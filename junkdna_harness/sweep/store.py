@@ -12,12 +12,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from difficulty.files import cannot_write, make_folder, write_atomic
+from difficulty.json_files import of_known_shape, read_json, text_of
 from difficulty.runs import store as layout
+from difficulty.runs.checkpoint import read_object
 from difficulty.runs.looks import LOOKS, log_added
+from difficulty.runs.parquet import read_parquet
 from junkdna_harness.lock import Lock, locked
 from junkdna_harness.sweep.fingerprint import Fingerprint, calibration_key, items_sha256
 from junkdna_harness.sweep.plan import Plan, PlannedRun
@@ -99,12 +102,9 @@ class Store:
         path = self.folder / layout.PLAN
         if not path.is_file():
             return None
-        try:
-            return Plan.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UsageError(
-                f"{str(path)!r} is no plan of a sweep ({error}). Choose another folder."
-            ) from error
+        found = read_json(path, "the plan of a sweep", "Choose another folder.")
+        with of_known_shape(path, "the plan of a sweep", "Choose another folder."):
+            return Plan.from_dict(found)
 
     def need_plan(self) -> Plan:
         """The plan in the folder.
@@ -280,8 +280,12 @@ class Store:
     def failures(self) -> dict[str, str]:
         """Run id and error of the runs that failed and have not been repeated since."""
         listed = sorted((self.folder / layout.FAILED).glob("*.json"))
-        records = [json.loads(path.read_text(encoding="utf-8")) for path in listed]
-        return {record["run"]: record["error"] for record in records}
+        found = {}
+        for path in listed:
+            record = read_json(path, "the record of a failed run", "Remove it.")
+            with of_known_shape(path, "the record of a failed run", "Remove it."):
+                found[text_of(record, "run")] = text_of(record, "error")
+        return found
 
     def samples(self) -> pd.DataFrame:
         """The tidy table of all finished runs.
@@ -295,23 +299,21 @@ class Store:
         paths = [layout.table_path(self.folder, layout.SAMPLES, plan.file_name(c)) for c in self._whole(plan)]
         if not paths:
             raise UsageError(f"the sweep in {str(self.folder)!r} has no finished run yet.")
-        return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+        return pd.concat([read_parquet(path) for path in paths], ignore_index=True)
 
     def items(self, model: int = 0) -> pd.DataFrame:
         """Prompts, targets and options: one row per task and document."""
-        import pandas as pd
 
-        return pd.read_parquet(self._items(model))
+        return read_parquet(self._items(model))
 
     def responses(self, plan: Plan, cell: PlannedRun) -> pd.DataFrame:
         """What the model answered in one run: one row per task, document and filter."""
-        import pandas as pd
 
-        return pd.read_parquet(layout.table_path(self.folder, layout.RESPONSES, plan.file_name(cell)))
+        return read_parquet(layout.table_path(self.folder, layout.RESPONSES, plan.file_name(cell)))
 
     def task_facts(self, model: int = 0) -> dict[str, Any]:
         """lm-eval's configurations, versions, shots and groups."""
-        return cast(dict[str, Any], json.loads(self._tasks(model).read_text(encoding="utf-8")))
+        return read_object(self._tasks(model))
 
     def _write(self, path: Path, content: str | bytes) -> None:
         self.check_held()
@@ -326,7 +328,7 @@ class Store:
     def _read_identity(self, model: int) -> dict[str, Any] | None:
         """The record of what was loaded; None where there is none, or none that can be read."""
         try:
-            record = json.loads(self._identity(model).read_text(encoding="utf-8"))
+            record = read_object(self._identity(model))
             Fingerprint.from_dict(record["fingerprint"])
             return {"fingerprint": record["fingerprint"], "files": dict(record["files"])}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.visible import visible
 from junkdna_harness.border import TaskRefused
 from junkdna_harness.harness import results
 from junkdna_harness.harness.patches import templates_compiled_once
@@ -127,7 +128,7 @@ class Suite:
         except Exception as error:
             if _concerns_the_run(error):
                 raise
-            logger.info("%s requests: %s; asked again task by task", kind, first_line(error))
+            logger.info("%s requests: %s; asked again task by task", kind, visible(first_line(error)))
         else:
             _keep(kind, instances, answers)
             return

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.json_files import parsed
 
 FIELDS = ("text", "content", "passage", "document")
 JSON = (".jsonl", ".json")
@@ -51,9 +51,9 @@ def read_rows(text: str, name: str, field: str | None = None, what: str = "text 
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{what} {name!r}, line {number}: not JSON ({error.msg}).") from None
+            row = parsed(line)
+        except ValueError as error:
+            raise UsageError(f"{what} {name!r}, line {number}: not JSON ({error}).") from None
         if not isinstance(row, dict):
             raise UsageError(f"{what} {name!r}, line {number}: not a JSON object.")
         rows.append(row)

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.json_files import read_text
 from junkdna_harness.harness.tasks import packaged_tasks
+from junkdna_harness.yaml_values import yaml_of
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,12 @@ class FunctionRef:
             ) from error
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
-    """A task file with everything it includes, functions as `FunctionRef`."""
+def read_config(path: str | Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A task file with everything it includes, functions as `FunctionRef`; `above` are the files that include it.
+
+    Raises:
+        UsageError: one of them is not there, is no YAML or no task.
+    """
     import yaml
 
     path = Path(path).resolve()
@@ -59,14 +65,17 @@ def read_config(path: str | Path) -> dict[str, Any]:
     yaml.add_constructor(
         "!function", lambda _, node: _function_ref(str(node.value), path.parent), Loader=loader
     )
-    with path.open("rb") as handle:
-        own = yaml.load(handle, Loader=loader)
+    text = read_text(path, "the task file", "Put it back, or run `junkdna tiers build` again.")
+    own = yaml_of(text, f"the task file {str(path)!r}", "Correct it.", loader)
     if not isinstance(own, dict):
         raise UsageError(f"{str(path)!r} holds no task: a task file is a mapping of keys to values.")
-    included = own.pop("include", [])
+    included = own.pop("include", None) or []
     merged: dict[str, Any] = {}
     for entry in included if isinstance(included, list) else [included]:
-        inherited = read_config(path.parent / entry)
+        if not isinstance(entry, str) or path in above:
+            what = "what includes itself" if path in above else f"{entry!r}, which is no name"
+            raise UsageError(f"the task file {str(path)!r} includes {what}. Name the file of another task.")
+        inherited = read_config(path.parent / entry, (*above, path))
         inherited.pop("task_list", None)
         merged.update(inherited)
     return {**merged, **own}

@@ -6,7 +6,6 @@ variable JUNKDNA_DATA; with neither, the hub is used.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.json_files import of_known_shape, parsed, read_text
 
 Rows = list[dict[str, Any]]
 
@@ -49,17 +49,21 @@ def _read(path: str, mtime_ns: int, adapter: Callable[[Rows], Rows] | None) -> A
     import datasets
 
     rows: Rows = []
-    with Path(path).open(encoding="utf-8") as handle:
-        for number, line in enumerate(handle, start=1):
-            if not line.strip():
-                continue
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise UsageError(
-                    f"line {number} of {path!r} is no JSON object ({error.msg}). Write one object per line."
-                ) from error
-    return datasets.Dataset.from_list(adapter(rows) if adapter else rows)
+    text = read_text(path, "the file", "Write one JSON object per line.")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = parsed(line)
+            if not isinstance(row, dict):
+                raise ValueError(f"a {type(row).__name__}")
+        except ValueError as error:
+            raise UsageError(
+                f"line {number} of {path!r} is no JSON object ({error}). Write one object per line."
+            ) from error
+        rows.append(row)
+    with of_known_shape(path, "the file", "Give every row the same keys, with values of one kind."):
+        return datasets.Dataset.from_list(adapter(rows) if adapter else rows)
 
 
 def read_rows(path: Path, adapter: Callable[[Rows], Rows] | None = None) -> Any:

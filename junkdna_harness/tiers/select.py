@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from difficulty.cut.axes import Rule, parse_rule
 from difficulty.cut.tiers import TierAssignment, assign_tiers, quote
 from difficulty.errors import UsageError
+from difficulty.json_files import read_json
 from junkdna_harness.harness.requests import document_hash
 from junkdna_harness.tiers.items import content_key, item_of_doc
 
@@ -102,13 +102,9 @@ def _assign(task: Any, docs: Any, spec: TierSpec, home: Path) -> TierAssignment:
 
 @lru_cache(maxsize=16)
 def _scores(path: str) -> Mapping[str, Any]:
-    try:
-        loaded: Mapping[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        loaded["scores"]
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(
-            f"the scores file {path!r} cannot be read ({error}). Put it beside the YAML."
-        ) from error
+    loaded = read_json(path, "the scores file", "Put it beside the YAML.")
+    if not isinstance(loaded, dict) or not isinstance(loaded.get("scores"), dict):
+        raise UsageError(f"the scores file {path!r} holds no scores. Put it beside the YAML.")
     return loaded
 
 
@@ -145,12 +141,7 @@ def read_assignment(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=16)
 def _assignment_file(path: str, mtime_ns: int) -> Mapping[str, Any]:
-    try:
-        loaded = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(
-            f"{path!r} is no assignment file ({error}). Run `junkdna tiers build` again."
-        ) from error
+    loaded = read_json(path, "the assignment file", "Run `junkdna tiers build` again.")
     if not isinstance(loaded, dict) or "items" not in loaded:
         raise UsageError(f"{path!r} is no assignment file: it has no items. Run `junkdna tiers build` again.")
     return loaded

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
+from difficulty.json_files import of_known_shape
+from difficulty.visible import visible
 from junkdna_harness.presentation.console import columns
 from junkdna_harness.tiers.build import UNKNOWN_CHANCE, TierPlan
 from junkdna_harness.tiers.select import read_assignment
@@ -56,17 +59,18 @@ def folder_text(folder: str | Path) -> str:
             f"{str(folder)!r} has no assignment.json. Name a folder that `junkdna tiers build --output` wrote."
         )
     found = read_assignment(path)
-    rows = [
-        [str(t["tier"]), str(t["items"]), _span(t["low"], t["high"]), _chance(t["chance"])]
-        for t in found["tiers"]
-    ]
-    lines = [
-        f"{found['name']}: {len(found['items'])} items of {found['task']}, by {found['rule']} "
-        f"({found['harder']} is harder), seed {found['seed']}",
-        columns(["tier", "items", found["rule"], "chance"], rows),
-        f"source: {_source(found['source'])}",
-        f"run: lm_eval --include_path {folder} --tasks {found['name']} ...",
-    ]
+    with of_known_shape(path, "the assignment", "Run `junkdna tiers build` again."):
+        rows = [
+            [str(t["tier"]), str(t["items"]), _span(t["low"], t["high"]), _chance(t["chance"])]
+            for t in found["tiers"]
+        ]
+        lines = [
+            f"{found['name']}: {len(found['items'])} items of {found['task']}, by {found['rule']} "
+            f"({found['harder']} is harder), seed {found['seed']}",
+            columns(["tier", "items", str(found["rule"]), "chance"], rows),
+            f"source: {_source(found['source'])}",
+            f"run: lm_eval --include_path {folder} --tasks {found['name']} ...",
+        ]
     return "\n".join(lines)
 
 
@@ -76,10 +80,15 @@ def plot_plan(plan: TierPlan, path: str | Path) -> None:
     Raises:
         UsageError: the file cannot be written, or the scores are text.
     """
-    import io
-
     if Path(path).suffix.lower() != ".png":
         raise UsageError(f"--plot {str(path)!r} is no PNG name. End it in .png.")
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}):  # a name may hold $
+        write_atomic(path, _picture(plan))
+
+
+def _picture(plan: TierPlan) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -87,7 +96,7 @@ def plot_plan(plan: TierPlan, path: str | Path) -> None:
     axes = figure.add_subplot()
     tiers = plan.assignment.tiers
     if plan.assignment.categorical:
-        axes.bar([str(t.low) for t in tiers], [t.n_items for t in tiers], color="#4477aa")
+        axes.bar([visible(str(t.low)) for t in tiers], [t.n_items for t in tiers], color="#4477aa")
     else:
         values = [float(score) for score in plan.scores.values()]
         axes.hist(values, bins=min(60, max(10, len(set(values)))), color="#4477aa")
@@ -103,10 +112,10 @@ def plot_plan(plan: TierPlan, path: str | Path) -> None:
                 color="#cc3311",
             )
     axes.set(xlabel=plan.rule, ylabel="items")
-    figure.suptitle(f"{plan.source.name}: tiers by {plan.rule}", fontsize=10)
+    figure.suptitle(visible(f"{plan.source.name}: tiers by {plan.rule}"), fontsize=10)
     picture = io.BytesIO()
     FigureCanvasAgg(figure).print_png(picture, metadata={"Software": None})
-    write_atomic(path, picture.getvalue())
+    return picture.getvalue()
 
 
 def _span(low: Any, high: Any) -> str:

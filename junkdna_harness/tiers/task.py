@@ -30,6 +30,7 @@ import datasets
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.provenance import TIERS_FROM
 from difficulty.runs.provenance import makers as makers_in
+from difficulty.visible import visible
 from junkdna_harness.harness.requests import document_hash
 from junkdna_harness.harness.versions import fewshot_split, takes_config, task_class
 from junkdna_harness.tiers import config as task_files
@@ -266,7 +267,7 @@ def _warn_of_own_answers(task: Any, makers: list[Any], pretrained: str) -> None:
     for maker in dict.fromkeys(one.run.model for one in makers_in(makers, f"task {task.config.task!r}")):
         if pretrained and maker.lower().replace("__", "/").strip("/") in pretrained.lower():
             logger.warning(
-                f"{task.config.task}: these tiers were made from the answers of {maker}, which is evaluated now: expect "
+                f"{visible(task.config.task)}: these tiers were made from the answers of {visible(maker)}, which is evaluated now: expect "
                 "regression to the mean (part of the hard tier is bad luck that a new run does not repeat)."
             )
 

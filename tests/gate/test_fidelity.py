@@ -115,7 +115,7 @@ def test_a_model_beside_itself_passes() -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not whole JSON"),
         ("{}", "is no file of junkdna fidelity"),
         ("[]", "is no file of junkdna fidelity"),
         (json.dumps({"kind": KIND, "model": "m"}), "is damaged"),

@@ -16,7 +16,14 @@ ROOT = Path(__file__).resolve().parents[2]
 # From floor to roof. A room may use those of its own row and of the rows before; rooms of one row do not use each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("difficulty.errors",),
-    ("difficulty.files", "difficulty.callable_module", "difficulty.own_code", "difficulty.text"),
+    (
+        "difficulty.callable_module",
+        "difficulty.files",
+        "difficulty.json_files",
+        "difficulty.own_code",
+        "difficulty.text",
+        "difficulty.visible",
+    ),
     ("difficulty.graded", "difficulty.stats"),
     ("difficulty.runs",),
     ("difficulty.cut", "difficulty.judge"),
@@ -168,16 +175,13 @@ def worth_putting_off(name: str, module: str) -> bool:
     return bool((loaded(name) - loaded(module)) & HEAVY)
 
 
-def test_the_start_of_the_command_loads_its_verbs_and_the_words_of_compression_and_runs_alone() -> None:
+def test_the_start_of_the_command_loads_its_verbs_and_the_words_of_compression_and_runs_and_printing_alone() -> (
+    None
+):
     rooms = {layer(name)[1] for name in loaded("junkdna_harness.cli") if name in modules()}
-    words = {
-        "difficulty",
-        "difficulty.errors",
-        "difficulty.own_code",
-        "difficulty.runs",
-        "junkdna_harness.compress",
-    }
-    assert rooms == words | {"junkdna_harness", "junkdna_harness.cli", "junkdna_harness.commands"}
+    words = {"difficulty", "difficulty.errors", "difficulty.runs", "junkdna_harness.compress"}
+    printing = {"difficulty.own_code", "difficulty.visible", "junkdna_harness.presentation"}
+    assert rooms == words | printing | {"junkdna_harness", "junkdna_harness.cli", "junkdna_harness.commands"}
     assert not loaded("junkdna_harness.cli") & HEAVY
 
 

@@ -157,7 +157,7 @@ def test_file_names_differ_and_hold_no_surprise():
         ({"model_args": "method=wanda"}, "set by the sweep's grid"),
         ({"model_args": "pretrained"}, "not name=value"),
         ({"model_args": ["pretrained=a", "pretrained=a"]}, "there twice"),
-        ({"replicates": 0, "methods": "random"}, "less than 1"),
+        ({"replicates": 0, "methods": "random"}, "replicates=0"),
         ({"tasks": "a,a"}, "a is there twice"),
         ({"seed": "1,2"}, "neither one whole number nor four"),
         ({"methods": "wanda", "model_args": "scope=global"}, "scope=global"),
@@ -276,7 +276,7 @@ def test_plan_files_that_are_none_are_refused(tmp_path):
     with pytest.raises(UsageError, match="holds no options"):
         read_plan_file(tmp_path / "list.yaml")
     (tmp_path / "broken.yaml").write_text("a: [")
-    with pytest.raises(UsageError, match="not YAML"):
+    with pytest.raises(UsageError, match="is no YAML"):
         read_plan_file(tmp_path / "broken.yaml")
 
 

@@ -166,7 +166,7 @@ def test_a_file_is_never_written_over_by_another_plan(tmp_path, registered):
         write_prereg(path, other)
     assert path.read_bytes() == before
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match="'.*notes.txt' is no preregistration"):
+    with pytest.raises(UsageError, match="preregistration '.*notes.txt' is not whole JSON"):
         write_prereg(tmp_path / "notes.txt", content())
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
@@ -192,7 +192,7 @@ def edited(**changed: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", "is no preregistration"),
+        ("{", "is not whole JSON"),
         ("[]", "is no preregistration"),
         ('{"schema": 1}', "is no preregistration"),
         (edited(schema=2), "of schema 2, and this version reads schema 1"),

@@ -100,7 +100,7 @@ def test_a_manifest_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "ck" / "junkdna.json").write_text(json.dumps(PRUNED), encoding="utf-8-sig")
     assert know(tmp_path / "ck").level == 0.7  # type: ignore[union-attr]
     (tmp_path / "ck" / "junkdna.json").write_bytes(b'{"a": "\xe9"}')
-    with pytest.raises(UsageError, match="is not whole JSON"):
+    with pytest.raises(UsageError, match="is not UTF-8"):
         know(tmp_path / "ck")
 
 
