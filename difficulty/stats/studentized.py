@@ -23,7 +23,9 @@ RESAMPLES = (
 )
 _DRAWS = 10_000_000  # clusters drawn in all: beyond 2,000 clusters fewer resamples are taken, at least 999
 _AT_ONCE = 1_000_000
-_KEPT = 2 * _DRAWS  # draws of one number of clusters that are kept, a byte each: a table compares many runs on the same items
+_KEPT = (
+    2 * _DRAWS
+)  # draws of one number of clusters that are kept, a byte each: a table compares many runs on the same items
 
 
 def t_draws(sums: Floats, sizes: Floats, seed: int = 0) -> Floats:
