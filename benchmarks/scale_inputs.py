@@ -27,7 +27,33 @@ REPLICATES, ITEMS = 3, 250  # items of each of 4 tiers of 5 families: 5,000
 LOG_RUNS, LOG_ITEMS = 20, 500  # 10,000 samples each
 WRITTEN = "f04"  # the family whose answers are texts; the others choose among options
 STAMP = "2026-03-04T05-06-07.000008"
-_WORDS = ["amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "harbor", "island", "jungle", "kettle", "lantern", "meadow", "nectar", "orchard", "pebble", "quarry", "river", "saddle", "timber", "umbrella", "valley", "willow", "yonder", "zephyr"]
+_WORDS = [
+    "amber",
+    "basin",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "harbor",
+    "island",
+    "jungle",
+    "kettle",
+    "lantern",
+    "meadow",
+    "nectar",
+    "orchard",
+    "pebble",
+    "quarry",
+    "river",
+    "saddle",
+    "timber",
+    "umbrella",
+    "valley",
+    "willow",
+    "yonder",
+    "zephyr",
+]
 
 
 def world(model: str, items: int = ITEMS, replicates: int = REPLICATES, margins: bool = True) -> World:

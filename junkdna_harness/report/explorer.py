@@ -115,7 +115,7 @@ def _within(
     sizes = np.array([_ID + sum(map(len, shown.asked.get(key, ()))) for key in keys])
     for r, run in enumerate(names):
         for i in flipped[:, r].nonzero()[0]:
-            sizes[i] += len(shown.answer(run, *keys[i]) or "")
+            sizes[i] += len(shown.answer(run, *keys[int(i)]) or "")
     if sizes.sum() <= most_text:
         return list(range(len(keys)))
     order = np.argsort(-losers, kind="stable")
@@ -144,7 +144,9 @@ def _answers(
     shown: Documents, run: str, keys: Sequence[Key], values: np.ndarray, wanted: np.ndarray
 ) -> dict[str, Any]:
     """What one run answered: a digit for each document, and the answers that are wanted, as far as they are known."""
-    found = [(int(i), said) for i in wanted.nonzero()[0] if (said := shown.answer(run, *keys[i])) is not None]
+    found = [
+        (int(i), said) for i in wanted.nonzero()[0] if (said := shown.answer(run, *keys[int(i)])) is not None
+    ]
     texts, codes = _once(said for _, said in found)
     right = "".join("-" if v != v else "1" if v else "0" for v in values.tolist())
     return {"right": right, "texts": texts, "at": [i for i, _ in found], "said": codes}
