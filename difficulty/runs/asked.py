@@ -7,7 +7,7 @@ table may carry them too, in the columns `prompt`, `target` and `answer`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from difficulty.runs.samples import requests
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LONGEST = 4000  # characters of a prompt that are kept: its end, where the question is
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Asked:
     """One item in one run, as texts for the eye."""
 
@@ -31,10 +31,27 @@ class Asked:
 
 @dataclass(frozen=True)
 class Documents:
-    """`asked`: (task, item) -> (prompt, target); `answers`: (run, task, item) -> answer."""
+    """`asked`: (task, item) -> (prompt, target); `answers`: (run, task) -> item -> answer."""
 
-    asked: Mapping[tuple[str, str], tuple[str, str]]
-    answers: Mapping[tuple[str, str, str], str]
+    asked: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    answers: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+
+    def answer(self, run: str, task: str, item: str) -> str | None:
+        """What a run answered; None where it is not known."""
+        return self.answers.get((run, task), {}).get(item)
+
+
+class AskedOnce:
+    """`asked` for many runs: texts that are equal are kept once, as the prompts of an item are in all runs."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def __call__(self, sample: Mapping[str, Any]) -> Asked:
+        """What is shown of a logged sample."""
+        found = asked(sample)
+        once = self._texts.setdefault
+        return Asked(*(once(text, text) for text in (found.prompt, found.target, found.answer)))
 
 
 def asked(sample: Mapping[str, Any]) -> Asked:
@@ -47,22 +64,23 @@ def asked(sample: Mapping[str, Any]) -> Asked:
 def documents(items: pd.DataFrame, read: Runs) -> Documents:
     """The documents of the runs in `items`, as far as they were kept. Nothing kept is no error: it gives none."""
     wanted: dict[tuple[str, str], tuple[str, str]] = {}
-    answers: dict[tuple[str, str, str], str] = {}
+    answers: dict[tuple[str, str], dict[str, str]] = {}
     if "prompt" in items:
         _from_columns(items, wanted, answers)
     shown = {str(run) for run in items["run"].unique()}
     for (run, task), kept in read.kept.items():
         for item, found in kept.items():
-            wanted.setdefault((task, item), (found.prompt, found.target))
-            if run in shown:
-                answers[(run, task, item)] = found.answer
+            if (task, item) not in wanted:
+                wanted[task, item] = found.prompt, found.target
+        if run in shown:
+            answers.setdefault((run, task), {}).update({item: found.answer for item, found in kept.items()})
     return Documents(wanted, answers)
 
 
 def _from_columns(
     items: pd.DataFrame,
     wanted: dict[tuple[str, str], tuple[str, str]],
-    answers: dict[tuple[str, str, str], str],
+    answers: dict[tuple[str, str], dict[str, str]],
 ) -> None:
     rows = items[items["prompt"].notna()].drop_duplicates(["run", "task", "item_id"])
     columns = [
@@ -72,7 +90,7 @@ def _from_columns(
     for run, task, item, prompt, target, answer in zip(*columns, strict=True):
         wanted.setdefault((task, item), (_shorten(prompt), _text(target)))
         if isinstance(answer, str):
-            answers[(run, task, item)] = _shorten(answer)
+            answers.setdefault((run, task), {})[item] = _shorten(answer)
 
 
 def _wanted(sample: Mapping[str, Any], pairs: list[list[Any]]) -> str:

@@ -10,7 +10,11 @@ Reference: Davison & Hinkley 1997, Bootstrap Methods and their Application, sect
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import lru_cache
+
 import numpy as np
+from numpy.typing import NDArray
 
 from difficulty.stats.result import Floats
 
@@ -19,6 +23,9 @@ RESAMPLES = (
 )
 _DRAWS = 10_000_000  # clusters drawn in all: beyond 2,000 clusters fewer resamples are taken, at least 999
 _AT_ONCE = 1_000_000
+_KEPT = (
+    2 * _DRAWS
+)  # draws of one number of clusters that are kept, a byte each: a table compares many runs on the same items
 
 
 def t_draws(sums: Floats, sizes: Floats, seed: int = 0) -> Floats:
@@ -34,14 +41,9 @@ def t_draws(sums: Floats, sizes: Floats, seed: int = 0) -> Floats:
     if sums.shape != sizes.shape or len(sums) < 2:
         raise ValueError(f"{sums.shape} sums and {sizes.shape} sizes: two or more clusters are needed.")
     n = len(sums)
-    rng = np.random.default_rng(seed)
-    resamples = min(RESAMPLES, max(999, _DRAWS // n // 1000 * 1000 - 1))
     mean = sums.sum() / sizes.sum()
     columns = np.stack([sums, sizes, sums * sums, sums * sizes, sizes * sizes], axis=1)
-    step = max(1, _AT_ONCE // n)
-    totals = np.concatenate(
-        [_totals(columns, min(step, resamples - at), rng) for at in range(0, resamples, step)]
-    )
+    totals = np.concatenate([counts.astype(float) @ columns for counts in _counts(n, seed)])
     s, w, ss, sw, ww = totals.T
     means = s / w
     squares = ss - 2 * means * sw + means**2 * ww  # of the residuals s - R* w of each cluster
@@ -55,11 +57,25 @@ def t_draws(sums: Floats, sizes: Floats, seed: int = 0) -> Floats:
     return found
 
 
-def _totals(columns: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """Column sums of `resamples` samples of the rows with replacement, shape (resamples, n_columns)."""
-    n = len(columns)
-    drawn = rng.integers(n, size=(resamples, n), dtype=np.int32)
-    drawn += (np.arange(resamples, dtype=np.int32) * n)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=resamples * n).reshape(resamples, n)
-    totals: Floats = counts.astype(float) @ columns
-    return totals
+def _counts(n: int, seed: int) -> Iterator[NDArray[np.unsignedinteger]]:
+    """How often each of `n` clusters is in each resample, in pieces of shape (some resamples, n)."""
+    return iter(_kept_counts(n, seed)) if n * _resamples(n) <= _KEPT else _drawn_counts(n, seed)
+
+
+@lru_cache(maxsize=8)
+def _kept_counts(n: int, seed: int) -> tuple[NDArray[np.unsignedinteger], ...]:
+    return tuple(_drawn_counts(n, seed))
+
+
+def _drawn_counts(n: int, seed: int) -> Iterator[NDArray[np.unsignedinteger]]:
+    rng, resamples, step = np.random.default_rng(seed), _resamples(n), max(1, _AT_ONCE // n)
+    for at in range(0, resamples, step):
+        some = min(step, resamples - at)
+        drawn = rng.integers(n, size=(some, n), dtype=np.int32)
+        drawn += (np.arange(some, dtype=np.int32) * n)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=some * n).reshape(some, n)
+        yield counts.astype(np.min_scalar_type(int(counts.max())))
+
+
+def _resamples(n: int) -> int:
+    return min(RESAMPLES, max(999, _DRAWS // n // 1000 * 1000 - 1))

@@ -42,6 +42,12 @@ def report(
         Path | None, typer.Option(help="Write the tables as LaTeX (booktabs); - for the screen.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write everything as one HTML file.")] = None,
+    all_documents: Annotated[
+        bool,
+        typer.Option(
+            "--all-documents", help="Put every document that flipped into --html, however large it gets."
+        ),
+    ] = False,
     plots: Annotated[
         Path | None, typer.Option(help="Write the plots as PNG and SVG into this folder.")
     ] = None,
@@ -107,7 +113,7 @@ def report(
     if html:
         from junkdna_harness.report.html import render
 
-        write_atomic(html, render(made))
+        write_atomic(html, render(made, all_documents))
         written.append(html)
     out = console(stderr=printed)
     for board in made.boards:

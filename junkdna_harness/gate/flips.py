@@ -141,7 +141,7 @@ def _texts_of(found: Runs, run: str, wanted: Collection[Key]) -> dict[Key, Asked
     if "prompt" in rows:
         shown = documents(rows[rows["item_id"].isin([item for _, item in wanted])], found)
         return {
-            key: Asked(prompt, target, shown.answers.get((run, *key), ""))
+            key: Asked(prompt, target, shown.answer(run, *key) or "")
             for key, (prompt, target) in shown.asked.items()
         }
     kept = ((task, item, found.kept.get((run, task), {}).get(item)) for task, item in wanted)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from difficulty.errors import UsageError
 from difficulty.judge.fit import fit
 from difficulty.judge.over_models import fit_models, of_model, own_dense_runs
-from difficulty.runs.asked import Documents, asked, documents
+from difficulty.runs.asked import AskedOnce, Documents, documents
 from difficulty.runs.looks import added_after_look, folders_of
 from difficulty.runs.read import Runs, read_runs
 from difficulty.runs.same import (
@@ -91,7 +91,7 @@ def build(
     if isinstance(runs, Runs):
         read, sources = runs, tuple(dict.fromkeys(runs.sources.values()))
     else:
-        read = read_runs(list(runs), labels=labels, keep=asked if with_documents else None)
+        read = read_runs(list(runs), labels=labels, keep=AskedOnce() if with_documents else None)
         sources = tuple(str(path) for path in runs)
     allow = allow_different_prompts
     settings = different_settings(
@@ -122,7 +122,7 @@ def build(
     warnings += not_drawn
     if with_plots:
         _draw_fits(finisher, items, fits, over)
-    shown_documents = documents(items, read) if with_documents else Documents({}, {})
+    shown_documents = documents(items, read) if with_documents else Documents()
     manifests = {run: block for run, block in read.manifests.items() if run in shown and block}
     folders = tuple(folders_of(read.tasks.values()))
     return Report(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 import shlex
 from importlib import resources
@@ -17,7 +18,7 @@ from difficulty.visible import visible_json
 from junkdna_harness.presentation.escape import page_value, script_json
 from junkdna_harness.report import formats
 from junkdna_harness.report.build import Report
-from junkdna_harness.report.explorer import explorer
+from junkdna_harness.report.explorer import MOST_TEXT, Explorer, explorer
 from junkdna_harness.report.leaderboard import OVERALL, Leaderboard
 from junkdna_harness.report.verdicts import blocks
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 _WIDE = 760  # CSS pixels beyond which a plot scrolls sideways on a phone in place of shrinking
 
 
-def render(report: Report) -> str:
-    """The whole page."""
+def render(report: Report, all_documents: bool = False) -> str:
+    """The whole page. `all_documents`: with every document that flipped, however large it gets."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -38,7 +39,7 @@ def render(report: Report) -> str:
         autoescape=True, undefined=StrictUndefined, finalize=page_value, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
-    found = explorer(report)
+    found = explorer(report, math.inf if all_documents else MOST_TEXT)
     items = report.boards[0].n_items
     run_heads, run_rows = _runs(report)
     return template.render(
@@ -53,10 +54,9 @@ def render(report: Report) -> str:
         looked=report.looked,
         boards=[_board(board) for board in report.boards],
         plots=[_plot(plot) for plot in report.plots],
-        explorer=found
-        and {"runs": found.selectable, "tasks": found.tasks, "json": Markup(script_json(found.data))},
+        explorer=found and _explorer(found),
         methods=_methods(report),
-        command=_command(report),
+        command=_command(report) + all_documents * " --all-documents",
         run_heads=run_heads,
         runs=run_rows,
         manifests=[
@@ -66,6 +66,23 @@ def render(report: Report) -> str:
         version=version("junkdna-harness"),
         one_model=len(report.models) == 1,
     )
+
+
+def _explorer(found: Explorer) -> dict[str, Any]:
+    """The documents that flipped: (id of the script element, JSON) of each piece, and what chooses among them."""
+    from markupsafe import Markup
+
+    pieces = [
+        ("documents", found.head),
+        *((f"documents-{k}", piece) for k, piece in enumerate(found.documents)),
+        *((f"answers-{r}", answers) for r, answers in enumerate(found.answers)),
+    ]
+    return {
+        "runs": found.selectable,
+        "tasks": found.tasks,
+        "left_out": f"{found.left_out:,}" if found.left_out else "",
+        "pieces": [(name, Markup(script_json(piece))) for name, piece in pieces],
+    }
 
 
 def _board(board: Leaderboard) -> dict[str, Any]:

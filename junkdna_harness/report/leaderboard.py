@@ -163,6 +163,7 @@ def _leaderboard(
     dense_of = {model: values for (model, method, *_), values in wide.items() if method == "dense"}
     chances = keyed["task"].map(rows.groupby("task")["chance"].first()).to_numpy(dtype=float)
     items_of = _Items(keyed["cluster_id"].astype(str).to_numpy(), weights_of(rows, keyed), kind)
+    runs_of = _runs(rows)
     table = []
     for key, values in wide.items():
         model, method, level, bits = key
@@ -178,7 +179,7 @@ def _leaderboard(
                     None if dense is None else dense.to_numpy(),
                     float(chances[mask].mean()),
                 )
-        runs = _runs(rows, key)
+        runs = runs_of[key]
         known = [effective_bits[run] for run in runs if effective_bits and run in effective_bits]
         memory = sum(known) / len(known) if known else _nominal(method, level, bits)
         table.append(Row(model, method, _none(level), _none(bits), memory, len(runs), runs, scores))
@@ -246,21 +247,25 @@ class _Items:
 
 def _wide(rows: pd.DataFrame) -> pd.DataFrame:
     """Items down, models x methods x levels across; replicates averaged. NaN levels are kept as a key of their own."""
-    filled = rows.assign(
-        level=rows["level"].astype(float).fillna(-1.0), bits=rows["bits"].astype(float).fillna(-1.0)
-    )
-    wide: pd.DataFrame = filled.pivot_table(
+    wide: pd.DataFrame = _filled(rows).pivot_table(
         index=["task", "item_id", "cluster_id"], columns=_RUN, values="value", aggfunc="mean", observed=True
     )
     return wide
 
 
-def _runs(rows: pd.DataFrame, key: tuple[str, str, float, float]) -> tuple[str, ...]:
-    model, method, level, bits = key
-    same = (rows["model"] == model) & (rows["method"] == method)
-    same &= rows["level"].astype(float).fillna(-1.0) == level
-    same &= rows["bits"].astype(float).fillna(-1.0) == bits
-    return tuple(str(run) for run in rows.loc[same, "run"].unique())
+def _filled(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with -1 for a level or bits that there are not."""
+    return rows.assign(**{name: rows[name].astype(float).fillna(-1.0) for name in ("level", "bits")})
+
+
+def _runs(rows: pd.DataFrame) -> dict[tuple[str, str, float, float], tuple[str, ...]]:
+    """Column of `_wide` -> its runs, in the order of the rows."""
+    named = _filled(rows[["run", *_RUN]].drop_duplicates())
+    found: dict[tuple[str, str, float, float], tuple[str, ...]] = {}
+    for run, model, method, level, bits in named.itertuples(index=False, name=None):
+        key = model, method, level, bits
+        found[key] = tuple(dict.fromkeys((*found.get(key, ()), str(run))))
+    return found
 
 
 def _nominal(method: str, level: float, bits: float) -> float:

@@ -25,7 +25,7 @@ from junkdna_harness.sweep.store import Store
 FLOPS_A_CORE = 4e10
 TOKENS_AN_ITEM = 60
 BYTES_AN_ITEM = 60
-MOST_COLUMNS = 6
+MOST_COLUMNS = 6  # of the table at the end
 
 
 class Display:
@@ -170,7 +170,8 @@ def print_summary(outcome: SweepOutcome) -> None:
     """The runs of the folder with their scores, then failures and where time went."""
     out = console(soft_wrap=True)
     manifests = Store(outcome.folder).manifests()
-    columns = _columns(manifests)
+    named = _columns(manifests)
+    columns = named[:MOST_COLUMNS]
     table = Table("run", "bits a weight", *_short(columns), "seconds", box=None)
     for manifest in manifests:
         cells = [_score(manifest, column) for column in columns]
@@ -180,6 +181,11 @@ def print_summary(outcome: SweepOutcome) -> None:
             f"{sum(manifest['seconds'].values()):.1f}",
         )  # fmt: skip
     out.print(table)
+    if len(named) > MOST_COLUMNS:
+        out.print(
+            f"{len(named) - MOST_COLUMNS} more columns: junkdna report {escape(str(outcome.folder))} --by task",
+            highlight=False,
+        )
     if rows := matched_rows(outcome.plan.matches):
         matched = Table("control", "level", "loss", "matched to", "loss", box=None)
         for row in rows:
@@ -210,12 +216,11 @@ def _short(names: list[str]) -> list[str]:
 
 
 def _columns(manifests: list[dict[str, Any]]) -> list[str]:
-    """Groups where there are some, else tasks; the few that fit."""
+    """Groups where there are some, else tasks."""
     if not manifests:
         return []
     results = manifests[0]["results"]
-    names = list(results["groups"]) or list(results["results"])
-    return names[:MOST_COLUMNS]
+    return list(results["groups"]) or list(results["results"])
 
 
 def _score(manifest: dict[str, Any], name: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from difficulty.runs.asked import asked
+from difficulty.runs.asked import AskedOnce, asked
 from junkdna_harness.gate import Limits, Policy, Rule, check, read_baseline, read_run, to_json
 from junkdna_harness.gate.behind import with_flips, with_logged_flips
 from junkdna_harness.gate.flips import Flip, Logged
@@ -164,3 +164,17 @@ def test_a_wanted_option_is_shown_by_its_text(target: str, options: tuple[str, s
     assert (
         asked({"target": target, "arguments": arguments, "filtered_resps": [["-1"], ["-2"]]}).target == shown
     )
+
+
+def test_equal_texts_of_many_runs_are_kept_once() -> None:
+    def logged(run: str) -> dict[str, object]:
+        return {
+            "arguments": [["".join(["a long", " prompt"]), " x"]],
+            "target": "".join(["x", "y"]),
+            "filtered_resps": [f"by {run}"],
+        }
+
+    keep = AskedOnce()
+    first, second = keep(logged("a")), keep(logged("b"))
+    assert first == asked(logged("a")) and second == asked(logged("b"))
+    assert first.prompt is second.prompt and first.target is second.target and first.answer != second.answer

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from junkdna_harness.report.build import Report, build
+from junkdna_harness.report.explorer import explorer
 from junkdna_harness.report.html import render
 from tests.report.synthetic import COLUMNS, item_hash, tidy
 
@@ -64,7 +65,8 @@ def test_the_page_is_one_file_without_links_to_elsewhere(page_text: str) -> None
             target = attributes.get(name)
             assert target is None or target.startswith(("data:", "#")), (tag, target)
         assert not [name for name in attributes if name.startswith("on")], tag
-    assert [tag for tag, _ in parsed.tags].count("script") == 2
+    scripts = [attributes.get("type") for tag, attributes in parsed.tags if tag == "script"]
+    assert scripts.count(None) == 1 and set(scripts) == {None, "application/json"}
     assert "url(" not in page_text
     assert "@import" not in page_text
 
@@ -288,39 +290,93 @@ def test_all_controls_are_reached_by_tab_and_named(page: Any) -> None:
     assert page.evaluate("document.activeElement.className") == "skip"
 
 
-@pytest.mark.slow
-def test_of_twenty_thousand_samples_only_those_on_the_screen_are_built(browser: Any, tmp_path: Path) -> None:
-    n, rng = 10_000, np.random.default_rng(0)
-    ids = [item_hash(str(i)) for i in range(n)]
-    runs = [("dense", "dense", 0.0, 0.9), ("half", "magnitude", 0.5, 0.4)]
+def two_runs(folder: Path, items: int, **texts: Any) -> Report:
+    """A report of a dense run and one that loses half, on some items with a prompt of 70 words; `texts`: cells of their own."""
+    rng = np.random.default_rng(0)
+    ids = [item_hash(str(i)) for i in range(items)]
+    runs = [("dense", "dense", 0.0, 0.9), ("half", "magnitude", 0.5, 0.4), ("most", "magnitude", 0.8, 0.2)]
     table = pd.concat(
         pd.DataFrame(
             {"run": run, "model": "m", "method": method, "level": level, "bits": np.nan, "replicate": 0}
-            | {
-                "task": "t",
-                "family": "f",
-                "axis": "x",
-                "tier": np.arange(n) % 4 + 1,
-                "item_id": ids,
-                "cluster_id": ids,
-            }
-            | {"metric": "acc", "value": (rng.random(n) < share).astype(float), "n_symbols": 1, "chance": 0.0}
+            | {"task": "t", "family": "f", "axis": "x", "tier": np.arange(items) % 4 + 1, "item_id": ids, "cluster_id": ids}
+            | {"metric": "acc", "value": (rng.random(items) < share).astype(float), "n_symbols": 1, "chance": 0.0}
         )
         for run, method, level, share in runs
-    )[COLUMNS]
+    )[COLUMNS]  # fmt: skip
     table["task"] = "t" + table["tier"].astype(str)
     table["prompt"] = (
         "A question of ordinary length, with a paragraph to read before it. " * 8 + table["item_id"]
     )
     table["target"], table["answer"] = "yes", "no"
-    table.to_parquet(tmp_path / "t.parquet")
-    (tmp_path / "r.html").write_text(
-        render(build([tmp_path / "t.parquet"], with_fit=False)), encoding="utf-8"
+    table.assign(**texts).to_parquet(folder / "t.parquet")
+    return build([folder / "t.parquet"], with_fit=False, with_plots=False)
+
+
+def test_the_pieces_of_the_explorer_hold_every_flip_and_every_text_once(tmp_path: Path) -> None:
+    report = two_runs(tmp_path, 2_000)
+    found = explorer(report)
+    assert found is not None and found.left_out == 0
+    assert len(found.documents) > 1 and found.head["pieces"][-1] == sum(len(p["id"]) for p in found.documents)
+    wide = report.items.pivot(index=["task", "item_id"], columns="run", values="value")
+    dense, half, most = found.head["runs"]
+    for r, run in enumerate(found.head["runs"]):
+        own, before = found.answers[r], found.answers[found.head["dense"][r]]
+        flips = [i for i, (a, b) in enumerate(zip(own["right"], before["right"], strict=True)) if a != b]
+        assert len(flips) == int((wide[run] != wide[dense]).sum())
+        assert own["texts"] == ["no"] and (r == 0 or own["at"] == flips)
+    prompts = [piece["texts"][k] for piece in found.documents for k in piece["prompt"]]
+    ids = [one for piece in found.documents for one in piece["id"]]
+    assert all(prompt[-64:][:16] == one for prompt, one in zip(prompts, ids, strict=True))
+    last = [
+        found.head["tasks"][np.searchsorted(found.head["ends"], i, side="right")] for i in range(len(ids))
+    ]
+    assert last == list(
+        wide.index[(wide[half] != wide[dense]) | (wide[most] != wide[dense])].get_level_values(0)
     )
+
+
+def test_what_is_too_much_for_a_page_is_left_out_with_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = two_runs(tmp_path, 400)
+    whole, part = explorer(report), explorer(report, 100_000)
+    assert whole is not None and part is not None
+    kept, flips = part.head["pieces"][-1], whole.head["pieces"][-1]
+    assert 0 < kept < flips and part.left_out == flips - kept
+    assert min(part.head["losers"]) >= sorted(whole.head["losers"])[-kept]  # what most runs lost stays
+    assert "more documents flipped" not in render(report)
+    monkeypatch.setattr("junkdna_harness.report.html.MOST_TEXT", 100_000)
+    assert f"Note: {part.left_out:,} more documents flipped and are left out" in render(report)
+    page = render(report, all_documents=True)
+    assert "more documents flipped" not in page and "--all-documents" in page.split('id="reproduce"')[1]
+
+
+@pytest.mark.slow
+def test_of_many_samples_one_page_is_built_and_all_are_found(browser: Any, tmp_path: Path) -> None:
+    report = two_runs(tmp_path, 10_000, answer=HOSTILE)
+    (tmp_path / "r.html").write_text(render(report), encoding="utf-8")
     page = browser.new_page()
     page.goto((tmp_path / "r.html").as_uri())
     assert page.evaluate("document.querySelectorAll('*').length") < 2000
     page.evaluate("document.getElementById('explorer').scrollIntoView()")
     page.locator("#list .item").first.wait_for()
-    assert page.locator("#list .item").count() < 60
+    page.locator("#e-order").select_option("by task")
+    rows = page.locator("#list .item")
+    assert rows.count() == 50
+    flips = int(page.locator("#e-count").inner_text().split()[0].replace(",", ""))
+    assert flips > 4_000
+    page.locator("#list").focus()
+    page.keyboard.press("End")
+    pages = -(-flips // 50)
+    assert page.locator("#e-page").input_value() == str(pages) and rows.count() == flips - 50 * (pages - 1)
+    assert page.locator("#list .item").last.get_attribute("aria-selected") == "true"
+    last = page.locator("#detail pre").first.inner_text()[-64:]
+    page.locator("#e-page").fill("1")
+    page.locator("#e-page").press("Enter")
+    assert page.locator("#detail pre").first.inner_text()[-64:] != last
+    page.locator("#e-text").fill(last)  # it lies in the last piece
+    page.locator("#e-count", has_text="1 documents flipped").wait_for()
+    assert rows.count() == 1 and page.locator("#detail pre").first.inner_text()[-64:] == last
+    assert page.locator("#detail pre").last.inner_text() == HOSTILE and "owned" not in page.title()
+    assert page.evaluate("document.querySelectorAll('*').length") < 2000
     page.close()

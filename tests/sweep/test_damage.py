@@ -213,6 +213,16 @@ def test_a_task_that_fails_is_written_with_its_run(tmp_path, monkeypatch, capsys
     assert f"no score of gsm8k in {RUN}: too long" in capsys.readouterr().out
 
 
+def test_the_last_table_says_that_there_are_more_columns(folder, capsys):
+    from junkdna_harness.sweep.display import print_summary
+
+    for path in (folder / "runs").glob("*.json"):
+        edit(results={"groups": {f"g{k}": {} for k in range(9)}, "results": {}})(path)
+    print_summary(run_sweep(PLAN, folder, engine=LocalEngine(workers=1)))
+    told = capsys.readouterr().out
+    assert "g5" not in told.split("3 more columns: junkdna report")[1] and "g6" not in told
+
+
 def test_a_run_without_any_task_has_failed(tmp_path, monkeypatch):
     from junkdna_harness.sweep.suite import Suite
 

@@ -53,19 +53,42 @@ for (const table of document.querySelectorAll("table.sortable")) {
   filter();
 }
 
-// Item explorer: only the rows in view are in the page, so that tens of thousands open at once.
+// Item explorer: one page of rows is in the document at a time, and what lies in the pieces of data is read when it is needed.
 (() => {
   const list = document.getElementById("list");
   if (!list) return;
-  const HEIGHT = 44, SPARE = 6;
+  const ROWS = 50;
   const byId = (id) => document.getElementById(id);
-  const run = byId("e-run"), group = byId("e-group"), kind = byId("e-kind"), text = byId("e-text");
-  const space = byId("space"), count = byId("e-count"), detail = byId("detail");
-  let data = null, shown = [], at = 0;
+  const run = byId("e-run"), group = byId("e-group"), kind = byId("e-kind"), order = byId("e-order"), text = byId("e-text");
+  const count = byId("e-count"), detail = byId("detail"), pageOf = byId("e-page");
+  const turns = { first: byId("e-first"), back: byId("e-back"), next: byId("e-next"), last: byId("e-last") };
+  // shown: numbers of documents, at: which of them is chosen, asked: how often a list was asked for
+  let data = null, shown = [], at = 0, asked = 0;
 
-  const load = () => {
-    if (data) return;
-    data = JSON.parse(byId("documents").textContent);
+  const read = new Map();
+  const piece = (id) => {
+    if (!read.has(id)) read.set(id, JSON.parse(byId(id).textContent));
+    return read.get(id);
+  };
+  const place = (ends, i) => {
+    let low = 0, high = ends.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (i < ends[middle]) high = middle; else low = middle + 1;
+    }
+    return low;
+  };
+  const item = (i) => {
+    const p = place(data.pieces, i), own = piece(`documents-${p}`), k = i - (p ? data.pieces[p - 1] : 0);
+    return { id: own.id[k], prompt: own.texts[own.prompt[k]], target: own.texts[own.target[k]] };
+  };
+  const task = (i) => data.tasks[place(data.ends, i)];
+  const answersOf = (r) => piece(`answers-${r}`);
+  const right = (r, i) => answersOf(r).right[i];
+  const answer = (r, i) => {
+    const own = answersOf(r);
+    own.of = own.of || new Map(own.at.map((at, k) => [at, own.said[k]]));
+    return own.texts[own.of.get(i)];
   };
   const make = (tag, content, name) => {
     const element = document.createElement(tag);
@@ -73,82 +96,111 @@ for (const table of document.querySelectorAll("table.sortable")) {
     if (name) element.className = name;
     return element;
   };
-  const flip = (r, i) => (data.right[r][i] === "0" ? "lost" : "gained");
-  const answer = (r, i) => (data.answers[r] || {})[i];
+  const flip = (r, i) => (right(r, i) === "0" ? "lost" : "gained");
 
-  const refresh = () => {
-    load();
-    const r = Number(run.value), dense = data.dense[r], words = text.value.toLowerCase();
-    const seen = data.right[r], before = data.right[dense];
-    shown = [];
-    for (let i = 0; i < data.items.length; i++) {
+  // The documents that flipped in the chosen run, in the chosen order; without the search for words.
+  const flipped = () => {
+    const r = Number(run.value), seen = answersOf(r).right, before = answersOf(data.dense[r]).right, found = [];
+    const t = group.value === "" ? -1 : data.tasks.indexOf(group.value);
+    const end = t < 0 ? seen.length : data.ends[t];
+    for (let i = t > 0 ? data.ends[t - 1] : 0; i < end; i++) {
       if (seen[i] === "-" || before[i] === "-" || seen[i] === before[i]) continue;
-      const item = data.items[i];
-      if (kind.value && flip(r, i) !== kind.value) continue;
-      if (group.value && data.tasks[item[0]] !== group.value) continue;
-      if (words && !(item[2] + " " + item[3] + " " + item[1]).toLowerCase().includes(words)) continue;
-      shown.push(i);
+      if (kind.value && (seen[i] === "0" ? "lost" : "gained") !== kind.value) continue;
+      found.push(i);
     }
+    if (order.value === "kind") return [...found.filter((i) => seen[i] === "0"), ...found.filter((i) => seen[i] !== "0")];
+    if (order.value === "losers") found.sort((a, b) => data.losers[b] - data.losers[a] || a - b);
+    return found;
+  };
+  const refresh = async () => {
+    data = data || piece("documents");
+    const words = text.value.toLowerCase(), own = ++asked, found = flipped();
+    if (words) {
+      const met = new Set();
+      let p = -1;
+      for (const i of [...found].sort((a, b) => a - b)) {
+        if (place(data.pieces, i) !== p) {
+          p = place(data.pieces, i);
+          count.textContent = `searching, ${Math.round((100 * p) / data.pieces.length)} %`;
+          await new Promise((resolve) => setTimeout(resolve)); // lets the page answer between two pieces
+          if (own !== asked) return; // something else was asked for
+        }
+        const { id, prompt, target } = item(i);
+        if (`${prompt} ${target} ${id}`.toLowerCase().includes(words)) met.add(i);
+      }
+      shown = found.filter((i) => met.has(i));
+    } else shown = found;
     at = 0;
-    list.scrollTop = 0;
     count.textContent = `${shown.length.toLocaleString("en")} documents flipped`;
-    space.style.height = `${shown.length * HEIGHT}px`;
     draw();
-    show();
   };
   const draw = () => {
-    const r = Number(run.value);
-    const first = Math.max(0, Math.floor(list.scrollTop / HEIGHT) - SPARE);
-    const last = Math.min(shown.length, Math.ceil((list.scrollTop + list.clientHeight) / HEIGHT) + SPARE);
-    const rows = [];
-    for (let k = first; k < last; k++) {
-      const i = shown[k], item = data.items[i], row = make("div", "", "item");
+    const r = Number(run.value), pages = Math.max(1, Math.ceil(shown.length / ROWS)), page = Math.floor(at / ROWS);
+    const rows = shown.slice(page * ROWS, (page + 1) * ROWS).map((i, n) => {
+      const k = page * ROWS + n, { id, prompt } = item(i), row = make("div", "", "item");
       row.id = `item-${k}`;
-      row.style.top = `${k * HEIGHT}px`;
       row.setAttribute("role", "option");
-      row.setAttribute("aria-selected", String(k === at));
       row.setAttribute("aria-setsize", String(shown.length));
       row.setAttribute("aria-posinset", String(k + 1));
       row.dataset.k = k;
       const head = make("span", "");
-      head.append(make("b", flip(r, i) === "lost" ? "✗ lost " : "✓ gained ", flip(r, i)), data.tasks[item[0]]);
-      row.append(head, make("span", item[2] || item[1]));
-      rows.push(row);
-    }
-    space.replaceChildren(...rows);
-    if (shown.length) list.setAttribute("aria-activedescendant", `item-${at}`); else list.removeAttribute("aria-activedescendant");
+      head.append(make("b", flip(r, i) === "lost" ? "✗ lost " : "✓ gained ", flip(r, i)), task(i));
+      row.append(head, make("span", (prompt || id).slice(0, 300)));
+      return row;
+    });
+    list.replaceChildren(...rows);
+    list.scrollTop = 0;
+    pageOf.value = String(page + 1);
+    pageOf.max = String(pages);
+    byId("e-pages").textContent = `of ${pages.toLocaleString("en")}`;
+    turns.first.disabled = turns.back.disabled = page === 0;
+    turns.last.disabled = turns.next.disabled = page === pages - 1;
+    choose();
+  };
+  const choose = () => {
+    for (const row of list.children) row.setAttribute("aria-selected", String(Number(row.dataset.k) === at));
+    const row = byId(`item-${at}`);
+    if (row) { list.setAttribute("aria-activedescendant", row.id); list.scrollTop = Math.min(row.offsetTop, Math.max(list.scrollTop, row.offsetTop + row.offsetHeight - list.clientHeight)); } else list.removeAttribute("aria-activedescendant");
+    show();
   };
   const show = () => {
     if (!shown.length) { detail.replaceChildren(make("p", "No document flipped here.")); return; }
-    const r = Number(run.value), dense = data.dense[r], i = shown[at], item = data.items[i];
-    const parts = [make("h3", `${data.tasks[item[0]]}, item ${item[1]}`)];
+    const r = Number(run.value), dense = data.dense[r], i = shown[at], { id, prompt, target } = item(i);
+    const parts = [make("h3", `${task(i)}, item ${id}`)];
     const part = (title, content, missing) => parts.push(make("div", title, "soft"), make("pre", content === undefined || content === "" ? missing : content));
-    part("Prompt", item[2], "(not logged)");
-    part("Target", item[3], "(not logged)");
-    part(`Answer of the dense model (${data.right[dense][i] === "1" ? "right" : "wrong"})`, answer(dense, i), "(not logged)");
-    part(`Answer of ${data.runs[r]} (${data.right[r][i] === "1" ? "right" : "wrong"})`, answer(r, i), "(not logged)");
+    part("Prompt", prompt, "(not logged)");
+    part("Target", target, "(not logged)");
+    part(`Answer of the dense model (${right(dense, i) === "1" ? "right" : "wrong"})`, answer(dense, i), "(not logged)");
+    part(`Answer of ${data.runs[r]} (${right(r, i) === "1" ? "right" : "wrong"})`, answer(r, i), "(not logged)");
+    parts.push(make("p", `Lost by ${data.losers[i].toLocaleString("en")} of the runs.`, "soft"));
     detail.replaceChildren(...parts);
   };
   const go = (k) => {
-    if (!shown.length) return;
+    if (!shown.length || !Number.isFinite(k)) return;
+    const page = Math.floor(at / ROWS);
     at = Math.max(0, Math.min(shown.length - 1, k));
-    if (at * HEIGHT < list.scrollTop) list.scrollTop = at * HEIGHT;
-    if ((at + 1) * HEIGHT > list.scrollTop + list.clientHeight) list.scrollTop = (at + 1) * HEIGHT - list.clientHeight;
-    draw();
-    show();
+    if (Math.floor(at / ROWS) === page) choose(); else draw();
   };
-  list.addEventListener("scroll", () => requestAnimationFrame(draw));
+  const turn = (to) => go(Math.max(0, Math.min(Math.ceil(shown.length / ROWS) - 1, to)) * ROWS);
+  const page = () => Math.floor(at / ROWS);
+  turns.first.addEventListener("click", () => turn(0));
+  turns.back.addEventListener("click", () => turn(page() - 1));
+  turns.next.addEventListener("click", () => turn(page() + 1));
+  turns.last.addEventListener("click", () => turn(Infinity));
+  pageOf.addEventListener("change", () => { turn(Math.round(Number(pageOf.value)) - 1); pageOf.value = String(page() + 1); });
   list.addEventListener("click", (event) => { const row = event.target.closest(".item"); if (row) go(Number(row.dataset.k)); });
   list.addEventListener("keydown", (event) => {
-    const page = Math.floor(list.clientHeight / HEIGHT);
-    const step = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: shown.length - 1 }[event.key];
-    if (step === undefined) return;
+    const step = {
+      ArrowDown: () => go(at + 1), ArrowUp: () => go(at - 1), PageDown: () => turn(page() + 1), PageUp: () => turn(page() - 1),
+      Home: () => go(0), End: () => go(shown.length - 1),
+    }[event.key];
+    if (!step) return;
     event.preventDefault();
-    go(step);
+    step();
   });
   let waiting = 0;
   text.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(refresh, 120); });
-  for (const control of [run, group, kind]) control.addEventListener("change", refresh);
+  for (const control of [run, group, kind, order]) control.addEventListener("change", refresh);
   // The documents are read when the explorer comes near the screen, not when the page opens.
   new IntersectionObserver((entries, observer) => {
     if (entries.some((entry) => entry.isIntersecting)) { observer.disconnect(); refresh(); }

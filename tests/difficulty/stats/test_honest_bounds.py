@@ -117,6 +117,29 @@ def test_the_studentized_draws_are_those_of_a_plain_loop() -> None:
     assert np.isin(np.round(by_hand, 8), np.round(found, 8)).all()
 
 
+def test_clusters_are_drawn_once_for_all_pairs_of_runs_with_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    from difficulty.stats import studentized
+
+    g = np.random.default_rng(5)
+    pairs = [(g.normal(size=n), g.integers(1, 5, n).astype(float)) for n in (83, 84, 83, 83)]
+    drawn = studentized._drawn_counts
+    asked: list[int] = []
+
+    def counted(n: int, seed: int) -> object:
+        asked.append(n)
+        return drawn(n, seed)
+
+    monkeypatch.setattr(studentized, "_drawn_counts", counted)
+    monkeypatch.setattr(studentized, "_KEPT", 0)
+    each_anew = [t_draws(*pair, seed=7) for pair in pairs]
+    assert asked == [83, 84, 83, 83]
+    monkeypatch.undo()
+    monkeypatch.setattr(studentized, "_drawn_counts", counted)
+    for pair, found in zip(pairs, each_anew, strict=True):
+        np.testing.assert_array_equal(t_draws(*pair, seed=7), found)
+    assert asked[4:] == [83, 84]
+
+
 def test_the_studentized_draws_of_normal_items_are_student_s() -> None:
     g = np.random.default_rng(0)
     wanted = stats.t.ppf([0.025, 0.05, 0.95, 0.975], 39)
