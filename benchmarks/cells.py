@@ -3,8 +3,9 @@
     python benchmarks/cells.py FOLDER [CELLS] [ENTRIES]
 
 evaluates one cell of the embedded model into FOLDER/sweep, copies it under the names of CELLS - 1 others (default: 10,000 cells: magnitude
-pruning at that many levels), and measures each step that `junkdna sweep` takes on such a folder. Then the gate's history:
-ENTRIES decisions (default: as many as cells) in FOLDER/history.jsonl, of which one more is appended and the trend is read.
+pruning at that many levels; a folder that is there is used again), and measures each step that `junkdna sweep` takes on such a
+folder. Then the gate's history: ENTRIES decisions (default: as many as cells) in FOLDER/history.jsonl, to which one more is
+appended, and of which the trend is read.
 """
 
 from __future__ import annotations
@@ -21,13 +22,19 @@ from typing import Any
 
 import pandas as pd
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
 from difficulty.runs import store as layout
+from junkdna_harness.gate.history import append, read_history
+from junkdna_harness.gate.trend import trend
 from junkdna_harness.sweep.display import print_plan, print_summary
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.evaluated import parquet_bytes
 from junkdna_harness.sweep.plan import Plan, build_plan
 from junkdna_harness.sweep.run import run_sweep
 from junkdna_harness.sweep.store import Store
+from tests.gate.made_up import keep, two_tiers
 
 TASK = "difficulty_tiers_copying_t1"
 
@@ -79,7 +86,10 @@ def quietly(function: Callable[[], Any]) -> Any:
 def sweep(folder: Path, cells: int) -> None:
     """The steps of a sweep on a folder of many cells."""
     plan = measured(f"plan of {cells:,} cells", lambda: plan_of(cells))
-    measured("write all but one", lambda: fill(folder, plan))
+    if folder.exists():
+        Store(folder).discard(plan, plan.cells[-1])
+    else:
+        measured("write all but one", lambda: fill(folder, plan))
     measured("hash all files", lambda: [layout.file_sha256(p) for p in folder.glob("[sr]*/*.parquet")])
     store = Store(folder)
     measured("read the plan", store.plan)
@@ -103,6 +113,25 @@ def sweep(folder: Path, cells: int) -> None:
     measured("table of all samples", store.samples)
 
 
+def history(path: Path, entries: int) -> None:
+    """A file of decisions, all of them like two that are made here."""
+    path.unlink(missing_ok=True)
+    runs = [two_tiers("base", (1, 2)), two_tiers("first", (3, 4)), two_tiers("second", (5, 6))]
+    gates = keep(path, runs)
+    line = json.loads(path.read_text().splitlines()[-1])
+    with path.open("a") as handle:
+        for number in range(2, entries):
+            digest = hashlib.sha256(str(number).encode()).hexdigest()
+            record = {**line, "commit": digest, "new": {**line["new"], "sha256": digest}}
+            handle.write(json.dumps(record, separators=(",", ":")) + "\n")
+    print(f"{'a history of':60} {entries:8,} entries, {path.stat().st_size / 1e6:.1f} MB")
+    measured("check --history", lambda: append(path, gates[-1], 0, "one more"))
+    found = measured("read it", lambda: read_history(path))
+    assert len(found.entries) == entries + 1
+    measured("check --trend", lambda: trend(found))
+
+
 if __name__ == "__main__":
     place, number = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
     sweep(place / "sweep", number)
+    history(place / "history.jsonl", int(sys.argv[3]) if len(sys.argv) > 3 else number)
