@@ -22,9 +22,6 @@ from typing import Any
 
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 from difficulty.runs import store as layout
 from junkdna_harness.gate.history import append, read_history
 from junkdna_harness.gate.trend import trend
@@ -34,6 +31,9 @@ from junkdna_harness.sweep.evaluated import parquet_bytes
 from junkdna_harness.sweep.plan import Plan, build_plan
 from junkdna_harness.sweep.run import run_sweep
 from junkdna_harness.sweep.store import Store
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from tests.gate.made_up import keep, two_tiers
 
 TASK = "difficulty_tiers_copying_t1"
