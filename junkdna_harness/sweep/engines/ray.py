@@ -183,7 +183,7 @@ class _Head:
 
     def __init__(self, ray: Any) -> None:
         self.gone = False
-        self.address = str(ray.get_runtime_context().gcs_address)
+        self.address = str(getattr(ray.get_runtime_context(), "gcs_address", ""))  # a ray:// client has none
 
     def check(self) -> None:
         """Wait for a head that does not answer, for it may be started again.
