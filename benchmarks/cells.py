@@ -3,8 +3,9 @@
     python benchmarks/cells.py FOLDER [CELLS] [ENTRIES]
 
 evaluates one cell of the embedded model into FOLDER/sweep, copies it under the names of CELLS - 1 others (default: 10,000 cells: magnitude
-pruning at that many levels), and measures each step that `junkdna sweep` takes on such a folder. Then the gate's history:
-ENTRIES decisions (default: as many as cells) in FOLDER/history.jsonl, of which one more is appended and the trend is read.
+pruning at that many levels; a folder that is there is used again), and measures each step that `junkdna sweep` takes on such a
+folder. Then the gate's history: ENTRIES decisions (default: as many as cells) in FOLDER/history.jsonl, to which one more is
+appended, and of which the trend is read.
 """
 
 from __future__ import annotations
@@ -22,12 +23,18 @@ from typing import Any
 import pandas as pd
 
 from difficulty.runs import store as layout
+from junkdna_harness.gate.history import append, read_history
+from junkdna_harness.gate.trend import trend
 from junkdna_harness.sweep.display import print_plan, print_summary
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.evaluated import parquet_bytes
 from junkdna_harness.sweep.plan import Plan, build_plan
 from junkdna_harness.sweep.run import run_sweep
 from junkdna_harness.sweep.store import Store
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.gate.made_up import keep, two_tiers
 
 TASK = "difficulty_tiers_copying_t1"
 
@@ -60,10 +67,13 @@ def fill(folder: Path, plan: Plan) -> None:
 
 
 def measured(name: str, function: Callable[[], Any]) -> Any:
-    """What the function returns, with a line on how long it took."""
-    started = time.perf_counter()
+    """What the function returns, with a line on how long it took, and on the processor's time (others may work on the machine)."""
+    started, used = time.perf_counter(), time.process_time()
     found = function()
-    print(f"{name:60} {time.perf_counter() - started:8.2f} s", flush=True)
+    print(
+        f"{name:60} {time.perf_counter() - started:8.2f} s {time.process_time() - used:8.2f} s of CPU",
+        flush=True,
+    )
     return found
 
 
@@ -79,7 +89,10 @@ def quietly(function: Callable[[], Any]) -> Any:
 def sweep(folder: Path, cells: int) -> None:
     """The steps of a sweep on a folder of many cells."""
     plan = measured(f"plan of {cells:,} cells", lambda: plan_of(cells))
-    measured("write all but one", lambda: fill(folder, plan))
+    if folder.exists():
+        Store(folder).discard(plan, plan.cells[-1])
+    else:
+        measured("write all but one", lambda: fill(folder, plan))
     measured("hash all files", lambda: [layout.file_sha256(p) for p in folder.glob("[sr]*/*.parquet")])
     store = Store(folder)
     measured("read the plan", store.plan)
@@ -103,6 +116,25 @@ def sweep(folder: Path, cells: int) -> None:
     measured("table of all samples", store.samples)
 
 
+def history(path: Path, entries: int) -> None:
+    """A file of decisions, all of them like two that are made here."""
+    path.unlink(missing_ok=True)
+    runs = [two_tiers("base", (1, 2)), two_tiers("first", (3, 4)), two_tiers("second", (5, 6))]
+    gates = keep(path, runs)
+    line = json.loads(path.read_text().splitlines()[-1])
+    with path.open("a") as handle:
+        for number in range(2, entries):
+            digest = hashlib.sha256(str(number).encode()).hexdigest()
+            record = {**line, "commit": digest, "new": {**line["new"], "sha256": digest}}
+            handle.write(json.dumps(record, separators=(",", ":")) + "\n")
+    print(f"{'a history of':60} {entries:8,} entries, {path.stat().st_size / 1e6:.1f} MB")
+    measured("check --history", lambda: append(path, gates[-1], 0, "one more"))
+    found = measured("read it", lambda: read_history(path))
+    assert len(found.entries) == entries + 1
+    measured("check --trend", lambda: trend(found))
+
+
 if __name__ == "__main__":
     place, number = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
     sweep(place / "sweep", number)
+    history(place / "history.jsonl", int(sys.argv[3]) if len(sys.argv) > 3 else number)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,7 @@ def get_sparsifier(name: str) -> Sparsifier:
     return sparsifiers()[name.rpartition(":")[2]]
 
 
+@cache  # to look through all that is installed takes 10 ms, and every cell of a sweep asks
 def _load_plugins() -> None:
     for point in entry_points(group=ENTRY_POINTS):
         point.load()

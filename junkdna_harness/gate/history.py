@@ -122,12 +122,13 @@ def read_history(path: str | Path) -> History:
         )
     suite, start = _suite(documents, path)
     entries: list[Entry] = []
-    for number, (line, document) in enumerate(documents):
+    seen = _Seen()
+    for line, document in documents:
         try:
             entry = _entry_from(line, document, suite)
         except WRONG_SHAPE as error:
             raise UsageError(_damaged(path, line, error)) from error
-        if _again(document, [before for _, before in documents[:number]]):
+        if seen.before(document):
             notes.append(
                 f"line {line} is a run that stands there before, of the same commit: it is not counted again"
             )
@@ -156,7 +157,10 @@ def _append(
     else:
         entry["suite_content"] = suite.to_json()
         entry["baseline_outcomes"] = [pack(gate.baseline.tasks[task.key].values) for task in suite.tasks]
-    if _again(entry, [document for _, document in documents]):
+    seen = _Seen()
+    for _, document in documents:
+        seen.before(document)
+    if seen.before(entry):
         notes.append(f"this run of the same commit stands in {str(path)!r} already; the trend counts it once")
     lock.check()  # just before: what was read above is then what stands there
     if append_line(path, json.dumps(entry, separators=(",", ":"), allow_nan=False)):
@@ -164,12 +168,21 @@ def _append(
     return notes
 
 
-def _again(entry: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a run of the same commit with the same scores stands before. Where no commit is known, only right before: an older state
-    of the model that is brought back is a step of its own."""
-    known = before if entry.get("commit") is not None else before[-1:]
-    key = (entry.get("commit"), entry["new"].get("sha256"))
-    return any((one.get("commit"), one["new"].get("sha256")) == key for one in known)
+class _Seen:
+    """The entries of a history up to one of them."""
+
+    def __init__(self) -> None:
+        self._keys: set[tuple[object, object]] = set()
+        self._last: tuple[object, object] | None = None
+
+    def before(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a run of the same commit with the same scores stands before this entry, which is added. Where no commit is known,
+        only right before: an older state of the model that is brought back is a step of its own."""
+        key = (entry.get("commit"), entry["new"].get("sha256"))
+        found = key in self._keys if key[0] is not None else key == self._last
+        self._keys.add(key)
+        self._last = key
+        return found
 
 
 def _documents(path: Path, whole: bool = False) -> tuple[list[tuple[int, dict[str, Any]]], list[str]]:

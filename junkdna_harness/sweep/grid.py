@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
@@ -120,7 +121,7 @@ def _parts(text: str, what: str, example: str) -> list[str]:
 
 
 def _distinct(found: list, what: str) -> list:  # type: ignore[type-arg]
-    twice = sorted({str(x) for x in found if found.count(x) > 1})
+    twice = sorted(str(x) for x, count in Counter(found).items() if count > 1)
     if twice:
         raise UsageError(f"{what} overlaps itself: {', '.join(twice)} is there twice. Name each once.")
     return found

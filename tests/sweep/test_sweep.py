@@ -295,20 +295,3 @@ def test_one_shot_statistics_are_gathered_once_and_give_the_first_layer_the_same
         assert any(
             not torch.equal(a, b) for a, b in zip(masks[True][level], masks[False][level], strict=True)
         )
-
-
-@pytest.mark.slow
-def test_ray_repeats_a_cell_whose_worker_is_killed(tmp_path, monkeypatch):
-    pytest.importorskip("ray")
-    from junkdna_harness.sweep.engines.ray import RayEngine
-
-    monkeypatch.setenv("JUNKDNA_TEST_MARK", str(tmp_path / "mark"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    given = plan(
-        methods="tests.sweep.methods:dies_once", sparsity="0.5,0.9", tasks="difficulty_tiers_copying_t1"
-    )
-    outcome = run_sweep(given, tmp_path / "ray", engine=RayEngine(workers=2))
-    assert (tmp_path / "mark").exists()
-    assert outcome.exit_code == 0 and len(outcome.finished) == 3
-    run_sweep(given, tmp_path / "local", engine=HERE)
-    pd.testing.assert_frame_equal(rows(tmp_path / "ray"), rows(tmp_path / "local"))
