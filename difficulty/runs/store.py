@@ -197,7 +197,11 @@ def require_shared(folder: str | Path) -> None:
 
 def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _load(path: Path) -> dict[str, Any] | str:

@@ -34,7 +34,12 @@ Revision = Annotated[str | None, typer.Option(help="Of a hub model.")]
 GGUFFile = Annotated[str | None, typer.Option(help="Name of a GGUF file in the checkpoint's folder.")]
 TrustRemoteCode = Annotated[bool, typer.Option(help="Run code that comes with the checkpoint.")]
 Force = Annotated[bool, typer.Option(help="Replace the output folder if it is not empty.")]
-DryRun = Annotated[bool, typer.Option(help="Print the estimate of time and memory, and stop.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        help="Print the estimate of time and memory, look whether all that is needed is there, and stop."
+    ),
+]
 
 
 Recipe = Annotated[
@@ -116,26 +121,34 @@ def compress(
     dry_run: bool,
     also: Callable[[Any, CompressionReport], None] | None = None,
 ) -> None:
-    """Load a model, call `change`, and write it; a dry run prints the cost alone. `also` is called before the checkpoint is written,
-    which takes the model's place in memory.
+    """Load a model, call `change`, and write it; a dry run prints the cost, looks whether all is there that is read, and whether there is
+    room, and ends. `also` is called before the checkpoint is written, which takes the model's place in memory.
 
     Raises:
         UsageError: the model, the spec or the output cannot be used.
     """
+    from junkdna_harness.arguments import resolve_pretrained
     from junkdna_harness.compress.checkpoint import save_checkpoint
     from junkdna_harness.compress.estimate import estimate_of
     from junkdna_harness.compress.loading import load, load_tokenizer
     from junkdna_harness.compress.manifest import manifest_of
     from junkdna_harness.compress.recipe import recipe_of
     from junkdna_harness.compress.running import stop_running
+    from junkdna_harness.compress.sources import check_spec
+    from junkdna_harness.device import default_device
     from junkdna_harness.output_folder import check_output_folder
+    from junkdna_harness.resources import check_room
 
     cost = estimate_of(source, spec)
     say(f"{source.name}: {cost.describe()}", stderr=True)
     if output is not None:
         check_output_folder(output, force, source.pretrained, cost.model_bytes)
+    found = list(check_spec(spec, resolve_pretrained(source.pretrained)))
     if dry_run:
         load_tokenizer(source)
+        on_cpu = (source.device or default_device()) == "cpu"
+        for line in (*found, *check_room(cost.peak_bytes if on_cpu else None, cost.model_bytes, output)):
+            say(f"checked: {line}")
         return
     model, tokenizer = load(source)  # first, for it brings a hub model here
     manifest = manifest_of(source.name, source.revision, source.gguf_file)

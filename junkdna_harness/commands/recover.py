@@ -114,6 +114,9 @@ def recover(
         typer.Option(help="The same from a YAML or JSON file, e.g. for fsdp_config."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder that is not empty.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Look whether all that is needed is there, and stop.")
+    ] = False,
 ) -> None:
     """Continue training a compressed model and write an ordinary checkpoint with a manifest.
 
@@ -137,6 +140,12 @@ def recover(
     from junkdna_harness.recover.run import recover as run
 
     prune_spec = PruneSpec.from_strings({**asked, "mask_seed": mask_seed}) if asked else None
+    if dry_run:
+        from junkdna_harness.recover.foreseen import check_recovery
+
+        for line in check_recovery(pretrained, output, spec, prune_spec, force):
+            say(f"checked: {line}")
+        return
     done = run(pretrained, output, spec, prune_spec, force=force)
     training = done.training
     if done.manifest:

@@ -115,14 +115,14 @@ def study(
         replicates=replicates,
     )
     asked = cut(asked) if quick else asked
+    folder = output or Path("junkdna-study") / (Path(asked.pretrained).name + ("-quick" if quick else ""))
     if dry_run:
         from junkdna_harness.study.dry_run import dry_run as estimate
 
-        estimate(asked, say)
+        estimate(asked, say, folder)
         return
     from junkdna_harness.study.run import run_study, verdict_lines
 
-    folder = output or Path("junkdna-study") / (Path(asked.pretrained).name + ("-quick" if quick else ""))
     started = time.perf_counter()
     runner, machine = _engine(engine, workers, device, batch_size)
     outcome = run_study(asked, folder, runner, machine, say=lambda text: say(text, stderr=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +13,14 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
+from junkdna_harness.compress.sources import NO_SOURCE, texts_of
 from junkdna_harness.compress.targets import device_of
-from junkdna_harness.embedded import SUITE_MARK, calibration_text, is_embedded, skills_texts
-from junkdna_harness.harness.training import task_examples
-from junkdna_harness.texts.files import JSON, path_and_field, read_rows, read_text, text_column
+from junkdna_harness.embedded import SUITE_MARK, calibration_text, is_embedded
 from junkdna_harness.texts.limit import longest_text
 from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 LONG = 2048  # tokens a sample on an accelerator, as in the papers
 SHORT = 128  # tokens a sample on a CPU, where the papers' amount would take hours
-GRADED = "graded"
-_GRADED_CHARACTERS = 8  # a token: enough for any tokenizer of words
-WHAT = "calibration file"
-_MOST_CHARACTERS = 40  # a token: what is read of a long source, before tokens are counted
 
 
 @dataclass(frozen=True)
@@ -135,63 +130,6 @@ def _documents(source: str | None, model: nn.Module, wanted: int, seed: int) -> 
     """The source's name for the manifest, and its texts, each ending in a blank line."""
     if source is None or is_embedded(source):
         if not hasattr(getattr(model, "config", None), SUITE_MARK):
-            raise UsageError(
-                "this method looks at the layers' inputs, so it needs text. Give calibration=FILE.txt (or .jsonl), "
-                "calibration=task:NAME, calibration=hf:DATASET, or calibration=graded (the suite's training items)."
-            )
+            raise UsageError(NO_SOURCE)
         return EMBEDDED, [calibration_text(wanted * 2, seed)]
-    if source == GRADED:
-        return source, _ended(skills_texts(wanted * _GRADED_CHARACTERS, seed))
-    if source.startswith("hf:"):
-        return source, _ended(_dataset(source))
-    if source.startswith("task:"):
-        return source, _ended(_task(source))
-    return source, _ended(_file(source, wanted * _MOST_CHARACTERS))
-
-
-def _ended(texts: Iterable[str]) -> list[str]:
-    return [f"{text.strip()}\n\n" for text in texts if text.strip()]
-
-
-def _file(source: str, most: int) -> list[str]:
-    path, field = path_and_field(source)
-    if not path.is_file():
-        raise UsageError(
-            f"calibration={source!r} is no file. Give a text or jsonl file, task:NAME, hf:DATASET, or graded."
-        )
-    text = read_text(path, source, WHAT)
-    if path.suffix in JSON:
-        return read_rows(text, source, field, WHAT)
-    # A blank line ends a document. What is far more than needed is cut into pieces, so that all of it can be drawn.
-    texts = text.split("\n\n")
-    size = max(1, most // 64)
-    return [piece[i : i + size] for piece in texts for i in range(0, len(piece), size)]
-
-
-def _dataset(source: str) -> Iterable[str]:
-    from datasets import load_dataset
-
-    parts = source.split(":")[1:]
-    name, config, split, column = (parts + [""] * 4)[:4]
-    if not name or len(parts) > 4:
-        raise UsageError(f"calibration={source!r}: write hf:dataset[:config[:split[:column]]].")
-    try:
-        data = load_dataset(name, config or None, split=split or "train")
-    except Exception as error:  # datasets raises many kinds: no network, no such name, no such split
-        first = str(error).strip().splitlines()[0]
-        raise UsageError(f"calibration={source!r} could not be loaded: {first}") from error
-    if not len(data):
-        raise UsageError(f"calibration={source!r} is empty.")
-    chosen = column or text_column(data.column_names, data[0], f"calibration={source!r}")
-    if chosen not in data.column_names:
-        raise UsageError(
-            f"calibration={source!r}: no column {chosen!r}. Choose one of {', '.join(data.column_names)}."
-        )
-    return list(data[chosen])
-
-
-def _task(source: str) -> Iterable[str]:
-    try:
-        return [example.prompt + example.answer for example in task_examples(source.removeprefix("task:"))]
-    except UsageError as error:
-        raise UsageError(f"calibration={source!r}: {error}") from error
+    return source, [f"{text.strip()}\n\n" for text in texts_of(source, wanted, seed) if text.strip()]

@@ -18,11 +18,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from difficulty.errors import UsageError
-from difficulty.files import cannot_write, make_folder, write_atomic
+from difficulty.files import write_atomic
 from difficulty.json_files import parsed
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.presentation.amounts import byte_size
-from junkdna_harness.sweep.machine import free_memory
+from junkdna_harness.resources import free_memory
 from junkdna_harness.texts.scoring import Logits, logits_of
 
 META = "dense.json"
@@ -43,9 +43,11 @@ class DenseLogits:
         self._kept: dict[str, Tensor] = {}
         self._room = free_memory() // SHARE_OF_MEMORY
         self._folder = folder
+        self._meta: dict[str, Any] = {}
         if folder is not None:
             width = int(lm.model.config.get_text_config().vocab_size)
-            _claim(folder, _meta(lm), n_tokens * width * torch.finfo(lm.model.dtype).bits // 8)
+            self._meta = _meta(lm)
+            _check(folder, self._meta, n_tokens * width * torch.finfo(lm.model.dtype).bits // 8)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits of `inputs`, int64, shape (rows, tokens), on the model's device."""
@@ -60,6 +62,8 @@ class DenseLogits:
 
     def _keep(self, name: str, logits: Tensor) -> None:
         if self._folder is not None:
+            if not (meta := self._folder / META).is_file():  # of one that was refused nothing is left
+                write_atomic(meta, json.dumps(self._meta, indent=1) + "\n")
             path = self._folder / f"{name}.safetensors"
             write_atomic(path, save({"logits": logits.contiguous()}))
         elif (size := logits.nbytes) <= self._room:
@@ -84,8 +88,8 @@ def _meta(lm: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _claim(folder: Path, meta: dict[str, Any], size: int) -> None:
-    """Make `folder` the cache of this model, or find that it is."""
+def _check(folder: Path, meta: dict[str, Any], size: int) -> None:
+    """Refuse a cache of another model, or a place without the room; nothing is made yet."""
     path = folder / META
     if path.is_file():
         try:
@@ -102,14 +106,9 @@ def _claim(folder: Path, meta: dict[str, Any], size: int) -> None:
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{str(folder)!r} exists and is no cache of logits. Give another --cache.")
-    try:
-        make_folder(folder)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    free = shutil.disk_usage(folder).free
+    place = next(one for one in (folder, *folder.absolute().parents) if one.is_dir())
+    free = shutil.disk_usage(place).free
     if size > free:
-        folder.rmdir()
         raise UsageError(
             f"the dense logits take {byte_size(size)}, and {str(folder.parent)!r} has {byte_size(free)} left. Give less text, or no --cache."
         )
-    write_atomic(path, json.dumps(meta, indent=1) + "\n")

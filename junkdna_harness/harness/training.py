@@ -30,12 +30,7 @@ def task_examples(name: str, include_path: str | None = None) -> list[Example]:
         UsageError: no such task, no training split, or no right answer.
     """
     parts: dict[tuple[Example, ...], None] = {}
-    for task_name, task in _lm_eval_tasks(name, include_path).items():
-        if not task.has_training_docs():
-            raise UsageError(
-                f"task {task_name!r} has no training split, and its test items must not be used. Choose another task, or "
-                "give a .jsonl file with prompt and answer."
-            )
+    for task_name, task in _trainable(name, include_path).items():
         # A tier shows its training documents as it shows those that it evaluates.
         docs = task.viewed_training_docs() if hasattr(task, "viewed_training_docs") else task.training_docs()
         parts[tuple(_worked(task, doc, task_name) for doc in docs)] = None
@@ -43,6 +38,26 @@ def task_examples(name: str, include_path: str | None = None) -> list[Example]:
     if not found:
         raise UsageError(f"the training split of {name!r} is empty. Choose another task.")
     return found
+
+
+def refuse_untrainable(name: str, include_path: str | None = None) -> None:
+    """Load the data of a task, or of all tasks of a group, and look whether they have a training split.
+
+    Raises:
+        UsageError: as `task_examples` says it.
+    """
+    _trainable(name, include_path)
+
+
+def _trainable(name: str, include_path: str | None) -> dict[str, Any]:
+    tasks = _lm_eval_tasks(name, include_path)
+    for task_name, task in tasks.items():
+        if not task.has_training_docs():
+            raise UsageError(
+                f"task {task_name!r} has no training split, and its test items must not be used. Choose another task, or "
+                "give a .jsonl file with prompt and answer."
+            )
+    return tasks
 
 
 def asked_texts(name: str, include_path: str | None = None) -> dict[str, list[str]]:

@@ -18,6 +18,12 @@ def is_first_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def beside(output: Path, mark: str) -> Path:
+    """`.NAME.MARK` beside the folder that `output` leads to: a run that names it by a link finds the same."""
+    place = Path(os.path.realpath(output))
+    return place.with_name(f".{place.name}.{mark}")
+
+
 @contextmanager
 def alone(output: Path) -> Iterator[Callable[[], None]]:
     """Nothing else trains into `output` within the block; a run of several processes takes the lock once.
@@ -30,20 +36,19 @@ def alone(output: Path) -> Iterator[Callable[[], None]]:
     if not is_first_process():
         yield lambda: None
         return
-    path = output.with_name(f".{output.name}.lock")
-    is_new = not path.parent.exists()
+    path, made = beside(output, "lock"), list[Path]()
     busy = (
         f"another process is training into {str(output)!r}. Wait until it has ended, or name another folder."
     )
     try:
         with ExitStack() as stack:
             try:
-                make_folder(path.parent)
+                made = make_folder(path.parent)
                 lock = stack.enter_context(locked(path, busy, PATIENCE))
             except OSError as error:
                 raise cannot_write(output, error) from error
             yield lock.check
     finally:
-        if is_new:
+        for folder in reversed(made):
             with suppress(OSError):  # it holds what was trained
-                path.parent.rmdir()
+                folder.rmdir()

@@ -1,4 +1,4 @@
-"""Checkpoints of a training that may be cut off: when one is written, which are whole, and the last good weights.
+"""Checkpoints of a training that may be cut off: when one is written, what goes along with it, and the last good weights.
 
 They are written by the clock, so that a long training loses minutes and a short one writes none. Nothing that is
 computed depends on when that was: weights to fall back on are those of fixed steps, and go along with a checkpoint.
@@ -6,13 +6,11 @@ computed depends on when that was: weights to fall back on are those of fixed st
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
-import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import TrainerCallback
 
-from difficulty.errors import UsageError
-from difficulty.files import write_atomic
-from junkdna_harness.recover.alone import is_first_process
 from junkdna_harness.recover.hold import local_part
 from junkdna_harness.recover.spec import RecoverSpec
 
-REQUEST = "request.json"
-FINISHED = "finished"
-GOOD = "good.safetensors"
+GOOD = "good"
 PARTS = 5  # of a run, at whose ends its weights are looked at and remembered
 
 SHARE = 0.02  # of the time, spent on writing checkpoints
@@ -41,7 +34,7 @@ now = time.monotonic
 
 def by_time(spec: RecoverSpec) -> bool:
     """True where the clock decides; early stopping goes back to evaluated checkpoints, and shards are read from them."""
-    return spec.save_every is None and spec.early_stop is None and not _is_sharded(spec)
+    return spec.save_every is None and spec.early_stop is None and not is_sharded(spec)
 
 
 def part(spec: RecoverSpec) -> int:
@@ -72,19 +65,27 @@ class ByTime(TrainerCallback):  # type: ignore[misc]
         self._pause = min(max((self._since - self._began) / SHARE, LEAST), MOST)
 
 
-class NotFinite(RuntimeError):
-    """The loss or a weight became NaN or infinite; `step` is the number of finished steps."""
+class BrokenDown(RuntimeError):
+    """Training makes no sense any more; `step` is the number of finished steps, `how` tells more."""
 
-    def __init__(self, what: str, step: int) -> None:
-        super().__init__(f"{what} at step {step}")
+    def __init__(self, what: str, step: int, how: str = "") -> None:
+        super().__init__(f"{what} at step {step}{how}")
         self.step = step
 
 
-class LastGood(TrainerCallback):  # type: ignore[misc]
-    """Remembers the trainable weights every `every` steps; what is remembered or written has only numbers in it."""
+class NotFinite(BrokenDown):
+    """The loss or a weight became NaN or infinite."""
 
-    def __init__(self, every: int, resumed: str | None = None) -> None:
-        self.every, self.resumed, self.step = every, resumed, 0
+
+class Diverged(BrokenDown):
+    """The loss is far above that of the start and of a guess, and stays there."""
+
+
+class LastGood(TrainerCallback):  # type: ignore[misc]
+    """Remembers the trainable weights every `every` steps, if training is `calm` then; what is remembered or written has only numbers in it."""
+
+    def __init__(self, every: int, resumed: str | None, sharded: bool, calm: Callable[[], bool]) -> None:
+        self.every, self.resumed, self.sharded, self.calm, self.step = every, resumed, sharded, calm, 0
         self._weights: dict[str, Tensor] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -92,7 +93,7 @@ class LastGood(TrainerCallback):  # type: ignore[misc]
         self.step, self._weights = state.global_step, {}
         for name, weight in _trainable(model).items():
             self._weights[name] = weight.to("cpu", copy=True)
-        path = Path(self.resumed or "") / GOOD
+        path = Path(self.resumed or "") / self._file(args)
         if self.resumed is not None and path.is_file():
             with safe_open(path, "pt") as stored:
                 self.step = int(stored.metadata()["step"])
@@ -106,16 +107,19 @@ class LastGood(TrainerCallback):  # type: ignore[misc]
             for name, parameter in model.named_parameters():
                 if not all_finite(parameter.detach()):
                     raise NotFinite(f"the weights of {name} became NaN or infinite", state.global_step)
-        if due and not last:
+        if due and not last and self.calm():
             self.step = state.global_step
             for name, weight in _trainable(model).items():
                 self._weights[name].copy_(weight)
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A checkpoint of another step takes them along."""
-        if state.is_world_process_zero and self.step != state.global_step < state.max_steps:
+    def write(self, folder: Path, args: Any, state: Any) -> None:
+        """A checkpoint of another step takes them along; of sharded weights each process writes its own."""
+        if (state.is_world_process_zero or self.sharded) and self.step != state.global_step < state.max_steps:
             stored = {name: weight.contiguous() for name, weight in self._weights.items()}
-            save_file(stored, _folder(args, state) / GOOD, metadata={"step": str(self.step)})
+            save_file(stored, folder / self._file(args), metadata={"step": str(self.step)})
+
+    def _file(self, args: Any) -> str:
+        return f"{GOOD}-{args.process_index}.safetensors" if self.sharded else f"{GOOD}.safetensors"
 
     @torch.no_grad()
     def restore(self, model: Any) -> int:
@@ -159,52 +163,11 @@ class OpenRow(TrainerCallback):  # type: ignore[misc]
             self.trainer._tr_loss.fill_(stored["loss"])
             self.trainer._globalstep_last_logged = stored["since"]
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def write(self, folder: Path, args: Any, state: Any) -> None:
         """Write it, each process its own."""
         if hasattr(self.trainer, "_tr_loss"):  # older versions of transformers keep it to themselves
             row = {"loss": self.trainer._tr_loss.item(), "since": self.trainer._globalstep_last_logged}
-            write_atomic(_folder(args, state) / _row(args), json.dumps(row))
-
-
-class MarkFinished(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint as whole once everything of it is written: a process may be killed in the middle."""
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write the mark."""
-        if state.is_world_process_zero:
-            write_atomic(_folder(args, state) / FINISHED, "")
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint in `folder`; None where there is none."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{FINISHED}")]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
-
-
-def claim(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Make `folder` the place of the run with this identity.
-
-    Raises:
-        UsageError: it holds checkpoints of another run.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(identity, sort_keys=True, default=str)
-    stamp = json.dumps(
-        {"sha256": hashlib.sha256(text.encode()).hexdigest(), "run": json.loads(text)}, indent=1
-    )
-    request = folder / REQUEST
-    if request.is_file() and request.read_text() != stamp:
-        raise UsageError(
-            f"{str(folder)!r} holds an unfinished recovery of another kind. Ask for the same again to finish it, or remove "
-            "the folder."
-        )
-    if is_first_process():
-        write_atomic(request, stamp)
-
-
-def remove_checkpoints(folder: Path) -> None:
-    """The run is finished: its checkpoints may go."""
-    shutil.rmtree(folder, ignore_errors=True)
+            (folder / _row(args)).write_text(json.dumps(row), encoding="utf-8")
 
 
 def all_finite(tensor: Tensor) -> bool:
@@ -223,11 +186,8 @@ def _row(args: Any) -> str:
     return f"row-{args.process_index}.json"
 
 
-def _folder(args: Any, state: Any) -> Path:
-    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
-
-
-def _is_sharded(spec: RecoverSpec) -> bool:
+def is_sharded(spec: RecoverSpec) -> bool:
+    """True where each process holds a part of every weight."""
     return bool(spec.trainer.get("fsdp")) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() in (
         "1",
         "true",

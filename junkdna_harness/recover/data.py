@@ -12,7 +12,7 @@ from difficulty.errors import UsageError
 from difficulty.graded import FAMILIES, TIERS, draw_training_item
 from difficulty.graded.families.memory import BY_SHARE, TRAINING_SHARE
 from difficulty.json_files import parsed, read_text
-from junkdna_harness.harness.training import Example, task_examples
+from junkdna_harness.harness.training import Example, refuse_untrainable, task_examples
 
 GRADED, TASK = "graded", "task:"
 GRADED_POOL = 40_000  # graded examples to draw from
@@ -49,16 +49,34 @@ def load_data(
     elif Path(name).suffix in TEXT_SUFFIXES:
         examples = file_examples(Path(name))
     else:
-        raise UsageError(
-            f"data={name!r} is unknown. Write graded, task:NAME (an lm-eval task with a training split), or the path of "
-            "a .txt or .jsonl file."
-        )
+        raise UsageError(_unknown(name))
     kept = nested_subset(len(examples), fraction, seed, name, seen if name == GRADED else None)
     chosen = tuple(examples[i] for i in kept)
     digest = hashlib.sha256()
     for example in chosen:
         digest.update(json.dumps([example.prompt, example.answer, example.end]).encode())
     return TrainingData(chosen, name, digest.hexdigest())
+
+
+def check_data(name: str, include_path: str | None = None) -> None:
+    """Look whether the training data `name` are there: a file is read, a task's data are loaded.
+
+    Raises:
+        UsageError: as `load_data`.
+    """
+    if name.startswith(TASK):
+        refuse_untrainable(name.removeprefix(TASK), include_path)
+    elif Path(name).suffix in TEXT_SUFFIXES:
+        file_examples(Path(name))
+    elif name != GRADED:
+        raise UsageError(_unknown(name))
+
+
+def _unknown(name: str) -> str:
+    return (
+        f"data={name!r} is unknown. Write graded, task:NAME (an lm-eval task with a training split), or the path of "
+        "a .txt or .jsonl file."
+    )
 
 
 def nested_subset(

@@ -24,8 +24,8 @@ from junkdna_harness.embedded import knows_the_suite
 from junkdna_harness.output_folder import check_output_folder
 from junkdna_harness.presentation.console import say
 from junkdna_harness.recover.adapters import add_adapter
-from junkdna_harness.recover.alone import alone, is_first_process
-from junkdna_harness.recover.checkpoints import StillAlone, remove_checkpoints
+from junkdna_harness.recover.alone import alone, beside, is_first_process
+from junkdna_harness.recover.checkpoints import StillAlone
 from junkdna_harness.recover.data import GRADED, load_data
 from junkdna_harness.recover.hold import Held, HoldWeights
 from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsity
@@ -33,7 +33,9 @@ from junkdna_harness.recover.save import save
 from junkdna_harness.recover.schedule import longest, tokenize
 from junkdna_harness.recover.spec import ADAPTER_LR, EMBEDDED_LR, PAPER_LR, RecoverSpec
 from junkdna_harness.recover.start import Start
+from junkdna_harness.recover.storage import bytes_needed, refuse_too_little
 from junkdna_harness.recover.training import MOST_HELD_OUT, Training, train
+from junkdna_harness.recover.whole import remove_checkpoints
 from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 
@@ -62,6 +64,7 @@ def recover(
     Raises:
         UsageError: the model, the mask, the data or the options cannot be used, or another process trains there.
     """
+    check_output_folder(output, force, pretrained)  # before a lock is put beside it
     with alone(Path(output)) as check:
         called = (*callbacks, StillAlone(check))
         return recover_here(pretrained, Path(output), spec or RecoverSpec(), prune_spec, force, called)
@@ -80,9 +83,7 @@ def recover_here(
     source = resolve_pretrained(pretrained)
     check_checkpoint(pretrained)
     name = pretrained or EMBEDDED
-    _refuse_lost_base(spec, prune_spec)
-    if prune_spec is not None:
-        _refuse_running(prune_spec.running, "the pruning asks for")
+    refuse_unfit(spec, prune_spec)
     _check_suite(spec.data, source)
     seen = most_examples(spec)
     data = load_data(spec.data, spec.fraction, spec.seed, spec.include_path, seen)
@@ -101,7 +102,8 @@ def recover_here(
         "start": start.block.get("weights_sha256"),
     }  # fmt: skip
     trained = attach_adapter(model, spec, start)
-    folder = output.with_name(f".{output.name}.training")
+    folder = beside(output, "training")
+    refuse_too_little(folder, bytes_needed(spec, *_sizes(model, trained)))
     training = train(trained, tokenizer, rows, start.hold, spec, lr, folder, identity, callbacks)
     if is_first_process():
         facts = {
@@ -147,6 +149,35 @@ def load(source: str, name: str) -> tuple[Any, Any]:
     return model, tokenizer
 
 
+def refuse_unfit(spec: RecoverSpec, prune_spec: PruneSpec | None) -> None:
+    """Refuse a way to prune that no training can follow, before anything is loaded.
+
+    Raises:
+        UsageError: says why.
+    """
+    if prune_spec is None:
+        return
+    if not spec.needs_mask:
+        raise UsageError(
+            f"arm={spec.arm} trains the dense model, so method and sparsity have no meaning. Leave them out."
+        )
+    if spec.merge == "keep":  # an adapter that is written alone needs on disk what it was trained on
+        raise UsageError(
+            "merge='keep' writes the adapter alone, and the model that is pruned for it here would be lost. Write that with "
+            "junkdna prune first, and recover from there."
+        )
+    _refuse_running(prune_spec.running, "the pruning asks for")
+    if prune_spec.bits is not None:
+        raise UsageError(
+            f"bits={prune_spec.bits} would be trained away again. Leave it out, and quantize the recovered checkpoint."
+        )
+    if prune_spec.structured:
+        raise UsageError(
+            f"method={prune_spec.method} removes whole {prune_spec.method}, so no mask of single weights is left to train under. Write what "
+            f"is left with junkdna prune, and train that with arm=dense_transfer."
+        )
+
+
 def begin(
     model: Any, tokenizer: Any, spec: RecoverSpec, prune_spec: PruneSpec | None, manifest: Mapping[str, Any]
 ) -> Start:
@@ -155,22 +186,10 @@ def begin(
     Raises:
         UsageError: no mask where the arm needs one, or a quantized model without an adapter.
     """
-    if prune_spec is not None and prune_spec.bits is not None:
-        raise UsageError(
-            f"bits={prune_spec.bits} would be trained away again. Leave it out, and quantize the recovered checkpoint."
-        )
-    if prune_spec is not None and prune_spec.structured:
-        raise UsageError(
-            f"method={prune_spec.method} removes whole {prune_spec.method}, so no mask of single weights is left to train under. Write what "
-            f"is left with junkdna prune, and train that with arm=dense_transfer."
-        )
+    refuse_unfit(spec, prune_spec)
     if _is_quantized(model, manifest):
         return _begin_quantized(model, spec, prune_spec, manifest)
     if not spec.needs_mask:
-        if prune_spec is not None:
-            raise UsageError(
-                f"arm={spec.arm} trains the dense model, so method and sparsity have no meaning. Leave them out."
-            )
         return Start({}, {**manifest, **_dense_block(model, manifest)}, HoldWeights({}))
     already = manifest.get("kind") == "pruned" and (manifest.get("sparsity_targeted") or 0) > 0
     if spec.arm == DENSE_FREEZING and (already or prune_spec is None):
@@ -196,6 +215,13 @@ def begin(
         return Start(masks, block, HoldWeights({n: Held(mask) for n, mask in masks.items()}))
     free = {n: (mask if spec.freeze == "removed" else ~mask) for n, mask in masks.items()}
     return Start(masks, block, HoldWeights({n: Held(mask, dense[n]) for n, mask in free.items()}))
+
+
+def _sizes(model: Any, trained: Any) -> tuple[int, int, int]:
+    """Bytes of weights in a checkpoint, of those that are trained, and of the result; an adapter is saved without its model."""
+    own = sum(p.numel() * p.element_size() for p in trained.parameters() if p.requires_grad)
+    whole = sum(p.numel() * p.element_size() for p in model.parameters())
+    return (whole if trained is model else own), own, whole
 
 
 def attach_adapter(model: Any, spec: RecoverSpec, start: Start) -> Any:
@@ -240,15 +266,6 @@ def _refuse_running(running: Running, what: str) -> None:
         raise UsageError(
             f"{what} {running.describe()}, which no training here sees. Recover the weights, and round the rest when the result is evaluated: "
             "lm_eval --model junkdna-pruned --model_args pretrained=DIR,kv_bits=4."
-        )
-
-
-def _refuse_lost_base(spec: RecoverSpec, prune_spec: PruneSpec | None) -> None:
-    """An adapter that is written alone needs on disk what it was trained on."""
-    if spec.merge == "keep" and prune_spec is not None:
-        raise UsageError(
-            "merge='keep' writes the adapter alone, and the model that is pruned for it here would be lost. Write that with "
-            "junkdna prune first, and recover from there."
         )
 
 

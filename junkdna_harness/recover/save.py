@@ -20,6 +20,7 @@ from junkdna_harness.compress.pruning import measure
 from junkdna_harness.output_folder import output_folder
 from junkdna_harness.recover.adapters import merge_adapter
 from junkdna_harness.recover.spec import RecoverSpec
+from junkdna_harness.recover.storage import while_writing
 from junkdna_harness.recover.training import Training
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def save(
         forget_packing(model)
     came_from = origin({"model": facts["source"]}, believed)  # before the folder is written
     expected = expect(model) if not keep and training.state is None else None
-    with output_folder(output, force, facts["source"]) as folder:
+    with output_folder(output, force, facts["source"]) as folder, while_writing(folder):
         if training.state is None:
             model.save_pretrained(folder)
         else:  # sharded: gathered on this process

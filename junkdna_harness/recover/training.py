@@ -1,8 +1,9 @@
-"""The training itself: `transformers.Trainer`, with held weights, a fixed order of the data, and a stop at NaN."""
+"""The training itself: `transformers.Trainer`, with held weights, a fixed order of the data, and a stop where it breaks down."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,19 +23,22 @@ from transformers import (
 from difficulty.errors import UsageError
 from junkdna_harness.compress.again import no_progress_bar
 from junkdna_harness.recover.checkpoints import (
+    BrokenDown,
     ByTime,
+    Diverged,
     LastGood,
-    MarkFinished,
     NotFinite,
     OpenRow,
     by_time,
-    claim,
-    last_checkpoint,
+    is_sharded,
     part,
 )
+from junkdna_harness.recover.divergence import Losses
 from junkdna_harness.recover.hold import HoldWeights
 from junkdna_harness.recover.schedule import IGNORED, Row, batches
 from junkdna_harness.recover.spec import WARMUP, RecoverSpec
+from junkdna_harness.recover.storage import while_writing
+from junkdna_harness.recover.whole import CHECKPOINT, best_here, forget, seal, take
 
 HELD_OUT = 0.05  # of the rows, for early stopping
 MOST_HELD_OUT = 512
@@ -60,25 +64,58 @@ class Training:
 
 
 class HoldingTrainer(Trainer):  # type: ignore[misc]
-    """`Trainer` that stops at a loss that is no number, and lets held weights have no gradient."""
+    """`Trainer` that stops where training breaks down, lets held weights have no gradient, and seals its checkpoints.
 
-    def __init__(self, hold: HoldWeights, **kwargs: Any) -> None:
+    `beside` write what goes along with a checkpoint.
+    """
+
+    def __init__(self, hold: HoldWeights, losses: Losses, beside: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(callbacks=[hold, *kwargs.pop("callbacks", [])], **kwargs)
-        self.hold = hold
+        self.hold, self.losses, self.beside = hold, losses, beside
+        self._loss = 0.0  # of the passes of a step so far
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """One forward and backward pass; the loss is looked at before the optimizer may use its gradient."""
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        if not bool(torch.isfinite(loss)):
-            raise NotFinite(f"the loss became {loss.item()}", self.state.global_step)
+        self._loss += self._everywhere(loss)
+        if not math.isfinite(self._loss):
+            raise NotFinite(f"the loss became {self._loss}", self.state.global_step)
         if self.accelerator.sync_gradients:  # the step's last pass: what was accumulated is whole
+            self.losses.add(self._loss)
+            self._loss = 0.0
+            if self.losses.diverged:
+                raise Diverged("the loss diverged", self.state.global_step, f": {self.losses.described()}")
             self.hold.mask_gradients()
         return loss
 
+    def _everywhere(self, loss: Tensor) -> float:
+        """The mean over processes, so that all of them judge alike and stop at the same step."""
+        if self.args.world_size > 1:
+            loss = self.accelerator.reduce(loss.detach().clone(), "mean")
+        return float(loss)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """What is written holds nothing of held weights, whatever was done to the gradients after they were masked."""
+        """What is written holds nothing of held weights, whatever was done to the gradients after they were masked.
+
+        Raises:
+            UsageError: the disk is full, or cannot be written; what was written of this checkpoint is removed.
+        """
         self.hold.clear_state(self.optimizer)
-        super()._save_checkpoint(model, trial)
+        folder = Path(self.args.output_dir) / f"{CHECKPOINT}{self.state.global_step}"
+        with while_writing(folder):
+            super()._save_checkpoint(model, trial)
+            for one in self.beside:
+                one.write(folder, self.args, self.state)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                self.losses.write(folder)
+                seal(folder)
+
+    def _load_best_model(self) -> None:
+        """The best checkpoint where it lies now."""
+        best = best_here(Path(self.args.output_dir), self.state.best_model_checkpoint)
+        self.state.best_model_checkpoint = None if best is None else str(best)
+        super()._load_best_model()
 
 
 def train(
@@ -87,43 +124,69 @@ def train(
 ) -> Training:  # fmt: skip
     """Train `model` in place; checkpoints go to `folder`, and a run that was cut off there goes on.
 
-    `identity` is what makes this run this run: a folder of another run is refused. At a NaN the model gets the last
-    weights that were remembered as good, or those of the start.
+    `identity` is what makes this run this run: a folder of another run is refused. Where training breaks down, the model gets
+    the last weights that were remembered as good, or those of the start.
 
     Raises:
-        UsageError: `folder` holds another run.
+        UsageError: `folder` holds another run, or cannot be written.
     """
-    claim(folder, identity)
     rows, held_out = _split(rows, spec)
     arguments = training_arguments(spec, lr, folder)
     per_step = spec.batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     order = batches(rows, spec.steps, per_step, spec.seed)
-    resumed = last_checkpoint(folder)
-    good, row = LastGood(part(spec), resumed), OpenRow(resumed)
-    extra: list[Any] = [*callbacks, *([ByTime()] if by_time(spec) else ()), good, row, MarkFinished()]
+    resumed = take(folder, identity, with_best=spec.early_stop is not None)
+    try:
+        return _trained(
+            model,
+            tokenizer,
+            [rows[i] for i in order],
+            held_out,
+            hold,
+            spec,
+            lr,
+            arguments,
+            resumed,
+            callbacks,
+        )
+    except BaseException:
+        forget(folder)
+        raise
+
+
+def _trained(
+    model: Any, tokenizer: Any, rows: Sequence[Row], held_out: Sequence[Row], hold: HoldWeights, spec: RecoverSpec, lr: float,
+    arguments: TrainingArguments, resumed: str | None, callbacks: Sequence[Any],
+) -> Training:  # fmt: skip
+    """What came of training on `rows` in their order, from the checkpoint `resumed`, where there is one."""
+    losses = Losses(int(model.config.get_text_config().vocab_size))
+    if resumed is not None:
+        losses.read(Path(resumed))
+    good = LastGood(part(spec), resumed, is_sharded(spec), lambda: losses.calm)
+    row = OpenRow(resumed)
+    extra: list[Any] = [*callbacks, *([ByTime()] if by_time(spec) else ()), good, row]
     if spec.early_stop is not None:
         extra.append(EarlyStoppingCallback(early_stopping_patience=spec.early_stop))
     stopped, failed, clock = None, False, time.perf_counter()
     with _set_for_training(model, tokenizer), no_progress_bar():
         trainer = HoldingTrainer(
-            hold, model=model, args=arguments, train_dataset=[rows[i] for i in order], eval_dataset=held_out or None,
+            hold, losses, [good, row], model=model, args=arguments, train_dataset=rows, eval_dataset=held_out or None,
             data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED), callbacks=extra,
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
         row.trainer = trainer
         try:
             trainer.train(resume_from_checkpoint=resumed)
-        except NotFinite as error:
-            stopped, failed = _back_to_good(trainer.model, good, error), True
+        except BrokenDown as error:
+            stopped, failed = _back_to_good(trainer.model, good, error, lr), True
     if not failed and trainer.state.global_step < spec.steps:
         stopped = f"stopped early after {trainer.state.global_step} of {spec.steps} steps: the held-out loss got no better"
     hold.attach(trainer.model)
     state = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
     log = tuple(trainer.state.log_history)
-    losses = [row["loss"] for row in log if "loss" in row]
+    logged = [row["loss"] for row in log if "loss" in row]
     return Training(
         trainer.state.global_step, int(trainer.state.num_input_tokens_seen), time.perf_counter() - clock,
-        losses[0] if losses else None, losses[-1] if losses else None, log, stopped, failed, state,
+        logged[0] if logged else None, logged[-1] if logged else None, log, stopped, failed, state,
     )  # fmt: skip
 
 
@@ -197,11 +260,11 @@ def _split(rows: Sequence[Row], spec: RecoverSpec) -> tuple[list[Row], list[Row]
     return list(rows[n:]), list(rows[:n])
 
 
-def _back_to_good(model: Any, good: LastGood, error: NotFinite) -> str:
+def _back_to_good(model: Any, good: LastGood, error: BrokenDown, lr: float) -> str:
     """Put the last good weights into the model and say which they are."""
     step = good.restore(model)
     if step:
         kept = f"the weights of step {step}, the last known to be good, were kept"
     else:
         kept = "no later ones are known to be good, so the weights are those of the start"
-    return f"{error}; {kept}. Try a smaller lr"
+    return f"{error}; {kept}. Try a smaller lr, e.g. {lr / 10:.2g} in place of {lr:g}"

@@ -1,6 +1,6 @@
 """The folder of a gate: what it is of, and each batch, written when it was answered.
 
-gate.json            identity, written first
+gate.json            identity, written first, with the first batch
 batches/0001.jsonl   a line about the batch, then a line for each document and filter: what was answered, and its scores
 samples.parquet      the tidy table of all that was asked; written when it ends
 lock                 held while a gate runs
@@ -11,21 +11,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from difficulty.files import cannot_write, make_folder, write_atomic
+from difficulty.files import write_atomic
 from difficulty.json_files import WRONG_SHAPE, count_of, parsed
 from junkdna_harness.harness.requests import Sample
 from junkdna_harness.harness.results import json_text
-from junkdna_harness.lock import Lock, locked
+from junkdna_harness.held_folder import LOCK, held_folder
+from junkdna_harness.lock import Lock
 
 SCHEMA = 1
 KIND = "junkdna-gate"
-HEADER, BATCHES, LOCK, SAMPLES = "gate.json", "batches", "lock", "samples.parquet"
+HEADER, BATCHES, SAMPLES = "gate.json", "batches", "samples.parquet"
 DEFAULT = "junkdna_gate"
 # What of an identity is told where it differs: key -> words.
 _TOLD = {
@@ -63,13 +64,8 @@ class Folder:
         busy = (
             f"another gate is at work in {str(self.path)!r}. Wait for it, or give another folder with --out."
         )
-        with ExitStack() as stack:
-            try:
-                make_folder(self.path)
-                self._lock = stack.enter_context(locked(self.path / LOCK, busy))
-            except OSError as error:
-                raise cannot_write(self.path, error) from error
-            self._begin()
+        with held_folder(self.path, busy) as self._lock:
+            self._check()
             yield self
 
     def check_held(self) -> None:
@@ -107,11 +103,16 @@ class Folder:
             ) from error
 
     def write(self, number: int, batch: Batch) -> None:
-        """Keep a batch.
+        """Keep a batch, and before the first of all what the gate is of: one that was refused leaves nothing.
 
         Raises:
             UsageError: another process has taken the folder over, or it cannot be written.
         """
+        self.check_held()
+        header = self.path / HEADER
+        if not header.is_file():
+            document = {"kind": KIND, "schema": SCHEMA, "identity": self.identity}
+            write_atomic(header, json.dumps(document, indent=1, sort_keys=True) + "\n")
         lines = [
             json_text({"task": task, **{name: value for name, value in sample.items() if name not in _FIXED}})
             for task, listed in batch.samples.items()
@@ -126,15 +127,13 @@ class Folder:
         self.check_held()
         write_atomic(self._path(number), "\n".join([json.dumps(head), *lines]) + "\n")
 
-    def _begin(self) -> None:
+    def _check(self) -> None:
         path = self.path / HEADER
         if not path.is_file():
             if any(one.name != LOCK and one.suffix != ".partial" for one in self.path.iterdir()):
                 raise UsageError(
                     f"{str(self.path)!r} holds something else than a gate. Give another folder with --out."
                 )
-            document = {"kind": KIND, "schema": SCHEMA, "identity": self.identity}
-            write_atomic(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
             return
         try:
             found = parsed(path.read_text("utf-8"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from junkdna_harness.compress.targets import find_blocks, find_targets
@@ -15,6 +16,8 @@ from junkdna_harness.models.prefix_plan import Batch, Tokens
 from junkdna_harness.presentation.console import columns
 from junkdna_harness.recover.data import load_data
 from junkdna_harness.recover.schedule import longest, tokenize
+from junkdna_harness.recover.storage import bytes_needed
+from junkdna_harness.resources import check_room
 from junkdna_harness.study.estimate import (
     DEFAULT_SEQLEN,
     GPU_BYTES,
@@ -29,8 +32,11 @@ from junkdna_harness.study.estimate import (
     measure_speed,
 )  # fmt: skip
 from junkdna_harness.study.plan import StudyPlan
+from junkdna_harness.study.run import check_trainings, refuse_another
+from junkdna_harness.sweep.estimate import largest_model
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.outlook import outlook
+from junkdna_harness.sweep.reachable import check_data, check_machine, check_models, check_tasks
 from junkdna_harness.sweep.suite import build_suite
 from junkdna_harness.texts.limit import longest_text
 
@@ -66,10 +72,16 @@ def describe(plan: StudyPlan) -> list[str]:
     return lines
 
 
-def dry_run(plan: StudyPlan, say: Callable[[str], None]) -> list[Cost]:
-    """The costs, after printing plan and costs; the model is loaded and timed, nothing is written."""
+def dry_run(plan: StudyPlan, say: Callable[[str], None], output: Path | None = None) -> list[Cost]:
+    """The costs, after printing plan, checks and costs; the model is loaded and timed, nothing is written.
+
+    Raises:
+        UsageError: the study would be refused.
+    """
     for line in describe(plan):
         say(line)
+    for line in check_study(plan, output):
+        say(f"checked: {line}")
     model, tokens, example = _measured(plan)
     speed = measure_speed(model)
     limit = longest_text(model.config) or DEFAULT_SEQLEN
@@ -96,6 +108,28 @@ def dry_run(plan: StudyPlan, say: Callable[[str], None]) -> list[Cost]:
             f"  {check.what}: ours {check.ours:,.3g} GPU hours, published {check.published:,.0f} ({check.source})"
         )
     return costs
+
+
+def check_study(plan: StudyPlan, output: Path | None) -> Iterator[str]:
+    """What the study will read and was found to be there, and the room that it takes, in words.
+
+    Raises:
+        UsageError: it would be refused.
+    """
+    from junkdna_harness.study.stages import sweep_plan
+
+    grid, jobs = sweep_plan(plan), len(plan.jobs())
+    if output is not None:
+        refuse_another(output, plan)
+    check_tasks(grid)
+    yield from check_models(grid, [0])
+    yield from check_data(grid)
+    yield from check_trainings(plan)
+    yield from check_machine(grid, len(grid.cells) + jobs, output)
+    if (size := largest_model(grid)) is not None and jobs:
+        whole = 4 * size.weights  # in float32: every result, and what one training needs meanwhile
+        disk = jobs * whole + bytes_needed(plan.recover_spec(plan.jobs()[0]), whole, whole, 0)
+        yield from check_room(None, disk, output)
 
 
 def table(costs: list[Cost]) -> str:

@@ -16,12 +16,13 @@ from difficulty.files import write_atomic
 from difficulty.json_files import read_json
 from difficulty.runs.looks import log_look
 from difficulty.text import estimate_text
-from junkdna_harness.compress.checkpoint_files import check_model_arguments
+from junkdna_harness.held_folder import LOCK
+from junkdna_harness.recover.data import check_data
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.sweep.engines import Failed, Finished, Noted
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.run import run_sweep
-from junkdna_harness.sweep.store import Store, leave_nothing
+from junkdna_harness.sweep.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,18 +60,13 @@ def run_study(
         UsageError: the folder holds another study, or something in the plan cannot be used.
     """
     folder = Path(output)
-    made, new = not folder.exists(), not (folder / PLAN).is_file()
-    if new:
-        check_model_arguments({"pretrained": plan.pretrained}, with_tokenizer=True)
-    claim(folder, plan)
+    refuse_another(folder, plan)
+    for _ in check_trainings(plan):
+        pass
     store = Store(folder)
     with store.locked():
-        try:
-            return _carry_out(plan, store, engine, machine, say, seed)
-        except UsageError:
-            if new:
-                leave_nothing(folder, (PLAN, "lock"), made)
-            raise
+        refuse_another(folder, plan)
+        return _carry_out(plan, store, engine, machine, say, seed)
 
 
 def _carry_out(
@@ -114,8 +110,32 @@ def _carry_out(
     return StudyOutcome(folder, fit, report, failed, seconds)
 
 
+def check_trainings(plan: StudyPlan) -> Iterator[str]:
+    """What the trainings will read and was found to be there, in words: they begin long after the sweep.
+
+    Raises:
+        UsageError: an option of theirs cannot be used, or the data are not there.
+    """
+    for job in plan.jobs():
+        plan.recover_spec(job)
+    if plan.arms:
+        check_data(plan.data, plan.include_path)
+        yield f"training data {plan.data}"
+
+
 def claim(folder: Path, plan: StudyPlan) -> None:
-    """Make `folder` the place of this study.
+    """Make `folder` the place of this study, once its sweep has found all that it reads.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    path = folder / PLAN
+    if not path.is_file():
+        write_atomic(path, json.dumps(plan.to_dict(), indent=1) + "\n")
+
+
+def refuse_another(folder: Path, plan: StudyPlan) -> None:
+    """Look whether `folder` is that of this study, or may become it.
 
     Raises:
         UsageError: another study is there, or something else.
@@ -133,9 +153,15 @@ def claim(folder: Path, plan: StudyPlan) -> None:
                 f"{json.dumps(mine.get(name))}. Give the same options to go on with it, or another --output."
             )
         return
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if folder.is_file() or (folder.is_dir() and not all(map(_is_of_a_beginning, folder.iterdir()))):
         raise UsageError(f"{str(folder)!r} exists and holds no study. Give another --output.")
-    write_atomic(path, json.dumps(mine, indent=1) + "\n")
+
+
+def _is_of_a_beginning(path: Path) -> bool:
+    """True for what a study holds that was killed before its sweep had found all that it reads."""
+    if path.name == "sweep" and path.is_dir():
+        return all(one.name == LOCK for one in path.iterdir())
+    return path.name == LOCK
 
 
 def _sweep(
@@ -144,7 +170,14 @@ def _sweep(
     from junkdna_harness.study.stages import sweep_plan
 
     grid = sweep_plan(plan)
-    outcome = run_sweep(grid, folder / "sweep", machine, engine, listener=_Listener(grid, say))
+    outcome = run_sweep(
+        grid,
+        folder / "sweep",
+        machine,
+        engine,
+        listener=_Listener(grid, say),
+        begin=lambda: claim(folder, plan),
+    )
     return _failures(outcome)
 
 

@@ -13,18 +13,17 @@ from rich.table import Table
 from junkdna_harness.presentation.amounts import byte_size, time_span
 from junkdna_harness.presentation.console import console
 from junkdna_harness.sweep.engines import Event, Extended, Failed, Finished, Loaded, Noted, Progress, Started
-from junkdna_harness.sweep.estimate import count_items, model_weights
+from junkdna_harness.sweep.estimate import BYTES_AN_ITEM, count_items, largest_model
 from junkdna_harness.sweep.machine import available_cores
 from junkdna_harness.sweep.outlook import matched_rows, outlook
 from junkdna_harness.sweep.plan import Plan, PlannedRun
-from junkdna_harness.sweep.resume import compare
-from junkdna_harness.sweep.run import SweepOutcome, check_models, check_tasks
+from junkdna_harness.sweep.reachable import check_data, check_machine, check_models, check_tasks
+from junkdna_harness.sweep.run import SweepOutcome
 from junkdna_harness.sweep.store import Store
 
 # Seen on the embedded model: 1.3 M weights, 6,000 items and 8,500 requests take a few seconds on one core.
 FLOPS_A_CORE = 4e10
 TOKENS_AN_ITEM = 60
-BYTES_AN_ITEM = 60
 MOST_COLUMNS = 6  # of the table at the end
 
 
@@ -111,19 +110,21 @@ def _mean(manifest: Mapping[str, Any]) -> str:
 
 
 def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
-    """The plan with an estimate of time, memory and disk, on stdout. Reads tasks, loads no model.
+    """The plan with an estimate of time, memory and disk, and what was found to be there, on stdout. Loads tasks, but no model.
 
     Raises:
-        UsageError: a task is unknown, or the folder `output` belongs to another plan.
+        UsageError: the sweep would be refused: a task, a text or a model is not there, the folder `output` belongs to another plan, or
+            there is no room.
     """
-    check_models(plan)
     check_tasks(plan)
     out = console(soft_wrap=True)
     table = Table("run", "method", "level", "bits", box=None)
     done = set()
-    if output is not None and (there := (store := Store(output)).plan()) is not None:
-        plan = compare(there, plan, extend)
+    if output is not None:
+        plan = (store := Store(output)).joined(plan, extend)
         done = {plan.run_id(cell) for cell in store.finished(plan)}
+    found = check_models(plan, range(len(plan.models)))
+    checked = [*found, *check_data(plan), *check_machine(plan, len(plan.cells) - len(done), output)]
     for cell in plan.cells:
         name = plan.run_id(cell)
         level = "" if cell.level is None else f"{cell.level:.10g}"
@@ -142,6 +143,8 @@ def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
     most, said = outlook(plan)
     for line in (*said, *estimate(plan, left, most), *plan.notes):
         out.print(escape(line), highlight=False)
+    for line in checked:
+        out.print(escape(f"checked: {line}"), highlight=False)
 
 
 def estimate(plan: Plan, runs: int, most_later: int = 0) -> list[str]:
@@ -149,12 +152,9 @@ def estimate(plan: Plan, runs: int, most_later: int = 0) -> list[str]:
 
     `most_later` is how many runs later rounds may add to `runs`.
     """
-    sizes = [model_weights(str(model["pretrained"])) for model in plan.models]
-    known = [size for size in sizes if size is not None]
-    if len(known) < len(sizes):
+    largest = largest_model(plan)
+    if largest is None:
         return ["time and memory: unknown, for the model is not on this machine yet"]
-    largest = max(known, key=lambda size: size.weights)
-
     items = count_items(plan)
     seconds = 2 * largest.weights * TOKENS_AN_ITEM * items / (FLOPS_A_CORE * available_cores())
     least, most = seconds * runs, seconds * (runs + most_later)

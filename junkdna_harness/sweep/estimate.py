@@ -14,6 +14,7 @@ from junkdna_harness.harness.tasks import find_tasks, leaves
 from junkdna_harness.sweep.plan import Plan
 
 ITEMS_OF_AN_UNKNOWN_TASK = 1000
+BYTES_AN_ITEM = 60  # on disk, in a run's tables
 _SIZES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}
 
 
@@ -33,6 +34,13 @@ def model_weights(pretrained: str) -> ModelSize | None:
         return None
     weights = sum(_count(path) for path in files)
     return ModelSize(weights, sum(path.stat().st_size for path in files))
+
+
+def largest_model(plan: Plan) -> ModelSize | None:
+    """The size of the plan's largest model; None where one of them is not on this machine."""
+    sizes = [model_weights(str(model["pretrained"])) for model in plan.models]
+    known = [size for size in sizes if size is not None]
+    return max(known, key=lambda size: size.weights) if len(known) == len(sizes) else None
 
 
 def _count(path: Path) -> int:

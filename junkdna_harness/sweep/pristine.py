@@ -11,7 +11,7 @@ import torch
 
 from junkdna_harness.compress.anatomy import Anatomy
 from junkdna_harness.compress.targets import find_targets
-from junkdna_harness.sweep.machine import free_memory
+from junkdna_harness.resources import free_memory
 
 # Half of what is free may hold the pristine copy; a larger one is mapped from a file.
 MEMORY_SHARE = 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,6 @@ from difficulty.errors import UsageError
 from difficulty.runs.dtypes import Agreement
 from difficulty.runs.looks import added_after_look, log_added
 from difficulty.runs.store import read_manifest
-from junkdna_harness.compress.checkpoint_files import check_model_arguments
-from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.option_lengths import OPTION_LENGTHS, note_on_lengths
 from junkdna_harness.sweep.engines import (
     Engine,
@@ -31,9 +29,9 @@ from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.fingerprint import Fingerprint, glance
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Plan, PlannedRun
+from junkdna_harness.sweep.reachable import check_models, check_tasks
 from junkdna_harness.sweep.rounds import Rounds
 from junkdna_harness.sweep.store import Store
-from junkdna_harness.texts.documents import read_documents
 
 # Why a finished run must be evaluated again, from the run and its manifest; None where it stands.
 Outdated = Callable[[PlannedRun, Mapping[str, Any]], str | None]
@@ -77,7 +75,7 @@ def run_sweep(
 
     `outdated` names finished runs that no longer stand and are evaluated again. `like` are the fingerprints that models must
     have where the folder holds no run of them yet, e.g. those of another sweep of the same study. `begin` is called when the
-    folder is taken and nothing is evaluated yet.
+    first model is loaded and nothing is evaluated yet. Until then nothing is written, so that what is refused holds nobody up.
 
     Raises:
         UsageError: the plan cannot be run (unknown tasks are named before any model is loaded), or the folder
@@ -85,45 +83,26 @@ def run_sweep(
             running, or cannot be written.
     """
     store = Store(output)
-    if store.plan() is None:
-        check_models(plan)
     with store.locked():
-        plan = store.adopt(plan, extend)
+        plan = store.joined(plan, extend)
         outcome = SweepOutcome(store.folder, plan)
-        sweep = _Sweep(store, plan, outcome, listener, dict(like or {}))
-        for text in (*plan.notes, *added_after_look(store.folder)):
+        sweep = _Sweep(store, plan, outcome, listener, dict(like or {}), begin)
+        for text in plan.notes:
             sweep.note(text)
         waiting = sweep.look(outdated)
-        if begin:
-            begin()
-        for model in sorted(set(range(len(plan.models))) - {cell.model for cell in waiting}):
-            waiting += sweep.more(model)  # of a sweep that was stopped between two rounds
-        if waiting:
-            check_models(plan, {cell.model for cell in waiting})
+        models = {cell.model for cell in waiting}
+        if models:
             check_tasks(plan)
+            for _ in check_models(plan, sorted(models)):
+                pass
+        if done := set(range(len(plan.models))) - models:
+            if len(done) == len(plan.models) or plan.later is not None:
+                sweep.commit()
+            for model in sorted(done):
+                waiting += sweep.more(model)  # of a sweep that was stopped between two rounds
+        if waiting:
             sweep.carry_out(waiting, machine or Machine(), engine or LocalEngine())
     return outcome
-
-
-def check_models(plan: Plan, models: Collection[int] | None = None) -> None:
-    """Look at the files of the plan's models, or of some of them.
-
-    Raises:
-        UsageError: one cannot be loaded.
-    """
-    for number in sorted(range(len(plan.models)) if models is None else models):
-        check_model_arguments(plan.models[number], with_tokenizer=True)
-
-
-def check_tasks(plan: Plan) -> None:
-    """Name unknown tasks, and texts that cannot be read.
-
-    Raises:
-        UsageError: names all of them.
-    """
-    if plan.settings.text:
-        read_documents(plan.settings.text)
-    find_tasks(plan.settings.tasks, plan.settings.include_path, plan.metadata(0))
 
 
 @dataclass
@@ -135,11 +114,28 @@ class _Sweep:
     outcome: SweepOutcome
     listener: Tell | None
     known: dict[int, Fingerprint]
+    begin: Callable[[], None] | None = None
+    committed: bool = False  # the folder holds the plan
     begun: set[int] = field(default_factory=set)
     asked: dict[str, None] = field(default_factory=dict)  # of the engine, in all rounds: run ids
 
     def __post_init__(self) -> None:
         self.rounds = Rounds(self.store)
+
+    def commit(self) -> None:
+        """Write the plan, now that what it asks for is known to be there.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
+        if self.committed:
+            return
+        self.store.adopt(self.plan)
+        for text in added_after_look(self.store.folder):
+            self.note(text)
+        if self.begin:
+            self.begin()
+        self.committed = True
 
     def look(self, outdated: Outdated | None) -> list[PlannedRun]:
         """The cells that are to be run, after telling what is damaged or differs."""
@@ -230,6 +226,8 @@ class _Sweep:
         Raises:
             UsageError: the model that was loaded is not that of the runs that are there, or the folder cannot be written.
         """
+        if isinstance(event, (Started, Finished, Failed)):
+            self.commit()
         plan, store, outcome = self.plan, self.store, self.outcome
         if isinstance(event, Loaded):
             self._take(event)
@@ -265,6 +263,7 @@ class _Sweep:
                 raise UsageError(refusal)
             for note in known.notes(event.fingerprint):
                 self.note(note)
+        self.commit()
         taken = event.fingerprint if known is None else known.joined(event.fingerprint)
         if event.model not in self.begun or taken != known:
             self.store.write_suite(event.model, event.items, event.tasks, taken)

@@ -9,19 +9,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
-from difficulty.files import cannot_write, make_folder, write_atomic
+from difficulty.files import write_atomic
 from difficulty.json_files import of_known_shape, read_json, text_of
 from difficulty.runs import store as layout
 from difficulty.runs.checkpoint import read_object
 from difficulty.runs.looks import LOOKS, log_added
 from difficulty.runs.parquet import read_parquet
-from junkdna_harness.lock import Lock, locked
+from junkdna_harness.held_folder import LOCK, held_folder
+from junkdna_harness.lock import Lock
 from junkdna_harness.sweep.fingerprint import Fingerprint, calibration_key, items_sha256
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.resume import compare
@@ -40,16 +41,6 @@ class State:
     damaged: Mapping[str, str]
 
 
-def leave_nothing(folder: Path, own: Sequence[str], made: bool) -> None:
-    """Take files named `own` out of a folder that holds nothing else, and the folder away if it was `made` for them."""
-    with contextlib.suppress(OSError):
-        if {path.name for path in folder.iterdir()}.issubset(own):
-            for name in own:
-                (folder / name).unlink(missing_ok=True)
-            if made:
-                folder.rmdir()
-
-
 class Store:
     """The folder of one sweep. `samples/`, `responses/`, `runs/` and `failed/` hold one file per run."""
 
@@ -62,25 +53,16 @@ class Store:
         """Hold the folder for this process, which lets go of it when it ends, however it ends. Whatever is written through this
         store within the block is refused where the folder is no longer held, see `junkdna_harness.lock`.
 
-        A folder that was new, and in which nothing was stored before a mistake of the user's came out, is not there afterwards.
+        A sweep that was refused leaves nothing there.
 
         Raises:
             UsageError: another sweep holds it, or it cannot be written.
         """
         busy = f"another sweep is running in {str(self.folder)!r}. Wait for it, or choose another folder."
-        made, new = not self.folder.exists(), not (self.folder / layout.PLAN).exists()
-        with contextlib.ExitStack() as stack:
-            try:
-                make_folder(self.folder)
-                self._lock = stack.enter_context(locked(self.folder / "lock", busy))
-            except OSError as error:
-                raise cannot_write(self.folder, error) from error
+        with held_folder(self.folder, busy) as lock:
+            self._lock = lock
             try:
                 yield
-            except UsageError:
-                if new:
-                    leave_nothing(self.folder, (layout.PLAN, "lock"), made)
-                raise
             finally:
                 self._lock = None
 
@@ -117,25 +99,33 @@ class Store:
             raise UsageError(f"{str(self.folder)!r} holds no sweep. Name the folder given to sweep --output.")
         return plan
 
-    def adopt(self, plan: Plan, extend: bool) -> Plan:
-        """The plan to go on with, written to the folder; what is added to it after a look at the data is logged.
+    def joined(self, plan: Plan, extend: bool) -> Plan:
+        """The plan to go on with: that of the folder, with what `plan` adds. Nothing is written yet.
 
         Raises:
             UsageError: the folder holds another plan (see `compare`), or something that is no sweep.
         """
+        if (old := self.plan()) is not None:
+            return compare(old, plan, extend)
+        strangers = [
+            p.name
+            for p in (self.folder.iterdir() if self.folder.is_dir() else ())
+            if p.name not in (LOCK, LOOKS) and not p.name.endswith(".partial")
+        ]
+        if strangers:
+            raise UsageError(
+                f"{str(self.folder)!r} holds no sweep but {sorted(strangers)[0]!r}. Choose a new or empty folder."
+            )
+        return plan
+
+    def adopt(self, plan: Plan) -> None:
+        """Write the plan to go on with; what it adds after a look at the data is logged.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
         old = self.plan()
-        if old is None:
-            strangers = [
-                p.name
-                for p in self.folder.iterdir()
-                if p.name not in ("lock", LOOKS) and not p.name.endswith(".partial")
-            ]
-            if strangers:
-                raise UsageError(
-                    f"{str(self.folder)!r} holds no sweep but {sorted(strangers)[0]!r}. Choose a new or empty folder."
-                )
-        else:
-            plan = compare(old, plan, extend)
+        if old is not None:
             there = {old.run_id(cell) for cell in old.cells}
             new = [run for cell in plan.cells if (run := plan.run_id(cell)) not in there]
             self.check_held()
@@ -145,7 +135,6 @@ class Store:
         self.check_held()
         for partial in self.folder.glob("**/.*.partial"):
             partial.unlink(missing_ok=True)
-        return plan
 
     def write_plan(self, plan: Plan) -> None:
         """Write the plan, which has grown.

@@ -212,7 +212,7 @@ def build_suite(lm: Any, manager: Any, names: list[str], settings: Settings) -> 
     """
     seed_all(settings.seed)
     loaded = load_tasks(manager, names)
-    _refuse(loaded.tasks)
+    refuse_tasks(loaded.tasks)
     suite = Suite(loaded.tasks, loaded.groups, settings, failed=dict(loaded.failed))
     with templates_compiled_once():
         for name, task in loaded.tasks.items():
@@ -224,7 +224,12 @@ def build_suite(lm: Any, manager: Any, names: list[str], settings: Settings) -> 
     return suite
 
 
-def _refuse(tasks: Mapping[str, Any]) -> None:
+def refuse_tasks(tasks: Mapping[str, Any]) -> None:
+    """Refuse tasks that a sweep does not ask.
+
+    Raises:
+        UsageError: one runs code of a model, or needs images.
+    """
     for name, task in tasks.items():
         if getattr(task, "UNSAFE_CODE", False):
             raise UsageError(f"task {name!r} runs code that a model wrote. A sweep does not do that.")

@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "junkdna_harness.embedded",
         "junkdna_harness.yaml_values",
     ),
-    ("junkdna_harness.output_folder",),
+    ("junkdna_harness.held_folder", "junkdna_harness.output_folder", "junkdna_harness.resources"),
     ("junkdna_harness.smollm2",),
     ("junkdna_harness.arguments", "junkdna_harness.harness"),
     ("junkdna_harness.texts",),

@@ -51,7 +51,7 @@ def test_the_lock_is_the_first_process_of_several(tmp_path: Path, monkeypatch: p
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot write beside"), alone(tmp_path / "file" / "out"):
+    with pytest.raises(UsageError, match="cannot write"), alone(tmp_path / "file" / "out"):
         pass
 
 

@@ -157,7 +157,7 @@ def test_a_folder_that_is_not_empty_is_refused_before_training(
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").write_text("x")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="exists and is not empty"):
         recover(str(checkpoint), tmp_path / "out", spec(lines), PRUNING)
     assert (tmp_path / "out" / "precious").exists()
 

@@ -273,7 +273,7 @@ def test_a_folder_is_of_one_gate(sparse, same, baseline, tmp_path):
     with locked(tmp_path / "g" / "lock", "held"), pytest.raises(UsageError, match="another gate is at work"):
         gate(sparse, baseline, tmp_path / "g")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"file/g' cannot be written: Not a directory"):
+    with pytest.raises(UsageError, match=r"cannot write '.*file/g': Not a directory"):
         gate(sparse, baseline, tmp_path / "file" / "g")
     other = tmp_path / "other"
     other.mkdir()

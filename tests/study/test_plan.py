@@ -17,7 +17,7 @@ from difficulty.runs.table import run_name
 from junkdna_harness.recover import ARMS
 from junkdna_harness.study.dry_run import describe
 from junkdna_harness.study.plan import PRESETS, StudyPlan, make_plan, quick
-from junkdna_harness.study.run import claim
+from junkdna_harness.study.run import claim, refuse_another
 from junkdna_harness.study.stages import recovered_plan, sweep_plan
 
 
@@ -229,14 +229,26 @@ def test_what_cannot_be_asked_for(options: dict[str, object], message: str) -> N
 
 
 def test_a_folder_belongs_to_one_study(tmp_path: Path) -> None:
+    refuse_another(tmp_path / "s", StudyPlan())
+    assert not (tmp_path / "s").exists()
     claim(tmp_path / "s", StudyPlan())
     claim(tmp_path / "s", StudyPlan())
     with pytest.raises(UsageError, match="holds another study: its steps is 300, not 301"):
-        claim(tmp_path / "s", StudyPlan(steps=301))
+        refuse_another(tmp_path / "s", StudyPlan(steps=301))
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "thesis.tex").write_text("")
     with pytest.raises(UsageError, match="exists and holds no study"):
-        claim(tmp_path / "x", StudyPlan())
+        refuse_another(tmp_path / "x", StudyPlan())
+
+
+def test_a_study_that_was_killed_before_its_sweep_had_begun_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / "s" / "sweep").mkdir(parents=True)
+    (tmp_path / "s" / "lock").write_text("1")
+    (tmp_path / "s" / "sweep" / "lock").write_text("1")
+    refuse_another(tmp_path / "s", StudyPlan())
+    (tmp_path / "s" / "sweep" / "plan.json").write_text("{}")
+    with pytest.raises(UsageError, match="exists and holds no study"):
+        refuse_another(tmp_path / "s", StudyPlan())
 
 
 def test_importing_the_room_imports_neither_torch_nor_lm_eval() -> None:
