@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import TrainerCallback
 
 from difficulty.errors import UsageError
 from junkdna_harness.recover import alone as module
@@ -41,6 +43,24 @@ def test_the_second_is_told_and_may_go_on_when_the_first_has_ended(
     with alone(output):
         pass
     assert not (tmp_path / ".out.lock").exists()
+
+
+def test_a_training_whose_place_was_taken_over_writes_no_checkpoint_and_no_result(
+    checkpoint: Path, lines: Path, tmp_path: Path
+) -> None:
+    class Stolen(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, args: object, state: Any, control: object, **kwargs: object) -> None:
+            if state.global_step == 3:
+                (tmp_path / ".out.lock").unlink()
+
+    spec = RecoverSpec(arm="dense_transfer", data=str(lines), steps=6, save_every=1)
+    with pytest.raises(UsageError, match="no longer held by this process"):
+        recover(str(checkpoint), tmp_path / "out", spec, callbacks=(Stolen(),))
+    assert not (tmp_path / "out").exists()
+    assert sorted(path.name for path in (tmp_path / ".out.training").glob("checkpoint-*")) == [
+        f"checkpoint-{step}"
+        for step in (2, 3)  # the last two are kept
+    ]
 
 
 def test_the_lock_is_the_first_process_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
