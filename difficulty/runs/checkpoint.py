@@ -201,9 +201,10 @@ def number(block: Mapping[str, Any], key: str, where: str = MANIFEST) -> float |
     value = block.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise UsageError(f"{where} says {key}={value!r}, which is no number. Restore it or remove it.")
-    return None if math.isnan(value) else value
+    found = None if isinstance(value, (bool, str)) else as_number(value)
+    if found is None or math.isinf(found):
+        raise UsageError(f"{where} says {key}={value!r:.60}, which is no number. Restore it or remove it.")
+    return None if math.isnan(found) else value
 
 
 def share(block: Mapping[str, Any], key: str, where: str = MANIFEST) -> float | None:

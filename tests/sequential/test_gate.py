@@ -23,7 +23,7 @@ from junkdna_harness.gate.flips import Logged
 from junkdna_harness.gate.policy import Policy, Rule
 from junkdna_harness.gate.walk import FIRST
 from junkdna_harness.gate.words import sentence
-from junkdna_harness.harness.results import write_log
+from junkdna_harness.harness.written_log import write_log
 from junkdna_harness.lock import locked
 from junkdna_harness.sequential import Options, Prompting, load, outcome_of, run_gate
 from tests.commands import OFFLINE, junkdna
