@@ -349,7 +349,9 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
         table.to_parquet(buffer, index=False)
         write_atomic(path, buffer.getvalue())
     elif path.suffix == ".csv":
-        write_atomic(path, safe_csv(table))
+        buffer = io.BytesIO()  # a text of millions of rows would take four times its size on the way
+        _safe_cells(table).to_csv(buffer, index=False)
+        write_atomic(path, buffer.getvalue())
     else:
         raise UsageError(
             f"{str(path)!r} is neither .parquet nor .csv. Name the table with one of these endings."
@@ -358,6 +360,10 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
 def safe_csv(table: pd.DataFrame) -> str:
     """`table` as CSV; text that a spreadsheet would take for a formula gets a leading apostrophe."""
+    return str(_safe_cells(table).to_csv(index=False))
+
+
+def _safe_cells(table: pd.DataFrame) -> pd.DataFrame:
     out = table.copy(deep=False)
     for name in out.columns:
         if name == OPTION_LOGLIK:
@@ -368,7 +374,7 @@ def safe_csv(table: pd.DataFrame) -> str:
             out[name] = [
                 f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA_STARTS) else v for v in out[name]
             ]
-    return str(out.to_csv(index=False))
+    return out
 
 
 def _from_csv(table: pd.DataFrame) -> pd.DataFrame:
