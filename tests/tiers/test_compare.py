@@ -45,7 +45,7 @@ def test_one_folder_is_read_once_and_documents_are_kept_of_one_side(
     calls = []
 
     def read(path, **options):
-        calls.append((path, options["keep"] if "keep" in options else None))
+        calls.append((path, options.get("keep")))
         return read_runs(path, **options)
 
     monkeypatch.setattr("junkdna_harness.tiers.compare.read_runs", read)
