@@ -353,7 +353,9 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
         table.to_parquet(buffer, index=False)
         write_atomic(path, buffer.getvalue())
     elif path.suffix == ".csv":
-        write_atomic(path, safe_csv(table))
+        buffer = io.BytesIO()  # a text of millions of rows would take four times its size on the way
+        _safe_cells(table).to_csv(buffer, index=False)
+        write_atomic(path, buffer.getvalue())
     else:
         raise UsageError(
             f"{str(path)!r} is neither .parquet nor .csv. Name the table with one of these endings."
@@ -362,6 +364,10 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
 def safe_csv(table: pd.DataFrame) -> str:
     """`table` as CSV, its text as `csv_text` writes it."""
+    return str(_safe_cells(table).to_csv(index=False))
+
+
+def _safe_cells(table: pd.DataFrame) -> pd.DataFrame:
     out = table.copy(deep=False)
     for name in out.columns:
         if name == OPTION_LOGLIK:
@@ -371,7 +377,7 @@ def safe_csv(table: pd.DataFrame) -> str:
         elif not pd.api.types.is_numeric_dtype(out[name]):
             out[name] = _map(out[name], csv_text)
     out.columns = [csv_text(str(name)) for name in out.columns]
-    return str(out.to_csv(index=False))
+    return out
 
 
 def csv_text(text: str) -> str:

@@ -49,13 +49,12 @@ def compare_folders(
         UsageError: nothing to read, several runs and none named, or runs that cannot be compared.
     """
     split = split or Split()
-    keep = item_of_sample if split.by else None
-    places = zip((folder_a, folder_b), runs, ("--run-a", "--run-b"), strict=True)
-    sides = []
-    for folder, name, option in places:
-        read = read_runs(folder, labels=labels, keep=keep)
-        sides.append(Side(str(folder), read.one(name, option), read))
-    return compare_runs(sides[0], sides[1], split, **options)
+    first = read_runs(folder_a, labels=labels, keep=item_of_sample if split.by else None)
+    side = Side(str(folder_a), first.one(runs[0], "--run-a"), first)
+    # Two runs of one sweep are read once; what items are split by is taken of the first side alone.
+    same = Path(folder_a).resolve() == Path(folder_b).resolve()
+    second = first if same else read_runs(folder_b, labels=labels)
+    return compare_runs(side, Side(str(folder_b), second.one(runs[1], "--run-b"), second), split, **options)
 
 
 def compare_runs(

@@ -38,6 +38,22 @@ def test_a_run_compared_with_itself_shows_nothing(small_task, tmp_path, log_run)
     assert "200" in comparison_text(found)
 
 
+def test_one_folder_is_read_once_and_documents_are_kept_of_one_side(
+    small_task, tmp_path, log_run, monkeypatch
+):
+    one, two = (log_run(tmp_path / name, ["own_obqa"], small_task, name) for name in ("one", "two"))
+    calls = []
+
+    def read(path, **options):
+        calls.append((path, options.get("keep")))
+        return read_runs(path, **options)
+
+    monkeypatch.setattr("junkdna_harness.tiers.compare.read_runs", read)
+    compare_folders(one, str(one) + "/.", Split("answer_length", 3))
+    compare_folders(one, two, Split("answer_length", 3))
+    assert calls == [(one, item_of_sample), (one, item_of_sample), (two, None)]
+
+
 def test_differences_and_flips_against_their_definitions(small_task, tmp_path, log_run):
     one, two = (log_run(tmp_path / name, ["own_obqa"], small_task, name) for name in ("one", "two"))
     found = compare_folders(str(one), str(two), Split("answer_length", 3))
