@@ -23,8 +23,10 @@ from difficulty.runs.looks import LOOKS, log_added
 from difficulty.runs.parquet import read_parquet
 from junkdna_harness.lock import Lock, locked
 from junkdna_harness.sweep.fingerprint import Fingerprint, calibration_key, items_sha256
+from junkdna_harness.sweep.options import check_kinds
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.resume import compare
+from junkdna_harness.sweep.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +106,12 @@ class Store:
             return None
         found = read_json(path, "the plan of a sweep", "Choose another folder.")
         with of_known_shape(path, "the plan of a sweep", "Choose another folder."):
-            return Plan.from_dict(found)
+            plan = Plan.from_dict(found)
+            check_kinds(Settings, vars(plan.settings))
+            for cell in plan.cells:
+                check_kinds(PlannedRun, vars(cell))
+                plan.file_name(cell)  # which takes its model and its arguments apart
+            return plan
 
     def need_plan(self) -> Plan:
         """The plan in the folder.
