@@ -174,9 +174,21 @@ def _records(folder: Path) -> list[dict[str, Any]]:
             record = parsed(line.decode())
         except ValueError:  # cut off when a process or the machine ended, or edited
             continue
-        if isinstance(record, dict) and record.get("kind") in (LOOK, ADDED):
+        if isinstance(record, dict) and record.get("kind") in (LOOK, ADDED) and _is_whole(record):
             found.append(record)
     return found
+
+
+def _is_whole(record: Mapping[str, Any]) -> bool:
+    """False where a part is of another kind than what is written."""
+    runs, texts = record.get("runs"), ("time",) if record["kind"] == ADDED else ("time", "command", "version")
+    return (
+        isinstance(runs, list)
+        and all(isinstance(run, str) for run in runs)
+        and all(isinstance(record.get(name), str) for name in texts)
+        and isinstance(record.get("by_rule"), (str, type(None)))
+        and all(isinstance(record.get(name) or {}, dict) for name in ("options", "rules", "verdicts"))
+    )
 
 
 def _append(folder: Path, record: Mapping[str, Any]) -> str | None:

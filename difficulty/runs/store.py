@@ -63,15 +63,38 @@ def planned_runs(folder: str | Path) -> dict[str, str]:
     Raises:
         UsageError: the plan cannot be read.
     """
+    return dict(_plan(folder).get("runs") or {})
+
+
+def _plan(folder: str | Path) -> dict[str, Any]:
+    """The plan of a folder, its parts of the kinds that they should be; empty where there is none.
+
+    Raises:
+        UsageError: it cannot be read, or a part is of another kind.
+    """
     path = Path(folder) / PLAN
     if not path.is_file():
         return {}
     plan = _load(path)
-    runs = plan if isinstance(plan, str) else plan.get("runs", {})
-    if not isinstance(runs, dict) or not all(isinstance(name, str) for name in runs.values()):
-        why = plan if isinstance(plan, str) else "has no readable list of runs"
+    why = plan if isinstance(plan, str) else _misshapen_plan(plan)
+    if isinstance(plan, str) or why:
         raise UsageError(f"{str(path)!r} {why}. Restore it from a copy, or give another folder.")
-    return dict(runs)
+    return plan
+
+
+def _misshapen_plan(plan: dict[str, Any]) -> str | None:
+    runs, cells, matches = plan.get("runs") or {}, plan.get("cells") or [], plan.get("matches") or []
+    if not isinstance(runs, dict) or not all(isinstance(name, str) for name in runs.values()):
+        return "has no readable list of runs"
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        return "has no readable list of cells"
+    if not all(isinstance(cell.get(name) or {}, dict) for cell in cells for name in ("arguments", "added")):
+        return "has a cell with no readable arguments"
+    named = isinstance(matches, list) and all(isinstance(match, dict) for match in matches)
+    listed = [match.get("runs") or [] for match in matches] if named else [None]
+    if not all(isinstance(one, list) and all(isinstance(run, str) for run in one) for one in listed):
+        return "has no readable list of matches"
+    return None
 
 
 def matched_runs(folder: str | Path) -> frozenset[str]:
@@ -79,16 +102,14 @@ def matched_runs(folder: str | Path) -> frozenset[str]:
 
     They are those that the plan says were added by `MATCH_LOSS`, and those of the grid that it names as a match.
     """
-    plan = _load(Path(folder) / PLAN)
-    if isinstance(plan, str):
-        return frozenset()
+    plan = _plan(folder)
     runs, cells = plan.get("runs") or {}, plan.get("cells") or []
     matches = plan.get("matches") or []
-    chosen = {run for match in matches if isinstance(match, dict) for run in match.get("runs") or ()}
+    chosen = {run for match in matches for run in match.get("runs") or ()}
     return frozenset(
         stem
         for (stem, run), cell in zip(runs.items(), cells, strict=False)
-        if run in chosen or (isinstance(cell, dict) and (cell.get("added") or {}).get("why") == MATCH_LOSS)
+        if run in chosen or (cell.get("added") or {}).get("why") == MATCH_LOSS
     )
 
 
@@ -113,10 +134,9 @@ class Shared:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.planned = planned_runs(folder)
-        plan = _load(Path(folder) / PLAN)
-        cells = [] if isinstance(plan, str) else plan.get("cells", [])
-        self.cells: dict[str, Any] = dict(zip(self.planned, cells, strict=False))
+        plan = _plan(folder)
+        self.planned: dict[str, str] = dict(plan.get("runs") or {})
+        self.cells: dict[str, Any] = dict(zip(self.planned, plan.get("cells") or [], strict=False))
         self._folder = Path(folder)
         self._made: dict[str, dict[str, Any]] = {}
 

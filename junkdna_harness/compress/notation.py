@@ -85,6 +85,8 @@ class NM:
 
 Pattern = Sparsity | NM
 
+MOST_REPEATS = 10_000
+
 
 def parse_sparsity(given: object) -> Sparsity:
     """A `Sparsity` from a number or its text.
@@ -190,6 +192,20 @@ def read_count(name: str, given: object) -> int:
         UsageError: something else.
     """
     return _at_least(1, name, given)
+
+
+def read_repeats(name: str, given: object) -> int:
+    """How often something is drawn or trained: a whole number from 1 to `MOST_REPEATS`.
+
+    Raises:
+        UsageError: something else.
+    """
+    number = read_count(name, given)
+    if number > MOST_REPEATS:
+        raise UsageError(
+            f"{name}={given} is more than {MOST_REPEATS:,}, each of which is a run of its own. Ask for fewer."
+        )
+    return number
 
 
 def read_seed(name: str, given: object) -> int:

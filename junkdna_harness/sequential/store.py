@@ -18,7 +18,7 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.files import write_atomic
-from difficulty.json_files import WRONG_SHAPE, count_of, parsed
+from difficulty.json_files import WRONG_SHAPE, count_of, parsed, text_of
 from junkdna_harness.harness.requests import Sample
 from junkdna_harness.harness.results import json_text
 from junkdna_harness.held_folder import LOCK, held_folder
@@ -92,7 +92,9 @@ class Folder:
                 raise ValueError(f"{len(lines)} of {head['lines']} lines")
             samples: dict[str, list[Sample]] = {}
             for line in lines:
-                samples.setdefault(line.pop("task"), []).append(line)
+                samples.setdefault(text_of(line, "task"), []).append(
+                    {k: v for k, v in line.items() if k != "task"}
+                )
             until, items = count_of(head["until"]), head["items"]
             if until is None or not isinstance(items, list) or not all(isinstance(one, str) for one in items):
                 raise ValueError("its head is none of a batch")

@@ -11,7 +11,7 @@ from typing import Any
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import ARMS, DENSE, DENSE_TRANSFER, Method, Recovery
-from junkdna_harness.compress.notation import read_count
+from junkdna_harness.compress.notation import read_repeats
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.sweep.grid import parse_sparsities
@@ -222,7 +222,7 @@ def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **gi
 def _seeds(trainings: object, seeds: tuple[int, ...]) -> tuple[int, ...]:
     """As many seeds as there are trainings."""
     try:
-        number = read_count(TRAININGS, trainings)
+        number = read_repeats(TRAININGS, trainings)
     except UsageError as error:
         raise UsageError(
             f"{error} It is how often every arm is trained, each time with another seed."

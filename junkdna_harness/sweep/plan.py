@@ -14,7 +14,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE, Run
 from junkdna_harness.compress.formats import BUILT_IN, known_format
-from junkdna_harness.compress.notation import KV, read_count
+from junkdna_harness.compress.notation import KV, read_repeats
 from junkdna_harness.compress.quant_spec import NOT_SIMULATED, QUANT_ARGUMENTS
 from junkdna_harness.compress.spec import PRUNE_ARGUMENTS
 from junkdna_harness.sweep.draws import with_replicates
@@ -186,7 +186,7 @@ def build_plan(
     shapes = parse_patterns(joined(patterns)) if patterns is not None else ()
     quantizers = parse_quantize(joined(quantize)) if quantize is not None else ()
     names = parse_names(methods, "methods") if methods is not None else ()
-    replicates = read_count("replicates", replicates)
+    replicates = read_repeats("replicates", replicates)
     _check_grid(names, levels, shapes, quantizers)
     matched = matched_methods(match_loss, names)
     cells: list[PlannedRun] = []

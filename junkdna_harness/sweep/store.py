@@ -24,8 +24,10 @@ from difficulty.runs.parquet import read_parquet
 from junkdna_harness.held_folder import LOCK, held_folder
 from junkdna_harness.lock import Lock
 from junkdna_harness.sweep.fingerprint import Fingerprint, calibration_key, items_sha256
+from junkdna_harness.sweep.options import check_kinds
 from junkdna_harness.sweep.plan import Plan, PlannedRun
 from junkdna_harness.sweep.resume import compare
+from junkdna_harness.sweep.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +88,12 @@ class Store:
             return None
         found = read_json(path, "the plan of a sweep", "Choose another folder.")
         with of_known_shape(path, "the plan of a sweep", "Choose another folder."):
-            return Plan.from_dict(found)
+            plan = Plan.from_dict(found)
+            check_kinds(Settings, vars(plan.settings))
+            for cell in plan.cells:
+                check_kinds(PlannedRun, vars(cell))
+                plan.file_name(cell)  # which takes its model and its arguments apart
+            return plan
 
     def need_plan(self) -> Plan:
         """The plan in the folder.

@@ -567,7 +567,7 @@ def _swept() -> Path:
     (folder / "failed").mkdir(exist_ok=True)
     (folder / "failed" / "x.json").write_text(json.dumps({"run": "x", "error": "why"}))
     look = {"kind": "look", "time": "2026-01-01T00:00:00+00:00", "command": "fit", "version": "1", "options": {"metric": None}, "rules": {"alpha": 0.05},
-            "verdicts": [{"claim": "P1", "verdict": "supported"}], "runs": ["a"], "runs_sha256": "0"}  # fmt: skip
+            "verdicts": {"m": {"P1": "supported"}}, "runs": ["a"], "runs_sha256": "0"}  # fmt: skip
     more = {"kind": "added", "time": "2026-01-02T00:00:00+00:00", "runs": ["b"], "by_rule": None}
     (folder / "looks.jsonl").write_text(json.dumps(look) + "\n" + json.dumps(more) + "\n")
     return folder

@@ -158,6 +158,8 @@ def test_file_names_differ_and_hold_no_surprise():
         ({"model_args": "pretrained"}, "not name=value"),
         ({"model_args": ["pretrained=a", "pretrained=a"]}, "there twice"),
         ({"replicates": 0, "methods": "random"}, "replicates=0"),
+        ({"replicates": 2**63, "methods": "random"}, "more than 10,000"),
+        ({"replicates": "many", "methods": "random"}, "replicates=many"),
         ({"tasks": "a,a"}, "a is there twice"),
         ({"seed": "1,2"}, "neither one whole number nor four"),
         ({"methods": "wanda", "model_args": "scope=global"}, "scope=global"),
