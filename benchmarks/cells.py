@@ -96,7 +96,7 @@ def sweep(folder: Path, cells: int) -> None:
     measured("hash all files", lambda: [layout.file_sha256(p) for p in folder.glob("[sr]*/*.parquet")])
     store = Store(folder)
     measured("read the plan", store.plan)
-    measured("compare the plans", lambda: store.adopt(plan, extend=False))
+    measured("compare the plans", lambda: store.joined(plan, extend=False))
     measured("--dry-run", lambda: quietly(lambda: print_plan(plan, folder)))
     measured("state of the folder", lambda: store.state(plan))
     begun = time.perf_counter()

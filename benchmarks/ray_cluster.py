@@ -157,7 +157,7 @@ def carry_out(case: Case, place: Path, undisturbed: Path) -> str:
             codes.append(code)
             ended = Counter(re.findall(r"^\[\d+\] (.*?)(?:: | FAILED)", text, re.MULTILINE))
             twice += sum(count - 1 for count in ended.values())
-            said = "; ".join(re.findall(r"^(?:junkdna|failed): .*", text, re.MULTILINE)) or said
+            said = "; ".join(re.findall(r"^(?:junkdna: (?!note)|failed: ).*", text, re.MULTILINE)) or said
             if code == 0 or case.more:
                 break
             engine, what = case.again or engine, ""

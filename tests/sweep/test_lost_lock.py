@@ -92,7 +92,7 @@ def test_of_two_writers_without_a_lock_that_are_killed_no_run_counts_that_is_a_m
     print(f"{whole} runs that count, {broken} that are evaluated again")
     store = Store(folder)
     with store.locked():  # what is damaged is found, and is whole after it was written by one
-        store.adopt(PLAN, extend=False)
+        store.adopt(store.joined(PLAN, extend=False))
         for cell in PLAN.cells:
             store.write_run(PLAN, cell, made("C", 0, PLAN.run_id(cell)))
         state = store.state(PLAN)
