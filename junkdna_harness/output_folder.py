@@ -24,7 +24,7 @@ from difficulty.files import (
 )
 from difficulty.runs.checkpoint import MANIFEST
 from junkdna_harness.lock import locked
-from junkdna_harness.presentation.amounts import byte_size
+from junkdna_harness.resources import check_disk
 
 Ours = Callable[[Path], bool]
 SOURCE = "what is read"
@@ -62,18 +62,14 @@ def check_output_folder(
         trial = target.with_name(partial_name(target.name, f".{os.getpid()}"))
         trial.mkdir()
         trial.rmdir()
-        free = shutil.disk_usage(target.parent).free
+        if need:
+            check_disk(Path(path), need)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
         for folder in reversed(made):
             with contextlib.suppress(OSError):
                 folder.rmdir()
-    if need > free:
-        raise UsageError(
-            f"{str(path)!r} would take {byte_size(need)}, and there are {byte_size(free)} left on its disk. Make room, or choose "
-            "another place."
-        )
 
 
 @contextlib.contextmanager

@@ -62,11 +62,18 @@ def check_room(memory: int | None, disk: int = 0, output: Path | None = None) ->
             )
         yield f"memory: {byte_size(memory)} of {byte_size(left)} that are free"
     if output is not None:
-        place = disk_of(output)
-        left = shutil.disk_usage(place).free
-        if disk > left:
-            raise UsageError(
-                f"{str(output)!r} would take {byte_size(disk)}, and there are {byte_size(left)} left on its disk. Make room, or choose another "
-                "place."
-            )
-        yield f"disk: {byte_size(disk)} of {byte_size(left)} that are left"
+        yield f"disk: {byte_size(disk)} of {byte_size(check_disk(output, disk))} that are left"
+
+
+def check_disk(output: Path, need: int) -> int:
+    """The bytes that are left on the disk of `output`.
+
+    Raises:
+        UsageError: they are fewer than `need`.
+    """
+    left = shutil.disk_usage(disk_of(output)).free
+    if need > left:
+        raise UsageError(
+            f"{str(output)!r} would take {byte_size(need)}, and there are {byte_size(left)} left on its disk. Make room, or choose another place."
+        )
+    return left

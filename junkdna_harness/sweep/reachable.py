@@ -71,4 +71,9 @@ def check_machine(plan: Plan, runs: int, output: Path | None) -> Iterator[str]:
     """
     size = largest_model(plan)
     memory = None if size is None or default_device() != "cpu" else size.bytes
-    yield from check_room(memory, count_items(plan) * BYTES_AN_ITEM * runs, output)
+    yield from check_room(memory, bytes_of(plan, runs), output)
+
+
+def bytes_of(plan: Plan, runs: int) -> int:
+    """What `runs` of the plan take on disk, by the estimate of `--dry-run`."""
+    return count_items(plan) * BYTES_AN_ITEM * runs

@@ -238,3 +238,14 @@ def test_a_dry_run_refuses_what_the_verb_refuses(
     run = call(f"{arguments} --dry-run -o deep/er/o")
     assert isinstance(run.exception, UsageError) and told in str(run.exception), (run.exception, run.output)
     assert everything(given) == before
+
+
+def test_a_sweep_is_refused_where_its_tables_have_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    usage = resources.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda path: usage._replace(free=200))
+    run = CliRunner().invoke(app, ["sweep", *GRID.split(), *TASKS.split(), "-o", "deep/o"])
+    assert isinstance(run.exception, UsageError) and "'deep/o' would take 240 B" in str(run.exception)
+    assert list(tmp_path.iterdir()) == []
