@@ -127,8 +127,9 @@ def test_wanda_sees_the_text_of_such_a_model(tmp_path: Path) -> None:
 def full(folder: Path) -> Path:
     """A checkpoint with all that may lie beside its weights."""
     save_tiny("llama", folder)
-    for name in ("LICENSE", "README.md", "preprocessor_config.json", "vocab.txt", "notes.md"):
+    for name in ("LICENSE", "README.md", "vocab.txt", "notes.md"):
         (folder / name).write_text(name)
+    (folder / "preprocessor_config.json").write_text("{}")
     (folder / "additional_chat_templates").mkdir()
     (folder / "additional_chat_templates" / "tool.jinja").write_text("tool")
     for name in ("pytorch_model.bin", "optimizer.pt", "x.pth", "data.pkl", "old.ckpt", "model.safetensors.index.json", "adapter_config.json", "results_2026.json"):  # fmt: skip
