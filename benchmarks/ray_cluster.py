@@ -136,7 +136,7 @@ def memory_threshold() -> str:
     """The share of memory at which Ray ends a worker: somewhat above what is taken now."""
     facts = dict(re.findall(r"(\w+):\s+(\d+)", Path("/proc/meminfo").read_text()))
     taken = 1 - int(facts["MemAvailable"]) / int(facts["MemTotal"])
-    return f"{taken + 0.18:.3f}"
+    return f"{taken + 0.1:.3f}"
 
 
 def carry_out(case: Case, place: Path, undisturbed: Path) -> str:
