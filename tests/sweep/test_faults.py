@@ -46,6 +46,7 @@ def test_a_call_that_fails_anywhere_is_a_sentence_and_the_next_start_makes_the_s
         assert content(folder) == expected
         if count[0] < number:
             break
+    print(f"{number - 1} positions of {call}")
     # plan, three files that the runs share, three of each run; each is written, synced and moved, and its folder synced
     least = 4 + 3 * len(PLAN.cells)
     assert number - 1 >= (2 * least if call == "fsync" else least)
@@ -82,6 +83,7 @@ def test_after_a_power_cut_at_any_moment_every_run_that_was_told_finished_is_the
                 assert data == expected[name]
         play(found / "s", engine)
         assert content(found / "s") == expected
+    print(f"{cuts} cuts, {len(states)} states of the disk that differ")
     assert cuts == 4 * len(disk.moments) and len(disk.moments) > 40 and len(states) > 20
 
 
