@@ -299,12 +299,10 @@ def read_tables(paths: Sequence[Path]) -> list[pd.DataFrame]:
     raw = [_raw(path) for path in paths]
     if len(raw) > 1 and all(len(one) and one.dtypes.equals(raw[0].dtypes) for one in raw):
         ends = np.cumsum([0, *(len(one) for one in raw)])
-        together = pd.concat(raw, ignore_index=True)
-        raw.clear()  # of many runs, twice the memory
         with suppress(*WRONG_SHAPE):  # said below, with the name of the file
-            whole = validate(together, keep_noise_floor=True)
+            whole = validate(pd.concat(raw, ignore_index=True), keep_noise_floor=True)
             return [whole.iloc[a:b].reset_index(drop=True) for a, b in pairwise(ends)]
-    return [_validated(one, path) for one, path in zip(raw or map(_raw, paths), paths, strict=True)]
+    return [_validated(one, path) for one, path in zip(raw, paths, strict=True)]
 
 
 def _validated(table: pd.DataFrame, path: Path) -> pd.DataFrame:
