@@ -385,9 +385,9 @@ def csv_text(text: str) -> str:
     return f"'{shown}" if shown.startswith(_FORMULA_STARTS) else shown
 
 
-def _csv_text_of(cell: str) -> str:
-    """The text that `csv_text` was given."""
-    return restored(cell.removeprefix("'"))
+def _is_marked(cell: str) -> bool:
+    """True for what `csv_text` gives an apostrophe."""
+    return cell[0] == "'" and cell[1:].startswith(_FORMULA_STARTS)
 
 
 def _map(column: pd.Series[Any], function: Callable[[str], str]) -> pd.Series[Any]:
@@ -399,15 +399,21 @@ def _map(column: pd.Series[Any], function: Callable[[str], str]) -> pd.Series[An
 def _from_csv(table: pd.DataFrame) -> pd.DataFrame:
     texts = [c for c in table if c != OPTION_LOGLIK and not pd.api.types.is_numeric_dtype(table[c])]
     cells = {cell for name in texts for cell in table[name] if isinstance(cell, str)} | set(table.columns)
-    # Text is taken back only where all of it is as we write it. In a file of others `\x1b` and an escape, or `'a` and `a`, may be two names.
-    ours = all(csv_text(_csv_text_of(cell)) == cell for cell in cells)
+    # Text is taken back only where all of it is as we write it. In a file of others `\x1b` and an escape, or `'=a` and `=a`, may be two
+    # names; spreadsheets' apostrophes may stand beside backslashes that are text (LaTeX).
+    marked = all(_is_marked(cell) for cell in cells if cell.startswith(_FORMULA_STARTS))
+    escaped = all(reversible(restored(cell)) == cell for cell in cells)
+
+    def original(cell: str) -> str:
+        bare = cell.removeprefix("'") if marked else cell
+        return restored(bare) if escaped else bare
+
     for name in table.columns:
         if name == OPTION_LOGLIK:
             table[name] = [json.loads(v) if isinstance(v, str) else None for v in table[name]]
-        elif ours and name in texts:
-            table[name] = _map(table[name], _csv_text_of)
-    if ours:
-        table.columns = [_csv_text_of(name) for name in table.columns]
+        elif name in texts and (marked or escaped):
+            table[name] = _map(table[name], original)
+    table.columns = [original(name) for name in table.columns]
     if "axis" in table:
         table["axis"] = table["axis"].astype(object).fillna("")
     return table
