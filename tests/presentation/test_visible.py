@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difficulty.runs.table import csv_text
+from difficulty.runs.csv_cells import csv_text
 from difficulty.visible import look_alikes, restored, reversible, visible, visible_json
 
 ACTS = [
