@@ -47,7 +47,7 @@ def from_csv(table: pd.DataFrame, lists: str) -> pd.DataFrame:
     names; and apostrophes for a spreadsheet may stand beside backslashes that are text (LaTeX).
     """
     texts = {c for c in table if c != lists and not pd.api.types.is_numeric_dtype(table[c])}
-    cells = {cell for name in texts for cell in table[name] if isinstance(cell, str)} | set(table.columns)
+    cells = set(table.columns).union(*(_texts(table[name]) for name in texts))
     marked = all(_is_marked(cell) for cell in cells if cell.startswith(_FORMULA_STARTS))
     escaped = all(reversible(restored(cell)) == cell for cell in cells)
 
@@ -71,7 +71,15 @@ def _is_marked(cell: str) -> bool:
     return cell[0] == "'" and cell[1:].startswith(_FORMULA_STARTS)
 
 
+def _texts(column: pd.Series[Any]) -> set[str]:
+    """The texts in a column, each once."""
+    cells = column if column.dtype == object else column.unique()  # other objects may have no hash
+    return {cell for cell in cells if isinstance(cell, str)}
+
+
 def _map(column: pd.Series[Any], function: Callable[[str], str]) -> pd.Series[Any]:
-    """`function` of every text in a column, of each text once."""
-    done = {text: function(text) for text in {cell for cell in column if isinstance(cell, str)}}
+    """`function` of every text in a column, of each text once; nearly always nothing is to be changed."""
+    done = {text: new for text in _texts(column) if (new := function(text)) != text}
+    if not done:
+        return column
     return column.astype(object).map(lambda cell: done.get(cell, cell) if isinstance(cell, str) else cell)
