@@ -17,6 +17,7 @@ from typing import Any
 from difficulty.errors import UsageError
 
 _said: set[str] = set()
+_CACHED = type(functools.lru_cache(len))  # functions below functools.cache and lru_cache
 
 
 def own_module(name: str, given: str) -> ModuleType:
@@ -83,11 +84,13 @@ def _is_python_function(function: Any) -> bool:
     """Also an object that is called like one; none of C, whose arguments cannot be looked at, and no class."""
     if inspect.isclass(function):
         return False
-    while isinstance(function, functools.partial):
-        function = function.func
+    while isinstance(function, (functools.partial, _CACHED)):
+        function = function.func if isinstance(function, functools.partial) else inspect.unwrap(function)
     if inspect.isfunction(function) or inspect.ismethod(function):
         return True
-    return inspect.isfunction(vars(type(function)).get("__call__"))
+    return inspect.isfunction(
+        inspect.getattr_static(type(function), "__call__", None)
+    )  # also of a class above its own
 
 
 def _file_of(name: str, given: str) -> str | None:

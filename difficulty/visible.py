@@ -122,7 +122,9 @@ def _drawn_in_two_ways(before: str, after: str) -> bool:
         return False
     if before < "\x80":
         return before in "#*0123456789" and after == "\u20e3"
-    return unicodedata.category(before) in ("So", "Sm", "Po", "Pd", "Lo")
+    return (
+        unicodedata.category(before) in ("So", "Sm", "Po", "Pd", "Lo") or before == "\u2139"
+    )  # ℹ️, a small letter
 
 
 def _joins(joiner: str, before: str, after: str) -> bool:
@@ -131,15 +133,17 @@ def _joins(joiner: str, before: str, after: str) -> bool:
         return False
     if unicodedata.combining(before) == _VIRAMA:
         return True
+    if after and unicodedata.combining(after) == _VIRAMA and unicodedata.category(before) == "Lo":
+        return True
     joined = bool(_JOINED.match(before))
-    if joiner == "\u200c":
-        return joined and bool(after) and bool(_JOINED.match(after))
-    if joined or (after and unicodedata.combining(after) == _VIRAMA and unicodedata.category(before) == "Lo"):
+    if joiner == "\u200c":  # also where a foreign word takes an ending
+        return bool(after) and bool(_JOINED.match(after)) and (joined or before.isalnum())
+    if joined:
         return True
     emoji = (
         before == "\ufe0f" or "\U0001f3fb" <= before <= "\U0001f3ff" or unicodedata.category(before) == "So"
     )
-    return emoji and bool(after) and unicodedata.category(after) == "So"
+    return emoji and bool(after) and unicodedata.category(after) in ("So", "Sm")  # 🙂‍↔️ ends in an arrow
 
 
 def _escape(part: str) -> str:

@@ -16,7 +16,7 @@ from difficulty.judge.fit import FitResult
 from difficulty.judge.over_models import ModelsResult
 from difficulty.judge.scales import WITH_MARGINS, deciding, short
 from difficulty.judge.verdicts import STATEMENTS, Claim
-from difficulty.runs.table import safe_csv
+from difficulty.runs.csv_cells import safe_csv
 from difficulty.text import p_words
 from difficulty.visible import visible_json
 

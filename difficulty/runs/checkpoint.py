@@ -52,13 +52,13 @@ class Known:
     notes: tuple[str, ...] = ()
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, once: bool = True) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
         UsageError: it is none.
     """
-    found = read_json(path, "the file", "Restore it or remove it.")
+    found = read_json(path, "the file", "Restore it or remove it.", once)
     if not isinstance(found, dict):
         raise UsageError(f"{str(path)!r} holds no JSON object. Restore it or remove it.")
     return found
@@ -101,7 +101,7 @@ def base_model(name: str | Path, beside: Path | None = None) -> str:
             return plain_name(str(manifest["base_model"]))
         before = source_of(manifest)
         if before is None and not _is_file(folder / "config.json") and _is_file(folder / ADAPTER_CONFIG):
-            before = read_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+            before = read_object(folder / ADAPTER_CONFIG, once=False).get("base_model_name_or_path")
         if before is None:
             break
         name = str(before)
@@ -243,7 +243,7 @@ def know(folder: Path) -> Known | None:
         doubt = (f"{str(folder / MANIFEST)!r} is not believed: {fault}",)
     if not _is_file(folder / "config.json"):
         return None
-    packed = read_object(folder / "config.json").get("quantization_config")
+    packed = read_object(folder / "config.json", once=False).get("quantization_config")
     if isinstance(packed, Mapping):
         name, width = packed_format(packed)
         return Known(Method(name), None, width, None, {}, doubt)

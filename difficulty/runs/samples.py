@@ -16,7 +16,6 @@ from difficulty.runs.values import as_number
 Sample = dict[str, Any]
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")  # UTF-16, as some Windows tools save text
-_DECIDING = ("doc_id", "doc_hash", "prompt_hash", "target", "filter", "metrics", "filtered_resps")
 _QUOTED = 60  # characters of a wrong value that a sentence quotes
 PREDICT_ONLY = "bypass"  # the metric that lm_eval --predict_only puts in the place of all others
 
@@ -77,22 +76,15 @@ def read_samples(path: Path) -> list[Sample]:
             continue
         text = _decoded(line, path, number)
         try:
-            sample = parsed(text, once=False)
+            sample = parsed(text)
             if problem := _problem(sample):
                 raise ValueError(problem)
-            _refuse_keys_twice(text, sample)
         except ValueError as error:
             raise UsageError(
                 f"{str(path)!r}, line {number}, is not a whole sample of lm_eval ({error}). Evaluate this task again."
             ) from error
         samples.append(sample)
     return samples
-
-
-def _refuse_keys_twice(text: str, sample: Sample) -> None:
-    """Of a key that stands there twice nobody knows which value holds; only where one of these may, all are looked at."""
-    if any(text.count(f'"{name}":') > 1 for name in (*_DECIDING, *sample["metrics"])):
-        parsed(text)
 
 
 def _decoded(content: bytes, path: Path, first_line: int) -> str:

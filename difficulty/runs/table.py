@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -15,13 +14,13 @@ import pandas as pd
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.files import write_atomic
 from difficulty.json_files import WRONG_SHAPE, of_known_shape
+from difficulty.runs.csv_cells import from_csv, safe_cells
 from difficulty.runs.identity import DENSE as DENSE
 from difficulty.runs.identity import Method, Run
 from difficulty.runs.provenance import TIERS_FROM, makers
-from difficulty.visible import restored, reversible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
 COLUMNS = (
     "run", "model", "method", "level", "bits", "replicate", "task", "family", "axis", "tier",
@@ -54,7 +53,6 @@ LOOKED = "looked"
 OPTIONAL = (HIGHER_IS_BETTER, SCALE, WEIGHT, KNOWN_BY, MATCHED, N_WEIGHTS, NOISE_FLOOR, OPTION_LOGLIK, LOOKED)
 
 SCALES = ("mean", "perplexity", "bits")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 def run_name(
@@ -318,14 +316,9 @@ def _raw(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         if path.name.endswith((".csv", ".csv.gz")):
-            return _from_csv(
-                pd.read_csv(
-                    path,
-                    dtype=dict.fromkeys((*TEXT, *ALIASES, "prompt_hash", TIERS_FROM), str),
-                    keep_default_na=False,
-                    na_values=[""],
-                )
-            )
+            dtypes = dict.fromkeys((*TEXT, *ALIASES, "prompt_hash", TIERS_FROM), str)
+            table = pd.read_csv(path, dtype=dtypes, keep_default_na=False, na_values=[""])
+            return from_csv(table, OPTION_LOGLIK)
         raise UsageError(
             f"{str(path)!r} is neither .parquet nor .csv. Convert it, or give a folder of lm-eval."
         )
@@ -339,7 +332,7 @@ def _raw(path: Path) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a tidy table to `path` (.parquet or .csv), whole or not at all; the same table gives the same bytes.
 
-    In CSV, text is as `csv_text` writes it, which `read_table` takes back: no two names become one.
+    In CSV, text is as `csv_text` writes it, which `read_table` takes back (`csv_cells`): no two names become one.
 
     Raises:
         UsageError: another ending, a table that breaks the schema, or a place that cannot be written.
@@ -352,62 +345,9 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
         write_atomic(path, buffer.getvalue())
     elif path.suffix == ".csv":
         buffer = io.BytesIO()  # a text of millions of rows would take four times its size on the way
-        _safe_cells(table).to_csv(buffer, index=False)
+        safe_cells(table, OPTION_LOGLIK).to_csv(buffer, index=False)
         write_atomic(path, buffer.getvalue())
     else:
         raise UsageError(
             f"{str(path)!r} is neither .parquet nor .csv. Name the table with one of these endings."
         )
-
-
-def safe_csv(table: pd.DataFrame) -> str:
-    """`table` as CSV, its text as `csv_text` writes it."""
-    return str(_safe_cells(table).to_csv(index=False))
-
-
-def _safe_cells(table: pd.DataFrame) -> pd.DataFrame:
-    out = table.copy(deep=False)
-    for name in out.columns:
-        if name == OPTION_LOGLIK:
-            out[name] = [
-                None if v is None or np.ndim(v) == 0 else json.dumps([float(x) for x in v]) for v in out[name]
-            ]
-        elif not pd.api.types.is_numeric_dtype(out[name]):
-            out[name] = _map(out[name], csv_text)
-    out.columns = [csv_text(str(name)) for name in out.columns]
-    return out
-
-
-def csv_text(text: str) -> str:
-    """`text` so that no terminal obeys it (`difficulty.visible`) and no spreadsheet: what it would take for a formula gets a leading
-    apostrophe."""
-    shown = reversible(text)
-    return f"'{shown}" if shown.startswith(_FORMULA_STARTS) else shown
-
-
-def _csv_text_of(cell: str) -> str:
-    """The text that `csv_text` was given."""
-    return restored(cell.removeprefix("'"))
-
-
-def _map(column: pd.Series[Any], function: Callable[[str], str]) -> pd.Series[Any]:
-    """`function` of every text in a column, of each text once."""
-    done = {text: function(text) for text in {cell for cell in column if isinstance(cell, str)}}
-    return column.astype(object).map(lambda cell: done.get(cell, cell) if isinstance(cell, str) else cell)
-
-
-def _from_csv(table: pd.DataFrame) -> pd.DataFrame:
-    texts = [c for c in table if c != OPTION_LOGLIK and not pd.api.types.is_numeric_dtype(table[c])]
-    cells = {cell for name in texts for cell in table[name] if isinstance(cell, str)} | set(table.columns)
-    # Text is taken back only where all of it is as we write it. In a file of others `\x1b` and an escape, or `'a` and `a`, may be two names.
-    ours = all(csv_text(_csv_text_of(cell)) == cell for cell in cells)
-    for name in table.columns:
-        if name == OPTION_LOGLIK:
-            table[name] = [json.loads(v) if isinstance(v, str) else None for v in table[name]]
-        elif ours and name in texts:
-            table[name] = _map(table[name], _csv_text_of)
-    if ours:
-        table.columns = [_csv_text_of(name) for name in table.columns]
-    if "axis" in table:
-        table["axis"] = table["axis"].astype(object).fillna("")
-    return table

@@ -265,7 +265,7 @@ def _write_tokens(path: Path | None, found: Sequence[Fidelity]) -> None:
     import pandas as pd
 
     from difficulty.files import write_atomic
-    from difficulty.runs.table import safe_csv
+    from difficulty.runs.csv_cells import safe_csv
 
     whole = pd.concat([one.scored.tokens.assign(run=one.model) for one in found], ignore_index=True)
     if path.suffix == ".csv":

@@ -97,7 +97,7 @@ def _check_folder(named: str, folder: Path, gguf_file: str | None, code: bool) -
             _need_file("pretrained", named, folder / gguf_file)
         return
     _need_file("pretrained", named, folder / "config.json")
-    config = read_object(folder / "config.json")
+    config = read_object(folder / "config.json", once=False)
     _check_json_files("pretrained", named, folder)
     for file in _weight_files(named, folder, config):
         _check_header("pretrained", named, file)
@@ -128,7 +128,7 @@ def _weight_files(name: str, folder: Path, config: Mapping[str, Any]) -> Iterato
 
 def _shards(name: str, index: Path) -> list[Path]:
     _need_file("pretrained", name, index)
-    files = read_object(index).get("weight_map")
+    files = read_object(index, once=False).get("weight_map")
     if not isinstance(files, dict) or not files or not all(isinstance(file, str) for file in files.values()):
         raise UsageError(
             f"pretrained={name!r} could not be loaded: {index.name} does not say in which files the weights are (its weight_map). {AGAIN}"
@@ -171,7 +171,8 @@ def _check_config(name: str, folder: Path, config: Mapping[str, Any], code: bool
     """As transformers reads it; code that lies beside it is not run unless it was asked for."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    known = config.get("model_type") in CONFIG_MAPPING
+    kind = config.get("model_type")
+    known = isinstance(kind, str) and kind in CONFIG_MAPPING
     if config.get(CODE) and (code or not known):
         if not code:
             raise UsageError(
@@ -207,7 +208,7 @@ def _check_adapter(name: str) -> None:
     if not folder.is_dir():
         return
     _need_file("peft", name, folder / ADAPTER_CONFIG)
-    read_object(folder / ADAPTER_CONFIG)
+    read_object(folder / ADAPTER_CONFIG, once=False)
     file = folder / "adapter_model.safetensors"
     if _there(file):
         _check_header("peft", name, file)
@@ -225,7 +226,7 @@ def _check_json_files(argument: str, name: str, folder: Path) -> None:
         if path.name in LARGE:
             _look_at_ends(path)
         else:
-            read_object(path)
+            read_object(path, once=False)
 
 
 def _look_at_ends(path: Path) -> None:

@@ -99,7 +99,9 @@ def base_of_adapter(folder: str | Path) -> str | None:
     path = as_path(str(folder))
     if not is_adapter(path):
         return None
-    name = source_of(read_manifest(path)) or read_object(path / ADAPTER_CONFIG).get("base_model_name_or_path")
+    name = source_of(read_manifest(path)) or read_object(path / ADAPTER_CONFIG, once=False).get(
+        "base_model_name_or_path"
+    )
     if not name:
         raise UsageError(
             f"{str(folder)!r} is an adapter that does not say of which model. Give pretrained=MODEL,peft={folder}."

@@ -151,6 +151,6 @@ def _first_line(error: Exception) -> str:
     said = (str(error).strip().splitlines() or [""])[0]
     return (
         said
-        if isinstance(error, OSError | ValueError | RuntimeError) and said
+        if isinstance(error, OSError | ValueError | RuntimeError | ImportError) and said
         else f"{type(error).__name__} {said}".strip()
     )

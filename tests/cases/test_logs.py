@@ -389,6 +389,7 @@ def test_lines_that_are_missing_are_refused_in_every_filter(tmp_path: Path) -> N
         (lambda b: b.replace(b'"exact_match": 1.0', b'"exact_match": Infinity', 1), "value must be finite"),
         (lambda b: b.replace(b"1.0", b"1" * 400, 1), "value must be finite"),
         (lambda b: b'{"a":' * 100_000, "nested too deeply"),
+        (lambda b: b.replace(b'"target": ', b'"target" : "a", "target" : ', 1), "the key 'target' stands there twice"),
     ],
 )  # fmt: skip
 def test_what_is_damaged_is_one_true_sentence(

@@ -171,6 +171,11 @@ def test_two_names_never_become_one_on_the_way_through_csv(tmp_path: Path) -> No
     foreign = table[table["model"].isin(["a\x1b", "a\\x1b", "=a", "'=a"])]
     foreign.to_csv(tmp_path / "foreign.csv", index=False)
     assert set(read_runs(tmp_path / "foreign.csv").table["model"]) == {"a\x1b", "a\\x1b", "=a", "'=a"}
+    # So is a backslash, and what keeps a spreadsheet from running a formula is still taken off.
+    foreign = table[table["model"].isin(["a", "=a"])].assign(task="\\\\frac").replace("^=", "'=", regex=True)
+    foreign.to_csv(tmp_path / "apostrophes.csv", index=False)
+    again = read_runs(tmp_path / "apostrophes.csv").table
+    assert set(again["model"]) == {"a", "=a"} and set(again["task"]) == {"\\\\frac"}
 
 
 def test_names_that_only_look_the_same_are_told_apart(tmp_path: Path) -> None:

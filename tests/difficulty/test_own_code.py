@@ -86,6 +86,35 @@ def test_a_function_that_takes_them_is_taken_and_its_file_said_once(
     )
 
 
+CALLED = """
+import functools
+
+class Above:
+    def __call__(self, blocks, sparsity):
+        return []
+
+class Below(Above):
+    def method(self, blocks, sparsity):
+        return []
+
+@functools.cache
+def cached(blocks, sparsity):
+    return []
+
+inherited, method, part = Below(), Below().method, functools.partial(Below().method, sparsity=0)
+less = functools.lru_cache(lambda: [])
+"""
+
+
+def test_what_is_called_like_a_function_is_taken(folder: Path) -> None:
+    (folder / "own_called.py").write_text(CALLED)
+    for name in ("inherited", "method", "cached"):
+        own_function(f"own_called:{name}", "allocation", ("blocks", "sparsity"))
+    own_function("own_called:part", "allocation", ("blocks",))
+    with pytest.raises(UsageError, match=r"takes \(\)\."):
+        own_function("own_called:less", "allocation", ("blocks", "sparsity"))
+
+
 def test_a_method_of_other_arguments_is_refused_when_it_is_registered() -> None:
     for function in (lambda: None, lambda weight, inputs: weight, print):
         with pytest.raises(UsageError, match=r"the method 'test_takes' .*\(weight\)"):

@@ -435,14 +435,14 @@ def make_texts(folder: Path) -> None:
 
 
 def read_texts(folder: Path, changed: Path) -> None:
-    from junkdna_harness.compress.calibration import _file
+    from junkdna_harness.compress.sources import texts_of
     from junkdna_harness.recover.data import file_examples
     from junkdna_harness.texts.documents import read_documents
 
     for read in (
         lambda: read_documents([str(changed)]),
         lambda: file_examples(changed),
-        lambda: _file(str(changed), 3),
+        lambda: list(texts_of(str(changed), 3, 0)),
     ):
         with contextlib.suppress(UsageError):
             assert read()
@@ -665,11 +665,11 @@ def make_cache(folder: Path) -> None:
 
 
 def read_cache(folder: Path, changed: Path) -> None:
-    from junkdna_harness.fidelity.cache import _claim, _read
+    from junkdna_harness.fidelity.cache import _check, _read
 
     _read(folder / "w.safetensors")
     with contextlib.suppress(UsageError):
-        _claim(folder, {"kind": "k", "weights_sha256": "0", "dtype": "float32"}, 10)
+        _check(folder, {"kind": "k", "weights_sha256": "0", "dtype": "float32"}, 10)
 
 
 def mutate_cache(raw: bytes, rng: random.Random) -> bytes:

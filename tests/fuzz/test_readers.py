@@ -6,6 +6,7 @@ other inputs each time, and prints how many there were; `FUZZ_SEED=N` repeats on
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
@@ -36,6 +37,7 @@ LONGEST = 20  # seconds for one file, beyond which a reader hangs
 def example(reader: Reader) -> tuple[Path, tuple[str, ...]]:
     """A folder with the valid example, and which of its files are changed."""
     home = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     reader.make(home)
     files = tuple(sorted(str(path.relative_to(home)) for path in home.glob(reader.files) if path.is_file()))
     assert files

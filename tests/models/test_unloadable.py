@@ -168,6 +168,7 @@ OTHERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a config of no known kind": (config(model_type="llamma"), "could not be loaded"),
     "a config without a kind": (config(model_type=None), "could not be loaded"),
     "a config whose kind is a number": (config(model_type=3), "could not be loaded"),
+    "a config whose kind is a list": (config(model_type=["llama"]), "could not be loaded"),
     "a config with words for numbers": (config(hidden_size="thirty-two"), "could not be loaded"),
     "no config": (gone("config.json"), "a folder without config.json"),
     "a folder for the config": (a_folder_instead("config.json"), "a folder without config.json"),
@@ -306,6 +307,19 @@ def test_without_a_tokenizer_a_checkpoint_can_be_compressed_and_not_asked(
     for name in ("inspect", "prune", "quantize"):
         VERBS[name](folder)
         shutil.rmtree("out", ignore_errors=True)
+
+
+def test_of_a_key_that_stands_twice_in_a_models_own_files_the_last_holds_as_for_transformers(
+    broken: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice(folder: Path) -> None:
+        for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+            text = (folder / name).read_text().strip()
+            (folder / name).write_text(f'{text[:-1]}, "use_cache": false, "use_cache": true}}')
+
+    monkeypatch.setitem(FAULTS, "twice", (twice, ""))
+    VERBS["prune --dry-run"](folder := broken("twice"))
+    VERBS["junkdna-pruned"](folder)
 
 
 def adapter(folder: Path, lose: str = "", **changes: Any) -> Path:

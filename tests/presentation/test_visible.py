@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difficulty.runs.table import _csv_text_of, csv_text
+from difficulty.runs.csv_cells import csv_text
 from difficulty.visible import look_alikes, restored, reversible, visible, visible_json
 
 ACTS = [
@@ -20,6 +20,7 @@ ACTS = [
 ]  # fmt: skip
 ORDINARY = [
     "naïve façade", "Ελλάδα", "שָׁלוֹם", "مرحبا", "می‌خواهم", "क्‍ष", "র‍্য", "ශ්‍රී", "สวัสดีที่นี่", "日本語 中文 한국어", "日\U000e0100本", "👨‍👩‍👧‍👦", "🏳️‍🌈", "❤️",
+    "🙂\u200d↔\ufe0f", "ℹ\ufe0f", "CPU\u200cها", "ব\u200c্যা", "Tiếng Việt", "tie\u0302\u0301ng", "हिन्दी", "ภาษาไทย",
     "👩🏽‍🔬", "1️⃣", "©️", "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f", "C:\\new\\x", "a\nb\tc", "δ ≥ 0 ≈ ±",
 ]  # fmt: skip
 
@@ -41,7 +42,7 @@ def test_ordinary_text_of_any_language_stays_as_it_is(text: str) -> None:
 @given(st.text(st.sampled_from("ab\\x1bu202e'=\x1b\u202e\x00\n\udc80 é"), max_size=12))
 def test_what_is_written_to_a_csv_file_is_read_again_as_it_was(text: str) -> None:
     assert restored(reversible(text)) == text
-    assert _csv_text_of(csv_text(text)) == text
+    assert restored(csv_text(text).removeprefix("'")) == text
     assert visible(csv_text(text)) == csv_text(text)
 
 
