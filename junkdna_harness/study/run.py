@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
-from difficulty.files import write_atomic
+from difficulty.files import PARTIAL, write_atomic
 from difficulty.json_files import read_json
 from difficulty.runs.looks import log_look
+from difficulty.runs.store import PLAN as SWEEP_PLAN
 from difficulty.text import estimate_text
 from junkdna_harness.held_folder import LOCK
 from junkdna_harness.recover.data import check_data
@@ -158,10 +159,10 @@ def refuse_another(folder: Path, plan: StudyPlan) -> None:
 
 
 def _is_of_a_beginning(path: Path) -> bool:
-    """True for what a study holds that was killed before its sweep had found all that it reads."""
+    """True for what a study holds that was killed before it was claimed: its sweep has a plan at the most, which is compared."""
     if path.name == "sweep" and path.is_dir():
-        return all(one.name == LOCK for one in path.iterdir())
-    return path.name == LOCK
+        return all(one.name in (LOCK, SWEEP_PLAN) or one.suffix == PARTIAL for one in path.iterdir())
+    return path.name == LOCK or path.suffix == PARTIAL
 
 
 def _sweep(

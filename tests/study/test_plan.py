@@ -241,12 +241,13 @@ def test_a_folder_belongs_to_one_study(tmp_path: Path) -> None:
         refuse_another(tmp_path / "x", StudyPlan())
 
 
-def test_a_study_that_was_killed_before_its_sweep_had_begun_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_study_that_was_killed_before_it_was_claimed_holds_nobody_up(tmp_path: Path) -> None:
     (tmp_path / "s" / "sweep").mkdir(parents=True)
-    (tmp_path / "s" / "lock").write_text("1")
-    (tmp_path / "s" / "sweep" / "lock").write_text("1")
-    refuse_another(tmp_path / "s", StudyPlan())
-    (tmp_path / "s" / "sweep" / "plan.json").write_text("{}")
+    for name in ("lock", ".study.json.partial", ".lock.1a2b.partial", "sweep/lock", "sweep/plan.json",
+                 "sweep/.plan.json.partial"):  # fmt: skip
+        (tmp_path / "s" / name).write_text("1")
+        refuse_another(tmp_path / "s", StudyPlan())
+    (tmp_path / "s" / "sweep" / "runs").mkdir()
     with pytest.raises(UsageError, match="exists and holds no study"):
         refuse_another(tmp_path / "s", StudyPlan())
 
