@@ -62,7 +62,7 @@ def run_study(
     """
     folder = Path(output)
     refuse_another(folder, plan)
-    for _ in check_trainings(plan):
+    for _ in check_trainings(plan, folder):
         pass
     store = Store(folder)
     with store.locked():
@@ -111,15 +111,18 @@ def _carry_out(
     return StudyOutcome(folder, fit, report, failed, seconds)
 
 
-def check_trainings(plan: StudyPlan) -> Iterator[str]:
-    """What the trainings will read and was found to be there, in words: they begin long after the sweep.
+def check_trainings(plan: StudyPlan, folder: Path | None) -> Iterator[str]:
+    """What the trainings will read and was found to be there, in words: they begin long after the sweep. Those that are in the folder
+    read nothing any more.
 
     Raises:
         UsageError: an option of theirs cannot be used, or the data are not there.
     """
+    from junkdna_harness.study.stages import checkpoint, is_trained
+
     for job in plan.jobs():
         plan.recover_spec(job)
-    if plan.arms:
+    if not all(folder is not None and is_trained(checkpoint(folder, plan, job)) for job in plan.jobs()):
         check_data(plan.data, plan.include_path)
         yield f"training data {plan.data}"
 
