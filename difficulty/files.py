@@ -25,8 +25,9 @@ _STORAGE = frozenset(
     for name in ("ENOSPC", "EDQUOT", "EIO", "EFBIG", "ESTALE", "ENOMEM")
     if (code := getattr(errno, name, None)) is not None
 )
-# Folders of open files. What they lead to is written into, for a file that was put in its place would not be the one that is open.
-_OPEN_FILES = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
+# Names of open files, which are written into as they are: after what was written there, and where `>>` appends.
+_OPEN_FILES = re.compile(r"(?:/dev|/proc/self)/fd/(\d+)|/dev/std(?:out|err)")
+_TRIES = 5  # to make a folder in one that another process, whose trial it was for, removes again
 LONGEST_NAME = 255  # bytes, on all common file systems
 
 
@@ -44,7 +45,7 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     try:
         target = _target(path)
         if target is None or _is_device(target):
-            _write_into(Path(path), data)
+            _write_into(path, data)
             return
         make_folder(target.parent)
         _replace(target, data)
@@ -113,9 +114,7 @@ def _try(path: str | Path) -> Path | None:
         if target is None or _is_device(target):
             return None
         made = make_folder(target.parent)
-        descriptor, temporary = _open_partial(target)
-        os.close(descriptor)
-        temporary.unlink()
+        _drop(*_open_partial(target))
         return target
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -172,6 +171,13 @@ def make_folder(path: Path) -> list[Path]:
     Raises:
         OSError: one of them cannot be made.
     """
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            return _make_folder(path)
+    return _make_folder(path)
+
+
+def _make_folder(path: Path) -> list[Path]:
     missing = []
     place = path
     while not place.is_dir():
@@ -254,7 +260,7 @@ def partial_name(name: str, mark: str = "") -> str:
 
 def _target(path: str | Path) -> Path | None:
     """The file that `path` leads to; None for a file that this process holds open."""
-    if str(path).startswith(_OPEN_FILES):
+    if _OPEN_FILES.fullmatch(str(path)):
         return None
     return real_path(path)
 
@@ -270,8 +276,15 @@ def _is_device(path: Path) -> bool:
     return not stat.S_ISREG(mode)
 
 
-def _write_into(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY)
+def _write_into(path: str | Path, data: bytes) -> None:
+    if found := _OPEN_FILES.fullmatch(str(path)):
+        for stream in (sys.stdout, sys.stderr):  # what was printed before comes first
+            with contextlib.suppress(ValueError):  # it is closed
+                stream.flush()
+        # Opened anew it would be written from its beginning, over what is there.
+        descriptor = os.dup(int(found[1] or (1 if str(path).endswith("out") else 2)))
+    else:
+        descriptor = os.open(path, os.O_WRONLY)
     try:
         _write_all(descriptor, data)
     finally:
@@ -281,33 +294,44 @@ def _write_into(path: Path, data: bytes) -> None:
 def _replace(target: Path, data: bytes) -> None:
     descriptor, temporary = _open_partial(target)
     try:
-        try:
-            _write_all(descriptor, data)
-            if target.exists():
-                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-            sync_file(descriptor)
-            if os.name != "nt":  # where an open file can be moved, its lock is held until it is
-                os.replace(temporary, target)
-        finally:
+        _write_all(descriptor, data)
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        sync_file(descriptor)
+        if os.name == "nt":  # moves no file that is open
             os.close(descriptor)
-        if os.name == "nt":
-            os.replace(temporary, target)
+            descriptor = -1
+        os.replace(temporary, target)
     except BaseException:
+        _drop(descriptor, temporary)
+        raise
+    os.close(descriptor)  # where an open file can be moved, its lock is held until it is
+    sync_folder(target.parent)
+
+
+def _drop(descriptor: int, temporary: Path) -> None:
+    """Remove a file of `_open_partial` while its lock is held: afterwards another process may be writing it."""
+    if os.name == "nt" and descriptor >= 0:  # removes no file that is open
+        os.close(descriptor)
+        descriptor = -1
+    try:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _open_partial(target: Path) -> tuple[int, Path]:
     """A file beside `target`, empty and open, that nobody else writes. One name serves all, so that what a killed process
-    left is used up; while another process is at it, a name of our own."""
+    left is used up; while another process is at it, or where files cannot be locked, a name of our own."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     flags |= getattr(os, "O_BINARY", 0)
     common = target.with_name(partial_name(target.name))
     try:
         import fcntl
 
+        made = not os.path.lexists(common)
         descriptor = os.open(common, flags, 0o666)
     except (ImportError, FileExistsError, PermissionError, IsADirectoryError):
         pass
@@ -325,11 +349,23 @@ def _open_partial(target: Path) -> tuple[int, Path]:
             ):
                 os.ftruncate(descriptor, 0)
                 return descriptor, common
+        except BlockingIOError:
+            made = False  # by another, perhaps, who is writing it
         except OSError:
-            pass
-        os.close(descriptor)
+            pass  # no locks here, as on some network folders
+        _close_unused(descriptor, common if made else None)
     own = target.with_name(partial_name(target.name, f".{secrets.token_hex(4)}"))
     return os.open(own, flags | os.O_EXCL, 0o666), own
+
+
+def _close_unused(descriptor: int, made: Path | None) -> None:
+    """Close a file that is not to be written, and remove it where we made it."""
+    try:
+        with contextlib.suppress(OSError):
+            if made is not None and os.path.samestat(os.fstat(descriptor), made.lstat()):
+                made.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

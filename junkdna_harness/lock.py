@@ -96,10 +96,10 @@ class Lock:
 
     def release(self) -> None:
         """Let go of it; the file is gone afterwards, where it is still ours."""
+        if os.getpid() != self._process:
+            return  # a forked worker: the file is not its own, and our locks may have been held when it was forked
         self._ended.set()
         with self._busy:
-            if os.getpid() != self._process:
-                return  # a forked worker
             with suppress(OSError):  # then it ends by itself after STALE seconds
                 if not self._lost:
                     claim = _take(_claim_path(self.path, self.token))

@@ -23,7 +23,7 @@ from difficulty.files import (
     sync_tree,
 )
 from difficulty.runs.checkpoint import MANIFEST
-from junkdna_harness.lock import locked
+from junkdna_harness.lock import Lock, locked
 from junkdna_harness.resources import check_disk
 
 Ours = Callable[[Path], bool]
@@ -46,7 +46,8 @@ def check_output_folder(
     need: int = 0,
     ours: Ours = is_checkpoint,
 ) -> None:
-    """Refuse, before any work, a folder that could not be written after it. Nothing is left of the trial.
+    """Refuse, before any work, a folder that could not be written after it. Nothing is left of the trial; a replacement that was cut
+    off is undone, as the old folder may be what is to be read.
 
     `source` is what is read meanwhile (a folder, or else without meaning); `need` bytes are to be written; `ours` tells the
     folders that `force` may replace.
@@ -55,6 +56,12 @@ def check_output_folder(
         UsageError: the folder is there and may not be replaced, cannot be made, or has not the room.
     """
     target = _target(path)
+    if not os.path.lexists(target) and _aside(target).is_dir():
+        try:
+            with _alone(path, target):
+                _put_back(target)
+        except OSError as error:
+            raise cannot_write(path, error) from error
     _refuse_taken(path, target, force, source, ours)
     made: list[Path] = []
     try:
@@ -86,20 +93,18 @@ def output_folder(
     """
     target = _target(path)
     temporary = target.with_name(partial_name(target.name))
-    lock = temporary.with_name(partial_name(target.name, LOCK))
-    busy = f"another process is writing {str(path)!r}. Wait until it has ended, or name another folder."
     made: list[Path] = []
     kept = False
     try:
         with contextlib.ExitStack() as stack:
             try:
                 made = make_folder(target.parent)
-                held = stack.enter_context(locked(lock, busy))
+                held = stack.enter_context(_alone(path, target))
                 _put_back(target)
                 _refuse_taken(path, target, force, source, ours)
                 _clear(temporary)
                 temporary.mkdir()
-                stack.callback(_clear, temporary)
+                stack.callback(_clear_ours, held, temporary)
             except OSError as error:
                 raise cannot_write(path, error) from error
             try:
@@ -121,6 +126,11 @@ def output_folder(
             for folder in reversed(made):
                 with contextlib.suppress(OSError):  # something else was written there
                     folder.rmdir()
+
+
+def _alone(path: str | Path, target: Path) -> contextlib.AbstractContextManager[Lock]:
+    busy = f"another process is writing {str(path)!r}. Wait until it has ended, or name another folder."
+    return locked(target.with_name(partial_name(target.name, LOCK)), busy)
 
 
 def _target(path: str | Path) -> Path:
@@ -209,6 +219,13 @@ def _move(new: Path, target: Path) -> None:
     else:
         os.replace(new, target)
         sync_folder(target.parent)
+
+
+def _clear_ours(held: Lock, folder: Path) -> None:
+    """Remove our partial folder; where another process has taken over, what is there is its own."""
+    with contextlib.suppress(UsageError):
+        held.check()
+        _clear(folder)
 
 
 def _clear(folder: Path) -> None:

@@ -18,11 +18,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from difficulty.errors import UsageError
-from difficulty.files import write_atomic
+from difficulty.files import PARTIAL, write_atomic
 from difficulty.json_files import parsed
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.presentation.amounts import byte_size
-from junkdna_harness.resources import free_memory
+from junkdna_harness.resources import disk_of, free_memory
 from junkdna_harness.texts.scoring import Logits, logits_of
 
 META = "dense.json"
@@ -104,10 +104,11 @@ def _check(folder: Path, meta: dict[str, Any], size: int) -> None:
                 f"{str(folder)!r} holds the logits of another model: its {name} differs. Give another --cache."
             )
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not (
+        folder.is_dir() and all(one.suffix == PARTIAL for one in folder.iterdir())  # killed at the first
+    ):
         raise UsageError(f"{str(folder)!r} exists and is no cache of logits. Give another --cache.")
-    place = next(one for one in (folder, *folder.absolute().parents) if one.is_dir())
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(disk_of(folder)).free
     if size > free:
         raise UsageError(
             f"the dense logits take {byte_size(size)}, and {str(folder.parent)!r} has {byte_size(free)} left. Give less text, or no --cache."

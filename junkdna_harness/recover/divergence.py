@@ -79,7 +79,9 @@ class Losses:
         (folder / FILE).write_text(json.dumps(stored), encoding="utf-8")
 
     def read(self, folder: Path) -> None:
-        """What `write` wrote there."""
+        """What `write` wrote there. Of a checkpoint of an earlier version, which wrote none, training is judged from there on."""
+        if not (folder / FILE).is_file():
+            return
         stored = json.loads((folder / FILE).read_text(encoding="utf-8"))
         self.first, self.excess = list(stored["first"]), float(stored["excess"])
         self.last = deque(stored["last"], SHOWN)

@@ -48,8 +48,7 @@ def check_recovery(
     saved, trained, result = _sizes(pretrained, spec)
     yield from check_room(result + COPIES * trained if default_device() == "cpu" else None)
     need = bytes_needed(spec, saved, trained, result)
-    refuse_too_little(folder, need)
-    yield from check_room(None, need, output)
+    yield from check_room(None, refuse_too_little(folder, need), output)
     if folder.is_dir():
         yield f"an unfinished training lies in {str(folder)!r}: the same one goes on, another is refused"
 

@@ -58,8 +58,9 @@ def bytes_needed(spec: RecoverSpec, saved: int, trained: int, result: int) -> in
     return min(KEPT + 1, count) * (saved + (MOMENTS + 1) * trained) + result
 
 
-def refuse_too_little(folder: Path, need: int) -> None:
-    """Refuse a training whose checkpoints and result would fill the disk; what its checkpoints take already is counted as there.
+def refuse_too_little(folder: Path, need: int) -> int:
+    """Refuse a training whose checkpoints and result would fill the disk; what of `need` is still to be written, as its checkpoints may
+    be there already.
 
     Raises:
         UsageError: says how much is missing.
@@ -72,6 +73,7 @@ def refuse_too_little(folder: Path, need: int) -> None:
             f"training may take {byte_size(need)} of the disk of {str(place)!r} (up to {KEPT + 1} checkpoints with the optimizer's state, and "
             f"the result), and {byte_size(free + have)} are left for it. Make room, or choose another place."
         )
+    return max(0, need - have)
 
 
 def _is_of_writing(error: RuntimeError) -> bool:

@@ -22,6 +22,7 @@ from difficulty.files import sync_tree, write_atomic
 from difficulty.runs.store import file_sha256
 from junkdna_harness.presentation.console import say
 from junkdna_harness.recover.alone import is_first_process
+from junkdna_harness.recover.divergence import FILE as LOSSES
 
 REQUEST = "request.json"
 FINISHED = "finished"
@@ -51,6 +52,8 @@ def fault_of(folder: Path, with_best: bool = False) -> str | None:
 
     `with_best`: the best one so far, which it names, must be there too, as early stopping goes back to it at the end.
     """
+    if _is_of_an_earlier_version(folder):
+        return None
     try:
         files = json.loads((folder / FINISHED).read_text(encoding="utf-8"))["files"]
         recorded = {str(name): (int(facts["size"]), str(facts["sha256"])) for name, facts in files.items()}
@@ -70,6 +73,14 @@ def fault_of(folder: Path, with_best: bool = False) -> str | None:
     if best is not None and best != folder and (fault := fault_of(best)):
         return f"the best one so far, {best.name}, cannot be used: {fault}"
     return None
+
+
+def _is_of_an_earlier_version(folder: Path) -> bool:
+    """Earlier versions marked a checkpoint that was whole by an empty file, and kept no losses. Of its other files none is empty."""
+    mark = folder / FINISHED
+    if not mark.is_file() or mark.stat().st_size or (folder / LOSSES).exists():
+        return False
+    return all(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path != mark)
 
 
 def best_here(folder: Path, named: str | None) -> Path | None:

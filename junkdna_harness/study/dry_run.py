@@ -124,7 +124,7 @@ def check_study(plan: StudyPlan, output: Path | None) -> Iterator[str]:
     check_tasks(grid)
     yield from check_models(grid, [0])
     yield from check_data(grid)
-    yield from check_trainings(plan)
+    yield from check_trainings(plan, output)
     yield from check_machine(grid, len(grid.cells) + jobs, output)
     if (size := largest_model(grid)) is not None and jobs:
         whole = 4 * size.weights  # in float32: every result, and what one training needs meanwhile

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
-from difficulty.files import write_atomic
+from difficulty.files import PARTIAL, write_atomic
 from difficulty.json_files import read_json
 from difficulty.runs.looks import log_look
+from difficulty.runs.store import PLAN as SWEEP_PLAN
 from difficulty.text import estimate_text
 from junkdna_harness.held_folder import LOCK
 from junkdna_harness.recover.data import check_data
@@ -61,7 +62,7 @@ def run_study(
     """
     folder = Path(output)
     refuse_another(folder, plan)
-    for _ in check_trainings(plan):
+    for _ in check_trainings(plan, folder):
         pass
     store = Store(folder)
     with store.locked():
@@ -110,15 +111,18 @@ def _carry_out(
     return StudyOutcome(folder, fit, report, failed, seconds)
 
 
-def check_trainings(plan: StudyPlan) -> Iterator[str]:
-    """What the trainings will read and was found to be there, in words: they begin long after the sweep.
+def check_trainings(plan: StudyPlan, folder: Path | None) -> Iterator[str]:
+    """What the trainings will read and was found to be there, in words: they begin long after the sweep. Those that are in the folder
+    read nothing any more.
 
     Raises:
         UsageError: an option of theirs cannot be used, or the data are not there.
     """
+    from junkdna_harness.study.stages import checkpoint, is_trained
+
     for job in plan.jobs():
         plan.recover_spec(job)
-    if plan.arms:
+    if not all(folder is not None and is_trained(checkpoint(folder, plan, job)) for job in plan.jobs()):
         check_data(plan.data, plan.include_path)
         yield f"training data {plan.data}"
 
@@ -158,10 +162,10 @@ def refuse_another(folder: Path, plan: StudyPlan) -> None:
 
 
 def _is_of_a_beginning(path: Path) -> bool:
-    """True for what a study holds that was killed before its sweep had found all that it reads."""
+    """True for what a study holds that was killed before it was claimed: its sweep has a plan at the most, which is compared."""
     if path.name == "sweep" and path.is_dir():
-        return all(one.name == LOCK for one in path.iterdir())
-    return path.name == LOCK
+        return all(one.name in (LOCK, SWEEP_PLAN) or one.suffix == PARTIAL for one in path.iterdir())
+    return path.name == LOCK or path.suffix == PARTIAL
 
 
 def _sweep(

@@ -94,8 +94,9 @@ def run_sweep(
         models = {cell.model for cell in waiting}
         if models:
             check_tasks(plan)
-            for _ in check_models(plan, sorted(models)):
-                pass
+            if not getattr(engine, "elsewhere", False):
+                for _ in check_models(plan, sorted(models)):
+                    pass
             check_disk(store.folder, bytes_of(plan, len(waiting)))
         if done := set(range(len(plan.models))) - models:
             if len(done) == len(plan.models) or plan.later is not None:

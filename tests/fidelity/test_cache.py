@@ -101,6 +101,15 @@ def test_another_models_logits_are_refused(
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
+def test_who_was_killed_before_the_first_logits_holds_nobody_up(
+    dense: Side, pruned: Side, documents: list[Document], tmp_path: Path
+) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / ".dense.json.partial").write_text("{")
+    fidelity(dense, pruned, documents, replace(HOW, cache=tmp_path / "c"))
+    assert "dense.json" in [path.name for path in (tmp_path / "c").iterdir()]
+
+
 def test_a_disk_without_room_is_told_before_anything_is_computed(
     dense: Side,
     pruned: Side,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from difficulty.errors import StorageError, UsageError
-from difficulty.files import check_writable, partial_name, write_atomic
+from difficulty.files import check_writable, make_folder, partial_name, write_atomic
 
 CALLS = ("open", "write", "fsync", "replace")
 
@@ -140,11 +140,20 @@ def test_devices_and_pipes_are_written_into(tmp_path: Path) -> None:
 
 def test_standard_output_is_written_into_also_where_it_is_a_file(tmp_path: Path) -> None:
     code = "from difficulty.files import write_atomic; write_atomic('/dev/stdout', 'a\\n'); print('b')"
-    with (tmp_path / "out").open("w") as out:
-        subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
-    assert "b" in (tmp_path / "out").read_text() and names(tmp_path) == ["out"]
+    code = "print('before'); " + code
+    for mode in ("w", "a"):  # > and >>
+        (tmp_path / "out").write_text("what stood there\n")
+        with (tmp_path / "out").open(mode) as out:
+            subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
+        kept = "what stood there\n" if mode == "a" else ""
+        assert (tmp_path / "out").read_text() == f"{kept}before\na\nb\n"
+    assert names(tmp_path) == ["out"]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "a\nb\n"
+    assert done.stdout == "before\na\nb\n"
+    (tmp_path / "out").write_text("what stood there\n")
+    with (tmp_path / "out").open("a") as out:
+        write_atomic(f"/dev/fd/{out.fileno()}", "a\n")
+    assert (tmp_path / "out").read_text() == "what stood there\na\n"
 
 
 def test_what_a_killed_process_left_is_used_up_and_another_writer_is_left_alone(tmp_path: Path) -> None:
@@ -165,6 +174,47 @@ def test_what_a_killed_process_left_is_used_up_and_another_writer_is_left_alone(
     left.symlink_to("elsewhere")  # a trap
     write_atomic(tmp_path / "a", "again")
     assert (tmp_path / "elsewhere").read_text() == "precious" and (tmp_path / "a").read_text() == "again"
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_where_files_cannot_be_locked_nothing_is_left(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def no_locks(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    check_writable(tmp_path / "a")
+    assert names(tmp_path) == []
+    for text in ("1", "2"):
+        write_atomic(tmp_path / "a", text)
+        assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == text
+
+
+@pytest.mark.parametrize("what", ["trial", "failed write"])
+def test_what_another_process_begins_meanwhile_is_not_removed(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as our temporary file is closed, another process may write one of that name."""
+    real, left = os.close, tmp_path / partial_name("a")
+
+    def close(descriptor: int) -> None:
+        ours = left.exists() and os.path.samestat(os.fstat(descriptor), left.stat())
+        real(descriptor)
+        if ours or not left.exists():
+            left.write_text("theirs")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close)
+        if what == "trial":
+            check_writable(tmp_path / "a")
+        else:
+            failing(patch, "write", 1, errno.ENOSPC)
+            with pytest.raises(StorageError):
+                write_atomic(tmp_path / "a", "ours")
+    assert left.read_text() == "theirs"
 
 
 def test_many_writers_of_one_file_leave_one_whole_file(tmp_path: Path) -> None:
@@ -231,3 +281,22 @@ def test_several_files_are_tried_at_once_and_none_may_be_named_twice(tmp_path: P
     with pytest.raises(UsageError, match="too long"):
         check_writable(tmp_path / "a", tmp_path / ("n" * 256))
     assert names(tmp_path) == ["link"]
+
+
+def test_a_folder_that_another_process_removes_again_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two commands with outputs in one new folder: the trial of one makes it and removes it."""
+    real, folder = Path.is_dir, tmp_path / "runs"
+    folder.mkdir()
+    there = [True]
+
+    def is_dir(path: Path) -> bool:
+        found = real(path)
+        if path == folder and there:
+            there.clear()
+            folder.rmdir()
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    assert make_folder(folder / "a") == [folder, folder / "a"]

@@ -269,6 +269,30 @@ def test_what_a_killed_process_left_is_cleared_by_the_next(when: str, tmp_path: 
     assert tree(tmp_path) == {"out/junkdna.json": "new"}
 
 
+def test_a_checkpoint_that_was_being_written_over_itself_is_there_again_before_it_is_read(
+    tmp_path: Path,
+) -> None:
+    old = tree(checkpoint(tmp_path / "out"))
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "out"), "1"])
+    assert not (tmp_path / "out").exists()
+    check_output_folder(tmp_path / "out", force=True, source=tmp_path / "out")
+    assert tree(tmp_path / "out") == old
+
+
+def test_who_lost_the_place_removes_nothing_of_the_other(tmp_path: Path) -> None:
+    def taken_over() -> None:
+        with output_folder(tmp_path / "out") as folder:
+            (lock,) = tmp_path.glob(".out.lock.partial")
+            lock.unlink()  # as another process does when this one was cut off for long
+            shutil.rmtree(folder)
+            folder.mkdir()
+            (folder / "junkdna.json").write_text("theirs")
+
+    with pytest.raises(UsageError, match="no longer held"):
+        taken_over()
+    assert tree(tmp_path) == {".out.partial/junkdna.json": "theirs"}
+
+
 def test_two_that_write_one_folder_know_of_each_other(tmp_path: Path) -> None:
     code = (
         "import sys, time\nfrom junkdna_harness.output_folder import output_folder\n"

@@ -123,6 +123,24 @@ def test_with_none_left_it_begins_again(cut: Cut, tmp_path: Path, capsys: pytest
     assert "training begins at the start again." in said
 
 
+def test_checkpoints_of_an_earlier_version_are_gone_on_from(
+    cut: Cut, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They had no losses, and an empty mark in the place of the record."""
+    folder = cut.copied(tmp_path)
+    for one in folder.glob("checkpoint-*"):
+        (one / "losses.json").unlink()
+        (one / "finished").write_text("")
+    assert cut.go_on(tmp_path) == 2
+    assert "cannot be used" not in capsys.readouterr().err
+    folder = cut.copied(tmp_path)
+    for one in folder.glob("checkpoint-*"):
+        (one / "losses.json").unlink()
+        (one / "finished").write_text("")
+    os.truncate(folder / "checkpoint-4" / "optimizer.pt", 0)  # the power went
+    assert find(folder).checkpoint == folder / "checkpoint-2"
+
+
 def test_an_undamaged_one_is_gone_on_from_without_a_word(
     cut: Cut, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

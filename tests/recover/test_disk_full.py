@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 
 from difficulty.errors import StorageError, UsageError
 from junkdna_harness.recover import RecoverSpec, storage
+from junkdna_harness.recover.foreseen import check_recovery
 from junkdna_harness.recover.run import recover
 from junkdna_harness.recover.storage import bytes_needed
 from tests.recover.test_training import PRUNING, At, interrupt, spec, weights
@@ -131,6 +132,9 @@ def test_what_the_checkpoints_of_a_training_that_goes_on_take_is_counted_once(
     size = (checkpoint / "model.safetensors").stat().st_size
     free = int(1.1 * (3 * 4 * size + size)) - there
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    assert any(
+        "disk: " in line for line in check_recovery(str(checkpoint), tmp_path / "out", spec(lines), PRUNING)
+    )
     recover(str(checkpoint), tmp_path / "out", spec(lines), PRUNING)
 
 

@@ -17,8 +17,8 @@ from difficulty.runs.table import run_name
 from junkdna_harness.recover import ARMS
 from junkdna_harness.study.dry_run import describe
 from junkdna_harness.study.plan import PRESETS, StudyPlan, make_plan, quick
-from junkdna_harness.study.run import claim, refuse_another
-from junkdna_harness.study.stages import recovered_plan, sweep_plan
+from junkdna_harness.study.run import check_trainings, claim, refuse_another
+from junkdna_harness.study.stages import checkpoint, recovered_plan, sweep_plan
 
 
 def test_without_arguments_it_is_the_papers_grid_on_the_embedded_model() -> None:
@@ -241,14 +241,26 @@ def test_a_folder_belongs_to_one_study(tmp_path: Path) -> None:
         refuse_another(tmp_path / "x", StudyPlan())
 
 
-def test_a_study_that_was_killed_before_its_sweep_had_begun_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_study_that_was_killed_before_it_was_claimed_holds_nobody_up(tmp_path: Path) -> None:
     (tmp_path / "s" / "sweep").mkdir(parents=True)
-    (tmp_path / "s" / "lock").write_text("1")
-    (tmp_path / "s" / "sweep" / "lock").write_text("1")
-    refuse_another(tmp_path / "s", StudyPlan())
-    (tmp_path / "s" / "sweep" / "plan.json").write_text("{}")
+    for name in ("lock", ".study.json.partial", ".lock.1a2b.partial", "sweep/lock", "sweep/plan.json",
+                 "sweep/.plan.json.partial"):  # fmt: skip
+        (tmp_path / "s" / name).write_text("1")
+        refuse_another(tmp_path / "s", StudyPlan())
+    (tmp_path / "s" / "sweep" / "runs").mkdir()
     with pytest.raises(UsageError, match="exists and holds no study"):
         refuse_another(tmp_path / "s", StudyPlan())
+
+
+def test_data_are_asked_for_only_where_something_is_left_to_train(tmp_path: Path) -> None:
+    plan = StudyPlan(data=str(tmp_path / "gone.txt"))
+    for folder in (None, tmp_path):
+        with pytest.raises(UsageError, match="there is no file"):
+            list(check_trainings(plan, folder))
+    for job in plan.jobs():
+        (output := checkpoint(tmp_path, plan, job)).mkdir(parents=True)
+        (output / "junkdna.json").write_text("{}")
+    assert list(check_trainings(plan, tmp_path)) == []
 
 
 def test_importing_the_room_imports_neither_torch_nor_lm_eval() -> None:

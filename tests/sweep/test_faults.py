@@ -20,8 +20,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Replay, dict[str, by
     return recorded(tmp_path_factory.mktemp("recorded") / "s")
 
 
-@pytest.mark.parametrize("once", [True, False])
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize(("code", "once"), [(errno.EIO, True), (errno.ENOSPC, False)])
 @pytest.mark.parametrize("call", ["write", "fsync", "replace"])
 def test_a_call_that_fails_anywhere_is_a_sentence_and_the_next_start_makes_the_same_store(
     call: str, code: int, once: bool, real: tuple[Replay, dict[str, bytes]], tmp_path: Path

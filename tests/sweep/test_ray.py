@@ -13,13 +13,28 @@ import pytest
 
 from difficulty.errors import UsageError
 from junkdna_harness.sweep import build_plan, run_sweep
-from junkdna_harness.sweep.engines import Finished, ray
+from junkdna_harness.sweep.engines import Finished, Work, ray
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.engines.ray import RayEngine, _Head
 from tests.conftest import ROOT
 from tests.sweep.same_store import differences
 
 TASK = "difficulty_tiers_copying_t1"
+
+
+def test_models_that_only_the_nodes_of_a_cluster_have_are_not_looked_for_by_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Work] = []
+    monkeypatch.setattr(RayEngine, "run", lambda self, work, tell: asked.append(work))
+    plan = build_plan(
+        tasks=TASK, model_args=[{"pretrained": "/only/there"}], methods="magnitude", sparsity="0.5", limit=2
+    )
+    with pytest.raises(UsageError, match="/only/there"):
+        run_sweep(plan, tmp_path / "s", engine=RayEngine())
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    run_sweep(plan, tmp_path / "s", engine=RayEngine())
+    assert len(asked[0].cells) == len(plan.cells) and not (tmp_path / "s").exists()
 
 
 @pytest.mark.slow

@@ -33,6 +33,11 @@ class RayEngine:
 
     workers: int | None = None
 
+    @property
+    def elsewhere(self) -> bool:
+        """True where the nodes of a cluster load the models, which may not be there for the driver: a worker refuses what is missing."""
+        return bool(os.environ.get("RAY_ADDRESS"))
+
     def run(self, work: Work, tell: Tell) -> None:
         """Return when every cell has finished or failed.
 
