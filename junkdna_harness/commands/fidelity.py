@@ -196,12 +196,15 @@ def _single(
 def _grid(
     grid: dict[str, Any], against: str | None, documents: Sequence[Document], how: How, tokens: Path | None
 ) -> dict[str, Any]:
+    from junkdna_harness.compress.checkpoint_files import check_model_arguments
     from junkdna_harness.fidelity.load import arguments_of, load_side
     from junkdna_harness.fidelity.output import grid_text
     from junkdna_harness.fidelity.run import over_grid
     from junkdna_harness.sweep.plan import build_plan
 
-    plan = build_plan("text", arguments_of(against or "embedded"), **grid)
+    theirs = arguments_of(against or "embedded")
+    check_model_arguments(theirs)
+    plan = build_plan("text", theirs, **grid)
     dense = load_side(plan.models[0], how.device, how.dtype)
     copy = load_side(plan.models[0], how.device, how.dtype, settled=False)
     found = []
@@ -235,10 +238,13 @@ def _by_bytes(
 
 def _sides(against: str | None, compressed: str, how: How) -> tuple[Any, Any]:
     """Dense and compressed; both are read before either is loaded."""
+    from junkdna_harness.compress.checkpoint_files import check_model_arguments
     from junkdna_harness.fidelity.load import arguments_of, dense_of, load_side
 
     mine = arguments_of(compressed)
     theirs = dense_of(mine) if against is None else arguments_of(against)
+    for arguments in (mine, theirs):
+        check_model_arguments(arguments)
     dense, other = (load_side(arguments, how.device, how.dtype) for arguments in (theirs, mine))
     return dense, other
 

@@ -12,7 +12,6 @@ from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.beside import RUNNING_ARGUMENTS
-from junkdna_harness.compress.checkpoint_files import check_model_arguments
 from junkdna_harness.compress.formats import BUILT_IN
 from junkdna_harness.compress.manifest import manifest_folder
 from junkdna_harness.compress.notation import KV
@@ -43,12 +42,11 @@ def arguments_of(given: str) -> dict[str, Any]:
     """Model arguments of what was written: a name or folder, or `pretrained=...,sparsity=...` as for `--model_args`.
 
     Raises:
-        UsageError: an argument that is nearly one of ours, a value that compression does not take, or a model whose files cannot be read.
+        UsageError: an argument that is nearly one of ours, or a value that compression does not take.
     """
     arguments = parse_model_args(given) if "=" in given else {"pretrained": given}
     kind = _kind(arguments)
     kind.check_arguments(arguments)
-    check_model_arguments(arguments)
     if kind is PrunedLM:
         PruneSpec.from_strings({name: v for name, v in arguments.items() if name in PRUNE_ARGUMENTS})
     elif kind is QuantizedLM:

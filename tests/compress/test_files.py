@@ -210,16 +210,27 @@ def test_quantize_by_command(tiny: Path, text: Path, tmp_path: Path) -> None:
         assert run("inspect", tmp_path / name).exit_code == 0
 
 
-def test_a_dry_run_writes_and_loads_nothing(tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text(
-        (tiny / "config.json").read_text()
-    )  # a config, no weights
-    result = run(
-        "prune", tmp_path / "model", "--method", "sparsegpt", "--dry-run", "--output", tmp_path / "out"
+def test_a_dry_run_writes_and_loads_nothing(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded(*_: Any, **__: Any) -> Any:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr("junkdna_harness.compress.loading.load", loaded)
+    arguments = (
+        "--method",
+        "sparsegpt",
+        "--calibration",
+        str(tmp_path / "text.txt"),
+        "--output",
+        tmp_path / "out",
     )
+    (tmp_path / "text.txt").write_text("some words " * 5000)
+    result = run("prune", tiny, *arguments, "--dry-run")
     assert result.exit_code == 0 and "of memory" in result.output
     assert not (tmp_path / "out").exists()
+    with pytest.raises(AssertionError, match="were loaded"):
+        raise run("prune", tiny, *arguments).exception  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -245,4 +256,4 @@ def test_mistakes_on_the_command_line(
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     result = run("prune", tmp_path, "-o", tmp_path / "out")
-    assert isinstance(result.exception, UsageError) and "could not be loaded" in str(result.exception)
+    assert isinstance(result.exception, UsageError) and "holds no weights" in str(result.exception)
