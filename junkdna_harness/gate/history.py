@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 
 from difficulty.errors import UsageError
-from difficulty.files import append_line, cannot_write, make_folder
+from difficulty.files import append_line, cannot_write
 from difficulty.json_files import WRONG_SHAPE, parsed, refuse_unbounded
 from difficulty.stats.result import Floats
 from junkdna_harness.gate.decision import COLUMNS, KIND, SCHEMA, cells_from_json, decision
 from junkdna_harness.gate.packed import pack, unpack
 from junkdna_harness.gate.rule import Gate
 from junkdna_harness.gate.suite import Suite, suite_from_json
-from junkdna_harness.lock import Lock, locked
+from junkdna_harness.held_folder import held
+from junkdna_harness.lock import Lock
 
 _COMMIT_OF = ("GITHUB_SHA", "CI_COMMIT_SHA")
 _PATIENCE = 30.0  # seconds for another process that appends
@@ -100,12 +101,11 @@ def append(
         )
     suite, entry = decision(gate, exit_code, commit, looks)
     busy = f"{str(path)!r} is being written to by another process. Wait for it, or name another file."
-    try:
-        make_folder(path.parent)
-        with locked(path.with_name(f".{path.name}.lock"), busy, _PATIENCE) as lock:
+    with held(path.with_name(f".{path.name}.lock"), path, busy, _PATIENCE) as lock:
+        try:
             return _append(lock, path, gate, suite, entry, allow_different_prompts)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        except OSError as error:
+            raise cannot_write(path, error) from error
 
 
 def read_history(path: str | Path) -> History:

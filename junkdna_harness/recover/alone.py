@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from difficulty.files import cannot_write, make_folder
-from junkdna_harness.lock import locked
+from junkdna_harness.held_folder import held
 
 PATIENCE = 30.0  # seconds; the workers of a study that was killed live on for less than one
 
@@ -36,19 +35,8 @@ def alone(output: Path) -> Iterator[Callable[[], None]]:
     if not is_first_process():
         yield lambda: None
         return
-    path, made = beside(output, "lock"), list[Path]()
     busy = (
         f"another process is training into {str(output)!r}. Wait until it has ended, or name another folder."
     )
-    try:
-        with ExitStack() as stack:
-            try:
-                made = make_folder(path.parent)
-                lock = stack.enter_context(locked(path, busy, PATIENCE))
-            except OSError as error:
-                raise cannot_write(output, error) from error
-            yield lock.check
-    finally:
-        for folder in reversed(made):
-            with suppress(OSError):  # it holds what was trained
-                folder.rmdir()
+    with held(beside(output, "lock"), output, busy, PATIENCE) as lock:
+        yield lock.check
