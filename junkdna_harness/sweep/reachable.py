@@ -10,7 +10,7 @@ from junkdna_harness.compress.checkpoint_files import check_model_arguments
 from junkdna_harness.compress.sources import check_spec
 from junkdna_harness.device import default_device
 from junkdna_harness.harness.tasks import find_tasks, load_tasks
-from junkdna_harness.resources import check_room
+from junkdna_harness.resources import check_disk, check_room
 from junkdna_harness.sweep.estimate import BYTES_AN_ITEM, count_items, largest_model
 from junkdna_harness.sweep.plan import Plan
 from junkdna_harness.sweep.planned import spec_of
@@ -71,9 +71,17 @@ def check_machine(plan: Plan, runs: int, output: Path | None) -> Iterator[str]:
     """
     size = largest_model(plan)
     memory = None if size is None or default_device() != "cpu" else size.bytes
-    yield from check_room(memory, bytes_of(plan, runs), output)
+    yield from check_room(memory, _bytes_of(plan, runs), output)
 
 
-def bytes_of(plan: Plan, runs: int) -> int:
-    """What `runs` of the plan take on disk, by the estimate of `--dry-run`."""
+def check_space(plan: Plan, runs: int, output: Path) -> None:
+    """Whether the tables of `runs` of the plan have room on the disk of `output`.
+
+    Raises:
+        UsageError: they have not.
+    """
+    check_disk(output, _bytes_of(plan, runs))
+
+
+def _bytes_of(plan: Plan, runs: int) -> int:
     return count_items(plan) * BYTES_AN_ITEM * runs

@@ -13,7 +13,6 @@ from difficulty.runs.dtypes import Agreement
 from difficulty.runs.looks import added_after_look, log_added
 from difficulty.runs.store import read_manifest
 from junkdna_harness.models.option_lengths import OPTION_LENGTHS, note_on_lengths
-from junkdna_harness.resources import check_disk
 from junkdna_harness.sweep.engines import (
     Engine,
     Event,
@@ -30,7 +29,7 @@ from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.fingerprint import Fingerprint, glance
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.plan import Plan, PlannedRun
-from junkdna_harness.sweep.reachable import bytes_of, check_models, check_tasks
+from junkdna_harness.sweep.reachable import check_models, check_space, check_tasks
 from junkdna_harness.sweep.rounds import Rounds
 from junkdna_harness.sweep.store import Store
 
@@ -97,7 +96,7 @@ def run_sweep(
             if not getattr(engine, "elsewhere", False):
                 for _ in check_models(plan, sorted(models)):
                     pass
-            check_disk(store.folder, bytes_of(plan, len(waiting)))
+            check_space(plan, len(waiting), store.folder)
         if done := set(range(len(plan.models))) - models:
             if len(done) == len(plan.models) or plan.later is not None:
                 sweep.commit()

@@ -30,6 +30,8 @@ LOST = {0.4: 0.3072, 0.5: 0.9375, 0.6: 2.3328}  # by magnitude, 30 s^5
 @pytest.fixture(autouse=True)
 def no_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "check_tasks", lambda plan: None)
+    monkeypatch.setattr(running, "check_space", lambda *_: None)
+    monkeypatch.setattr(running, "check_models", lambda *_: [])
 
 
 def asked(**options: Any) -> Plan:

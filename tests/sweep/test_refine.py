@@ -25,6 +25,8 @@ Asks = Callable[[FitResult], dict[str, list[float]]]
 @pytest.fixture(autouse=True)
 def no_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "check_tasks", lambda plan: None)
+    monkeypatch.setattr(running, "check_space", lambda *_: None)
+    monkeypatch.setattr(running, "check_models", lambda *_: [])
 
 
 def levels(result: FitResult, method: str = "magnitude") -> list[float]:
