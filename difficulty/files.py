@@ -14,6 +14,7 @@ import re
 import secrets
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from difficulty.errors import StorageError, UsageError
@@ -108,20 +109,15 @@ def check_writable(*paths: str | Path | None) -> None:
 
 def _try(path: str | Path) -> Path | None:
     """The file that `path` leads to, after a trial; None for devices, pipes and open files."""
-    made: list[Path] = []
     try:
         target = _target(path)
         if target is None or _is_device(target):
             return None
-        made = make_folder(target.parent)
-        _drop(*_open_partial(target))
+        with folder_if_used(target.parent):
+            _drop(*_open_partial(target))
         return target
     except OSError as error:
         raise cannot_write(path, error) from error
-    finally:
-        for folder in reversed(made):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
 
 
 def cannot_write(path: str | Path, error: Exception) -> UsageError:
@@ -185,17 +181,41 @@ def _make_folder(path: Path) -> list[Path]:
         if place == place.parent:
             break
         place = place.parent
-    made = []
-    for folder in reversed(missing):
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            if not folder.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
-            continue
-        made.append(folder)
-        sync_folder(folder.parent)
+    made: list[Path] = []
+    try:
+        for folder in reversed(missing):
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                if not folder.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
+                continue
+            made.append(folder)
+            sync_folder(folder.parent)
+    except OSError:
+        _remove_unused(made)
+        raise
     return made
+
+
+def _remove_unused(made: list[Path]) -> None:
+    for folder in reversed(made):
+        with contextlib.suppress(OSError):  # something is in it
+            folder.rmdir()
+
+
+@contextlib.contextmanager
+def folder_if_used(path: Path) -> Iterator[None]:
+    """`path` is a folder within the block; what of it was made for that is gone afterwards where nothing was put into it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    made = make_folder(path)
+    try:
+        yield
+    finally:
+        _remove_unused(made)
 
 
 def sync_file(descriptor: int) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from difficulty.files import cannot_write, make_folder
+from difficulty.files import cannot_write, folder_if_used
 from junkdna_harness.lock import Lock, locked
 
 LOCK = "lock"
@@ -30,16 +30,10 @@ def held(lock_file: Path, named: str | Path, busy: str, patience: float = 0.0) -
     Raises:
         UsageError: `busy`, where another process still holds it after `patience` seconds; or it cannot be written.
     """
-    made: list[Path] = []
-    try:
-        with ExitStack() as stack:
-            try:
-                made = make_folder(lock_file.parent)
-                lock = stack.enter_context(locked(lock_file, busy, patience))
-            except OSError as error:
-                raise cannot_write(named, error) from error
-            yield lock
-    finally:
-        for one in reversed(made):
-            with suppress(OSError):  # something is in it
-                one.rmdir()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(folder_if_used(lock_file.parent))
+            lock = stack.enter_context(locked(lock_file, busy, patience))
+        except OSError as error:
+            raise cannot_write(named, error) from error
+        yield lock

@@ -15,7 +15,7 @@ from pathlib import Path
 from difficulty.errors import UsageError
 from difficulty.files import (
     cannot_write,
-    make_folder,
+    folder_if_used,
     no_room,
     partial_name,
     real_path,
@@ -64,20 +64,15 @@ def check_output_folder(
         except OSError as error:
             raise cannot_write(path, error) from error
     _refuse_taken(path, target, force, source, ours)
-    made: list[Path] = []
     try:
-        made = make_folder(target.parent)
-        trial = target.with_name(partial_name(target.name, f".{os.getpid()}"))
-        trial.mkdir()
-        trial.rmdir()
-        if need:
-            check_disk(Path(path), need)
+        with folder_if_used(target.parent):
+            trial = target.with_name(partial_name(target.name, f".{os.getpid()}"))
+            trial.mkdir()
+            trial.rmdir()
+            if need:
+                check_disk(Path(path), need)
     except OSError as error:
         raise cannot_write(path, error) from error
-    finally:
-        for folder in reversed(made):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -270,6 +270,9 @@ def test_a_trial_leaves_nothing(tmp_path: Path) -> None:
     check_writable(tmp_path / "a")
     check_writable(tmp_path / "new" / "deep" / "b")
     check_writable("/dev/stdout")
+    for call in (check_writable, lambda path: write_atomic(path, "x")):
+        with pytest.raises(UsageError, match="too long"):  # found when two folders are made already
+            call(tmp_path / "new" / "deep" / ("n" * 256) / "b")
     assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "old"
 
 
