@@ -409,17 +409,14 @@ def test_each_mistake_is_a_sentence(arguments, told, dense, tmp_path):
     assert result.exit_code != 0 and told in said, (said, result.exception)
 
 
+def words_of(dense, most):
+    """The gate of a sparse model that may lose `most`."""
+    model = ["embedded", "--model_args", "sparsity=0.65"]
+    return ["gate", *model, "--against", str(dense), "--max-drop", most]
+
+
 def test_the_command_survives_being_killed(sparse, baseline, dense, tmp_path):
-    words = [
-        "gate",
-        "embedded",
-        "--model_args",
-        "sparsity=0.65",
-        "--against",
-        str(dense),
-        "--max-drop",
-        "0.3",
-    ]
+    words = words_of(dense, "0.3")
     process = subprocess.Popen(
         [sys.executable, "-m", "junkdna_harness.cli", *words], cwd=tmp_path, env=os.environ | OFFLINE,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -445,16 +442,7 @@ def test_the_folder_of_a_baseline_has_the_answers_that_were_lost(dense, tmp_path
     from junkdna_harness.cli import app
 
     monkeypatch.chdir(tmp_path)
-    words = [
-        "gate",
-        "embedded",
-        "--model_args",
-        "sparsity=0.65",
-        "--against",
-        str(dense),
-        "--max-drop",
-        "0.05",
-    ]
+    words = words_of(dense, "0.05")
     result = CliRunner().invoke(app, [*words, "--json", "o.json"])
     assert result.exit_code == 1, result.output
     flips = [flip for cell in json.loads(Path("o.json").read_text())["cells"] for flip in cell["flips"]]

@@ -11,7 +11,7 @@ import pytest
 
 from difficulty.errors import StorageError
 from junkdna_harness.sweep.engines import Event
-from tests.files.disk import watched
+from tests.files.disk import Disk, watched
 from tests.sweep.faults import PLAN, Replay, content, fault, play, promised, recorded, whole
 
 
@@ -51,14 +51,12 @@ def test_a_call_that_fails_anywhere_is_a_sentence_and_the_next_start_makes_the_s
     assert number - 1 >= (2 * least if call == "fsync" else least)
 
 
-def test_after_a_power_cut_at_any_moment_every_run_that_was_told_finished_is_there(
-    real: tuple[Replay, dict[str, bytes]], tmp_path: Path
-) -> None:
-    engine, expected = real
-    root, found = tmp_path / "root", tmp_path / "found"
+def noted(folder: Path, engine: Replay) -> tuple[Disk, list[str]]:
+    """What a sweep did to the disk, marked with how many runs it had told to be finished; and their ids, in order."""
+    root = folder / "root"
     root.mkdir()
     heard: list[Event] = []
-    with pytest.MonkeyPatch.context() as patch, watched(root, tmp_path / "keep", patch) as disk:
+    with pytest.MonkeyPatch.context() as patch, watched(root, folder / "keep", patch) as disk:
 
         def hear(event: Event) -> None:
             heard.append(event)
@@ -66,7 +64,15 @@ def test_after_a_power_cut_at_any_moment_every_run_that_was_told_finished_is_the
 
         play(root / "s", engine, hear)
         disk.note("end", ())
-    runs = promised(heard)
+    return disk, promised(heard)
+
+
+def test_after_a_power_cut_at_any_moment_every_run_that_was_told_finished_is_there(
+    real: tuple[Replay, dict[str, bytes]], tmp_path: Path
+) -> None:
+    engine, expected = real
+    found = tmp_path / "found"
+    disk, runs = noted(tmp_path, engine)
     assert len(runs) == 3
     cuts, states = 0, set()
     for _, _, mark in disk.cuts(found):
@@ -91,19 +97,10 @@ def test_without_the_sync_the_same_cuts_lose_what_was_finished(
 ) -> None:
     """That the test above can fail: files that are moved before they are synced are found empty."""
     engine, _ = real
-    root, found = tmp_path / "root", tmp_path / "found"
-    root.mkdir()
-    heard: list[Event] = []
-    with pytest.MonkeyPatch.context() as patch, watched(root, tmp_path / "keep", patch) as disk:
-        patch.setattr("difficulty.files.sync_file", lambda descriptor: None)
-
-        def hear(event: Event) -> None:
-            heard.append(event)
-            disk.mark = len(promised(heard))
-
-        play(root / "s", engine, hear)
-        disk.note("end", ())
-    runs = promised(heard)
+    found = tmp_path / "found"
+    monkeypatch.setattr("difficulty.files.sync_file", lambda descriptor: None)
+    disk, runs = noted(tmp_path, engine)
+    monkeypatch.undo()
     lost = 0
     for _, kind, mark in disk.cuts(found):
         if kind == "names" and mark and (found / "s" / "plan.json").read_bytes():
