@@ -42,9 +42,9 @@ class Settings:
     margins: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitResult:
-    """Verdicts and the numbers beneath them.
+    """Verdicts and the numbers beneath them; printed, it shows the hypothesis and a line per claim.
 
     `claims`: headline first, then by method and family. `cells`: see
     `difficulty.judge.cells.COLUMNS`. `critical`: critical levels by tier. `excluded`: sentences on tiers that take no part.
@@ -80,6 +80,10 @@ class FitResult:
             if claim.scope.headline:
                 found.setdefault(claim.claim, claim)
         return found
+
+    def __repr__(self) -> str:
+        asked = f"{self.model}, {self.n_items:,} items in {self.n_clusters:,} clusters"
+        return "\n".join((asked, str(self.hypothesis), *map(str, self.headline().values())))
 
 
 def fit(

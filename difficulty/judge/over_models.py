@@ -43,7 +43,7 @@ _ENOUGH = 20  # right and wrong answers each, that two models do not have in com
 _SAME = 1e-9  # dense margins or scores that agree to this on every item are those of one model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelsResult:
     """Each model's verdicts (`results`, by name), and those `over` models, a claim each; `sizes`: weights, where known."""
 
@@ -55,6 +55,9 @@ class ModelsResult:
     def headline(self) -> dict[str, Claim]:
         """The verdict over models on each claim."""
         return {claim.claim: claim for claim in self.over}
+
+    def __repr__(self) -> str:
+        return "\n".join((self.title, str(self.hypothesis), *map(str, self.over)))
 
     @property
     def trainings(self) -> dict[str, tuple[str, ...]]:

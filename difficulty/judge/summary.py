@@ -11,7 +11,7 @@ import numpy as np
 from difficulty.judge.fit import FitResult
 from difficulty.judge.over_models import ModelsResult
 from difficulty.judge.scales import short
-from difficulty.judge.verdicts import Claim, Hypothesis
+from difficulty.judge.verdicts import Claim
 from difficulty.stats.result import Floats
 
 
@@ -60,11 +60,6 @@ class Margins:
     states: tuple[str, ...]
     sd_ratio: Floats
     correlation: Floats
-
-
-def hypothesis_line(found: Hypothesis) -> str:
-    """The verdict on the whole, as a sentence."""
-    return f"The hypothesis is {found.verdict}: {found.reason}"
 
 
 def bounds_of(found: Mapping[str, Any]) -> Bounds:

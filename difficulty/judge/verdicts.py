@@ -10,6 +10,7 @@ from difficulty.errors import UsageError
 from difficulty.judge.effect import Effect
 from difficulty.judge.scales import short
 from difficulty.stats.result import Estimate
+from difficulty.text import estimate_text, p_words
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not tested"]
 POOLED = "pooled"
@@ -120,6 +121,13 @@ class Claim:
     def method(self) -> str:
         """The scope's method."""
         return self.scope.method
+
+    def __str__(self) -> str:
+        """One line: claim, verdict, what it holds for, the effect with its interval, and p after Holm's correction."""
+        of = ", ".join(filter(None, (self.method, self.about)))
+        effect = estimate_text(self.estimate, self.ci_low, self.ci_high)
+        numbers = ", ".join(filter(None, (f"{effect} {self.unit}" if effect else "", p_words(self.p_holm))))
+        return f"{self.claim} {self.verdict} ({of})" + (f": {numbers}" if numbers else "")
 
 
 @dataclass(frozen=True)
@@ -254,6 +262,9 @@ class Hypothesis:
 
     verdict: Verdict
     reason: str
+
+    def __str__(self) -> str:
+        return f"The hypothesis is {self.verdict}: {self.reason}"
 
 
 def hypothesis(headline: Mapping[str, Claim]) -> Hypothesis:

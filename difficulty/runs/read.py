@@ -67,6 +67,9 @@ class Runs:
     noise: Mapping[str, NoiseFloor] = field(default_factory=dict, repr=False)
     dtypes: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    def __repr__(self) -> str:
+        return "\n".join((f"{len(self.names)} runs, {len(self.table):,} rows", *self.names))
+
     @property
     def names(self) -> list[str]:
         """The ids of the runs."""

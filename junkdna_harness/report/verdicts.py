@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from difficulty.judge.summary import (
     Bounds,
     ScaleRow,
-    hypothesis_line,
     margin_text,
     margins,
     models_by_size,
@@ -69,7 +68,7 @@ def _one_model(fit: FitResult, told: Collection[str]) -> dict[str, Any]:
 
 
 def _hypothesis(found: Hypothesis) -> dict[str, str]:
-    return {"line": hypothesis_line(found), "css": _css(found.verdict), "mark": _MARKS[found.verdict]}
+    return {"line": str(found), "css": _css(found.verdict), "mark": _MARKS[found.verdict]}
 
 
 def _css(verdict: str) -> str:

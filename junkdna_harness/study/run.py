@@ -261,10 +261,9 @@ def _report(folder: Path, sources: list[Path], seed: int) -> tuple[FitResult, Pa
 
 def verdict_lines(fit: FitResult) -> list[str]:
     """The hypothesis, then one line per claim: verdict, statement, estimate with interval, what it holds for, and what decided."""
-    from difficulty.judge.summary import hypothesis_line
     from difficulty.judge.verdicts import STATEMENTS
 
-    lines = [hypothesis_line(fit.hypothesis)]
+    lines = [str(fit.hypothesis)]
     width = max(len(name) for name in fit.headline())
     for name, claim_ in fit.headline().items():
         number = estimate_text(claim_.estimate, claim_.ci_low, claim_.ci_high, ".3g")

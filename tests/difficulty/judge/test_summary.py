@@ -8,7 +8,7 @@ import pytest
 
 from difficulty.judge.fit import FitResult, fit
 from difficulty.judge.over_models import fit_models
-from difficulty.judge.summary import hypothesis_line, margin_text, margins, models_by_size, scale_rows
+from difficulty.judge.summary import margin_text, margins, models_by_size, scale_rows
 from difficulty.judge.verdicts import Hypothesis
 from difficulty.runs.read import Runs, read_runs
 from difficulty.simulate.draw import tidy
@@ -81,10 +81,23 @@ def test_what_is_not_known_is_left_out_of_a_cell() -> None:
 
 
 def test_the_hypothesis_is_a_sentence() -> None:
-    assert (
-        hypothesis_line(Hypothesis("refuted", "P2 is refuted."))
-        == "The hypothesis is refuted: P2 is refuted."
-    )
+    assert str(Hypothesis("refuted", "P2 is refuted.")) == "The hypothesis is refuted: P2 is refuted."
+
+
+def test_a_fit_that_is_printed_shows_the_verdicts_alone(result: FitResult) -> None:
+    first, second, *lines = str(result).splitlines()
+    assert first == f"m, {result.n_items:,} items in {result.n_clusters:,} clusters"
+    assert second == str(result.hypothesis)
+    assert [line.split(" (")[0] for line in lines] == [
+        f"{name} {claim.verdict}" for name, claim in result.headline().items()
+    ]
+    assert f"{result.headline()['P2'].estimate:+.3f} [" in lines[1] and "p " in lines[1]
+
+
+def test_runs_that_are_printed_are_their_names() -> None:
+    table = tidy(world(PRUNED), 0)
+    found = Runs(table, pd.DataFrame({"run": table["run"].unique()}))
+    assert str(found).splitlines() == [f"3 runs, {len(table):,} rows", *found.names]
 
 
 def several(sizes: dict[str, float | None], tmp_path) -> Runs:
