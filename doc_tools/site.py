@@ -58,7 +58,9 @@ class Place(Extension):
     repository = ""
 
     def extendMarkdown(self, md: Markdown) -> None:
-        md.treeprocessors.register(Links(md, self), "repository_links", 5)  # before mkdocs' own, of priority 0
+        md.treeprocessors.register(
+            Links(md, self), "repository_links", 5
+        )  # before mkdocs' own, of priority 0
 
     def turned(self, link: str) -> str | None:
         """The link as the site needs it; None where it leads nowhere there."""
@@ -85,7 +87,9 @@ def on_config(config: MkDocsConfig, **_: Any) -> MkDocsConfig:
     # As `repo_url`, the theme would ask the address's own host for its stars whenever the site is read.
     if repository := config.extra.get("repository"):
         PLACE.repository = repository.rstrip("/").removesuffix(".git")
-        config.extra["social"] = [{"icon": "fontawesome/brands/git-alt", "link": repository, "name": "Repository"}]
+        config.extra["social"] = [
+            {"icon": "fontawesome/brands/git-alt", "link": repository, "name": "Repository"}
+        ]
     config.markdown_extensions.append(PLACE)  # type: ignore[arg-type]
     return config
 
