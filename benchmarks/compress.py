@@ -3,7 +3,7 @@
     python benchmarks/compress.py --model DIR --text passages.jsonl [--table quantizers] [--methods gptq 4,awq 4]
 
 Each method runs in a process of its own, so that its peak memory is its own. The peers (`plain_wanda`, `plain_sparsegpt`)
-follow the authors' published code as closely as one Llama allows: one layer after the other, one statistic a layer, one
+follow the authors' published code as closely as one Llama allows: one layer after the other, one statistic per layer, one
 sample a forward pass. Processor seconds are compared, because wall time depends on who else uses the machine.
 """
 

@@ -47,7 +47,7 @@ def tails(n: int) -> list[str]:
     lines = [
         "## Gate: unbounded metrics with the loss at the limit",
         "",
-        f"{n:,} draws a cell, error rate 5 %; not met: above it by more than two standard errors.",
+        f"{n:,} draws per cell, error rate 5 %; not met: above it by more than two standard errors.",
         "",
         "| items' loss | items | passes | |",
         "|:--|--:|--:|:--|",
@@ -68,7 +68,7 @@ def tails(n: int) -> list[str]:
 def main() -> None:
     """Simulate and print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--n", type=int, default=1000, help="comparisons a row")
+    parser.add_argument("--n", type=int, default=1000, help="comparisons per row")
     parser.add_argument(
         "--tails", action="store_true", help="metrics without a limit, in place of right-or-wrong items"
     )
@@ -93,7 +93,7 @@ def main() -> None:
     lines = [
         "## Gate: how often it is wrong",
         "",
-        f"{options.n:,} simulated comparisons a row: {FAMILIES} families x {len(TIERS)} tiers x {ITEMS} items, "
+        f"{options.n:,} simulated comparisons per row: {FAMILIES} families x {len(TIERS)} tiers x {ITEMS} items, "
         "`--max-drop 0.02`, error rate 5 %. Discordance: share of items that flip both ways by noise alone.",
         "",
         "| true loss | judged by | discordance | pass | fail | inconclusive |",
@@ -113,7 +113,7 @@ def main() -> None:
     lines += [
         "",
         f"`python benchmarks/gate.py --n {options.n}`, {time.time() - start:.0f} s on one core. A pass asks for evidence in "
-        "each comparison (35 by tier, 11 by family), so 250 items a tier cannot pass a model that flips one item in a "
+        "each comparison (35 by tier, 11 by family), so 250 items per tier cannot pass a model that flips one item in a "
         "hundred by noise alone: give more items, a wider limit, or judge `--by family`.",
     ]
     print("\n" + "\n".join(lines))

@@ -67,7 +67,7 @@ def joint(n: int, only: int | None = None) -> list[str]:
     lines = [
         "## Gate: the joint decision of a policy",
         "",
-        f"{n:,} simulated models a row, error rate 5 % each way (more than 5 % by two standard errors is marked): {FAMILIES} families x {len(TIERS)} tiers x {ITEMS} items.",
+        f"{n:,} simulated models per row, error rate 5 % each way (more than 5 % by two standard errors is marked): {FAMILIES} families x {len(TIERS)} tiers x {ITEMS} items.",
         "",
         "| comparisons | model | discordance | pass | fail | inconclusive | wanted |",
         "|--:|:--|--:|--:|--:|--:|:--|",

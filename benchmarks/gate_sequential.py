@@ -49,7 +49,7 @@ def sequential(n: int) -> list[str]:
     lines = [
         "## Gate: judged after every batch",
         "",
-        f"{n:,} simulated models a row, asked by the walk of `junkdna gate` itself; error rate 5 % each way. Items: share of the 6,000 that were asked, median (and 90th percentile).",
+        f"{n:,} simulated models per row, asked by the walk of `junkdna gate` itself; error rate 5 % each way. Items: share of the 6,000 that were asked, median (and 90th percentile).",
         "",
         "| comparisons | model | discordance | pass | fail | inconclusive | wanted | items |",
         "|--:|:--|--:|--:|--:|--:|:--|--:|",
@@ -74,7 +74,7 @@ def unbounded(n: int) -> list[str]:
     lines = [
         "## Gate: unbounded metrics judged after every item",
         "",
-        f"{n:,} draws a row whose mean loss lies at the limit; a look after each of 200 to 2,000 items; asymptotic evidence at 5 %.",
+        f"{n:,} draws per row whose mean loss lies at the limit; a look after each of 200 to 2,000 items; asymptotic evidence at 5 %.",
         "",
         "| items' loss | passes | fails | |",
         "|:--|--:|--:|:--|",

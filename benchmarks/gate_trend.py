@@ -67,7 +67,7 @@ CREEP = [
 def main() -> None:
     """Simulate and print the tables."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--n", type=int, default=1000, help="histories a row")
+    parser.add_argument("--n", type=int, default=1000, help="histories per row")
     parser.add_argument("--null", action="store_true", help="without drift")
     parser.add_argument("--creep", action="store_true", help="with a loss that creeps in")
     parser.add_argument("--rows", type=int, nargs=2, default=(0, 99), help="from, to")

@@ -159,7 +159,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", default="embedded,embedded:1,embedded:2,smollm2,verdicts")
-    parser.add_argument("--limit", type=int, default=100, help="items a task of difficulty_tiers")
+    parser.add_argument("--limit", type=int, default=100, help="items per task of difficulty_tiers")
     parser.add_argument("--rows", type=int, default=200, help="rows of ARC-Easy")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(

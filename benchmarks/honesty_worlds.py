@@ -1,7 +1,7 @@
 """The worlds of `honesty.py`, each with its truth and what is wanted of the verdicts.
 
-Effects are in log-odds a tier, averaged over levels; those called effects are at least twice what matters by the rules (0.10 a tier
-for P2, P4 to P6; a fall of 0.02 of the critical level a tier for P3).
+Effects are in log-odds per tier, averaged over levels; those called effects are at least twice what matters by the rules (0.10 per tier
+for P2, P4 to P6; a fall of 0.02 of the critical level per tier for P3).
 """
 
 from __future__ import annotations
@@ -120,18 +120,18 @@ def _losses() -> list[Case]:
         ),
     ]
     for share in (0.05, 0.1):
-        name = f"{share:g} more loss a tier"
+        name = f"{share:g} more loss per tier"
         found.append(Case(section, name, BASE.with_arm(share=share), (Want("P2", "shown"),)))
     for share in (0.2, 0.4):
         wants = (EFFECT, Want("P2", "coverage", share))
-        found.append(Case(section, f"{share:g} more loss a tier", BASE.with_arm(share=share), wants))
+        found.append(Case(section, f"{share:g} more loss per tier", BASE.with_arm(share=share), wants))
     logistic = replace(BASE, shape="logistic").with_arm(share=0.3)
     floor = replace(BASE, guessing=(3, 4), chance=0.25).with_arm(share=0.3)
     return [
         *found,
-        Case(section, "0.3 more loss a tier, logistic items", logistic, (EFFECT,)),
-        Case(section, "0.3 less loss a tier", BASE.with_arm(share=-0.3), (NULL, Want("P2", "refuted"))),
-        Case(section, "0.3 more loss a tier, tiers 3 and 4 guess", floor, (EFFECT,)),
+        Case(section, "0.3 more loss per tier, logistic items", logistic, (EFFECT,)),
+        Case(section, "0.3 less loss per tier", BASE.with_arm(share=-0.3), (NULL, Want("P2", "refuted"))),
+        Case(section, "0.3 more loss per tier, tiers 3 and 4 guess", floor, (EFFECT,)),
     ]
 
 
@@ -141,16 +141,16 @@ def _scales() -> list[Case]:
     found = [
         ("logits x1.3 with the level, equal loss", replace(BASE, sharpen=1.3), NULL),
         ("logits x0.7 with the level, equal loss", replace(BASE, sharpen=0.7), NULL),
-        ("logits x1.3 with the level, 0.3 more a tier", replace(true, sharpen=1.3), EFFECT),
-        ("logits x0.7 with the level, 0.3 more a tier", replace(true, sharpen=0.7), EFFECT),
+        ("logits x1.3 with the level, 0.3 more per tier", replace(true, sharpen=1.3), EFFECT),
+        ("logits x0.7 with the level, 0.3 more per tier", replace(true, sharpen=0.7), EFFECT),
         ("discriminations .7 to 1.3 by tier, equal loss", replace(BASE, discriminations=RISING), NULL),
         ("discriminations 1.3 to .7 by tier, equal loss", replace(BASE, discriminations=RISING[::-1]), NULL),
-        ("discriminations 1.3 to .7, 0.3 more a tier", replace(true, discriminations=RISING[::-1]), EFFECT),
+        ("discriminations 1.3 to .7, 0.3 more per tier", replace(true, discriminations=RISING[::-1]), EFFECT),
         ("items' SD x.7 to x1.3 by tier, equal loss", replace(BASE, spreads=RISING), NULL),
         ("items' SD x1.3 to x.7 by tier, equal loss", replace(BASE, spreads=RISING[::-1]), NULL),
-        ("items' SD x1.3 to x.7, 0.3 more a tier", replace(true, spreads=RISING[::-1]), EFFECT),
+        ("items' SD x1.3 to x.7, 0.3 more per tier", replace(true, spreads=RISING[::-1]), EFFECT),
         ("margins clipped at 4, equal loss", replace(BASE, clip=4.0), NULL),
-        ("margins clipped at 4, 0.3 more a tier", replace(true, clip=4.0), EFFECT),
+        ("margins clipped at 4, 0.3 more per tier", replace(true, clip=4.0), EFFECT),
     ]
     return [Case(section, name, world, (want,)) for name, world, want in found]
 
@@ -163,18 +163,18 @@ def _noise() -> list[Case]:
     found = [
         ("cloglog items, equal loss", replace(BASE, shape="cloglog"), NULL),
         ("log-log items, equal loss", replace(BASE, shape="loglog"), NULL),
-        ("cloglog items and noise, 0.3 more a tier", replace(true, shape="cloglog", noise_shape="cloglog"), EFFECT),
-        ("log-log items and noise, 0.3 more a tier", replace(true, shape="loglog", noise_shape="loglog"), EFFECT),
+        ("cloglog items and noise, 0.3 more per tier", replace(true, shape="cloglog", noise_shape="cloglog"), EFFECT),
+        ("log-log items and noise, 0.3 more per tier", replace(true, shape="loglog", noise_shape="loglog"), EFFECT),
         ("t3 noise of SD 1.2, equal loss", replace(BASE, noise_shape="t3", noise=1.2), NULL),
         ("noise of SD 0.6 to 3.4 with the level, equal loss", replace(BASE, noise_growth=2.8), NULL),
-        ("noise of SD 0.6 to 3.4, 0.4 more a tier", replace(BASE, noise_growth=2.8).with_arm(share=0.4), EFFECT),
+        ("noise of SD 0.6 to 3.4, 0.4 more per tier", replace(BASE, noise_growth=2.8).with_arm(share=0.4), EFFECT),
         ("5 items of 1,000 at -200, equal loss", replace(BASE, outliers=0.005), NULL),
-        ("5 items of 1,000 at -200, 0.3 less a tier", replace(BASE, outliers=0.005).with_arm(share=-0.3), NULL),
+        ("5 items of 1,000 at -200, 0.3 less per tier", replace(BASE, outliers=0.005).with_arm(share=-0.3), NULL),
         ("harder items of a tier lose more, equal loss", replace(BASE, own=-0.3), NULL),
         ("easier items of a tier lose more, equal loss", replace(BASE, own=0.3), NULL),
-        ("easier items of a tier lose more, 0.4 a tier", replace(BASE, own=0.3).with_arm(share=0.4), EFFECT),
-        ("2 to 5 symbols an answer, equal loss a symbol", symbols, NULL),
-        ("2 to 5 symbols an answer, 0.3 more a tier", symbols.with_arm(share=0.3), EFFECT),
+        ("easier items of a tier lose more, 0.4 per tier", replace(BASE, own=0.3).with_arm(share=0.4), EFFECT),
+        ("2 to 5 symbols per answer, equal loss a symbol", symbols, NULL),
+        ("2 to 5 symbols per answer, 0.3 more per tier", symbols.with_arm(share=0.3), EFFECT),
     ]  # fmt: skip
     return [
         *(Case(section, name, world, (want,)) for name, world, want in found),
@@ -244,7 +244,7 @@ def _declines() -> list[Case]:
     )
     return [
         Case(section, f"a rise of {rise:g} at one step", BASE.with_arm(losses=(1.0, low, 1.5)), (Want("P1", "no effect"),), both=False),
-        Case(section, f"a rise of {rise:g} at one step, 2 families of 100 items a tier", small.with_arm(losses=(1.0, low, 1.5)), (Want("P1", "no effect"),), both=False),
+        Case(section, f"a rise of {rise:g} at one step, 2 families of 100 items per tier", small.with_arm(losses=(1.0, low, 1.5)), (Want("P1", "no effect"),), both=False),
         Case(section, "falls at every step", BASE, (Want("P1", "effect"),), both=False),
         Case(section, "falls once, then flat", BASE.with_arm(losses=(1.0, 1.0, 1.0)), (Want("P1", "effect"),), both=False),
         Case(section, "flat: nothing is lost", BASE.with_arm(losses=(0.0,) * 3), (Want("P1", "no effect"),), both=False),
@@ -270,10 +270,10 @@ def _critical() -> list[Case]:
         Case(section, "equal, fine grid, items' SD x1.3 to x.7", replace(fine, spreads=RISING[::-1]), (null,)),
         Case(section, "equal, fine grid, cloglog items", replace(fine, shape="cloglog"), (null,)),
         Case(section, "equal, fine grid, log-log items", replace(fine, shape="loglog"), (null,)),
-        Case(section, "fall of .05 a tier, fine grid", falling, effect),
-        Case(section, "fall of .05 a tier, fine grid, logits x0.7", replace(falling, sharpen=0.7), effect[:1]),
-        Case(section, "fall of .05 a tier, all passed at the first level", replace(steep, arms=(early,)), (unresolved,)),
-        Case(section, "fall of .05 a tier, all within one wide step", replace(steep, arms=(wide,)), (unresolved,)),
+        Case(section, "fall of .05 per tier, fine grid", falling, effect),
+        Case(section, "fall of .05 per tier, fine grid, logits x0.7", replace(falling, sharpen=0.7), effect[:1]),
+        Case(section, "fall of .05 per tier, all passed at the first level", replace(steep, arms=(early,)), (unresolved,)),
+        Case(section, "fall of .05 per tier, all within one wide step", replace(steep, arms=(wide,)), (unresolved,)),
         Case(section, "equal, all within one wide step", replace(steep, arms=(same,)), (null, unresolved)),
     ]  # fmt: skip
 
@@ -292,7 +292,7 @@ def _quantized() -> list[Case]:
             replace(BASE, arms=(pruned, cheap)),
             (Want("P4", "no effect"), Want("P4 memory", "effect")),
         ),
-        Case(section, "pruning 0.4 a tier, quantization 0", apart, (Want("P4", "effect"), Want("P4 memory", "effect"))),
+        Case(section, "pruning 0.4 per tier, quantization 0", apart, (Want("P4", "effect"), Want("P4 memory", "effect"))),
     ]  # fmt: skip
 
 
@@ -308,7 +308,7 @@ def _recovered() -> list[Case]:
     null, effect = Want("P5", "no effect"), Want("P5", "effect")
     return [
         Case(section, "one training, the same gap in every tier", world(0.0), (null, Want("P5", "coverage"), Want("P5", "this draw"))),
-        Case(section, "one training, gap 0.28 larger a tier", world(0.4), (effect, Want("P5", "coverage", 0.28))),
+        Case(section, "one training, gap 0.28 larger per tier", world(0.4), (effect, Want("P5", "coverage", 0.28))),
         Case(section, "3 trainings, slopes N(0, .1)", world(0.0, 3, 0.1), (null, Want("P5", "coverage"))),
         Case(section, "5 trainings, slopes N(0, .1)", world(0.0, 5, 0.1), (null, Want("P5", "coverage"))),
         Case(section, "3 trainings, slopes N(.28, .1)", world(0.4, 3, 0.1), (effect, Want("P5", "coverage", 0.28))),
@@ -326,7 +326,7 @@ def _small_weights() -> list[Case]:
 
     null = Want("P6", "no effect")
     return [
-        Case(section, "the same law of loss, 0.3 more a tier", world(0.3, 0.3, 0.3), (null,)),
+        Case(section, "the same law of loss, 0.3 more per tier", world(0.3, 0.3, 0.3), (null,)),
         Case(section, "the same law, no tiers' effect", world(0.0, 0.0, 0.0), (null,)),
         Case(
             section,
@@ -334,7 +334,7 @@ def _small_weights() -> list[Case]:
             world(0.3, 0.3, 0.3, (0.3, 0.8, 1.8)),
             (null,),
         ),
-        Case(section, "only magnitude has 0.3 a tier", world(0.3, 0.0, 0.0), (Want("P6", "effect"),)),
+        Case(section, "only magnitude has 0.3 per tier", world(0.3, 0.0, 0.0), (Want("P6", "effect"),)),
         Case(section, "random has the larger slope", world(0.1, 0.4, 0.1), (null, Want("P6", "refuted"))),
         Case(section, "largest has the larger slope", world(0.3, 0.0, 0.3), (null,)),
     ]

@@ -110,7 +110,7 @@ def sides(method: str, before: Path | None) -> list[str]:
 
 
 class Runs:
-    """Finished runs in a file, a JSON object a line; those of another setting stay there and are not used."""
+    """Finished runs in a file, a JSON object per line; those of another setting stay there and are not used."""
 
     def __init__(self, file: Path, setting: Mapping[str, Any]) -> None:
         self.file, self.setting = file, dict(setting)

@@ -1,4 +1,4 @@
-"""Seconds that `junkdna fit` and `junkdna report --html` take on a small sweep: ten levels, fifty items a task.
+"""Seconds that `junkdna fit` and `junkdna report --html` take on a small sweep: ten levels, fifty items per task.
 
     python benchmarks/small_sweep.py [--repeats 5] [--against CHECKOUT]
 

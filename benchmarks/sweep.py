@@ -154,7 +154,7 @@ def memory(scratch: Path) -> list[str]:
 def growth(scratch: Path) -> list[str]:
     """Seconds against the number of levels and of items."""
     lines = [
-        "| levels | items a task | seconds | seconds without start-up, a level and 1,000 items |",
+        "| levels | items per task | seconds | seconds without start-up, a level and 1,000 items |",
         "| ---: | ---: | ---: | ---: |",
     ]
     start = timed(sweep(scratch / "g", "0.5", "--limit", "1", "--workers", "1"))
@@ -168,7 +168,7 @@ def growth(scratch: Path) -> list[str]:
         first, last, step = map(float, levels.split(":"))
         n = round((last - first) / step) + 1
         lines.append(f"| {n} | {limit} | {seconds:.1f} | {(seconds - start) / (n * 24 * limit / 1000):.2f} |")
-    return [*lines, "", f"Start-up (one item a task, two levels): {start:.1f} s."]
+    return [*lines, "", f"Start-up (one item per task, two levels): {start:.1f} s."]
 
 
 PARTS = {"limit": limit, "loop": loop, "memory": memory, "growth": growth}
