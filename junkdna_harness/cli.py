@@ -5,15 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from difficulty.errors import UsageError
-from difficulty.visible import visible
 from junkdna_harness.commands.check import check
 from junkdna_harness.commands.compare import compare
 from junkdna_harness.commands.doctor import doctor
@@ -34,55 +31,39 @@ from junkdna_harness.commands.sweep import sweep
 from junkdna_harness.commands.sweep_export import sweep_export
 from junkdna_harness.commands.table import table
 from junkdna_harness.commands.tasks_dir import tasks_dir
-from junkdna_harness.commands.tiers import tiers_app
+from junkdna_harness.commands.tiers import build
+from junkdna_harness.commands.tiers import show as show_tiers
+from junkdna_harness.commands.verb import CONTEXT, Verb, Verbs, WithSubcommands
+from junkdna_harness.commands.versions import print_versions
 from junkdna_harness.presentation.console import say
-
-
-class Verbs(TyperGroup):
-    """Verbs of two words are looked for first: `sweep export` is beside `sweep`, which takes the name of a plan."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The verb that the arguments begin with, and the arguments that are left."""
-        both = " ".join(args[:2])
-        if both in self.commands:
-            return both, self.commands[both], args[2:]
-        return super().resolve_command(ctx, args)
-
-    def make_context(self, *args: Any, **extra: Any) -> Any:
-        """The context of a call."""
-        with _mistakes_shown():
-            return super().make_context(*args, **extra)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the verb."""
-        with _mistakes_shown():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _mistakes_shown() -> Iterator[None]:
-    """What typer says of a wrong option quotes what was given, which may be the name of a file that another made."""
-    try:
-        yield
-    except Exception as error:
-        if hasattr(error, "format_message") and isinstance(getattr(error, "message", None), str):
-            error.message = visible(error.message)  # type: ignore[attr-defined]
-        raise
-
 
 app = typer.Typer(
     cls=Verbs,
     name="junkdna",
     help="What did compression cost a language model, and on which tasks?",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings=CONTEXT,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the versions of this, lm-eval, torch and transformers.",
+            callback=print_versions, is_eager=True,
+        ),
+    ] = False,
+) -> None:  # fmt: skip
+    """What did compression cost a language model, and on which tasks?"""
+
+
 for verb in (
     prune,
     quantize,
     inspect,
-    sweep,
     fidelity,
     show,
     compare,
@@ -94,11 +75,19 @@ for verb in (
     power,
     gate,
     recover,
-    study,
-    doctor,
 ):
-    app.command()(verb)
-app.command("sweep export")(sweep_export)
+    app.command(cls=Verb)(verb)
+app.command()(study)
+app.command()(doctor)
+sweep_app = typer.Typer(cls=WithSubcommands, name="sweep", invoke_without_command=True)
+sweep_app.callback()(sweep)
+sweep_app.command("export", cls=Verb)(sweep_export)
+app.add_typer(sweep_app)
+tiers_app = typer.Typer(
+    name="tiers", help="Split any lm-eval task into tiers of difficulty.", no_args_is_help=True
+)
+tiers_app.command("build", cls=Verb)(build)
+tiers_app.command("show", cls=Verb)(show_tiers)
 app.add_typer(tiers_app)
 app.command("tasks-dir")(tasks_dir)
 app.command(
@@ -110,7 +99,7 @@ app.command(
 def main() -> None:
     """Run the command; a user's mistake ends it with one sentence on stderr and exit code 2, a full disk with 74."""
     try:
-        app()
+        app(prog_name="junkdna")
     except UsageError as error:
         say(f"junkdna: {error}", stderr=True)
         _leave(error.exit_code)

@@ -15,10 +15,10 @@ from junkdna_harness.presentation.console import say
 
 
 def compare(
-    run_a: Annotated[
+    folder_a: Annotated[
         str, typer.Argument(help="An lm_eval --output_path folder made with --log_samples: the reference.")
     ],
-    run_b: Annotated[str, typer.Argument(help="The other one, on the same tasks.")],
+    folder_b: Annotated[str, typer.Argument(help="The other one, on the same tasks.")],
     by: Annotated[
         str | None,
         typer.Option(
@@ -48,10 +48,10 @@ def compare(
         typer.Option(help="For text: the values from easiest to hardest, e.g. easy,medium,hard."),
     ] = None,
     name_a: Annotated[
-        str | None, typer.Option("--run-a", help="Which run of RUN_A, where it holds several.")
+        str | None, typer.Option("--run-a", help="Which run of FOLDER_A, where it holds several.")
     ] = None,
     name_b: Annotated[
-        str | None, typer.Option("--run-b", help="Which run of RUN_B, where it holds several.")
+        str | None, typer.Option("--run-b", help="Which run of FOLDER_B, where it holds several.")
     ] = None,
     label: Annotated[list[str] | None, LABEL] = None,
     allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
@@ -82,8 +82,8 @@ def compare(
     use_working_directory()
     words = [value.strip() for value in order.split(",")] if order is not None else None
     found = compare_folders(
-        run_a,
-        run_b,
+        folder_a,
+        folder_b,
         Split(by, bins, min_items, parse_cuts(cuts), words),
         tasks=task or [],
         metric=metric,

@@ -47,7 +47,7 @@ def fidelity(
         ),
     ] = None,
     include_path: Annotated[
-        str | None, typer.Option("--include_path", help="A folder of more tasks.")
+        str | None, typer.Option("--include-path", help="A folder of more tasks.")
     ] = None,
     methods: Annotated[
         str | None, typer.Option(help="Pruning methods, e.g. magnitude,wanda.", rich_help_panel=PANEL_GRID)
@@ -112,7 +112,7 @@ def fidelity(
         str | None, typer.Option(help="Numbers to compute in, e.g. float32 or bfloat16.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch_size", help="Windows that go through a model together.")
+        int | None, typer.Option("--batch-size", help="Windows that go through a model together.")
     ] = None,
 ) -> None:
     """Compare a compressed model's predictions of a text with the dense model's, token by token.

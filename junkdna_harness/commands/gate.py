@@ -35,7 +35,7 @@ PANEL_ORDER = "How many"
 
 
 def gate(
-    model: Annotated[
+    pretrained: Annotated[
         str,
         typer.Argument(
             help="What pretrained= takes: embedded, smollm2-135m, a folder, or a model of the hub."
@@ -71,11 +71,11 @@ def gate(
     model_args: Annotated[
         str | None,
         typer.Option(
-            "--model_args",
+            "--model-args",
             help="Further arguments, as in lm_eval; without any, nothing is done to the model.",
         ),
     ] = None,
-    batch_size: Annotated[str | None, typer.Option("--batch_size", help="A number, auto or auto:N.")] = None,
+    batch_size: Annotated[str | None, typer.Option("--batch-size", help="A number, auto or auto:N.")] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda:0. Default: the GPU where there is one.")
     ] = None,
@@ -100,20 +100,20 @@ def gate(
         ),
     ] = None,
     num_fewshot: Annotated[
-        int | None, typer.Option("--num_fewshot", help="Examples in the prompt.", rich_help_panel=PANEL_TASKS)
+        int | None, typer.Option("--num-fewshot", help="Examples in the prompt.", rich_help_panel=PANEL_TASKS)
     ] = None,
     apply_chat_template: Annotated[
         bool | None,
         typer.Option(
-            "--apply_chat_template/--no-chat-template", help="Prompts as chat.", rich_help_panel=PANEL_TASKS
+            "--apply-chat-template/--no-chat-template", help="Prompts as chat.", rich_help_panel=PANEL_TASKS
         ),
     ] = None,
     system_instruction: Annotated[
-        str | None, typer.Option("--system_instruction", help="System message.", rich_help_panel=PANEL_TASKS)
+        str | None, typer.Option("--system-instruction", help="System message.", rich_help_panel=PANEL_TASKS)
     ] = None,
     include_path: Annotated[
         str | None,
-        typer.Option("--include_path", help="A folder of more tasks.", rich_help_panel=PANEL_TASKS),
+        typer.Option("--include-path", help="A folder of more tasks.", rich_help_panel=PANEL_TASKS),
     ] = None,
     metadata: Annotated[
         str | None,
@@ -150,7 +150,7 @@ def gate(
 
     prompting = Prompting(num_fewshot, apply_chat_template, system_instruction, None, include_path)
     options = Options(prompting, seed, max_items, every_rule, out, allow_different_prompts, _object(metadata))
-    candidate = load(model, wrapper, arguments, batch_size, device)
+    candidate = load(pretrained, wrapper, arguments, batch_size, device)
     finished = run_gate(candidate, baseline, limits, options, lambda line: say(line, stderr=True))
     found = outcome_of(finished, Logged(against, label or []).of(baseline.name))
     code = exit_code_of(found.gate, inconclusive)

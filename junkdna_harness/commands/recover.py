@@ -99,9 +99,7 @@ def recover(
     ] = None,
     include_path: Annotated[
         str | None,
-        typer.Option(
-            "--include_path", "--include-path", help="Folder of your own task files, for --data task:NAME."
-        ),
+        typer.Option("--include-path", help="Folder of your own task files, for --data task:NAME."),
     ] = None,
     trainer: Annotated[
         list[str] | None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def show(
-    run: Annotated[Path, typer.Argument(help="lm-eval output folder, a sweep's folder, or a tidy table.")],
+    runs: Annotated[Path, typer.Argument(help="lm-eval output folder, a sweep's folder, or a tidy table.")],
     name: Annotated[str | None, typer.Option("--run", help="Which run, where there are several.")] = None,
     metric: Annotated[
         str | None, typer.Option(help="Metric to show; by default acc, else what the task has.")
@@ -34,7 +34,7 @@ def show(
     from difficulty.runs.read import read_runs
     from difficulty.text import noise_legend
 
-    read = read_runs(run, labels=label or [])
+    read = read_runs(runs, labels=label or [])
     chosen = read.one(name)
     facts = read.runs[read.runs["run"] == chosen].iloc[0].to_dict()
     rows = read.rows(chosen)

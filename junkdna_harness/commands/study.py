@@ -82,7 +82,7 @@ def study(
     ] = None,
     batch_size: Annotated[
         str | None,
-        typer.Option("--batch_size", help="For evaluation: a number, auto or auto:N."),
+        typer.Option("--batch-size", help="For evaluation: a number, auto or auto:N."),
     ] = None,
     dry_run: Annotated[
         bool,

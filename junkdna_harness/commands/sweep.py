@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from glob import escape as glob_escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,13 +24,15 @@ def sweep(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PLAN.yaml]", help="A plan in YAML; options of the command line come before its own."
+            metavar="[PLAN.yaml]",
+            help="A plan in YAML; options of the command line come before its own.",
+            autocompletion=lambda incomplete: _first_words(incomplete),
         ),
     ] = None,
     model_args: Annotated[
         list[str] | None,
         typer.Option(
-            "--model_args", help="As in lm_eval; repeat it for several models. Default: the embedded model."
+            "--model-args", help="As in lm_eval; repeat it for several models. Default: the embedded model."
         ),
     ] = None,
     methods: Annotated[
@@ -98,27 +101,27 @@ def sweep(
         float | None, typer.Option(help="Documents a task.", rich_help_panel=PANEL_TASKS)
     ] = None,
     num_fewshot: Annotated[
-        int | None, typer.Option("--num_fewshot", help="Examples in the prompt.", rich_help_panel=PANEL_TASKS)
+        int | None, typer.Option("--num-fewshot", help="Examples in the prompt.", rich_help_panel=PANEL_TASKS)
     ] = None,
     seed: Annotated[
         str | None, typer.Option(help="One seed, or python,numpy,torch,fewshot.", rich_help_panel=PANEL_TASKS)
     ] = None,
     apply_chat_template: Annotated[
-        bool, typer.Option("--apply_chat_template", help="Prompts as chat.", rich_help_panel=PANEL_TASKS)
+        bool, typer.Option("--apply-chat-template", help="Prompts as chat.", rich_help_panel=PANEL_TASKS)
     ] = False,
     system_instruction: Annotated[
-        str | None, typer.Option("--system_instruction", help="System message.", rich_help_panel=PANEL_TASKS)
+        str | None, typer.Option("--system-instruction", help="System message.", rich_help_panel=PANEL_TASKS)
     ] = None,
     include_path: Annotated[
         str | None,
-        typer.Option("--include_path", help="A folder of more tasks.", rich_help_panel=PANEL_TASKS),
+        typer.Option("--include-path", help="A folder of more tasks.", rich_help_panel=PANEL_TASKS),
     ] = None,
     batch_size: Annotated[
         str | None,
-        typer.Option("--batch_size", help="A number, auto or auto:N.", rich_help_panel=PANEL_MACHINE),
+        typer.Option("--batch-size", help="A number, auto or auto:N.", rich_help_panel=PANEL_MACHINE),
     ] = None,
     max_batch_size: Annotated[
-        int | None, typer.Option("--max_batch_size", help="Limit for auto.", rich_help_panel=PANEL_MACHINE)
+        int | None, typer.Option("--max-batch-size", help="Limit for auto.", rich_help_panel=PANEL_MACHINE)
     ] = None,
     device: Annotated[
         str | None,
@@ -180,20 +183,29 @@ def sweep(
         raise typer.Exit(code)
 
 
+def _first_words(incomplete: str) -> list[str]:
+    """What a shell completes the first word with: the sub-command, folders, and YAML files."""
+    here = [
+        f"{path}/" if path.is_dir() else str(path)
+        for path in sorted(Path().glob(f"{glob_escape(incomplete)}*"))
+        if path.is_dir() or path.suffix in (".yaml", ".yml")
+    ]
+    return [*(["export"] if "export".startswith(incomplete) else []), *here]
+
+
 def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
     """The plan file's options, with those of the command line in front."""
+    from junkdna_harness.commands.options_file import in_one_spelling
     from junkdna_harness.sweep.choose import MACHINE_OPTIONS
     from junkdna_harness.sweep.options import read_plan_file
 
     if len(words) > 1:
-        raise UsageError(f"{' '.join(words)!r} is more than one plan. Name one YAML file.")
+        hint = did_you_mean(words[0], ("export",))
+        raise UsageError(f"{' '.join(words)!r} is more than one plan. Name one YAML file.{hint}")
     if not words:
         return given
     known = (*PLAN_OPTIONS, *MACHINE_OPTIONS, "output")
-    options = read_plan_file(Path(words[0]))
-    for name in options:
-        if name not in known:
-            raise UsageError(f"{words[0]!r} has the unknown option {name!r}.{did_you_mean(name, known)}")
+    options = in_one_spelling(words[0], read_plan_file(Path(words[0])), {name: name for name in known})
     return {**options, **given}
 
 

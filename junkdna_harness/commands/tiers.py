@@ -11,12 +11,7 @@ import typer
 from difficulty.errors import UsageError
 from junkdna_harness.presentation.console import say
 
-tiers_app = typer.Typer(
-    name="tiers", help="Split any lm-eval task into tiers of difficulty.", no_args_is_help=True
-)
 
-
-@tiers_app.command()
 def build(
     task: Annotated[
         str, typer.Option(help="An lm-eval task: multiple choice, loglikelihood or generate_until.")
@@ -38,7 +33,7 @@ def build(
     ] = None,
     include_path: Annotated[
         str | None,
-        typer.Option("--include_path", "--include-path", help="Folder of your own task files."),
+        typer.Option("--include-path", help="Folder of your own task files."),
     ] = None,
     scores: Annotated[
         list[str] | None,
@@ -132,7 +127,6 @@ def build(
         say(f"run: lm_eval --include_path {output} --tasks {plan.name} ...")
 
 
-@tiers_app.command()
 def show(folder: Annotated[Path, typer.Argument(help="A folder that `junkdna tiers build` wrote.")]) -> None:
     """Print what is in a folder of tiers."""
     from junkdna_harness.tiers.show import folder_text
