@@ -107,7 +107,7 @@ def card_text(
         "## How to load it",
         _load(name, auto, code),
         "## How to evaluate it",
-        _fenced("bash", f"lm_eval --model junkdna-pruned --model_args {shlex.quote(loaded_by)} --tasks difficulty_tiers"),
+        _fenced("bash", f"lm_eval --model junkdna-pruned --model_args {shlex.quote(one_line(loaded_by))} --tasks difficulty_tiers"),
     ]  # fmt: skip
     if command := made_by(manifest):
         parts += ["## How it was made", _fenced("bash", command)]
