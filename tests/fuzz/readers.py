@@ -680,6 +680,14 @@ def make_card(folder: Path) -> None:
     (folder / "README.md").write_text("---\nlicense: other\nlanguage: [en]\ntags:\n- a\n---\n# A model\n")
 
 
+def mutate_card(raw: bytes, rng: random.Random) -> bytes:
+    """The fields between the two rules, or any byte."""
+    if rng.random() < 0.2:
+        return mutate_bytes(raw, rng)
+    fields = raw.split(b"---\n")[1]
+    return b"---\n" + mutate_yaml(fields, rng) + b"\n---\n# A model\n"
+
+
 def read_card(folder: Path, changed: Path) -> None:
     from huggingface_hub import ModelCard
 
@@ -711,7 +719,7 @@ READERS = (
     Reader("trainer config", make_config, "c.yaml", read_config_of_trainer, mutate_yaml),
     Reader("checkpoint manifest", make_checkpoint, "ck/*.json", read_checkpoint),
     Reader("checkpoint weights", make_checkpoint, "ck/*.safetensors", read_checkpoint, mutate_safetensors),
-    Reader("model card", make_card, "README.md", read_card, mutate_yaml),
+    Reader("model card", make_card, "README.md", read_card, mutate_card),
     Reader("mask", make_mask, "mask.safetensors", read_mask, mutate_safetensors),
     Reader("sweep's folder", make_sweep, "s/**/*.*", read_sweep, mutate_stored),
     Reader("gate's folder", make_asked, "g/**/*.json*", read_asked),
