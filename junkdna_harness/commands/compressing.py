@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from difficulty.errors import UsageError
+from junkdna_harness.commands.pushing import push
 from junkdna_harness.compress.schema import help_of
 from junkdna_harness.presentation.console import console, say
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from junkdna_harness.compress.quant_spec import QuantSpec
     from junkdna_harness.compress.report import CompressionReport
     from junkdna_harness.compress.spec import PruneSpec
+    from junkdna_harness.hub import Repository
 
 Progress = Callable[[int, int, str], None]
 
@@ -150,12 +152,14 @@ def compress(
     force: bool,
     dry_run: bool,
     also: Callable[[Any, CompressionReport], None] | None = None,
+    repository: Repository | None = None,
 ) -> None:
     """Load a model, call `change`, and write it; a dry run prints the cost, looks whether all is there that is read, and whether there is
-    room, and ends. `also` is called before the checkpoint is written, which takes the model's place in memory.
+    room, and ends. `also` is called before the checkpoint is written, which takes the model's place in memory; it is uploaded to `repository`.
 
     Raises:
         UsageError: the model, the spec or the output cannot be used.
+        PushError: the checkpoint is written, and could not be uploaded.
     """
     from junkdna_harness.compress.checkpoint import save_checkpoint
     from junkdna_harness.compress.loading import load
@@ -188,6 +192,7 @@ def compress(
         code=source.trust_remote_code,
         last=True,
         recipe=recipe_of(spec),
+        name=None if repository is None else repository.name,
     )
     for warning in written["warnings"][len(report.warnings) :]:
         say(f"warning: {warning}", stderr=True)
@@ -200,3 +205,5 @@ def compress(
             stderr=True,
         )
     say(f"checkpoint: {output}")
+    if repository is not None:
+        push(output, repository, f"{report.summary()}")

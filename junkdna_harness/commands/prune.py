@@ -24,6 +24,7 @@ from junkdna_harness.commands.compressing import (
     option,
     with_recipe,
 )
+from junkdna_harness.commands.pushing import Private, PushBranch, PushToHub, repository_of
 from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.presentation.console import say
 
@@ -67,6 +68,9 @@ def prune(
     trust_remote_code: TrustRemoteCode = False,
     force: Force = False,
     dry_run: DryRun = False,
+    push_to_hub: PushToHub = None,
+    private: Private = None,
+    push_branch: PushBranch = None,
 ) -> None:
     """Remove weights from a model and write an ordinary checkpoint, with exact zeros and a manifest.
 
@@ -111,6 +115,7 @@ def prune(
         "scheme": scheme,
     }
     spec = PruneSpec.from_strings(with_recipe("prune", recipe, given))
+    repository = repository_of(push_to_hub, private, push_branch, output, dry_run)
     from junkdna_harness.compress.loading import Source
     from junkdna_harness.compress.masks import save_mask as write_mask
     from junkdna_harness.compress.pruning import prune as prune_in_place
@@ -122,4 +127,4 @@ def prune(
             write_mask(model, report, save_mask)
             say(f"mask: {save_mask}")
 
-    compress(source, spec, prune_in_place, output, force, dry_run, mask_too)
+    compress(source, spec, prune_in_place, output, force, dry_run, mask_too, repository)

@@ -20,6 +20,7 @@ from junkdna_harness.commands.compressing import (
     option,
     with_recipe,
 )
+from junkdna_harness.commands.pushing import Private, PushBranch, PushToHub, repository_of
 from junkdna_harness.compress.quant_spec import QuantSpec, check_simulated
 
 
@@ -51,6 +52,9 @@ def quantize(
     trust_remote_code: TrustRemoteCode = False,
     force: Force = False,
     dry_run: DryRun = False,
+    push_to_hub: PushToHub = None,
+    private: Private = None,
+    push_branch: PushBranch = None,
 ) -> None:
     """Round a model's weights to what few bits can hold, and write an ordinary checkpoint.
 
@@ -79,8 +83,9 @@ def quantize(
     }
     spec = QuantSpec.from_strings(with_recipe("quantize", recipe, given))
     check_simulated(spec.method, spec.running)
+    repository = repository_of(push_to_hub, private, push_branch, output, dry_run)
     from junkdna_harness.compress.loading import Source
     from junkdna_harness.compress.quantizing import quantize as quantize_in_place
 
     source = Source(pretrained, dtype, device, revision, gguf_file, trust_remote_code)
-    compress(source, spec, quantize_in_place, output, force, dry_run)
+    compress(source, spec, quantize_in_place, output, force, dry_run, repository=repository)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from difficulty.errors import UsageError
+from junkdna_harness.commands.pushing import Private, PushBranch, PushToHub, push, repository_of
 from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.presentation.console import say
 
@@ -115,6 +116,9 @@ def recover(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Look whether all that is needed is there, and stop.")
     ] = False,
+    push_to_hub: PushToHub = None,
+    private: Private = None,
+    push_branch: PushBranch = None,
 ) -> None:
     """Continue training a compressed model and write an ordinary checkpoint with a manifest.
 
@@ -135,6 +139,7 @@ def recover(
         "method": method, "sparsity": sparsity, "pattern": pattern, "mask": mask, "calibration": calibration,
     }  # fmt: skip
     asked: dict[str, Any] = {name: str(value) for name, value in given.items() if value is not None}
+    repository = repository_of(push_to_hub, private, push_branch, output, dry_run)
     from junkdna_harness.recover.run import recover as run
 
     prune_spec = PruneSpec.from_strings({**asked, "mask_seed": mask_seed}) if asked else None
@@ -144,7 +149,8 @@ def recover(
         for line in check_recovery(pretrained, output, spec, prune_spec, force):
             say(f"checked: {line}")
         return
-    done = run(pretrained, output, spec, prune_spec, force=force)
+    name = None if repository is None else repository.name
+    done = run(pretrained, output, spec, prune_spec, force=force, name=name)
     training = done.training
     if done.manifest:
         loss = (
@@ -158,6 +164,13 @@ def recover(
         )
     if training.stopped:
         say(f"junkdna: {training.stopped}.", stderr=True)
+    if repository is not None and done.manifest and training.failed:
+        say(
+            f"junkdna: not uploaded, for training broke down. Look at it, then: hf upload {name} {output}",
+            stderr=True,
+        )
+    elif repository is not None and done.manifest:
+        push(output, repository, f"{done.manifest['method']}: {training.steps} steps")
     if training.failed:
         raise typer.Exit(1)
 

@@ -1,7 +1,7 @@
 """What a checkpoint's folder holds beside weights goes along with them: processors, templates, licences.
 
 Files that transformers wrote anew stay as they are. Left behind are weights and what belongs to them, pickles, what was measured of the
-source, and code, unless it may be run. The model card goes along, and speaks of the source: what was done says the manifest.
+source, and code, unless it may be run. The model card goes along under another name, for it speaks of the source (`card`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import MANIFEST, snapshot
 from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.compress.card import CARD, OF_SOURCE, front_matter, is_ours
 
 _WEIGHTS = (
     ".safetensors", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack", ".onnx", ".onnx_data", ".gguf", ".ggml", ".npz",
@@ -82,6 +83,10 @@ def carry_over(source: Path, target: Path, code: bool = False) -> list[str]:
             if reason := _refused(file, root, code):
                 left.append(f"{name} ({reason})")
                 continue
+            if str(name) == CARD:
+                if is_ours(front_matter(source)):
+                    continue
+                name = Path(OF_SOURCE)
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target / name)
     return left

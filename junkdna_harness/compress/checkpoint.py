@@ -11,14 +11,16 @@ from typing import Any
 from torch import nn
 
 from difficulty.errors import UsageError
-from difficulty.files import cannot_write
+from difficulty.files import cannot_write, real_path
 from difficulty.runs.checkpoint import MANIFEST as MANIFEST
 from difficulty.runs.checkpoint import read_manifest
 from junkdna_harness.compress.again import expect, refuse_another, release
 from junkdna_harness.compress.before import not_believed
+from junkdna_harness.compress.card import write_card
 from junkdna_harness.compress.carried import carry_over, source_folder
 from junkdna_harness.compress.checks import without_adapters
 from junkdna_harness.compress.hashing import weights_sha256
+from junkdna_harness.compress.loading import auto_class
 from junkdna_harness.compress.manifest import origin
 from junkdna_harness.compress.report import CompressionReport
 from junkdna_harness.compress.stored import stored_tensors
@@ -62,10 +64,11 @@ def save_checkpoint(
     code: bool = False,
     last: bool = False,
     recipe: Mapping[str, Any] | None = None,
+    name: str | None = None,
 ) -> dict[str, Any]:
-    """The manifest, after writing model, tokenizer and manifest to `folder`, which appears whole or not at all.
+    """The manifest, after writing model, tokenizer, manifest and model card to `folder`, which appears whole or not at all.
 
-    `recipe` is what was asked for (`recipe.recipe_of`). What else lies in the folder of `source` goes along (`carry_over`; `code`: its code too). The checkpoint is loaded again before
+    `recipe` is what was asked for (`recipe.recipe_of`), `name` what the card calls the checkpoint: its folder's name, or that on the Hub. What else lies in the folder of `source` goes along (`carry_over`; `code`: its code too). The checkpoint is loaded again before
     it appears; with `last`, in place of `model`, whose weights are given up: memory never holds two models.
 
     Raises:
@@ -93,24 +96,21 @@ def save_checkpoint(
             model.save_pretrained(temporary)
             if tokenizer is not None:
                 tokenizer.save_pretrained(temporary)
-            left = _carry(source or {}, temporary, code)
+            there = source_folder((source or {}).get("pretrained"), (source or {}).get("revision"))
+            left = [] if there is None else carry_over(there, temporary, code)
             manifest = {
-                **report.to_dict(), "source": source or {}, **came_from, **left, **({"recipe": dict(recipe)} if recipe else {}), "tensors": describe_tensors(temporary)
+                **report.to_dict(), "source": source or {}, **came_from, **({"left_behind": left} if left else {}), **({"recipe": dict(recipe)} if recipe else {}), "tensors": describe_tensors(temporary)
             }  # fmt: skip
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+            own_code = code and bool(getattr(model.config, "auto_map", None))
+            auto = auto_class(model.config).__name__
+            write_card(temporary, manifest, name or real_path(folder).name, there, auto, own_code)
         except (OSError, SafetensorError) as error:
             raise cannot_write(folder, error) from error
         if last:
             release(model)
         refuse_another(temporary, expected, code)
     return manifest
-
-
-def _carry(source: dict[str, Any], folder: Path, code: bool) -> dict[str, Any]:
-    """The manifest's word on what of the source's folder stayed behind, after copying the rest."""
-    there = source_folder(source.get("pretrained"), source.get("revision"))
-    left = [] if there is None else carry_over(there, folder, code)
-    return {"left_behind": left} if left else {}
 
 
 def inspect_checkpoint(folder: str | Path) -> Inspection:

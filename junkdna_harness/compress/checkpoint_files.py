@@ -6,14 +6,17 @@ tensors that are missing or of another shape, is found by `compress.reading`.
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from difficulty.runs.checkpoint import ADAPTER_CONFIG, EMBEDDED, read_object
+from difficulty.runs.checkpoint import ADAPTER_CONFIG, EMBEDDED, MANIFEST, read_object
 from junkdna_harness.arguments import is_adapter, resolve_pretrained
+from junkdna_harness.compress.card import CARD, OF_SOURCE
 from junkdna_harness.compress.reading import clear_loading_errors, no_tokenizer, refuse_pickles_asked_for
 
 WEIGHTS = "model.safetensors"
@@ -33,10 +36,44 @@ TOKENIZER_FILES = (
     "vocab.txt",
     "spiece.model",
 )
+# By name, what belongs to a checkpoint: what transformers and peft write and read, cards, licences, and what we write of how it was made.
+_WEIGHTS_NAMED = re.compile(r"model(-\d+-of-\d+)?\.safetensors|adapter_model\.safetensors")
+_PARTS = (
+    MANIFEST, CARD, OF_SOURCE, INDEX, "config.json", ADAPTER_CONFIG, "train_log.jsonl", "merges.txt", "*.model", "*.tiktoken",
+    "vocab.*", "chat_template.jinja", "chat_template.json", "video_preprocessor_config.json", "LICENSE", "LICENSE.*", "LICENCE", "LICENCE.*",
+    "NOTICE", "NOTICE.*", "USE_POLICY.*",
+)  # fmt: skip
+_TEMPLATES = "additional_chat_templates"
 LARGE = ("tokenizer.json", "vocab.json")  # of which only the two ends are looked at
 LFS = b"version https://git-lfs"
 CODE = "auto_map"  # in a config: the file of the checkpoint whose code makes the model
 AGAIN = "Get the checkpoint again."
+
+
+def parts_of(folder: Path) -> tuple[list[str], list[str]]:
+    """The files in `folder` that belong to a checkpoint, and those that do not, as names relative to it.
+
+    Code belongs to it where its config names it. Hidden files, links and folders of others are not listed.
+    """
+    config = folder / "config.json"
+    code = bool(read_object(config, once=False).get(CODE)) if config.is_file() else False
+    ours: list[str] = []
+    others: list[str] = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_symlink() or not path.is_file() or any(part.startswith(".") for part in name.parts):
+            continue
+        (ours if _is_part(name, code) else others).append(name.as_posix())
+    return ours, others
+
+
+def _is_part(name: Path, code: bool) -> bool:
+    if len(name.parts) > 1:
+        return name.parts[:-1] == (_TEMPLATES,) and name.suffix == ".jinja"
+    known = (*BESIDE, *TOKENIZER_FILES, *_PARTS, *(["*.py"] if code else []))
+    return bool(_WEIGHTS_NAMED.fullmatch(name.name)) or any(
+        fnmatch.fnmatchcase(name.name, one) for one in known
+    )
 
 
 def check_model_arguments(arguments: Mapping[str, Any], with_tokenizer: bool = False) -> None:

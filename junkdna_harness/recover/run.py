@@ -13,12 +13,14 @@ from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE_FREEZING, SPARSE_TRANSFER
 from difficulty.runs.running import Running
 from junkdna_harness.arguments import resolve_pretrained
+from junkdna_harness.compress.card import PRUNED_BY
 from junkdna_harness.compress.checkpoint_files import check_checkpoint
 from junkdna_harness.compress.hashing import weights_sha256
 from junkdna_harness.compress.manifest import manifest_folder
 from junkdna_harness.compress.origin import Origin
 from junkdna_harness.compress.pruning import prune
 from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tokenizer
+from junkdna_harness.compress.recipe import recipe_of
 from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.embedded import knows_the_suite
 from junkdna_harness.output_folder import check_output_folder
@@ -55,10 +57,12 @@ def recover(
     prune_spec: PruneSpec | None = None,
     force: bool = False,
     callbacks: Sequence[Any] = (),
+    name: str | None = None,
 ) -> Recovered:
     """Train `pretrained` by one arm of the paper and write an ordinary checkpoint with a manifest to `output`.
 
-    The mask is made by `prune_spec`, or read off the zeros of a checkpoint that is pruned already. A run that was cut
+    The mask is made by `prune_spec`, or read off the zeros of a checkpoint that is pruned already. `callbacks` are those of
+    `transformers.Trainer`, and `name` is what the model card calls the checkpoint. A run that was cut
     off goes on from its last checkpoint when it is asked for again.
 
     Raises:
@@ -67,7 +71,7 @@ def recover(
     check_output_folder(output, force, pretrained)  # before a lock is put beside it
     with alone(Path(output)) as check:
         called = (*callbacks, StillAlone(check))
-        return recover_here(pretrained, Path(output), spec or RecoverSpec(), prune_spec, force, called)
+        return recover_here(pretrained, Path(output), spec or RecoverSpec(), prune_spec, force, called, name)
 
 
 def recover_here(
@@ -77,28 +81,29 @@ def recover_here(
     prune_spec: PruneSpec | None = None,
     force: bool = False,
     callbacks: Sequence[Any] = (),
+    name: str | None = None,
 ) -> Recovered:
     """`recover`, where the caller sees to it that nothing else trains into `output`."""
     check_output_folder(output, force, pretrained)  # before hours of training, not after
     source = resolve_pretrained(pretrained)
     check_checkpoint(pretrained)
-    name = pretrained or EMBEDDED
+    given = pretrained or EMBEDDED
     refuse_unfit(spec, prune_spec)
     _check_suite(spec.data, source)
     seen = most_examples(spec)
     data = load_data(spec.data, spec.fraction, spec.seed, spec.include_path, seen)
     _say_what_is_unseen(spec, len(data), seen)
-    model, tokenizer = load(source, name)
-    manifest = believed_manifest(name, model)
+    model, tokenizer = load(source, given)
+    manifest = believed_manifest(given, model)
     start = begin(model, tokenizer, spec, prune_spec, manifest)
     examples = data.examples[:seen]
     length = longest(model, spec.max_length)
     rows, shortened = tokenize(examples, tokenizer, length)
-    refuse_unknown_tokens(name, max(max(row["input_ids"]) for row in rows), model)
+    refuse_unknown_tokens(given, max(max(row["input_ids"]) for row in rows), model)
     _say_what_is_cut(shortened, len(examples), length)
     lr = spec.lr or default_lr(spec, source)
     identity = {
-        "model": name, "spec": spec.to_dict(), "prune": repr(prune_spec), "data": data.sha256, "lr": lr,
+        "model": given, "spec": spec.to_dict(), "prune": repr(prune_spec), "data": data.sha256, "lr": lr,
         "start": start.block.get("weights_sha256"),
     }  # fmt: skip
     trained = attach_adapter(model, spec, start)
@@ -108,9 +113,10 @@ def recover_here(
     if is_first_process():
         facts = {
             "data": data.source, "data_sha256": data.sha256, "examples": len(data), "rows": len(rows), "lr": lr,
-            "source": name, "longest_row": length, "shortened": shortened,
+            "source": given, "longest_row": length, "shortened": shortened,
+            **({} if prune_spec is None else {PRUNED_BY: recipe_of(prune_spec)}),
         }  # fmt: skip
-        written = save(trained, tokenizer, output, spec, start, training, facts, bool(manifest), force)
+        written = save(trained, tokenizer, output, spec, start, training, facts, bool(manifest), force, name)
         remove_checkpoints(folder)
         return Recovered(output, written, training)
     return Recovered(output, {}, training)

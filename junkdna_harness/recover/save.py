@@ -8,13 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from difficulty.files import write_atomic
+from difficulty.files import real_path, write_atomic
 from difficulty.runs.checkpoint import CLEARLY_SPARSE, MANIFEST, NONE, UNKNOWN, method_of
 from difficulty.runs.identity import DENSE, Method
 from junkdna_harness.compress.again import expect, refuse_another
+from junkdna_harness.compress.card import write_card
 from junkdna_harness.compress.carried import carry_over, source_folder
 from junkdna_harness.compress.checkpoint import describe_tensors, forget_packing
 from junkdna_harness.compress.hashing import weights_sha256
+from junkdna_harness.compress.loading import auto_class
 from junkdna_harness.compress.manifest import origin
 from junkdna_harness.compress.pruning import measure
 from junkdna_harness.output_folder import output_folder
@@ -31,11 +33,11 @@ LOG = "train_log.jsonl"
 
 def save(
     trained: Any, tokenizer: Any, output: Path, spec: RecoverSpec, start: Start, training: Training,
-    facts: Mapping[str, Any], believed: bool, force: bool = False,
+    facts: Mapping[str, Any], believed: bool, force: bool = False, name: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The manifest, after writing it with the model (adapters merged, unless kept), tokenizer and log to `output`.
 
-    `believed`: the source's manifest is of its weights.
+    `believed`: the source's manifest is of its weights. `name` is what the card calls the checkpoint, its folder's name where it is left out.
     """
     keep = spec.adapter is not None and (spec.merge == "keep" or start.stored_codes)
     model = trained if spec.adapter is None or keep else merge_adapter(trained)
@@ -49,12 +51,14 @@ def save(
         else:  # sharded: gathered on this process
             model.save_pretrained(folder, state_dict=dict(training.state))
         tokenizer.save_pretrained(folder)
-        there = None if keep else source_folder(facts["source"])
-        left = [] if there is None else carry_over(there, folder)
+        there = source_folder(facts["source"])
+        left = [] if keep or there is None else carry_over(there, folder)
         manifest = make_manifest(model, spec, start, training, facts, keep)
         manifest |= {"source": {"model": facts["source"]}, **came_from, "tensors": describe_tensors(folder)}
         manifest |= {"left_behind": left} if left else {}
         write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        auto = "AutoPeftModelForCausalLM" if keep else auto_class(model.config).__name__
+        write_card(folder, manifest, name or real_path(output).name, there, auto)
         write_atomic(folder / LOG, "".join(json.dumps(row) + "\n" for row in training.log))
         if expected is not None:
             refuse_another(folder, expected)

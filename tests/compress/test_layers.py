@@ -11,7 +11,7 @@ import junkdna_harness.compress as package
 PREFIX = "junkdna_harness.compress."
 FOLDER = Path(package.__file__).parent
 TORCH_FREE = {
-    "allocation", "asking", "beside", "bits", "checkpoint_files", "formats", "gguf_file", "manifest", "notation", "plugins", "quant_spec", "reading", "recipe", "registry", "schema", "sources", "spec"
+    "allocation", "asking", "beside", "bits", "card", "checkpoint_files", "formats", "gguf_file", "manifest", "notation", "plugins", "quant_spec", "reading", "recipe", "registry", "schema", "sources", "spec"
 }  # fmt: skip
 
 

@@ -150,7 +150,7 @@ def full(folder: Path) -> Path:
 
 CARRIED = {
     "LICENSE",
-    "README.md",
+    "README_source.md",
     "preprocessor_config.json",
     "vocab.txt",
     "notes.md",
@@ -163,6 +163,7 @@ WRITTEN = {
     "model.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
+    "README.md",
     MANIFEST,
 }
 
@@ -175,6 +176,7 @@ def test_what_lies_beside_the_weights_goes_along(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert {path.name for path in out.iterdir()} == CARRIED | WRITTEN
     assert (out / "additional_chat_templates" / "tool.jinja").read_text() == "tool"
+    assert (out / "README_source.md").read_text() == "README.md"  # the source's card, whose text that is
     assert json.loads((out / MANIFEST).read_text())["left_behind"] == [
         "huge.json (64 MiB)", "link.txt (a link to elsewhere)", "modeling_mine.py (code; --trust-remote-code takes it along)",
     ]  # fmt: skip

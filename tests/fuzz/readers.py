@@ -676,6 +676,26 @@ def mutate_cache(raw: bytes, rng: random.Random) -> bytes:
     return mutate_json(raw, rng) if raw.startswith(b"{") else mutate_safetensors(raw, rng)
 
 
+def make_card(folder: Path) -> None:
+    (folder / "README.md").write_text("---\nlicense: other\nlanguage: [en]\ntags:\n- a\n---\n# A model\n")
+
+
+def mutate_card(raw: bytes, rng: random.Random) -> bytes:
+    """The fields between the two rules, or any byte."""
+    if rng.random() < 0.2:
+        return mutate_bytes(raw, rng)
+    fields = raw.split(b"---\n")[1]
+    return b"---\n" + mutate_yaml(fields, rng) + b"\n---\n# A model\n"
+
+
+def read_card(folder: Path, changed: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    from junkdna_harness.compress.card import card_text, inherited
+
+    assert ModelCard(card_text({"method": "wanda"}, "x", inherited(str(folder), folder))).data.tags
+
+
 READERS = (
     Reader("lm-eval results", make_log, "log/*/results_*.json", read_log),
     Reader("lm-eval samples", make_log, "log/*/samples_*.jsonl", read_log),
@@ -699,6 +719,7 @@ READERS = (
     Reader("trainer config", make_config, "c.yaml", read_config_of_trainer, mutate_yaml),
     Reader("checkpoint manifest", make_checkpoint, "ck/*.json", read_checkpoint),
     Reader("checkpoint weights", make_checkpoint, "ck/*.safetensors", read_checkpoint, mutate_safetensors),
+    Reader("model card", make_card, "README.md", read_card, mutate_card),
     Reader("mask", make_mask, "mask.safetensors", read_mask, mutate_safetensors),
     Reader("sweep's folder", make_sweep, "s/**/*.*", read_sweep, mutate_stored),
     Reader("gate's folder", make_asked, "g/**/*.json*", read_asked),

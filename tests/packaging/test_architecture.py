@@ -43,7 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("junkdna_harness.held_folder",),
     ("junkdna_harness.output_folder",),
     ("junkdna_harness.smollm2",),
-    ("junkdna_harness.arguments", "junkdna_harness.harness"),
+    ("junkdna_harness.arguments", "junkdna_harness.harness", "junkdna_harness.hub"),
     ("junkdna_harness.texts",),
     ("junkdna_harness.compress",),
     ("junkdna_harness.models",),
