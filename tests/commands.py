@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
+from tests.warm import Warm
+
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+# What another value of changes nothing in what is imported.
+_READ_LATE = {"PYTEST_CURRENT_TEST", "COLUMNS", "NO_COLOR"}
+
+
+@cache
+def _warm() -> Warm:
+    warm = Warm(os.environ | OFFLINE)
+    atexit.register(warm.close)
+    return warm
 
 
 def command(
-    module: str, *arguments: str, cwd: Path | None = None, **environment: str
+    module: str, *arguments: str, cwd: Path | None = None, fresh: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m module arguments...`, never raising: tests look at the exit code."""
+    """`python -m module arguments...`, never raising: tests look at the exit code.
+
+    The process is forked from one that has imported torch and lm-eval, unless `fresh` says that it is to be a Python start of
+    its own, or its environment may change what is imported.
+    """
+    wanted = os.environ | OFFLINE | environment
+    warm = None if fresh else _warm()
+    if warm and not {name for name, _ in wanted.items() ^ warm.environment.items()} - _READ_LATE:
+        return warm.run(module, *arguments, cwd=cwd, environment=wanted)
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | OFFLINE | environment,
+        env=wanted,
     )
 
 
-def lm_eval(*arguments: str, cwd: Path, model: str = "junkdna-pruned") -> subprocess.CompletedProcess[str]:
+def lm_eval(
+    *arguments: str, cwd: Path, model: str = "junkdna-pruned", fresh: bool = False
+) -> subprocess.CompletedProcess[str]:
     """`lm_eval --model model arguments...`."""
-    return command("lm_eval", "--model", model, *arguments, cwd=cwd)
+    return command("lm_eval", "--model", model, *arguments, cwd=cwd, fresh=fresh)
 
 
-def junkdna(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def junkdna(
+    *arguments: str, cwd: Path | None = None, fresh: bool = False, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """`junkdna arguments...`."""
-    return command("junkdna_harness.cli", *arguments, cwd=cwd, **environment)
+    return command("junkdna_harness.cli", *arguments, cwd=cwd, fresh=fresh, **environment)

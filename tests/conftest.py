@@ -43,7 +43,15 @@ def dense_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _evaluated(folder: Path) -> Path:
     tasks = "difficulty_tiers,difficulty_tiers_memory"
     run = lm_eval(
-        "--model_args", "sparsity=0", "--tasks", tasks, "--log_samples", "--output_path", "out", cwd=folder
+        "--model_args",
+        "sparsity=0",
+        "--tasks",
+        tasks,
+        "--log_samples",
+        "--output_path",
+        "out",
+        cwd=folder,
+        fresh=True,
     )
     assert run.returncode == 0, run.stderr[-3000:]
     (folder / "done").touch()
