@@ -82,7 +82,7 @@ def report(
             labels=label or [],
         )
     from difficulty.files import write_atomic
-    from junkdna_harness.presentation.lines import show, show_text
+    from junkdna_harness.presentation.lines import show_lines, show_text
     from junkdna_harness.report import formats, verdicts
 
     boards = list(made.boards)
@@ -121,7 +121,7 @@ def report(
             for note in board.notes:
                 show_text(f"note: {note}", stderr=True)
         else:
-            show([[], *formats.terminal(board)] if number else formats.terminal(board))
+            show_lines([[], *formats.terminal(board)] if number else formats.terminal(board))
     for warning in (*made.looked, *made.warnings, *notes):
         show_text(f"note: {warning}", stderr=True)
     for path in written:

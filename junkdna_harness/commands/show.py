@@ -35,8 +35,7 @@ def show(
     from difficulty.runs.clusters import share_clusters
     from difficulty.runs.read import read_runs
     from difficulty.text import noise_legend
-    from junkdna_harness.presentation.lines import show as show_lines
-    from junkdna_harness.presentation.lines import show_text
+    from junkdna_harness.presentation.lines import show_lines, show_text
 
     read = read_runs(run, labels=label or [])
     chosen = read.one(name)
@@ -59,19 +58,19 @@ def describe(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]
     """Lines on who the run is and what was done to its model."""
     from difficulty.runs.values import as_number
 
-    lines = [f"run      {facts['run']}", f"model    {facts['model']}", f"method   {facts['method']}"]
     shown = (
+        *((name, facts[name], "") for name in ("run", "model", "method")),
         ("level", facts["level"], ".4g"), ("bits", facts["bits"], "g"), ("effective bits", facts["effective_bits"], ".4g"),
         *((name, _text(manifest.get(name)), "") for name in ("pattern", "scope", "seed")),
         ("sparsity of targets", as_number(manifest.get("sparsity_targeted")), ".4f"),
         ("sparsity of model", facts["sparsity_all"], ".4f"), ("weights", facts["weights_sha256"], ""),
         ("lm-eval", facts["lm_eval_version"], ""), ("known by", facts["known_by"], ""),
     )  # fmt: skip
-    lines += [
-        f"{label:<8} {value:{form}}" for label, value, form in shown if value is not None and value == value
+    lines = [
+        f"{label:<20} {value:{form}}" for label, value, form in shown if value is not None and value == value
     ]
     warnings = manifest.get("warnings")
-    return lines + [f"note     {warning}" for warning in (warnings if isinstance(warnings, list) else [])]
+    return lines + [f"{'note':<20} {warning}" for warning in (warnings if isinstance(warnings, list) else [])]
 
 
 def _text(value: object) -> str | None:
@@ -118,8 +117,8 @@ def _tiers(
     from difficulty.text import score_text, score_with_bounds, with_noise_mark
     from junkdna_harness.presentation.table import Column, table
 
-    columns = [Column(name) for name in ("family", "axis")]
-    columns += [Column("tier", right=True), Column("metric", "text"), Column("items", "number")]
+    columns = [Column("family"), Column("axis", "text"), Column("tier", right=True), Column("metric", "text")]
+    columns += [Column("items", "number")]
     columns += [Column("score", "number", told=False), Column("chance", "number")]
     columns += [Column(name, "number", told=False) for name in ("above chance", "margin")]
     lines = []

@@ -26,7 +26,7 @@ def plain(lines: Iterable[Line]) -> str:
     return "\n".join("".join(text for text, _ in line) for line in lines)
 
 
-def show(lines: Iterable[Line], stderr: bool = False) -> None:
+def show_lines(lines: Iterable[Line], stderr: bool = False) -> None:
     """Print the lines on stdout or stderr, with colours where it is a terminal and NO_COLOR is not set."""
     target = console(stderr=stderr, soft_wrap=True)
     for line in lines:
@@ -41,7 +41,7 @@ def show(lines: Iterable[Line], stderr: bool = False) -> None:
 def show_text(text: str, stderr: bool = False, style: str = "") -> None:
     """Print text, lines that are wider than the terminal folded at words."""
     for line in visible(text).splitlines() or [""]:
-        show(paragraph(line, style=style), stderr)
+        show_lines(paragraph(line, style=style), stderr)
 
 
 def paragraph(line: str, width: int | None = None, style: str = "", indent: str = "    ") -> list[Line]:
