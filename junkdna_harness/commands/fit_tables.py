@@ -32,9 +32,11 @@ def fit_lines(result: FitResult, every: bool = False) -> list[Line]:
     lines: list[Line] = []
     for sentence in result.guesses:
         lines += paragraph(f"warning: {sentence}", style="yellow")
-    lines += paragraph(f"{result.model}, {result.n_items:,} items in {result.n_clusters:,} clusters", style="bold")
+    lines += paragraph(
+        f"{result.model}, {result.n_items:,} items in {result.n_clusters:,} clusters", style="bold"
+    )
     lines += [*_hypothesis(result.hypothesis), []]
-    lines += _claims(list(headline.values()), "Verdicts, all families pooled", statements=True)
+    lines += _claims(list(headline.values()), "Verdicts, all families pooled", families=False)
     lines += [[], *_reasons(headline)]
     if every:
         lines += [[], *_scales(headline)]
@@ -43,9 +45,11 @@ def fit_lines(result: FitResult, every: bool = False) -> list[Line]:
     main = {claim.method for claim in headline.values()}
     shown = [claim for claim in rest if every or claim.method in main or claim.scope.pooled]
     if shown:
-        lines += [[], *_claims(shown, "By family and method", statements=False)]
+        lines += [[], *_claims(shown, "By family and method", families=True)]
     if len(shown) < len(rest):
-        lines += paragraph(f"{len(rest) - len(shown)} rows of other methods: --all, --csv or --json.", style="dim")
+        lines += paragraph(
+            f"{len(rest) - len(shown)} rows of other methods: --all, --csv or --json.", style="dim"
+        )
     lines += [[]]
     for sentence in result.excluded:
         lines += paragraph(f"left out: {sentence}")
@@ -58,7 +62,7 @@ def models_lines(found: ModelsResult, every: bool = False) -> list[Line]:
     """What is printed of the fits of several models."""
     lines = paragraph(f"{found.title}: {', '.join(found.results)}", style="bold")
     lines += [*_hypothesis(found.hypothesis), []]
-    lines += _claims(list(found.over), f"Verdicts over {found.kind}", statements=True)
+    lines += _claims(list(found.over), f"Verdicts over {found.kind}", families=False)
     lines += [[], *_reasons(found.headline())]
     for note in found.notes():
         lines += paragraph(f"  {note}", style="dim")
@@ -82,29 +86,31 @@ def _prose(text: str) -> list[Line]:
 
 
 def _reasons(headline: Mapping[str, Claim]) -> list[Line]:
-    return [
-        line for name, claim in headline.items() for line in paragraph(f"  {name}: {claim.reason}", style="dim")
-    ]
+    """What each claim says, and what decided."""
+    lines: list[Line] = []
+    for name, claim in headline.items():
+        lines += paragraph(f"{name}: {STATEMENTS[name]}")
+        lines += paragraph(f"    {claim.reason}", style="dim", indent="")
+    return lines
 
 
-def _claims(claims: Iterable[Claim], title: str, statements: bool) -> list[Line]:
+def _claims(claims: Iterable[Claim], title: str, families: bool) -> list[Line]:
     """What was found on each claim; its unit and the number of items are the last columns."""
     columns = [Column("claim", told=False), Column("family", told=False)]
-    columns = columns[:1] if statements else columns
+    columns = columns if families else columns[:1]
     columns += [
-        Column("method", "key", told=not statements), Column("verdict", "text", told=False), Column("holds for", "text"),
+        Column("method", told=families), Column("verdict", "text", told=False), Column("holds for", "text"),
         Column("estimate [interval]", "number", told=False), Column("p (Holm)", "number"), Column("unit", "text"), Column("items", "number"),
     ]  # fmt: skip
     rows = []
     for claim in claims:
-        names = [claim.claim] if statements else [claim.claim, claim.family]
+        names = [claim.claim, claim.family] if families else [claim.claim]
         rows.append([
             *names, claim.method, Cell(claim.verdict, _COLOURS[claim.verdict]), claim.about,
             estimate_text(claim.estimate, claim.ci_low, claim.ci_high), p_text(claim.p_holm), claim.unit,
             f"{claim.n_items:,}" if claim.n_items else "",
         ])  # fmt: skip
-    said = [line for claim in claims for line in paragraph(f"  {claim.claim}: {STATEMENTS[claim.claim]}")]
-    return [*table(columns, rows, title=title), *([[], *said] if statements else [])]
+    return table(columns, rows, title=title)
 
 
 def _scales(headline: Mapping[str, Claim]) -> list[Line]:

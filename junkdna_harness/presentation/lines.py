@@ -65,13 +65,9 @@ def cut(text: str, width: int, end: bool = False) -> str:
     return set_cell_size(text, width - 1).rstrip() + "…"
 
 
-def padded(text: str, width: int) -> str:
-    """`text` in exactly `width` columns."""
-    return cut(text, width) + " " * max(0, width - cell_len(cut(text, width)))
-
-
-def folded(text: str, width: int = WIDTH, indent: str = "", first: str | None = None) -> list[str]:
-    """`text` on lines of at most `width` columns: `first` before the first one (default: `indent`), `indent` before the others."""
+def folded(text: str, width: int | None = None, indent: str = "", first: str | None = None) -> list[str]:
+    """`text` on lines of at most `width` columns, by default the terminal's: `first` before the first one (default: `indent`), `indent` before the others."""
+    width = width or line_width()
     lines: list[str] = []
     start = indent if first is None else first
     line = ""

@@ -18,7 +18,9 @@ from junkdna_harness.presentation.escape import one_line
 from junkdna_harness.presentation.lines import Line, folded, line_width, plain
 
 GAP = 2  # characters between two columns
-LEAST_TEXT = 14  # characters below which no column of text is folded: further columns go to another table first
+LEAST_TEXT = (
+    14  # characters below which no column of text is folded: further columns go to another table first
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,19 @@ def table_text(columns: Sequence[Column], rows: Sequence[Cells], width: int | No
     return plain(table(columns, rows, width))
 
 
+def number_table(header: Sequence[str], rows: Sequence[Cells], width: int | None = None) -> str:
+    """A table of numbers as text; its first column says which row it is.
+
+    >>> print(number_table(["tier", "items"], [["1", "250"], ["2", "9"]]))
+    tier  items
+    1       250
+    2         9
+    """
+    first, *others = header
+    columns = [Column(first, told=False), *(Column(name, "number", told=False) for name in others)]
+    return table_text(columns, rows, width)
+
+
 def _cell(cell: str | Cell) -> Cell:
     found = cell if isinstance(cell, Cell) else Cell(cell)
     return Cell(one_line(found.text), found.style, one_line(found.below))
@@ -80,7 +95,9 @@ def _cell(cell: str | Cell) -> Cell:
 def _common(columns: Sequence[Column], body: Sequence[Sequence[Cell]]) -> tuple[list[int], list[str]]:
     """The columns in which rows differ, and what the others hold."""
     kept, common = [], []
-    last = max((i for i, column in enumerate(columns) if column.kind == "key" and not column.head), default=-1)
+    last = max(
+        (i for i, column in enumerate(columns) if column.kind == "key" and not column.head), default=-1
+    )
     for i, column in enumerate(columns):
         values = {row[i].text for row in body}
         same = len(body) > 1 and len(values) == 1

@@ -170,7 +170,10 @@ def terminal(board: Leaderboard, width: int | None = None) -> list[Line]:
     columns = (OVERALL, *board.columns)
     rows = [
         # A plain minus for the dense model's dash: no terminal lacks it.
-        [*(head.replace("–", "-") for head in row_heads(row)), *(_terminal_cell(cell(board, i, c)) for c in columns)]
+        [
+            *(head.replace("–", "-") for head in row_heads(row)),
+            *(_terminal_cell(cell(board, i, c)) for c in columns),
+        ]
         for i, row in enumerate(board.rows)
     ]
     scores = [Column(name, "number", told=False) for name in columns]
