@@ -55,6 +55,37 @@ def estimate_text(estimate: float | None, low: float | None, high: float | None,
     return f"{estimate:{form}} {interval_text(low, high, form)}".rstrip()
 
 
+def score_text(value: float, share: bool) -> str:
+    """A score as every table has it: a share in percent with two decimals, any other metric with three.
+
+    >>> score_text(0.98416, True), score_text(12.34567, False), score_text(float("inf"), False)
+    ('98.42', '12.346', '∞')
+    """
+    if not math.isfinite(value):
+        return "∞"
+    return f"{100 * value:.2f}" if share else f"{value:.3f}"
+
+
+def score_bounds(low: float | None, high: float | None, share: bool) -> str:
+    """The interval of a score, in the units and digits of the score.
+
+    >>> score_bounds(0.98141, 0.98662, True), score_bounds(None, None, True)
+    ('[98.14, 98.66]', '')
+    """
+    if low is None or high is None:
+        return ""
+    return interval_text(100 * low, 100 * high, ".2f") if share else interval_text(low, high, ".3f")
+
+
+def score_with_bounds(mean: float, low: float | None, high: float | None, share: bool) -> str:
+    """A score with its interval, in one cell.
+
+    >>> score_with_bounds(0.98416, 0.98141, 0.98662, True)
+    '98.42 [98.14, 98.66]'
+    """
+    return f"{score_text(mean, share)} {score_bounds(low, high, share)}".rstrip()
+
+
 def count_text(count: float) -> str:
     """A number of weights with two digits or more, and its unit.
 

@@ -10,7 +10,7 @@ import typer
 
 from junkdna_harness.commands.looking import departures_of, log, prereg_lines, read_prereg_of, with_prereg
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
-from junkdna_harness.presentation.console import say, say_json
+from junkdna_harness.presentation.console import say_json
 
 if TYPE_CHECKING:
     from difficulty.judge.fit import FitResult
@@ -90,6 +90,7 @@ def fit(
     from difficulty.runs.looks import added_after_look, folders_of
     from difficulty.runs.read import read_runs
     from junkdna_harness.commands.fit_tables import show, show_models
+    from junkdna_harness.presentation.lines import show_text
 
     rules = Rules(alpha, delta, delta_rise, delta_tier, delta_latent, delta_level)
     check_writable(json_file, csv_file, cells_file)
@@ -123,7 +124,7 @@ def fit(
     if cells_file:
         write_atomic(cells_file, cells_csv(*results))
     for note in notes:
-        say(f"note: {note}", stderr=True)
+        show_text(f"note: {note}", stderr=True)
     text = ""
     if json_file:
         text = to_json(results[0]) if several is None else models_to_json(several)
@@ -140,4 +141,4 @@ def fit(
         show_models(several, every=every)
     if registered:
         for line in prereg_lines(registered, found):
-            say(line)
+            show_text(line)

@@ -4,173 +4,164 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from difficulty.judge.fit import FitResult
 from difficulty.judge.fit_output import methods_paragraph
 from difficulty.judge.over_models import ModelsResult
 from difficulty.judge.summary import Bounds, margin_text, margins, models_by_size, scale_rows
 from difficulty.judge.verdicts import STATEMENTS, Claim, Hypothesis
 from difficulty.text import count_text, estimate_text, p_text
-from junkdna_harness.presentation.console import console as usual_console
+from junkdna_harness.presentation.lines import Line, line_width, paragraph, show_lines
+from junkdna_harness.presentation.table import Cell, Column, table
 
 _COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow", "not tested": "dim"}
 
 
-def show(result: FitResult, console: Console | None = None, every: bool = False) -> None:
+def show(result: FitResult, every: bool = False) -> None:
     """Print a fit: verdicts first, families, what was left out, and the paragraph for a paper."""
-    console = console or usual_console(width=140)
+    show_lines(fit_lines(result, every))
+
+
+def show_models(found: ModelsResult, every: bool = False) -> None:
+    """Print the verdicts over models, those of each model beside, then each model's own fit."""
+    show_lines(models_lines(found, every))
+
+
+def fit_lines(result: FitResult, every: bool = False) -> list[Line]:
+    """What is printed of a fit."""
     headline = result.headline()
+    lines: list[Line] = []
     for sentence in result.guesses:
-        console.print(f"warning: {escape(sentence)}", style="yellow", highlight=False)
-    console.print(
-        f"[bold]{escape(result.model)}[/bold], {result.n_items:,} items in {result.n_clusters:,} clusters"
+        lines += paragraph(f"warning: {sentence}", style="yellow")
+    lines += paragraph(
+        f"{result.model}, {result.n_items:,} items in {result.n_clusters:,} clusters", style="bold"
     )
-    _hypothesis(console, result.hypothesis)
-    console.print(_claims(console, list(headline.values()), "Verdicts, all families pooled", statements=True))
-    _reasons(console, headline)
+    lines += [*_hypothesis(result.hypothesis), []]
+    lines += _claims(list(headline.values()), "Verdicts, all families pooled", families=False)
+    lines += [[], *_reasons(headline)]
     if every:
-        _scales(console, headline)
-        margins = _margins(result)
-        if margins is not None:
-            console.print(margins)
+        lines += [[], *_scales(headline)]
+        lines += [[], *margins_lines] if (margins_lines := _margins(result)) else []
     rest = [claim for claim in result.claims if claim not in headline.values()]
     main = {claim.method for claim in headline.values()}
     shown = [claim for claim in rest if every or claim.method in main or claim.scope.pooled]
     if shown:
-        console.print()
-        console.print(_claims(console, shown, "By family and method", statements=False))
+        lines += [[], *_claims(shown, "By family and method", families=True)]
     if len(shown) < len(rest):
-        console.print(f"{len(rest) - len(shown)} rows of other methods: --all, --csv or --json.", style="dim")
+        lines += paragraph(
+            f"{len(rest) - len(shown)} rows of other methods: --all, --csv or --json.", style="dim"
+        )
+    lines += [[]]
     for sentence in result.excluded:
-        console.print(f"left out: {escape(sentence)}", highlight=False)
+        lines += paragraph(f"left out: {sentence}")
     for sentence in (s for s in result.warnings if s not in result.guesses):
-        console.print(f"note: {escape(sentence)}", style="yellow", highlight=False)
-    console.print(f"\n[bold]Methods[/bold]\n{escape(methods_paragraph(result))}", highlight=False)
+        lines += paragraph(f"note: {sentence}", style="yellow")
+    return [*lines, [], [("Methods", "bold")], *_prose(methods_paragraph(result))]
 
 
-def show_models(found: ModelsResult, console: Console | None = None, every: bool = False) -> None:
-    """Print the verdicts over models, those of each model beside, then each model's own fit."""
-    console = console or usual_console(width=140)
-    console.print(f"[bold]{escape(found.title)}[/bold]: {escape(', '.join(found.results))}", highlight=False)
-    _hypothesis(console, found.hypothesis)
-    console.print(_claims(console, list(found.over), f"Verdicts over {found.kind}", statements=True))
-    _reasons(console, found.headline())
+def models_lines(found: ModelsResult, every: bool = False) -> list[Line]:
+    """What is printed of the fits of several models."""
+    lines = paragraph(f"{found.title}: {', '.join(found.results)}", style="bold")
+    lines += [*_hypothesis(found.hypothesis), []]
+    lines += _claims(list(found.over), f"Verdicts over {found.kind}", families=False)
+    lines += [[], *_reasons(found.headline())]
     for note in found.notes():
-        console.print(f"  {escape(note)}", style="dim", highlight=False)
-    console.print(_by_model(found))
+        lines += paragraph(f"  {note}", style="dim")
+    lines += [[], *_by_model(found)]
     for result in found.results.values():
-        console.rule(style="dim")
-        show(result, console, every)
+        lines += [[], [("─" * line_width(), "dim")], *fit_lines(result, every)]
+    return lines
 
 
-def _hypothesis(console: Console, found: Hypothesis) -> None:
-    colour = _COLOURS[found.verdict]
-    console.print(
-        f"[bold]The hypothesis is[/bold] [{colour}]{found.verdict}[/{colour}]: {escape(found.reason)}\n",
-        highlight=False,
-    )
+def _hypothesis(found: Hypothesis) -> list[Line]:
+    told = f"The hypothesis is {found.verdict}: {found.reason}"
+    first, *others = paragraph(told, indent="")
+    text = first[0][0]
+    before, verdict, after = text.partition(found.verdict)
+    return [[(before, "bold"), (verdict, _COLOURS[found.verdict]), (after, "")], *others]
 
 
-def _reasons(console: Console, headline: Mapping[str, Claim]) -> None:
+def _prose(text: str) -> list[Line]:
+    """Paragraphs, folded without an indent."""
+    return [line for one in text.splitlines() for line in paragraph(one, indent="")]
+
+
+def _reasons(headline: Mapping[str, Claim]) -> list[Line]:
+    """What each claim says, and what decided."""
+    lines: list[Line] = []
     for name, claim in headline.items():
-        console.print(f"  {name}: {escape(claim.reason)}", style="dim", highlight=False)
+        lines += paragraph(f"{name}: {STATEMENTS[name]}")
+        lines += paragraph(f"    {claim.reason}", style="dim", indent="")
+    return lines
 
 
-_NARROW = (
-    120  # a terminal of fewer characters shows no units and numbers of items: they are in --csv and --json
-)
-
-
-def _claims(console: Console, claims: Iterable[Claim], title: str, statements: bool) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    wide = console.width >= _NARROW
-    table.add_column("verdict", no_wrap=True)
-    for name in ("claim", "method" if statements else "family", "holds for", "estimate [interval]"):
-        table.add_column(name, overflow="fold")
-    if wide:
-        table.add_column("unit")
-    table.add_column("p (Holm)", justify="right")
-    if wide:
-        table.add_column("items", justify="right")
+def _claims(claims: Iterable[Claim], title: str, families: bool) -> list[Line]:
+    """What was found on each claim; its unit and the number of items are the last columns."""
+    columns = [Column("claim", told=False), Column("family", told=False)]
+    columns = columns if families else columns[:1]
+    columns += [
+        Column("method", told=families), Column("verdict", "text", told=False), Column("holds for", "text"),
+        Column("estimate [interval]", "number", told=False), Column("p (Holm)", "number"), Column("unit", "text"), Column("items", "number"),
+    ]  # fmt: skip
+    rows = []
     for claim in claims:
-        colour = _COLOURS[claim.verdict]
-        what = f"{claim.claim} {STATEMENTS[claim.claim]}" if statements else claim.claim
-        where = claim.method if statements else f"{claim.family}, {claim.method}"
-        cells = [f"[{colour}]{claim.verdict}[/{colour}]", escape(what), escape(where), escape(claim.about)]
-        cells.append(escape(estimate_text(claim.estimate, claim.ci_low, claim.ci_high)))
-        cells += [escape(claim.unit)] if wide else []
-        cells.append(p_text(claim.p_holm))
-        cells += [f"{claim.n_items:,}" if claim.n_items else ""] if wide else []
-        table.add_row(*cells)
-    return table
+        names = [claim.claim, claim.family] if families else [claim.claim]
+        rows.append([
+            *names, claim.method, Cell(claim.verdict, _COLOURS[claim.verdict]), claim.about,
+            estimate_text(claim.estimate, claim.ci_low, claim.ci_high), p_text(claim.p_holm), claim.unit,
+            f"{claim.n_items:,}" if claim.n_items else "",
+        ])  # fmt: skip
+    return table(columns, rows, title=title)
 
 
-def _scales(console: Console, headline: Mapping[str, Claim]) -> None:
+def _scales(headline: Mapping[str, Claim]) -> list[Line]:
     """On which scales each headline was estimated, those that decide first, with what was drawn again for the interval."""
-    table = Table(title="Scales", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in (
-        "claim",
-        "scale",
-        "decides",
-        "in these families",
-        "in families like these",
-        "over",
-        "variance",
-    ):
-        table.add_column(name)
-    for claim in headline.values():
-        for row in scale_rows(claim):
-            table.add_row(
-                claim.claim, escape(row.scale), "yes" if row.decides else "", _interval(row.these), _interval(row.like),
-                escape(", ".join(row.over)), escape(row.shares),
-            )  # fmt: skip
-    console.print(table)
+    columns = [
+        Column("claim", told=False), Column("scale", told=False), Column("decides", "text"), Column("in these families", "number"),
+        Column("in families like these", "number"), Column("over", "text"), Column("variance", "text"),
+    ]  # fmt: skip
+    rows = [
+        [
+            claim.claim, row.scale, "yes" if row.decides else "", _interval(row.these), _interval(row.like),
+            ", ".join(row.over), row.shares,
+        ]
+        for claim in headline.values() for row in scale_rows(claim)
+    ]  # fmt: skip
+    return table(columns, rows, title="Scales")
 
 
 def _interval(found: Bounds | None) -> str:
-    return "" if found is None else escape(estimate_text(*found))
+    return "" if found is None else estimate_text(*found)
 
 
-def _margins(result: FitResult) -> Table | None:
+def _margins(result: FitResult) -> list[Line]:
     """SD of the margins over the dense SD and their correlation, by tier and level of the primary method."""
     found = margins(result)
     if found is None:
-        return None
-    table = Table(
-        title=f"Margins under {escape(found.method)}: SD over the dense SD, and correlation with the dense margins",
-        title_justify="left", box=box.SIMPLE_HEAD,
-    )  # fmt: skip
-    table.add_column("tier", justify="right")
-    for state in found.states:
-        table.add_column(state, justify="right")
-    for tier, ratios, correlations in zip(found.tiers, found.sd_ratio, found.correlation, strict=True):
-        cells = (margin_text(pair) for pair in zip(ratios, correlations, strict=True))
-        table.add_row(str(tier), *cells)
-    return table
+        return []
+    columns = [Column("tier", right=True), *(Column(state, "number", told=False) for state in found.states)]
+    rows = [
+        [str(tier), *(margin_text(pair) for pair in zip(ratios, correlations, strict=True))]
+        for tier, ratios, correlations in zip(found.tiers, found.sd_ratio, found.correlation, strict=True)
+    ]
+    title = f"Margins under {found.method}: SD over the dense SD, and correlation with the dense margins"
+    return table(columns, rows, title=title)
 
 
-def _by_model(found: ModelsResult) -> Table:
+def _by_model(found: ModelsResult) -> list[Line]:
     """One row per model, by size where sizes are known: its verdict and estimate on each claim."""
-    table = Table(title=f"By {found.kind[:-1]}", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("model")
-    if found.sizes:
-        table.add_column("weights", justify="right")
     claims = [claim.claim for claim in found.over if claim.verdict != "not tested"]
-    for name in claims:
-        table.add_column(name)
+    columns = [Column("model", told=False), *([Column("weights", "number")] if found.sizes else [])]
+    columns += [Column(name, "number", told=False) for name in claims]
+    rows = []
     for model in models_by_size(found):
         headline = found.results[model].headline()
         size = [count_text(found.sizes[model]) if model in found.sizes else ""] if found.sizes else []
-        cells = []
-        for name in claims:
-            claim = headline.get(name)
-            text = "" if claim is None else str(claim.verdict)
-            if claim is not None and claim.estimate is not None:
-                text += " " + estimate_text(claim.estimate, claim.ci_low, claim.ci_high, "+.2f")
-            cells.append(escape(text))
-        table.add_row(escape(model), *size, *cells)
-    return table
+        cells: list[str | Cell] = []
+        for claim in map(headline.get, claims):
+            if claim is None:
+                cells.append("")
+                continue
+            number = estimate_text(claim.estimate, claim.ci_low, claim.ci_high, "+.2f")
+            cells.append(Cell(claim.verdict, _COLOURS[claim.verdict], number))
+        rows.append([model, *size, *cells])
+    return table(columns, rows, title=f"By {found.kind[:-1]}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from difficulty.runs.running import Running
-from junkdna_harness.presentation.console import console, say, say_json
+from junkdna_harness.presentation.console import say, say_json
 
 
 def inspect(
@@ -25,6 +25,7 @@ def inspect(
     from dataclasses import asdict
 
     from junkdna_harness.compress.checkpoint import inspect_checkpoint
+    from junkdna_harness.presentation.lines import paragraph, show_lines
 
     found = inspect_checkpoint(folder)
     if as_json:
@@ -32,7 +33,8 @@ def inspect(
         checks = [asdict(tensor) for tensor in found.tensors]
         say_json(json.dumps({"intact": found.intact, "manifest": manifest, "tensors": checks}, indent=1))
     else:
-        say("\n".join(facts_of(folder, found.manifest)))
+        for line in facts_of(folder, found.manifest):
+            show_lines(paragraph(line, indent=" " * 16))
         _print_tensors(found.tensors)
     bad = [tensor for tensor in found.tensors if tensor.state != "ok"]
     if bad:
@@ -68,30 +70,30 @@ def _facts(manifest: dict[str, Any]) -> list[str]:
     by = f" by {manifest['quantizer']}" if manifest.get("quantizer") else ""
     base, created = manifest.get("base_model"), manifest.get("created")
     lines = [
-        f"source           {source}",
-        *([f"base model       {base}"] if base else []),
-        *([f"created          {created}"] if created else []),
-        f"method           {manifest.get('method')}, seed {manifest.get('seed')}",
-        *([f"on top of        {manifest['on_top_of']}"] if manifest.get("on_top_of") else []),
-        f"pattern          {manifest.get('pattern')}, scope {manifest.get('scope')}",
+        f"source          {source}",
+        *([f"base model      {base}"] if base else []),
+        *([f"created         {created}"] if created else []),
+        f"method          {manifest.get('method')}, seed {manifest.get('seed')}",
+        *([f"on top of       {manifest['on_top_of']}"] if manifest.get("on_top_of") else []),
+        f"pattern         {manifest.get('pattern')}, scope {manifest.get('scope')}",
         *_allocation(manifest.get("allocation")),
         *_structure(manifest.get("structure")),
-        *([f"level            {manifest['level']:g}"] if manifest.get("level") is not None else []),
-        *([f"bits             {bits:g}{by}, group size {manifest.get('group_size')}"] if bits else []),
-        f"effective bits   {manifest.get('effective_bits', 0):.3f} a targeted weight",
+        *([f"level           {manifest['level']:g}"] if manifest.get("level") is not None else []),
+        *([f"bits            {bits:g}{by}, group size {manifest.get('group_size')}"] if bits else []),
+        f"effective bits  {manifest.get('effective_bits', 0):.3f} per targeted weight",
         *_running(manifest),
-        f"sparsity         {_share(manifest.get('sparsity_targeted'))} of targeted, {_share(manifest.get('sparsity_all'))} of all",
-        f"calibration      {seen}",
-        f"weights sha256   {manifest.get('weights_sha256')}",
+        f"sparsity        {_share(manifest.get('sparsity_targeted'))} of targeted, {_share(manifest.get('sparsity_all'))} of all",
+        f"calibration     {seen}",
+        f"weights sha256  {manifest.get('weights_sha256')}",
     ]
-    return [*lines, *(f"warning          {text}" for text in manifest.get("warnings", []))]
+    return [*lines, *(f"warning         {text}" for text in manifest.get("warnings", []))]
 
 
 def _allocation(found: dict[str, Any] | None) -> list[str]:
     if not found:
         return []
     shares = found["sparsity_by_block"].values()
-    return [f"allocation       {found['name']}, {min(shares):.4f} to {max(shares):.4f} of a block"]
+    return [f"allocation      {found['name']}, {min(shares):.4f} to {max(shares):.4f} of a block"]
 
 
 def _structure(found: dict[str, Any] | None) -> list[str]:
@@ -102,18 +104,18 @@ def _structure(found: dict[str, Any] | None) -> list[str]:
     first = removed if isinstance(removed, list) else next(iter(removed.values()))
     each = "" if isinstance(removed, list) else f" in each of {len(removed)} blocks"
     which = f": {', '.join(map(str, removed))}" if isinstance(removed, list) else ""
-    return [f"gone             {len(first)} of {found['of']} {unit}{each}{which}, by {found['criterion']}"]
+    return [f"gone            {len(first)} of {found['of']} {unit}{each}{which}, by {found['criterion']}"]
 
 
 def _running(manifest: dict[str, Any]) -> list[str]:
     """What is rounded while the model runs."""
     lines = []
     if running := Running.of(manifest):
-        lines.append(f"while it runs    {running.describe()}")
+        lines.append(f"while it runs   {running.describe()}")
     if running.kv_bits is not None:
         lines.append(
-            f"cache            {manifest.get('kv_effective_bits', 0):.3f} bits a number; at {manifest.get('kv_tokens')} tokens it saves "
-            f"{manifest.get('kv_saved_bits', 0):.3f} bits a targeted weight"
+            f"cache           {manifest.get('kv_effective_bits', 0):.3f} bits per number; at {manifest.get('kv_tokens')} tokens it saves "
+            f"{manifest.get('kv_saved_bits', 0):.3f} bits per targeted weight"
         )
     return lines
 
@@ -124,13 +126,15 @@ def _share(value: float | None) -> str:
 
 
 def _print_tensors(tensors: Any) -> None:
-    from rich.markup import escape
-    from rich.table import Table
+    from junkdna_harness.presentation.lines import show_lines
+    from junkdna_harness.presentation.table import Column, table
 
-    table = Table("tensor", "weights", "zeros", "sparsity", "state")
+    columns = [
+        Column("tensor", told=False),
+        *(Column(name, "number") for name in ("weights", "zeros", "sparsity")),
+    ]
+    rows = []
     for tensor in tensors:
         share = f"{tensor.zeros / tensor.numel:.4f}" if tensor.numel else "-"
-        table.add_row(
-            escape(tensor.name), f"{tensor.numel:,}", f"{tensor.zeros:,}", share, escape(tensor.state)
-        )
-    console().print(table)
+        rows.append([tensor.name, f"{tensor.numel:,}", f"{tensor.zeros:,}", share, tensor.state])
+    show_lines([[], *table([*columns, Column("state", "text")], rows), []])

@@ -10,7 +10,7 @@ import typer
 
 from junkdna_harness.commands.looking import log
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
-from junkdna_harness.presentation.console import console, say
+from junkdna_harness.presentation.console import say
 
 SCREEN = Path("-")
 
@@ -82,6 +82,7 @@ def report(
             labels=label or [],
         )
     from difficulty.files import write_atomic
+    from junkdna_harness.presentation.lines import show_lines, show_text
     from junkdna_harness.report import formats, verdicts
 
     boards = list(made.boards)
@@ -115,13 +116,13 @@ def report(
 
         write_atomic(html, render(made, all_documents))
         written.append(html)
-    out = console(stderr=printed)
-    for board in made.boards:
-        if not printed:
-            out.print(formats.terminal(board))
-        for note in board.notes:
-            out.print(f"note: {note}", markup=False, highlight=False)
+    for number, board in enumerate(made.boards):
+        if printed:
+            for note in board.notes:
+                show_text(f"note: {note}", stderr=True)
+        else:
+            show_lines([[], *formats.terminal(board)] if number else formats.terminal(board))
     for warning in (*made.looked, *made.warnings, *notes):
-        say(f"note: {warning}", stderr=True)
+        show_text(f"note: {warning}", stderr=True)
     for path in written:
         say(f"wrote {path}", stderr=True)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from junkdna_harness.commands.options import LABEL
-from junkdna_harness.presentation.console import console
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
 
     from difficulty.runs.read import Runs
+    from junkdna_harness.presentation.lines import Line
+
+CAPTION = "score: mean and 95 % interval, items of one cluster together; shares in %. above chance: of what chance leaves, in %."
 
 
 def show(
@@ -28,46 +29,48 @@ def show(
 ) -> None:
     """Print a run's score in every family and tier, with method, level and measured sparsity.
 
-    The interval is clustered (95 %); "above chance" is (score - chance) / (1 - chance).
+    The interval is clustered (95 %), and shares are in percent; "above chance" is (score - chance) / (1 - chance).
     """
     from difficulty.runs.metrics import choose
+    from difficulty.runs.clusters import share_clusters
     from difficulty.runs.read import read_runs
     from difficulty.text import noise_legend
+    from junkdna_harness.presentation.lines import show_lines, show_text
 
     read = read_runs(runs, labels=label or [])
     chosen = read.one(name)
     facts = read.runs[read.runs["run"] == chosen].iloc[0].to_dict()
-    rows = read.rows(chosen)
+    rows = share_clusters(read.table)[read.table["run"] == chosen]  # as report does, for the same intervals
     judged = choose(rows, metric)
-    out = console(width=120)
     for line in describe(facts, read.manifests.get(chosen, {})):
-        out.print(line, highlight=False, markup=False)
+        show_text(line)
     near = near_dense(read, chosen, judged.rows)
-    out.print(_tiers(judged.rows, rows, near))
+    show_lines([[], *_tiers(judged.rows, rows, near), []])
+    show_text(CAPTION)
     if legend := noise_legend(any(near.values()), what="difference from dense"):
-        out.print(legend, highlight=False, markup=False)
+        show_text(legend)
     floor = read.noise.get(str(facts["model"]))
     for note in (*read.warnings, *([floor.sentence()] if floor else []), *judged.notes):
-        out.print(f"note: {note}", highlight=False, markup=False)
+        show_text(f"note: {note}")
 
 
 def describe(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
     """Lines on who the run is and what was done to its model."""
     from difficulty.runs.values import as_number
 
-    lines = [f"run      {facts['run']}", f"model    {facts['model']}", f"method   {facts['method']}"]
     shown = (
+        *((name, facts[name], "") for name in ("run", "model", "method")),
         ("level", facts["level"], ".4g"), ("bits", facts["bits"], "g"), ("effective bits", facts["effective_bits"], ".4g"),
         *((name, _text(manifest.get(name)), "") for name in ("pattern", "scope", "seed")),
         ("sparsity of targets", as_number(manifest.get("sparsity_targeted")), ".4f"),
         ("sparsity of model", facts["sparsity_all"], ".4f"), ("weights", facts["weights_sha256"], ""),
         ("lm-eval", facts["lm_eval_version"], ""), ("known by", facts["known_by"], ""),
     )  # fmt: skip
-    lines += [
-        f"{label:<8} {value:{form}}" for label, value, form in shown if value is not None and value == value
+    lines = [
+        f"{label:<20} {value:{form}}" for label, value, form in shown if value is not None and value == value
     ]
     warnings = manifest.get("warnings")
-    return lines + [f"note     {warning}" for warning in (warnings if isinstance(warnings, list) else [])]
+    return lines + [f"{'note':<20} {warning}" for warning in (warnings if isinstance(warnings, list) else [])]
 
 
 def _text(value: object) -> str | None:
@@ -103,24 +106,22 @@ def near_dense(read: Runs, run: str, judged: pd.DataFrame) -> dict[tuple[str, in
 
 def _tiers(
     judged: pd.DataFrame, rows: pd.DataFrame, near: Mapping[tuple[str, int, str], bool] | None = None
-) -> Table:
+) -> list[Line]:
     """One row per family, tier and metric: tasks of one tier that are judged by other metrics are not averaged."""
     import numpy as np
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
 
     from difficulty.runs.direction import bounded
     from difficulty.runs.metrics import higher_is_better, scale_of, weights_of
     from difficulty.runs.table import MARGIN
     from difficulty.stats import above_chance, mean_interval
-    from difficulty.text import estimate_text, with_noise_mark
+    from difficulty.text import score_text, score_with_bounds, with_noise_mark
+    from junkdna_harness.presentation.table import Column, table
 
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("family", "axis", "tier", "metric"):
-        table.add_column(column)
-    for column in ("items", "score [95 %]", "chance", "above chance", "margin"):
-        table.add_column(column, justify="right")
+    columns = [Column("family"), Column("axis", "text"), Column("tier", right=True), Column("metric", "text")]
+    columns += [Column("items", "number")]
+    columns += [Column("score", "number", told=False), Column("chance", "number")]
+    columns += [Column(name, "number", told=False) for name in ("above chance", "margin")]
+    lines = []
     margins = rows[rows["metric"] == MARGIN].groupby(["family", "tier"])["value"].mean()
     # A metric that leaves [0, 1] in one tier is bounded in none.
     inside = judged["value"].between(0, 1).groupby(judged["metric"]).all()
@@ -137,11 +138,13 @@ def _tiers(
         chance = float(part["chance"].mean())
         share = scale == "mean" and bool(part["value"].between(0, 1).all())
         share = share and higher_is_better(part) is not False  # where less is better, nothing is above chance
-        above = f"{above_chance(np.array(found.mean), np.array(chance)):.4f}" if share else ""
+        above = score_text(float(above_chance(np.array(found.mean), np.array(chance))), True) if share else ""
         margin = margins.get((family, tier))
-        table.add_row(
-            escape(str(family)), escape(str(part["axis"].iloc[0])), str(tier), escape(str(metric)), f"{len(part):,}",
-            escape(with_noise_mark(estimate_text(found.mean, found.low, found.high, ".4f"), (near or {}).get((str(family), int(tier), str(metric))))),
-            f"{chance:.3f}" if share else "", above, "" if margin is None else f"{margin:+.2f}",
-        )  # fmt: skip
-    return table
+        marked = (near or {}).get((str(family), int(tier), str(metric)))
+        percent = scale == "mean" and bool(inside[metric]) and limits[str(metric)] is not False
+        lines.append([
+            str(family), str(part["axis"].iloc[0]), str(tier), str(metric), f"{len(part):,}",
+            with_noise_mark(score_with_bounds(found.mean, found.low, found.high, percent), marked),
+            f"{100 * chance:.2f}" if share else "", above, "" if margin is None else f"{margin:+.2f}",
+        ])  # fmt: skip
+    return table(columns, lines)

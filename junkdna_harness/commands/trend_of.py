@@ -70,7 +70,7 @@ def show_trend(
     from junkdna_harness.gate.history import read_history
     from junkdna_harness.gate.trend import trend
     from junkdna_harness.gate.trend_outputs import trend_json, trend_text
-    from junkdna_harness.presentation.lines import show
+    from junkdna_harness.presentation.lines import show_lines
 
     given = [name for name, value in others.items() if value not in (None, [])]
     if given:
@@ -88,7 +88,7 @@ def show_trend(
     else:
         outcome, mark, rest = trend_text(found).partition("\n\n")
         style = "bold red" if found.alarmed else ""
-        show(
+        show_lines(
             [
                 *([(line, style)] for line in outcome.split("\n")),
                 *([(line, "")] for line in (mark + rest).split("\n")[1:]),

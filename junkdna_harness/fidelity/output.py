@@ -8,16 +8,18 @@ from typing import Any
 
 from junkdna_harness.fidelity.per_byte import BytesOnly
 from junkdna_harness.fidelity.run import Fidelity
-from junkdna_harness.presentation.console import columns
 from junkdna_harness.presentation.escape import one_line
+from junkdna_harness.presentation.lines import paragraph, plain
+from junkdna_harness.presentation.table import number_table
 
+INTERVAL = "95 %"
 GRID_HEADER = (
     "run",
     "ppl",
     "ratio",
-    "95 %",
+    INTERVAL,
     "KL mean",
-    "95 %",
+    INTERVAL,
     "KL 99 %",
     "KL max",
     "top-1",
@@ -25,7 +27,7 @@ GRID_HEADER = (
     "accepted",
     "bits/byte",
 )
-PART_HEADER = ("", "tokens", "ppl dense", "ppl", "ratio", "95 %", "KL mean", "95 %", "top-1")
+PART_HEADER = ("", "tokens", "ppl dense", "ppl", "ratio", INTERVAL, "KL mean", INTERVAL, "top-1")
 PARTS = {
     "by_context": "by tokens of context",
     "by_frequency": "by how often the token occurs in the text",
@@ -37,26 +39,29 @@ def single_text(found: Fidelity) -> str:
     """Everything of one comparison."""
     f = found.figures
     lines = [
-        f"{one_line(found.model)} against {one_line(found.against)}: {f['n_tokens']:,} tokens in {f['n_blocks']:,} blocks, "
-        f"windows of {found.how.window} ({found.how.layout})",
+        _folded(
+            f"{one_line(found.model)} against {one_line(found.against)}: {f['n_tokens']:,} tokens in {f['n_blocks']:,} blocks, "
+            f"windows of {found.how.window} ({found.how.layout})"
+        ),
         "",
-        columns(("", "value", "95 %"), _rows(f)),
+        _table(("", "value", INTERVAL), _rows(f)),
     ]
     for name, title in PARTS.items():
         rows = found.parts[name]
         if len(rows) > 1:
-            lines += ["", columns((title, *PART_HEADER[1:]), [part_row(row) for row in rows])]
+            lines += ["", _table((title, *PART_HEADER[1:]), [part_row(row) for row in rows])]
     if found.passages:
         lines += [
             "",
-            "where the two differ most (KL; the text's token in brackets; the likeliest tokens of both):",
+            _folded(
+                "where the two differ most (KL; the text's token in brackets; the likeliest tokens of both):"
+            ),
         ]
         for one in found.passages:
             text = f"{one.before[-60:]}[{one.token}]{one.after[:20]}"
             says = " | ".join(", ".join(map(repr, side)) for side in (one.dense_says, one.this_says))
-            lines.append(
-                f"  {one.kl:.3g}  {one_line(one.source)}: {one_line(text)}\n        {one_line(says)}"
-            )
+            lines.append(_folded(f"  {one.kl:.3g}  {one_line(one.source)}: {one_line(text)}"))
+            lines.append(_folded(f"        {one_line(says)}"))
     return "\n".join(lines)
 
 
@@ -67,9 +72,8 @@ def grid_text(found: Sequence[Fidelity]) -> str:
         f"against {one_line(first.against)} (perplexity {first.figures['perplexity_dense']:.4g}): {first.figures['n_tokens']:,} tokens "
         f"in {first.figures['n_blocks']:,} blocks, windows of {first.how.window} ({first.how.layout})"
     )
-    return (
-        head + "\n\n" + columns(GRID_HEADER, [grid_row({"model": one.model, **one.figures}) for one in found])
-    )
+    rows = [grid_row({"model": one.model, **one.figures}) for one in found]
+    return f"{_folded(head)}\n\n{_table(GRID_HEADER, rows)}"
 
 
 def bytes_text(found: BytesOnly) -> str:
@@ -85,7 +89,30 @@ def bytes_text(found: BytesOnly) -> str:
     ]
     seen = " and ".join(str(size) for size in dict.fromkeys(found.windows))
     head = f"{f['n_bytes']:,} bytes in {f['n_blocks']:,} blocks, windows of {seen} tokens"
-    return head + "\n\n" + columns(("", "value", "95 %"), rows)
+    return f"{_folded(head)}\n\n{_table(('', 'value', INTERVAL), rows)}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for a terminal, in which an interval stands in the cell of its figure."""
+    merged = [i for i, name in enumerate(header) if name == INTERVAL]
+    names = [
+        f"{name} [{INTERVAL}]" if i + 1 in merged else name
+        for i, name in enumerate(header)
+        if i not in merged
+    ]
+    cells = [
+        [
+            f"{cell} {row[i + 1]}".rstrip() if i + 1 in merged else cell
+            for i, cell in enumerate(row)
+            if i not in merged
+        ]
+        for row in rows
+    ]
+    return number_table(names, cells)
+
+
+def _folded(text: str) -> str:
+    return plain(paragraph(text))
 
 
 def _rows(f: Mapping[str, Any]) -> list[tuple[str, str, str]]:

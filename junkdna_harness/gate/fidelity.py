@@ -21,8 +21,8 @@ from difficulty.json_files import text_of as text_of_value
 from difficulty.runs.table import some
 from difficulty.stats.mean import FEW_CLUSTERS, Scale, mean_interval
 from junkdna_harness.gate.policy import Policy, Rule, Severity, Verdict
-from junkdna_harness.presentation.console import columns
 from junkdna_harness.presentation.escape import one_line
+from junkdna_harness.presentation.table import number_table
 
 KIND = "junkdna-fidelity"
 HOW = "Make one: junkdna fidelity COMPRESSED --against DENSE --text FILE --json f.json"
@@ -262,7 +262,7 @@ def text_of(gate: TextGate) -> str:
         (one.name, f"{one.value:.4g}", f"[{one.low:.4g}, {one.high:.4g}]", f"{one.limit:g}", one.verdict)
         for one in gate.comparisons
     ]
-    table = columns(("figure", "value", "bounds", "limit", ""), rows)
+    table = number_table(("figure", "value", "bounds", "limit", ""), rows)
     words = {
         "pass": "PASS: every figure is shown to be within its limit.",
         "fail": "FAIL: a figure is shown to be beyond its limit.",

@@ -1,8 +1,10 @@
-"""The outcome of the gate for a person at a terminal: at most 80 columns, the worst first, the verdict last."""
+"""The outcome of the gate for a person at a terminal: as wide as it is, the worst first, the verdict last."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from rich.cells import cell_len
 
 from junkdna_harness.gate.fidelity import TextComparison
 from junkdna_harness.gate.flips import Flip
@@ -23,7 +25,7 @@ from junkdna_harness.gate.words import (
     worst_first,
 )
 from junkdna_harness.presentation.escape import one_line
-from junkdna_harness.presentation.lines import WIDTH, Line, cut, folded, padded
+from junkdna_harness.presentation.lines import Line, cut, folded, line_width
 
 STYLE = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 _INDENT = "    "
@@ -52,7 +54,7 @@ def human(gate: Gate, everything: bool = False) -> list[Line]:
 
 def _lines(text: str, indent: str = _INDENT, style: str = "", first: str = "") -> list[Line]:
     """A paragraph, folded, `first` before its first line; what is not ours in it is made harmless."""
-    return [[(line, style)] for line in folded(one_line(text), WIDTH, indent, first)]
+    return [[(line, style)] for line in folded(one_line(text), None, indent, first)]
 
 
 def _table(gate: Gate, comparisons: Sequence[Comparison], what: str, everything: bool) -> list[Line]:
@@ -64,7 +66,7 @@ def _table(gate: Gate, comparisons: Sequence[Comparison], what: str, everything:
     rows = {id(one): _numbers(one, gate.alpha) for one in ranked}
     header = (*_HEADER[:4], f"{100 * (1 - gate.alpha):g} % bounds", _HEADER[5])
     widths = [max(len(row[i]) for row in [header, *rows.values()]) for i in range(len(header))]
-    room = max(12, WIDTH - sum(widths) - len(widths))
+    room = max(12, line_width() - sum(widths) - len(widths))
     lines: list[Line] = []
     most = MOST
     for verdict in ORDER:
@@ -75,7 +77,11 @@ def _table(gate: Gate, comparisons: Sequence[Comparison], what: str, everything:
         for one in mine if everything else mine[:most]:
             name = one.name + (f" ({one.metric})" if several else "")
             cells = "".join(f" {cell:>{width}}" for cell, width in zip(rows[id(one)], widths, strict=True))
-            lines.append([(padded(one_line(name), room), STYLE[verdict]), (cells, "")])
+            *above, last = folded(
+                one_line(name), room
+            )  # a name that is too long for its column stands above its numbers
+            lines += [[(piece, STYLE[verdict])] for piece in above]
+            lines.append([(last + " " * (room - cell_len(last)), STYLE[verdict]), (cells, "")])
             if verdict != "pass":
                 lines += _lines(_detail(one, gate.alpha), _INDENT, "dim", _INDENT)
         if len(mine) > most and not everything:
@@ -162,7 +168,7 @@ def _flip(number: int, flip: Flip) -> list[Line]:
     scores = (
         "" if {flip.before, flip.after} <= {0.0, 1.0} else f", {score(flip.before)} -> {score(flip.after)}"
     )
-    head = f"{number}  {cut(one_line(flip.task), WIDTH - 40)}, item {item}{scores}"
+    head = f"{number}  {cut(one_line(flip.task), line_width() - 40)}, item {item}{scores}"
     lines: list[Line] = [[(head, "bold")]]
     told = (
         ("asked", flip.prompt, True, ""),
@@ -174,6 +180,9 @@ def _flip(number: int, flip: Flip) -> list[Line]:
         if text is not None:
             label = f"   {what:<9} "
             lines.append(
-                [(label, "dim"), (cut(" ".join(one_line(text).split()), WIDTH - len(label), end), style)]
+                [
+                    (label, "dim"),
+                    (cut(" ".join(one_line(text).split()), line_width() - len(label), end), style),
+                ]
             )
     return lines

@@ -1,4 +1,4 @@
-"""What a gate can decide before it is run, as text of 80 columns and as JSON."""
+"""What a gate can decide before it is run, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from itertools import groupby
 
 from junkdna_harness.gate.planned import PlannedComparison
 from junkdna_harness.gate.power import POWER, SURE, Outlook, Prospect
-
-COLUMNS = 80
-_NAME = 27
+from junkdna_harness.presentation.lines import line_width
+from junkdna_harness.presentation.table import Column, table_text
 
 
 def power_text(found: Outlook, alpha: float) -> str:
@@ -19,13 +18,10 @@ def power_text(found: Outlook, alpha: float) -> str:
     lines = [
         *_wrapped(_premise(found)),
         "",
-        f"{'':{_NAME}} {'':>8} {'':>7}  items to pass in",
-        f"{'':{_NAME}} {'items':>8} {'limit':>7} {'80 %':>8} {'95 %':>8} {'passes':>7} {'sees':>7}",
     ]
     rows = list(_alike(found.prospects))
     several = len({one.planned.metric for one in found.prospects}) > 1
-    for group in rows:
-        lines.append(_row(group, several))
+    lines.append(table_text(_COLUMNS, [_row(group, several) for group in rows]))
     clustered = any(one.effective < one.planned.n_items for one in found.prospects)
     lines += [
         "",
@@ -100,30 +96,31 @@ def _alike(prospects: Sequence[Prospect]) -> Iterable[list[Prospect]]:
     return sorted(groups, key=lambda group: order[id(group[0])])
 
 
-def _row(group: Sequence[Prospect], several: bool) -> str:
+_COLUMNS = [
+    Column("comparison", told=False),
+    *(Column(name, "number") for name in ("items", "limit", "items to pass in 80 %", "in 95 %")),
+    *(Column(name, "number", told=False) for name in ("passes", "sees")),
+    Column("", "text"),
+]
+
+
+def _row(group: Sequence[Prospect], several: bool) -> list[str]:
     one = group[0]
-    cells = [_items(one.items[POWER]), _items(one.items[SURE])]
-    passes = "?" if one.passes is None else _percent(one.passes)
-    sees = "?" if one.sees is None else f"{one.sees:.3g}"
-    return (
-        f"{_name(group, several):{_NAME}} {one.planned.n_items:>8,} {one.planned.limit:>7.3g} {cells[0]:>8} {cells[1]:>8} {passes:>7} {sees:>7}"
-        + ("" if one.planned.rule.critical else " *")
-    )
+    return [
+        _name(group, several), f"{one.planned.n_items:,}", f"{one.planned.limit:.3g}", _items(one.items[POWER]), _items(one.items[SURE]),
+        "?" if one.passes is None else _percent(one.passes), "?" if one.sees is None else f"{one.sees:.3g}",
+        "" if one.planned.rule.critical else "advisory",
+    ]  # fmt: skip
 
 
 def _name(group: Sequence[Prospect], several: bool) -> str:
     """The first one's name, and how many more there are."""
-    more = f" (+{len(group) - 1})" if len(group) > 1 else ""
-    return _cut(_told(group[0], several), _NAME - len(more)) + more
+    return _told(group[0], several) + (f" (+{len(group) - 1})" if len(group) > 1 else "")
 
 
 def _told(one: Prospect, several: bool) -> str:
     """Its name, with the metric where there are `several`."""
     return one.planned.name + (f" ({one.planned.metric})" if several else "")
-
-
-def _cut(name: str, width: int = _NAME) -> str:
-    return name if len(name) <= width else name[: width - 1] + "…"
 
 
 def _advice(group: Sequence[Prospect], prospects: Sequence[Prospect], several: bool) -> list[str]:
@@ -167,7 +164,7 @@ def _coarser(planned: PlannedComparison, prospects: Sequence[Prospect]) -> Prosp
 
 def _wrapped(text: str, mark: str = "") -> list[str]:
     return textwrap.wrap(
-        text, COLUMNS, initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False
+        text, line_width(), initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False
     )
 
 

@@ -9,7 +9,7 @@ from junkdna_harness.gate.human import human
 from junkdna_harness.gate.rule import Gate
 from junkdna_harness.presentation.console import say, say_json
 from junkdna_harness.presentation.escape import one_line
-from junkdna_harness.presentation.lines import show, show_text
+from junkdna_harness.presentation.lines import show_lines, show_text
 
 
 def tell(
@@ -32,9 +32,9 @@ def tell(
     before, after = guard() if told else ("", "")
     if before:
         say(before)
-    show(human(gate, everything))
+    show_lines(human(gate, everything))
     for text in further:
-        show([[]])
+        show_lines([[]])
         show_text(one_line(text))
     if after:
         say(after)

@@ -12,10 +12,10 @@ import numpy as np
 from difficulty.stats.result import Floats
 from junkdna_harness.gate.history import Entry
 from junkdna_harness.gate.trend import Alarm, Drift, Trend
-from junkdna_harness.presentation.console import columns
 from junkdna_harness.presentation.escape import one_line
+from junkdna_harness.presentation.lines import line_width
+from junkdna_harness.presentation.table import number_table
 
-WIDTH = 80
 _ENTRIES = 20  # shown of a long history, beside those that raised an alarm
 _DRIFTS = 8
 _SPARKS = "▁▂▃▄▅▆▇█"
@@ -44,21 +44,21 @@ def trend_sentence(trend: Trend) -> str:
 
 
 def trend_text(trend: Trend) -> str:
-    """Everything for a terminal of 80 columns."""
-    lines = textwrap.wrap(one_line(trend_sentence(trend)), WIDTH)
+    """Everything for a terminal."""
+    lines = textwrap.wrap(one_line(trend_sentence(trend)), line_width())
     lines += ["", *_entry_table(trend)]
     drifting = _drifting(trend)
     if drifting:
         lines += ["", *_drift_table(trend, drifting)]
     for note in trend.notes:
-        lines += textwrap.wrap(f"note: {one_line(note)}", WIDTH, subsequent_indent="  ")
+        lines += textwrap.wrap(f"note: {one_line(note)}", line_width(), subsequent_indent="  ")
     if trend.alarmed:
         last = max(alarm.at for one in trend.alarmed for alarm in one.alarms)
         if trend.entries[last].commit and last < len(trend.entries) - 1:
             told = f"If that loss is accepted, start anew from there: --since {_short(trend.entries[last])}"
         else:
             told = "If that loss is accepted, start anew from there with --since COMMIT once there is a later entry."
-        lines += ["", *textwrap.wrap(told, WIDTH)]
+        lines += ["", *textwrap.wrap(told, line_width())]
     return "\n".join(lines)
 
 
@@ -130,10 +130,10 @@ def _entry_table(trend: Trend) -> list[str]:
         )  # fmt: skip
     header = ["commit", "date", "verdict", "score", "loss", "drift", "e-value", ""]
     left_out = len(trend.entries) - len(shown)
-    lines = columns(header, rows).split("\n")
+    lines = number_table(header, rows).split("\n")
     told = f"{one_line(lead.name)} ({one_line(lead.metric)}, {lead.n_items:,} items): loss against the entry's baseline, drift since {trend.start}"
     more = [f"({_entries(left_out)} before these are not shown; --json has all)"] if left_out else []
-    return [*textwrap.wrap(told, WIDTH), *more, *lines]
+    return [*textwrap.wrap(told, line_width()), *more, *lines]
 
 
 def _drifting(trend: Trend) -> list[Drift]:
@@ -147,10 +147,10 @@ def _drift_table(trend: Trend, drifting: list[Drift]) -> list[str]:
     for one in drifting[:_DRIFTS]:
         at = _short(trend.entries[one.alarms[0].at]) if one.alarms else ""
         rows.append(
-            [textwrap.shorten(one_line(one.name), 24, placeholder="…") or one_line(one.name)[:24], _score(one.scores[-1]),
+            [one.name, _score(one.scores[-1]),
              _signed(one.losses[-1]), e_text(one.peak), at, sparkline(one.scores)]
         )  # fmt: skip
-    lines = columns(["what drifts", "score", "drift", "peak e", "alarm", "course"], rows).split("\n")
+    lines = number_table(["what drifts", "score", "drift", "peak e", "alarm", "course"], rows).split("\n")
     more = len(drifting) - _DRIFTS
     return lines + ([f"and {more} more; --json has all"] if more > 0 else [])
 

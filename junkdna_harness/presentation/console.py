@@ -6,12 +6,10 @@ A table is folded to a terminal's width, and not at all where nobody sees an edg
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from difficulty.visible import visible, visible_json
-from junkdna_harness.presentation.escape import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,24 +53,3 @@ def say(text: object = "", stderr: bool = False, end: str = "\n") -> None:
 def say_json(text: str, end: str = "\n") -> None:
     """Print JSON on stdout."""
     print(visible_json(text), end=end)
-
-
-def columns(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = True) -> str:
-    """A table in plain text, columns aligned to the left, and to the right but the first where they hold `numbers`.
-
-    >>> print(columns(["tier", "items"], [["1", "250"], ["2", "9"]]))
-    tier  items
-    1       250
-    2         9
-    """
-    header, *rows = [[one_line(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [
-            cell.rjust(width) if numbers and i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        return "  ".join(cells).rstrip()
-
-    return "\n".join(line(row) for row in [header, *rows])

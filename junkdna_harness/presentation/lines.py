@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 
 from rich.cells import cell_len, chop_cells, set_cell_size
@@ -11,7 +12,13 @@ from difficulty.visible import visible
 from junkdna_harness.presentation.console import console
 
 WIDTH = 80
+NARROWEST = 40  # characters; a narrower terminal folds lines by itself
 Line = list[tuple[str, str]]  # (text, style) pieces of one line
+
+
+def line_width() -> int:
+    """Characters of a line: what COLUMNS says, else the terminal's width, else `WIDTH`."""
+    return max(NARROWEST, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
 def plain(lines: Iterable[Line]) -> str:
@@ -19,9 +26,9 @@ def plain(lines: Iterable[Line]) -> str:
     return "\n".join("".join(text for text, _ in line) for line in lines)
 
 
-def show(lines: Iterable[Line]) -> None:
-    """Print the lines on stdout, with colours where it is a terminal and NO_COLOR is not set."""
-    target = console(soft_wrap=True)
+def show_lines(lines: Iterable[Line], stderr: bool = False) -> None:
+    """Print the lines on stdout or stderr, with colours where it is a terminal and NO_COLOR is not set."""
+    target = console(stderr=stderr, soft_wrap=True)
     for line in lines:
         target.print(
             Text.assemble(*((visible(text), style) for text, style in line)),
@@ -31,11 +38,18 @@ def show(lines: Iterable[Line]) -> None:
         )
 
 
-def show_text(text: str) -> None:
-    """Print text on stdout, lines that are wider than `WIDTH` folded."""
-    for line in visible(text).splitlines():
-        pieces = folded(line, indent="    ", first="") if cell_len(line) > WIDTH else [line]
-        show([(piece, "")] for piece in pieces)
+def show_text(text: str, stderr: bool = False, style: str = "") -> None:
+    """Print text, lines that are wider than the terminal folded at words."""
+    for line in visible(text).splitlines() or [""]:
+        show_lines(paragraph(line, style=style), stderr)
+
+
+def paragraph(line: str, width: int | None = None, style: str = "", indent: str = "    ") -> list[Line]:
+    """A line as it is where it fits into `width` columns, by default the terminal's, else folded at words, `indent` before the others."""
+    width = width or line_width()
+    start = line[: len(line) - len(line.lstrip())]
+    pieces = folded(line, width, start + indent, start) if cell_len(line) > width else [line]
+    return [[(piece, style)] for piece in pieces]
 
 
 def cut(text: str, width: int, end: bool = False) -> str:
@@ -51,13 +65,9 @@ def cut(text: str, width: int, end: bool = False) -> str:
     return set_cell_size(text, width - 1).rstrip() + "…"
 
 
-def padded(text: str, width: int) -> str:
-    """`text` in exactly `width` columns."""
-    return cut(text, width) + " " * max(0, width - cell_len(cut(text, width)))
-
-
-def folded(text: str, width: int = WIDTH, indent: str = "", first: str | None = None) -> list[str]:
-    """`text` on lines of at most `width` columns: `first` before the first one (default: `indent`), `indent` before the others."""
+def folded(text: str, width: int | None = None, indent: str = "", first: str | None = None) -> list[str]:
+    """`text` on lines of at most `width` columns, by default the terminal's: `first` before the first one (default: `indent`), `indent` before the others."""
+    width = width or line_width()
     lines: list[str] = []
     start = indent if first is None else first
     line = ""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from difficulty.stats.score import Score
-from difficulty.text import NOISE_MARK, interval_text
+from difficulty.text import NOISE_MARK, score_bounds, score_text
 from junkdna_harness.presentation.escape import csv_cell, latex, markdown_cell
+from junkdna_harness.presentation.lines import Line, paragraph
+from junkdna_harness.presentation.table import Cell as TableCell
+from junkdna_harness.presentation.table import Column, table
 from junkdna_harness.report.leaderboard import OVERALL, Leaderboard, Row
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -38,26 +35,12 @@ def cell(board: Leaderboard, number: int, column: str) -> Cell:
     if found is None:
         return Cell()
     return Cell(
-        number_text(found.mean, board.percent),
-        _interval(found, board.percent),
+        score_text(found.mean, board.percent),
+        score_bounds(found.low, found.high, board.percent),
         kept_text(found),
         (number, column) in board.best,
         board.near(number, column),
     )
-
-
-def number_text(value: float, percent: bool) -> str:
-    """A share as percent with two decimals, any other number with three significant decimals."""
-    if not math.isfinite(value):
-        return "∞"
-    return f"{100 * value:.2f}" if percent else f"{value:.3f}"
-
-
-def _interval(found: Score, percent: bool) -> str:
-    """The bounds of the mean, in the mean's own units and digits."""
-    if percent:
-        return interval_text(100 * found.low, 100 * found.high, ".2f")
-    return interval_text(found.low, found.high, ".3f")
 
 
 def kept_text(found: Score) -> str:
@@ -176,23 +159,32 @@ def csv_table(boards: list[Leaderboard]) -> str:
     return buffer.getvalue()
 
 
-def terminal(board: Leaderboard) -> Table:
-    """A rich table; in a narrow column a cell is broken between mean, interval and share kept, not within them."""
-    from rich.markup import escape
-    from rich.table import Table
-
+def terminal(board: Leaderboard, width: int | None = None) -> list[Line]:
+    """The lines of a table for a terminal, with its caption and notes; a cell is broken before the share kept, not within."""
+    heads = [
+        Column(HEADS[0], head=True),
+        Column(HEADS[1]),
+        Column(HEADS[2], right=True),
+        Column(HEADS[3], "number"),
+    ]
     columns = (OVERALL, *board.columns)
-    table = Table(
-        title=f"by {board.by}", caption=escape(caption(board)), title_justify="left", caption_justify="left"
-    )
-    for i, head in enumerate((*HEADS, *columns)):
-        table.add_column(escape(head), justify="left" if i < 2 else "right", overflow="fold")
-    models = [row.model for row in board.rows]
-    for i, row in enumerate(board.rows):
-        # The blank within an interval must not break.
-        cells = [
-            _compose(cell(board, i, c), "[bold]{}[/bold]", lambda text: escape(text.replace(", ", ",\u00a0")))
-            for c in columns
+    rows = [
+        # A plain minus for the dense model's dash: no terminal lacks it.
+        [
+            *(head.replace("–", "-") for head in row_heads(row)),
+            *(_terminal_cell(cell(board, i, c)) for c in columns),
         ]
-        table.add_row(*map(escape, row_heads(row)), *cells, end_section=models[i : i + 2] != [row.model] * 2)
-    return table
+        for i, row in enumerate(board.rows)
+    ]
+    scores = [Column(name, "number", told=False) for name in columns]
+    lines = table([*heads, *scores], rows, width, f"by {board.by}")
+    lines += [[], *paragraph(caption(board), width, indent="")]
+    for note in board.notes:
+        lines += paragraph(f"note: {note}", width)
+    return lines
+
+
+def _terminal_cell(c: Cell) -> TableCell:
+    kept = f"({c.kept})" if c.kept else ""
+    below = f"{kept} {NOISE_MARK}".strip() if c.near else kept
+    return TableCell(f"{c.mean} {c.interval}".rstrip(), "bold" if c.bold else "", below)

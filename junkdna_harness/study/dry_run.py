@@ -13,7 +13,7 @@ from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.forward import prepare
 from junkdna_harness.models.packing import Packed
 from junkdna_harness.models.prefix_plan import Batch, Tokens
-from junkdna_harness.presentation.console import columns
+from junkdna_harness.presentation.table import number_table
 from junkdna_harness.recover.data import load_data
 from junkdna_harness.recover.schedule import longest, tokenize
 from junkdna_harness.recover.storage import bytes_needed
@@ -143,7 +143,7 @@ def table(costs: list[Cost]) -> str:
                 _memory(one.evaluation_bytes), _memory(one.training_bytes), _memory(one.adapter_bytes),
             )
         )  # fmt: skip
-    return columns(header, rows, numbers=False)
+    return number_table(header, rows)
 
 
 def shape_of(model: Any, name: str) -> Shape:

@@ -11,7 +11,8 @@ from difficulty.cut.tiers import Tier
 from difficulty.stats.flips import Flips
 from difficulty.stats.result import Estimate
 from difficulty.text import interval_text, noise_legend, p_text, with_noise_mark
-from junkdna_harness.presentation.console import columns
+from junkdna_harness.presentation.lines import paragraph, plain
+from junkdna_harness.presentation.table import Column, table
 from junkdna_harness.tiers.show import number
 
 
@@ -77,6 +78,13 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
+_METHOD = (
+    "B - A: mean paired difference over the same items, items of one cluster together. Interval: of Tango's score test for right or wrong "
+    "items, else the wider of t and studentized bootstrap. lost, gained: right in A and wrong in B, and back. p: exact McNemar test; for "
+    "metrics that are not right or wrong, the test of the interval. Not corrected for the number of rows."
+)
+
+
 def comparison_text(found: Comparison) -> str:
     """The table that is printed."""
     lines = [
@@ -84,7 +92,12 @@ def comparison_text(found: Comparison) -> str:
         f"B  {found.run_b.run}  ({found.run_b.folder})",
         "",
     ]
-    header = ["task", "metric", found.by or "", "items", "A", "B", "B - A", "95 % interval", "lost", "gained", "p"]  # fmt: skip
+    columns = [
+        Column("task", head=found.by is not None, told=False), Column("metric", "text"), Column(found.by or "", told=found.by is None),
+        Column("items", "number"),
+        Column("A", "number", told=False), Column("B", "number", told=False), Column("B - A [95 % interval]", "number", told=False),
+        Column("lost", "number", told=False), Column("gained", "number", told=False), Column("p", "number", told=False),
+    ]  # fmt: skip
     body = []
     for row in found.rows:
         d = row.difference
@@ -93,27 +106,26 @@ def comparison_text(found: Comparison) -> str:
         else:
             low, high = number(row.tier.low), number(row.tier.high)
             span = low if low == high else f"{low} to {high}"
-        interval = interval_text(d.ci_low, d.ci_high, "+.4f") or "-"
+        interval = interval_text(d.ci_low, d.ci_high, "+.4f")
         flipped = [str(row.flips.lost), str(row.flips.gained)] if row.flips else ["-", "-"]
         p = row.flips.p if row.flips else d.p
         body.append(
-            [row.task if row.tier is None else "", row.metric if row.tier is None else "", span, str(d.n_items),
-             f"{row.first:.4f}", f"{row.second:.4f}", _difference(row), interval, *flipped,
+            [row.task, row.metric, span, f"{d.n_items:,}", f"{row.first:.4f}", f"{row.second:.4f}", _difference(row, interval), *flipped,
              p_text(p, 4) or "-"]
         )  # fmt: skip
-    lines.append(columns(header, body))
-    lines.append(
-        "\nB - A: mean paired difference over the same items, items of one cluster together. Interval: of Tango's score test for "
-        "right or wrong\nitems, else the wider of t and studentized bootstrap. lost, gained: right in A and wrong in B, and back; "
-        "p: exact McNemar test, for\nmetrics that are not right or wrong the test of the interval. Not corrected for the number of rows."
-    )
+    lines += [plain(table(columns, body)), "", _METHOD]
     known = [row.noise_floor for row in found.rows if row.noise_floor is not None]
     legend = noise_legend(any(row.within_noise for row in found.rows), bool(known) and not any(known))
     lines += [legend] if legend else []
-    return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
+    lines += [f"note: {note}" for note in found.notes]
+    return plain(folded for line in lines for one in line.split("\n") for folded in paragraph(one))
 
 
-def _difference(row: Row) -> str:
-    """B - A of a row as it is printed."""
+def _difference(row: Row, interval: str) -> str:
+    """B - A of a row with its interval, as it is printed."""
     estimate = row.difference.estimate
-    return with_noise_mark(f"{estimate:+.4f}", row.within_noise) if np.isfinite(estimate) else "-"
+    return (
+        with_noise_mark(f"{estimate:+.4f} {interval}".rstrip(), row.within_noise)
+        if np.isfinite(estimate)
+        else "-"
+    )

@@ -11,7 +11,8 @@ from difficulty.errors import UsageError
 from difficulty.files import write_atomic
 from difficulty.json_files import of_known_shape
 from difficulty.visible import visible
-from junkdna_harness.presentation.console import columns
+from junkdna_harness.presentation.lines import paragraph, plain
+from junkdna_harness.presentation.table import Column, table_text
 from junkdna_harness.tiers.build import UNKNOWN_CHANCE, TierPlan
 from junkdna_harness.tiers.select import read_assignment
 
@@ -22,13 +23,13 @@ def plan_text(plan: TierPlan) -> str:
         [str(t.number), str(t.n_items), _span(t.low, t.high), _chance(plan.chance[t.number])]
         for t in plan.assignment.tiers
     ]
-    header = ["tier", "items", plan.rule, "chance"]
+    columns = _columns(plan.rule)
     held_out = plan.runs.held_out if plan.runs else {}
     if held_out:
-        header += ["made by", "kept back"]
+        columns += [Column(name, "number", told=False) for name in ("made by", "kept back")]
         for row, tier in zip(rows, plan.assignment.tiers, strict=True):
             row += [f"{value:.3f}" for value in held_out[tier.number]]
-    text = f"{plan.name}: {len(plan.assignment.tier_of)} items of {plan.source.name}\n{columns(header, rows)}"
+    text = f"{plan.name}: {len(plan.assignment.tier_of)} items of {plan.source.name}\n{table_text(columns, rows)}"
     if held_out and plan.runs:
         judges = ", ".join(log.folder for log in plan.runs.judge_with)
         text += (
@@ -44,7 +45,7 @@ def plan_text(plan: TierPlan) -> str:
             f"\nThe group gets no row for {', '.join(plan.not_averaged)}: lm-eval does not average it over documents, "
             "so that the mean of the tiers would not be its value over all of them."
         )
-    return text
+    return _folded(text)
 
 
 def folder_text(folder: str | Path) -> str:
@@ -67,11 +68,24 @@ def folder_text(folder: str | Path) -> str:
         lines = [
             f"{found['name']}: {len(found['items'])} items of {found['task']}, by {found['rule']} "
             f"({found['harder']} is harder), seed {found['seed']}",
-            columns(["tier", "items", str(found["rule"]), "chance"], rows),
+            table_text(_columns(str(found["rule"])), rows),
             f"source: {_source(found['source'])}",
             f"run: lm_eval --include_path {folder} --tasks {found['name']} ...",
         ]
-    return "\n".join(lines)
+    return _folded("\n".join(lines))
+
+
+def _columns(rule: str) -> list[Column]:
+    return [
+        Column("tier", right=True), Column("items", "number", told=False), Column(rule, "number", told=False),
+        Column("chance", "number", told=False),
+    ]  # fmt: skip
+
+
+def _folded(text: str) -> str:
+    """The text, lines that are wider than the terminal folded; a command to copy stays whole."""
+    lines = text.split("\n")
+    return "\n".join(line if line.startswith("run: ") else plain(paragraph(line)) for line in lines)
 
 
 def plot_plan(plan: TierPlan, path: str | Path) -> None:
