@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,16 +75,24 @@ class Session:
             self.shared.give(wanted, self.home, testing=self.testing)
             self.itself &= not self.testing
         self.printed = None
-        if "not run" in block.marks or ("long" in block.marks and self.testing and "in tests" not in block.marks):
+        if "not run" in block.marks or (
+            "long" in block.marks and self.testing and "in tests" not in block.marks
+        ):
             return
-        if named := _NAMED.match(block.body):
+        made = block.marks.get("makes")
+        if made and (printed := self.shared.made(made, self.home, testing=self.testing)) is not None:
+            self.printed, self.itself = printed, self.itself and not self.testing
+        elif named := _NAMED.match(block.body):
             self.file(named[1], block)
         elif block.kind == "bash":
             self.bash(self._body(block), block)
         elif block.kind == "python":
             self.python(block.body, block)
-        if "makes" in block.marks:
-            self.shared.keep(block.marks["makes"], self.home, testing=self.testing)
+        if made and self.printed is not None:
+            self.shared.keep(made, self.home, self.printed, testing=self.testing)
+        if "keeps" in block.marks and not self.testing:
+            source, _, target = block.marks["keeps"].partition(" -> ")
+            shutil.copyfile(self.home / source, ROOT / target)
 
     def _body(self, block: Block) -> str:
         if self.testing and (instead := block.marks.get("in tests")):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -30,12 +33,23 @@ class Shared:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def keep(self, name: str, home: Path, *, testing: bool) -> None:
-        """Remember what a block of a page has just made."""
+    def made(self, name: str, home: Path, *, testing: bool) -> str | None:
+        """What was printed when `name` was made, which is put into a page's folder now; None where nobody has made it."""
         place = self._place(name, testing)
         if not place.exists():
-            shutil.copytree(home / name, place.with_suffix(".partial"))
-            place.with_suffix(".partial").rename(place)
+            return None
+        if not (home / name).exists():
+            shutil.copytree(place / "folder", home / name)
+        return (place / "printed").read_text(encoding="utf-8")
+
+    def keep(self, name: str, home: Path, printed: str, *, testing: bool) -> None:
+        """Remember what a block of a page has just made."""
+        partial = self._place(name, testing).with_suffix(f".{os.getpid()}")
+        shutil.copytree(home / name, partial / "folder")
+        (partial / "printed").write_text(printed, encoding="utf-8")
+        with suppress(OSError):  # another process was first
+            partial.rename(self._place(name, testing))
+        shutil.rmtree(partial, ignore_errors=True)
 
     def give(self, name: str, home: Path, *, testing: bool) -> None:
         """The folder `name`, in a page's own; made first where nobody has."""
@@ -46,10 +60,12 @@ class Shared:
         place = self._place(name, testing)
         with locked(self.folder / f"{place.name}.lock", f"{name} is still being made", patience=3600):
             if not place.exists():
-                with Session(self.folder / f"{place.name}.making", self, testing=testing) as session:
+                with (
+                    tempfile.TemporaryDirectory(dir=self.folder) as folder,
+                    Session(Path(folder), self, testing=testing) as session,
+                ):
                     session.run(makers()[name])
-        if not (home / name).exists():
-            shutil.copytree(place, home / name)
+        self.made(name, home, testing=testing)
 
     def _place(self, name: str, testing: bool) -> Path:
         return self.folder / f"{'small' if testing else 'whole'}-{name.replace('/', '-')}"
