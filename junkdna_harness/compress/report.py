@@ -92,6 +92,9 @@ class CompressionReport:
             "versions": versions(),
         }
 
+    def __repr__(self) -> str:
+        return self.summary()
+
     def summary(self) -> str:
         """One line for the eye."""
         zero = "zero" if self.structure is None else "gone or zero"
@@ -105,7 +108,7 @@ class CompressionReport:
             parts[-1] += (
                 f": {self.sparsity_targeted:.4f} of the targeted weights ({self.sparsity_all:.4f} of all) are {zero}"
             )
-        return f"{' '.join(parts)}; {self.effective_bits:.2f} effective bits a targeted weight"
+        return f"{' '.join(parts)}; {self.effective_bits:.2f} effective bits per targeted weight"
 
 
 PruneReport = CompressionReport

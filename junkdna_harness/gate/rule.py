@@ -169,6 +169,12 @@ class Gate:
         """The error rate of the joint decision, each way."""
         return self.policy.alpha
 
+    def __repr__(self) -> str:
+        counts = Counter(one.verdict for one in self.comparisons)
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        missing = f"; missing from the new run: {', '.join(self.missing)}" if self.missing else ""
+        return f"Gate: {self.verdict} ({told} of {len(self.comparisons)} comparisons){missing}"
+
     @property
     def critical(self) -> tuple[Comparison, ...]:
         """The comparisons that decide."""

@@ -59,6 +59,13 @@ class SweepOutcome:
         """0 when every cell of the plan has a run with all of its tasks, else 1."""
         return 1 if self.failed or self.failed_tasks else 0
 
+    def __repr__(self) -> str:
+        counts = {"done": len(self.finished), "done before": len(self.skipped), "failed": len(self.failed)}
+        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        failed = [f"{run}: {why}" for run, why in self.failed.items()]
+        tasks = [f"{run}, {task}: {why}" for run, of in self.failed_tasks.items() for task, why in of.items()]
+        return "\n".join((f"runs: {told}; in {self.folder}", *failed, *tasks, *self.notes))
+
 
 def run_sweep(
     plan: Plan,

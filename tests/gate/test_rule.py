@@ -57,6 +57,7 @@ def test_one_broken_tier_fails_and_is_named() -> None:
     assert (gate.verdict, gate.exit_code) == ("fail", 1)
     assert by_name(gate, "addition tier 4").verdict == "fail"
     assert by_name(gate, "addition tier 1").verdict == "pass"
+    assert repr(gate).startswith("Gate: fail (") and repr(gate).endswith(" of 5 comparisons)")
 
 
 def test_a_gain_is_not_a_loss() -> None:

@@ -194,6 +194,10 @@ def test_tasks_that_cannot_be_evaluated_are_kept_and_told_at_each_start(folder):
     outcome = run_sweep(PLAN, folder, engine=LocalEngine(workers=1))
     assert outcome.exit_code == 1 and not outcome.finished
     assert outcome.failed_tasks == {RUN: {"gsm8k": "its prompts are longer than the model takes"}}
+    assert repr(outcome).splitlines()[:2] == [
+        f"runs: {len(outcome.skipped)} done before; in {folder}",
+        f"{RUN}, gsm8k: its prompts are longer than the model takes",
+    ]
 
 
 def test_a_task_that_fails_is_written_with_its_run(tmp_path, monkeypatch, capsys):
