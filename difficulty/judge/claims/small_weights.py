@@ -113,8 +113,12 @@ def both_controls(claims: Sequence[Claim], missing: Sequence[str], n_half: int |
     refuted = [claim for claim in pooled if claim.verdict == "refuted"]
     supported = all(claim.verdict == "supported" for claim in pooled) and not missing
     words = " ".join(f"{claim.method} is {claim.verdict}: {claim.reason}" for claim in pooled)
+    advised = bool(missing) or _HOW in words
+    words = words.replace(f" {_HOW}", "")
     if missing:
-        words += f" There are no runs of {' and '.join(missing)}. {_HOW}"
+        words += f" There are no runs of {' and '.join(missing)}."
+    if advised:
+        words += f" {_HOW}"
     if n_half is not None:
         words += f" Judged on the {n_half:,} items that did not choose the matched levels."
     shown = refuted[0] if refuted else weakest
