@@ -56,7 +56,7 @@ def test_levels_without_a_common_loss_are_compared_with_nothing_and_both_ranges_
     claim = result.headline()["P6"]
     assert (claim.verdict, claim.estimate) == ("inconclusive", None)
     assert "no mean loss in common over the same tiers (magnitude 0." in claim.reason
-    assert "random 0." in claim.reason and claim.reason.count("--match-loss") == 1  # there are no runs of largest either
+    assert "random 0." in claim.reason and claim.reason.count("--match-loss") == 1  # both controls ask for it
 
 
 def test_more_slope_than_both_controls_at_the_same_loss_is_support() -> None:
