@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 
 def p_text(p: float | None, digits: int = 3) -> str:
@@ -130,3 +131,16 @@ def noise_legend(marked: bool, identical: bool = False, what: str = "") -> str:
     return (
         f"{NOISE_MARK} {meant}no larger than the difference between two evaluations of the same dense weights"
     )
+
+
+def natural(text: str) -> tuple[object, ...]:
+    """A key that sorts names as people do: `grade 3` before `grade 10`, capitals among the others.
+
+    >>> sorted(["grade 10", "Grade 3", "grade 1"], key=natural)
+    ['grade 1', 'Grade 3', 'grade 10']
+    """
+    parts = re.split(r"([0-9]+)", text)  # every second part is a number
+    digits = [part.lstrip("0") for part in parts[1::2]]
+    sizes = [(len(part), part) for part in digits]
+    words = [part.casefold() for part in parts[::2]]
+    return (*(one for pair in zip(words, [*sizes, (0, "")], strict=True) for one in pair), text)

@@ -112,7 +112,7 @@ def _wrong_for_typer(arguments: list[str], more: bool) -> str | None:
         while True:
             context = command.make_context(name, rest, parent=context)
             rest = [*getattr(context, "_protected_args", []), *context.args]
-            if not hasattr(command, "resolve_command"):
+            if not hasattr(command, "resolve_command") or not rest:
                 return None
             name, command, rest = command.resolve_command(context, rest)
             if name == "lm-eval":
@@ -120,6 +120,8 @@ def _wrong_for_typer(arguments: list[str], more: bool) -> str | None:
     except typer.Exit:  # --help, --version
         return None
     except Exception as error:
+        if "there is no file of options" in str(error):  # a block before this one writes it
+            return None
         if not hasattr(error, "format_message"):
             raise
         lacks = type(error).__name__ in {"MissingParameter", "NoArgsIsHelpError", "BadOptionUsage"}

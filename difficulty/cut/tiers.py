@@ -2,7 +2,7 @@
 
 An assignment is data, not code: which item is in which tier, where the cuts lie, and how many items each
 tier has. Numbers are cut at the boundary between two distinct scores that lies nearest to each quantile, so that
-no tie is ever split; text values make one tier each.
+no tie is ever split; text values make one tier each, in the order that is given.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from difficulty.cut.texts import all_numbers, no_order
 from difficulty.errors import UsageError, did_you_mean
 
 Score = float | str
@@ -39,6 +40,7 @@ class TierAssignment:
     tier_of: item id -> tier number, 1 = easiest, in the order in which the items came.
     cuts: for numbers, the score at which tier 2, 3, ... begins (for `harder="low"` its highest score);
         for text, the values in the order of the tiers.
+    notes: sentences on how the scores were read.
     """
 
     tier_of: Mapping[str, int]
@@ -46,6 +48,7 @@ class TierAssignment:
     cuts: tuple[Score, ...]
     harder: Harder
     categorical: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def n_tiers(self) -> int:
@@ -74,23 +77,34 @@ def assign_tiers(
         min_items: the fewest items that a tier may have.
         harder: whether high or low numbers are the hard ones.
         cuts: instead of quantiles, the scores at which tier 2, 3, ... begin, in rising order.
-        order: for text, the values from the easiest to the hardest (left out: alphabetical).
+        order: for text, the values from the easiest to the hardest. Needed, but where all texts are numbers, which are
+            then sorted as numbers (`notes` of the result says so).
 
     Raises:
-        UsageError: scores are missing or not finite, all equal, of mixed kinds, or a tier would be too small.
+        UsageError: scores are missing or not finite, all equal, of mixed kinds, or text without an order; or a tier would be too small.
     """
     table = dict(scores) if isinstance(scores, Mapping) else {str(i): s for i, s in enumerate(scores)}
     if min_items < 1:
         raise UsageError(f"min_items={min_items} is no number of items. Give 1 or more.")
     values = _complete(table)
-    if any(isinstance(value, str) for value in values.values()):
+    texts = [value for value in values.values() if isinstance(value, str)]
+    notes: tuple[str, ...] = ()
+    if texts and order is None and all_numbers(texts):
+        notes = (f"the scores are texts that are all numbers ({quote(texts)}), and are sorted as numbers",)
+    elif texts:
+        if cuts is not None:
+            raise UsageError(
+                f"the cuts {list(cuts)} are of numbers, and the scores are text. Leave them out."
+            )
         return _by_value(values, bins, min_items, order)
     if order is not None:
         raise UsageError("an order of values was given, but the scores are numbers. Leave the order out.")
     numbers = {item: float(value) for item, value in values.items()}
     if cuts is not None:
-        return _at_cuts(numbers, cuts, min_items, harder)
-    return _by_quantile(numbers, 4 if bins is None else bins, min_items, harder)
+        found = _at_cuts(numbers, cuts, min_items, harder)
+    else:
+        found = _by_quantile(numbers, 4 if bins is None else bins, min_items, harder)
+    return replace(found, notes=notes)
 
 
 def largest_bins(scores: Sequence[float], min_items: int = MIN_ITEMS) -> int:
@@ -194,7 +208,7 @@ def _assemble(
 def _by_value(
     values: Mapping[str, Score], bins: int | None, min_items: int, order: Sequence[str] | None
 ) -> TierAssignment:
-    """One tier for each text value."""
+    """One tier for each text value, in the order that was given: the alphabet knows nothing of easy and hard."""
     counts = Counter(str(value) for value in values.values())
     names = sorted(counts) if order is None else list(order)
     if order is not None:
@@ -218,6 +232,8 @@ def _by_value(
             f"the value {small[0]!r} has {counts[small[0]]} items ({len(small)} of {len(names)} values are so small), "
             f"and each tier needs at least {min_items}. Use a rule with fewer values, or a smaller --min-items."
         )
+    if order is None:
+        raise no_order(names)
     rank = {name: number for number, name in enumerate(names, start=1)}
     tier_of = {item: rank[str(value)] for item, value in values.items()}
     tiers = tuple(Tier(rank[name], counts[name], name, name) for name in names)

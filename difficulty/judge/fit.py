@@ -190,7 +190,7 @@ def _some_families(table: pd.DataFrame, families: Iterable[str] | None) -> pd.Da
     present = sorted(table["family"].unique())
     names = list(families)
     if not names:
-        raise UsageError(f"no family is asked for. Families: {', '.join(present)}; all without --families.")
+        raise UsageError(f"no family is asked for. Families: {', '.join(present)}; all without --family.")
     for name in names:
         if name not in present:
             raise UsageError(

@@ -75,12 +75,13 @@ def compare(
         raise UsageError(f"--bins {bins} and --cuts {cuts} both say where to cut. Give one of them.")
     import json
 
+    from difficulty.cut.texts import read_order
     from difficulty.files import write_atomic
     from junkdna_harness.tiers.compare import Split, compare_folders
     from junkdna_harness.tiers.comparison import comparison_text
 
     use_working_directory()
-    words = [value.strip() for value in order.split(",")] if order is not None else None
+    words = None if order is None else read_order(order)
     found = compare_folders(
         folder_a,
         folder_b,

@@ -17,7 +17,6 @@ from difficulty.json_files import read_text
 from junkdna_harness.yaml_values import yaml_of
 
 REMEDY = "Correct it, or give the options themselves."
-JOINED_BY_PLUS = ("targets", "exclude")  # patterns may hold commas
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def _value(where: str, one: Known, value: Any, written: Any) -> Any:
         return not taken[0] if one.negated else taken[0]
     if one.kind is not str:
         raise UsageError(f"{where} {value!r:.60} cannot be used. Write {_words(one.kind)}, not a list.")
-    return ("+" if one.name in JOINED_BY_PLUS else ",").join(taken)
+    return ",".join(taken)
 
 
 def _single(where: str, kind: type, value: Any, written: str) -> Any:

@@ -29,7 +29,7 @@ def power(
     baseline: Annotated[
         Path | None,
         typer.Option(
-            help="A run, or a file made with --write-baseline: its items, clusters and scores are taken."
+            help="A run, or a file made with junkdna check --write-baseline: its items, clusters and scores are taken."
         ),
     ] = None,
     noise_floor: Annotated[

@@ -25,6 +25,7 @@ from junkdna_harness.commands.compressing import (
     with_recipe,
 )
 from junkdna_harness.commands.pushing import Private, PushBranch, PushToHub, repository_of
+from junkdna_harness.commands.spelled import names_options
 from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.presentation.console import say
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from junkdna_harness.compress.report import CompressionReport
 
 
+@names_options(mask_seed="seed")
 def prune(
     pretrained: Pretrained = None,
     output: Output = None,

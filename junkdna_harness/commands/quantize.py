@@ -21,9 +21,11 @@ from junkdna_harness.commands.compressing import (
     with_recipe,
 )
 from junkdna_harness.commands.pushing import Private, PushBranch, PushToHub, repository_of
+from junkdna_harness.commands.spelled import names_options
 from junkdna_harness.compress.quant_spec import QuantSpec, check_simulated
 
 
+@names_options(mask_seed="seed")
 def quantize(
     pretrained: Pretrained = None,
     output: Output = None,

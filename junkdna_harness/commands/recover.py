@@ -9,10 +9,12 @@ import typer
 
 from difficulty.errors import UsageError
 from junkdna_harness.commands.pushing import Private, PushBranch, PushToHub, push, repository_of
+from junkdna_harness.commands.spelled import names_options
 from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.presentation.console import say
 
 
+@names_options()
 def recover(
     pretrained: Annotated[
         str | None,

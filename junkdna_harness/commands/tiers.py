@@ -89,6 +89,7 @@ def build(
         raise UsageError(f"--harder {harder!r} is neither 'high' nor 'low'. Write one of them.")
     if bins is not None and cuts is not None:
         raise UsageError(f"--bins {bins} and --cuts {cuts} both say where to cut. Give one of them.")
+    from difficulty.cut.texts import read_order
     from difficulty.files import check_writable
     from junkdna_harness.output_folder import check_output_folder
     from junkdna_harness.tiers.build import is_tiers, plan_tiers, write_tiers
@@ -106,7 +107,7 @@ def build(
         name=name,
         min_items=min_items,
         cuts=parse_cuts(cuts),
-        order=[value.strip() for value in order.split(",")] if order is not None else None,
+        order=None if order is None else read_order(order),
         harder=harder,  # type: ignore[arg-type]
         scores=scores or [],
         cross_fit=cross_fit,

@@ -132,11 +132,16 @@ class PruneSpec:
             object.__setattr__(self, "quantizer", self.quantizer or "rtn")
             form = get_format(str(self.quantizer), argument="quantizer")
             object.__setattr__(self, "bits", bits_of(form, self))
-        elif self.group_size is not None or self.symmetric or self.act_order:
-            raise UsageError(
-                "group_size, symmetric and act_order say how to quantize. Give bits= too, or leave them out."
-            )
+        else:
+            self._refuse_how()
         check_running(self)
+
+    def _refuse_how(self) -> None:
+        """Refuse what says how to quantize, where nothing is quantized."""
+        for name in ("group_size", "symmetric", "act_order"):
+            if value := getattr(self, name):
+                shown = str(value).lower()
+                raise UsageError(f"{name}={shown} says how to quantize. Give bits= too, or leave it out.")
 
     def _refuse_amount(self) -> None:
         given = [

@@ -22,7 +22,7 @@ from difficulty.runs.table import DENSE
 from difficulty.stats import holm
 from difficulty.stats.paired_loss import paired_loss
 from difficulty.stats.score import Score, score
-from difficulty.text import noise_legend
+from difficulty.text import natural, noise_legend
 from junkdna_harness.report.comparable import Kind, comparable, require_same_items, weights_of
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ def _leaderboard(
     noise: Mapping[str, NoiseFloor],
 ) -> Leaderboard:
     metric_names = sorted({str(m) for m in rows["metric"].unique()})
-    columns = tuple(dict.fromkeys(label for _, label in sorted(_labels(rows, by))))
+    columns = tuple(
+        dict.fromkeys(label for _, label in sorted(_labels(rows, by), key=lambda one: natural(one[1])))
+    )
     keyed = wide.index.to_frame(index=False)
     column_of = keyed["task"].map(_task_labels(rows, by)).to_numpy()
     dense_of = {model: values for (model, method, *_), values in wide.items() if method == "dense"}

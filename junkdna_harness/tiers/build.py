@@ -108,6 +108,10 @@ def plan_tiers(
         table = {key: rule.score(item) for key, item in items.items()}
         direction = harder or rule.harder
     assignment = assign_tiers(table, bins, min_items, harder=direction, cuts=cuts, order=order)
+    if assignment.categorical and harder is not None:
+        raise UsageError(
+            f"--harder {harder} is of numbers, and {by} gives texts. Give them in --order, from the easiest to the hardest."
+        )
     return TierPlan(
         name=name or f"{_safe(task)}_{_safe(by)}",
         source=source,

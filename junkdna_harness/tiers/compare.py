@@ -11,6 +11,7 @@ import numpy as np
 
 from difficulty.cut.axes import Item, Rule, parse_rule
 from difficulty.cut.items import item_of_sample
+from difficulty.cut.texts import all_numbers
 from difficulty.cut.tiers import MIN_ITEMS, Tier, TierAssignment, assign_tiers, largest_bins
 from difficulty.errors import UsageError
 from difficulty.runs.direction import bounded
@@ -135,16 +136,22 @@ def _item(kept: Mapping[str, Item], item: str, side: Side) -> Item:
 def _assign(scores: Mapping[str, Any], split: Split, notes: list[str], task: str) -> TierAssignment:
     """The asked-for tiers; when no number was asked for, 4, or fewer where ties or a small sample do not allow 4."""
     bins = split.bins
-    numbers = [score for score in scores.values() if not isinstance(score, str)]
+    texts = [score for score in scores.values() if isinstance(score, str)]
+    if split.order is None and all_numbers(texts):
+        numbers = [float(score) for score in scores.values()]
+    else:
+        numbers = [score for score in scores.values() if not isinstance(score, str)]
     if bins is None and split.cuts is None and len(numbers) == len(scores) and len(set(numbers)) > 1:
-        bins = min(4, largest_bins([float(score) for score in numbers], split.min_items))
+        bins = min(4, largest_bins(numbers, split.min_items))
         if bins < 2:
             bins = 4  # refused below, in a sentence
         elif bins < 4:
             notes.append(
                 f"{task} is split into {bins} tiers, the most that leave {split.min_items} items in each."
             )
-    return assign_tiers(scores, bins, split.min_items, cuts=split.cuts, order=split.order)
+    found = assign_tiers(scores, bins, split.min_items, cuts=split.cuts, order=split.order)
+    notes += [f"{task}: {note}" for note in found.notes]
+    return found
 
 
 def _bounded(pair: Pair) -> bool | None:

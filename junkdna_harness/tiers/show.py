@@ -38,6 +38,7 @@ def plan_text(plan: TierPlan) -> str:
         )
     if plan.runs and plan.assignment.harder == "high":
         text += f"\nHigh {plan.runs.metric} is taken for harder."
+    text += "".join(f"\nnote: {note}" for note in plan.assignment.notes)
     if None in plan.chance.values():
         text += f"\nThe chance level is unknown: {UNKNOWN_CHANCE}. Read no score of these tiers as above or at chance."
     if plan.not_averaged:

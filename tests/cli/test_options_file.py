@@ -100,7 +100,7 @@ def test_what_is_text_stays_as_it_is_written() -> None:
 
 def test_a_list_of_texts_is_joined_as_on_the_command_line() -> None:
     assert read(("fit",), "runs: r\nclaims: [P1, P2]")["claims"] == "P1,P2"
-    assert read(("prune",), "targets: ['mlp.*', attn]")["targets"] == "mlp.*+attn"
+    assert read(("prune",), "targets: ['mlp.*', attn]")["targets"] == "mlp.*,attn"
     assert read(("check",), "new: r\nmax_drop: 0.02")["max_drop"] == ["0.02"]
 
 

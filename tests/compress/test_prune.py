@@ -250,7 +250,7 @@ SPECS = {
     "seqlen=-3": {"seqlen": "-3"},
     "bits=5.5": {"bits": "5.5"},
     "bits=7 is not supported": {"bits": 7},
-    "say how to quantize": {"group_size": 64},
+    "says how to quantize": {"group_size": 64},
     "two names of one thing": {"seed": 1, "mask_seed": 2},
     "mask_seed=x": {"mask_seed": "x"},
     "removes nothing": {"method": None, "sparsity": 0.5},

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from difficulty.cut.texts import read_order
 from difficulty.cut.tiers import assign_tiers, largest_bins
 from difficulty.errors import UsageError
 
@@ -98,13 +100,45 @@ def test_cuts_by_hand():
 
 
 def test_text_makes_one_tier_a_value():
-    found = assign_tiers(["b", "a", "b", "c"], min_items=1)
+    found = assign_tiers(["b", "a", "b", "c"], min_items=1, order=["a", "b", "c"])
     assert found.categorical and found.cuts == ("a", "b", "c")
     assert list(found.tier_of.values()) == [2, 1, 2, 3]
+    assert found.notes == ()
     assert list(assign_tiers(["easy", "hard"], min_items=1, order=["hard", "easy"]).tier_of.values()) == [
         2,
         1,
     ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "option"),
+    [
+        (["easy", "mid", "hard"], "--order easy,mid,hard "),
+        (["grade 10", "grade 3", "Grade 1"], "--order 'Grade 1,grade 3,grade 10' "),
+        (["True", "False"], "--order False,True "),
+        (["1", "2", "K"], "--order 1,2,K "),
+        (["b, c", "a", 'it\'s "d"'], '--order \'a,"b, c","it\'"\'"\'s ""d"""\' '),
+        (["nan", "1"], "--order 1,nan "),
+    ],
+)
+def test_text_without_an_order_is_refused_with_the_values_and_the_option_to_give(scores, option):
+    with pytest.raises(UsageError) as found:
+        assign_tiers(scores * 2, min_items=1)
+    assert option in str(found.value)
+    assert all(repr(score) in str(found.value) for score in scores)
+    order = read_order(shlex.split(option)[1])
+    assert sorted(order) == sorted(scores)
+    assert assign_tiers(scores * 2, min_items=1, order=order).cuts == tuple(order)
+
+
+def test_texts_that_are_all_numbers_are_sorted_as_numbers_and_that_is_said():
+    texts = [str(number) for number in range(1, 13)]
+    found = assign_tiers(texts, 4, 1)
+    assert list(found.tier_of.values()) == list(assign_tiers(range(1, 13), 4, 1).tier_of.values())
+    assert "texts that are all numbers ('1', '2', " in found.notes[0] and not found.categorical
+    assert assign_tiers(texts, min_items=1, cuts=[3]).n_tiers == 2
+    assert assign_tiers(["2", "10"], min_items=1, order=["2", "10"]).categorical
+    assert assign_tiers(range(12), 4, 1).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -126,6 +160,7 @@ def test_text_makes_one_tier_a_value():
         (list(range(100)), {"order": ["a"]}, "scores are numbers"),
         (["a", "b"] * 40, {"bins": 3}, "3 bins were asked of text with 2 values"),
         (["a", "b"] * 20, {}, "'a' has 20 items"),
+        (["a", "b"] * 40, {"cuts": [1.0]}, r"the cuts \[1.0\] are of numbers, and the scores are text"),
         (["a", "b"] * 40, {"order": ["a"]}, "must name each value once"),
         (["easy", "hard"] * 40, {"order": ["easy", "hart"]}, "Did you mean 'hard'"),
     ],
