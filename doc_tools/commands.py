@@ -22,6 +22,7 @@ _SEPARATES = re.compile(r"[|&;()\n]+")
 _REDIRECTS = re.compile(r"[<>&]*[<>][<>&]*")
 _ASSIGNS = re.compile(r"[A-Za-z_]\w*=.*", re.S)
 _FIRST = {"do", "then", "if", "while", "else", "!", "time", "env", "exec"}
+_ACTS = {"--install-completion", "--show-completion"}  # done while the words are read
 _MORE = {"...", "…"}
 
 
@@ -87,6 +88,8 @@ def mistakes(script: str) -> list[str]:
 
 def _wrong(words: list[str]) -> str | None:
     """Why a command could not be run as it stands; None where it could, or is not one of ours."""
+    if _ACTS & set(words):
+        return None
     more = any(word in _MORE for word in words)
     name, *arguments = [word for word in words if word not in _MORE]
     if name == "python" and arguments[:2] in (["-m", "junkdna_harness"], ["-m", "junkdna_harness.cli"]):
@@ -112,7 +115,7 @@ def _wrong_for_typer(arguments: list[str], more: bool) -> str | None:
         while True:
             context = command.make_context(name, rest, parent=context)
             rest = [*getattr(context, "_protected_args", []), *context.args]
-            if not hasattr(command, "resolve_command"):
+            if not (rest and hasattr(command, "resolve_command")):
                 return None
             name, command, rest = command.resolve_command(context, rest)
             if name == "lm-eval":
