@@ -27,9 +27,11 @@ MARKS = {
     "in tests",
     "makes",
     "uses",
+    "keeps",
     "cut",
     "may differ",
     "example",
+    "wide",
     "output",
     "end",
 }

@@ -82,14 +82,13 @@ class Session:
     def _run(self, block: Block) -> None:
         if block.kind in SHOWN or "example" in block.marks:
             return
+        self.printed = None
+        small = self.testing and "in tests" not in block.marks
+        if "not run" in block.marks or (small and "long" in block.marks):
+            return
         if wanted := block.marks.get("uses"):
             self.shared.give(wanted, self)
             self.itself &= not self.testing
-        self.printed = None
-        if "not run" in block.marks or (
-            "long" in block.marks and self.testing and "in tests" not in block.marks
-        ):
-            return
         made = block.marks.get("makes")
         if made and (printed := self.shared.made(made, self)) is not None:
             self.printed, self.itself = printed, self.itself and not self.testing
