@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -34,7 +35,7 @@ def commands_of(script: str) -> Iterator[list[str]]:
         words: list[str] = []
         tokens = list(lexer)
         skip = False
-        for token, following in zip(tokens, [*tokens[1:], "\n"], strict=True):
+        for token, following in pairwise([*tokens, "\n"]):
             if skip:
                 skip = False
             elif _REDIRECTS.fullmatch(token):
