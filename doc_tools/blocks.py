@@ -27,9 +27,11 @@ MARKS = {
     "in tests",
     "makes",
     "uses",
+    "keeps",
     "cut",
     "may differ",
     "example",
+    "wide",
     "output",
     "end",
 }
@@ -90,13 +92,19 @@ def blocks_of(page: str, text: str | None = None) -> list[Block]:
 
 
 def _marks(token: Token, page: str) -> Iterator[tuple[str, str]]:
-    """The marks in a comment, one a line; a comment that begins otherwise is nobody's business."""
+    """The marks in comments, each a line and the indented ones after it; a comment that begins otherwise is nobody's business."""
     for comment in _COMMENT.findall(token.content):
-        for number, line in enumerate(comment.strip().splitlines()):
+        found = dict[str, str]()
+        last = ""
+        for line in comment.strip().splitlines():
             match = _MARK.fullmatch(line)
             if match and match[1] in MARKS:
-                yield match[1], match[2] or ""
-            elif number:
+                last = match[1]
+                found[last] = match[2] or ""
+            elif last and line.startswith("  "):
+                found[last] += f"\n{line.strip()}"
+            elif found:
                 raise Malformed(f"{page}:{(token.map or [0])[0] + 1}: no mark is called {line.strip()!r}")
             else:
                 break
+        yield from found.items()

@@ -27,11 +27,11 @@ def shown(printed: str, block: Block) -> str:
     kept = sorted({number for piece in _pieces(block) for number in _numbers(piece, lines, block)})
     text, before = [], -1
     for number in kept:
-        if number > before + 1:
+        if number > before + 1 and block.kind == "text":  # in a table such a line would be a row
             text.append(GAP)
         text.append(lines[number])
         before = number
-    if before < len(lines) - 1:
+    if before < len(lines) - 1 and block.kind == "text":
         text.append(GAP)
     return "".join(f"{line}\n" for line in text)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from doc_tools.blocks import ROOT, SHOWN, Block
 from doc_tools.shared import Shared
+from doc_tools.trials import tried
 from tests.action.runner import commands
 
 # What a shell leaves to the next one: its exported variables and its folder.
@@ -50,14 +51,18 @@ class Failed(AssertionError):
 class Session:
     """The folder in which the blocks of one page are run."""
 
-    def __init__(self, folder: Path, shared: Shared, *, testing: bool) -> None:
+    def __init__(
+        self, folder: Path, shared: Shared, *, testing: bool, scripts: dict[str, str] | None = None
+    ) -> None:
         self.home = folder / "home"
         self.home.mkdir(parents=True)
         self.scratch = folder
         self.shared, self.testing = shared, testing
         self.printed: str | None = None  # by the last block; None where it was not run
         self.itself = True  # no stand-in was run so far
-        self.environment = environment(commands(folder / "bin"))
+        self.scripts = scripts or {}
+        self.tools = commands(folder / "bin", **self.scripts)
+        self.environment = environment(self.tools)
         self._python: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Session:
@@ -69,27 +74,32 @@ class Session:
 
     def run(self, block: Block) -> None:
         """Do what a block says; `Failed` where it fails."""
+        try:
+            self._run(block)
+        except AssertionError as error:
+            raise Failed(f"{block}: {error}") from error
+
+    def _run(self, block: Block) -> None:
         if block.kind in SHOWN or "example" in block.marks:
             return
-        if wanted := block.marks.get("uses"):
-            self.shared.give(wanted, self.home, testing=self.testing)
-            self.itself &= not self.testing
         self.printed = None
-        if "not run" in block.marks or (
-            "long" in block.marks and self.testing and "in tests" not in block.marks
-        ):
+        small = self.testing and "in tests" not in block.marks
+        if "not run" in block.marks or (small and "long" in block.marks):
             return
+        if wanted := block.marks.get("uses"):
+            self.shared.give(wanted, self)
+            self.itself &= not self.testing
         made = block.marks.get("makes")
-        if made and (printed := self.shared.made(made, self.home, testing=self.testing)) is not None:
+        if made and (printed := self.shared.made(made, self)) is not None:
             self.printed, self.itself = printed, self.itself and not self.testing
         elif named := _NAMED.match(block.body):
-            self.file(named[1], block)
+            self.file(named[1], block.body)
         elif block.kind == "bash":
-            self.bash(self._body(block), block)
+            self.bash(self._body(block))
         elif block.kind == "python":
-            self.python(block.body, block)
+            self.python(block.body)
         if made and self.printed is not None:
-            self.shared.keep(made, self.home, self.printed, testing=self.testing)
+            self.shared.keep(made, self)
         if "keeps" in block.marks and not self.testing:
             source, _, target = block.marks["keeps"].partition(" -> ")
             shutil.copyfile(self.home / source, ROOT / target)
@@ -100,7 +110,7 @@ class Session:
             return instead
         return block.marks.get("run", block.body)
 
-    def bash(self, body: str, block: Block) -> None:
+    def bash(self, body: str) -> None:
         script = self.scratch / "block.sh"
         script.write_text(body, encoding="utf-8")
         state = {"DOC_STATE": str(self.scratch / "state"), "DOC_BLOCK": str(script)}
@@ -119,9 +129,9 @@ class Session:
         self.printed = readable(done.stdout, self.home)
         said = re.search(r"# exit code (\d+)\s*$", body)
         if done.returncode != int(said[1] if said else 0):
-            raise Failed(f"{block} ended with {done.returncode}:\n{body}\n{self.printed[-4000:]}")
+            raise Failed(f"ended with {done.returncode}:\n{body}\n{self.printed[-4000:]}")
 
-    def python(self, body: str, block: Block) -> None:
+    def python(self, body: str) -> None:
         if self._python is None:
             self._python = subprocess.Popen(
                 [sys.executable, "-c", _PYTHON],
@@ -139,13 +149,14 @@ class Session:
         printed, failed = json.loads(self._python.stdout.readline())
         self.printed = readable(printed, self.home)
         if failed:
-            raise Failed(f"{block}:\n{body}\n{self.printed[-4000:]}")
+            raise Failed(f"failed:\n{body}\n{self.printed[-4000:]}")
 
-    def file(self, name: str, block: Block) -> None:
-        """A block whose first line names a file is that file."""
+    def file(self, name: str, body: str) -> None:
+        """A block whose first line names a file is that file, and tried as what it is."""
         path = self.home / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block.body, encoding="utf-8")
+        tried(self, name, body)
+        path.write_text(body, encoding="utf-8")
 
 
 def environment(tools: Path) -> dict[str, str]:

@@ -8,9 +8,13 @@ import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from doc_tools.blocks import Block, Malformed, blocks_of, pages
 from junkdna_harness.lock import locked
+
+if TYPE_CHECKING:
+    from doc_tools.session import Session
 
 
 @cache
@@ -33,39 +37,40 @@ class Shared:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def made(self, name: str, home: Path, *, testing: bool) -> str | None:
+    def made(self, name: str, session: Session) -> str | None:
         """What was printed when `name` was made, which is put into a page's folder now; None where nobody has made it."""
-        place = self._place(name, testing)
+        place = self._place(name, session)
         if not place.exists():
             return None
-        if not (home / name).exists():
-            shutil.copytree(place / "folder", home / name)
+        if not (session.home / name).exists():
+            shutil.copytree(place / "folder", session.home / name)
         return (place / "printed").read_text(encoding="utf-8")
 
-    def keep(self, name: str, home: Path, printed: str, *, testing: bool) -> None:
+    def keep(self, name: str, session: Session) -> None:
         """Remember what a block of a page has just made."""
-        partial = self._place(name, testing).with_suffix(f".{os.getpid()}")
-        shutil.copytree(home / name, partial / "folder")
-        (partial / "printed").write_text(printed, encoding="utf-8")
+        place = self._place(name, session)
+        partial = place.with_suffix(f".{os.getpid()}")
+        shutil.copytree(session.home / name, partial / "folder")
+        (partial / "printed").write_text(session.printed or "", encoding="utf-8")
         with suppress(OSError):  # another process was first
-            partial.rename(self._place(name, testing))
+            partial.rename(place)
         shutil.rmtree(partial, ignore_errors=True)
 
-    def give(self, name: str, home: Path, *, testing: bool) -> None:
-        """The folder `name`, in a page's own; made first where nobody has."""
-        from doc_tools.session import Session  # a session may want a folder that a session makes
-
+    def give(self, name: str, session: Session) -> None:
+        """Put the folder `name` into a page's own; it is made first where nobody has."""
         if name not in makers():
             raise Malformed(f"no block makes {name}")
-        place = self._place(name, testing)
+        place = self._place(name, session)
         with locked(self.folder / f"{place.name}.lock", f"{name} is still being made", patience=3600):
             if not place.exists():
                 with (
                     tempfile.TemporaryDirectory(dir=self.folder) as folder,
-                    Session(Path(folder), self, testing=testing) as session,
+                    type(session)(
+                        Path(folder), self, testing=session.testing, scripts=session.scripts
+                    ) as maker,
                 ):
-                    session.run(makers()[name])
-        self.made(name, home, testing=testing)
+                    maker.run(makers()[name])
+        self.made(name, session)
 
-    def _place(self, name: str, testing: bool) -> Path:
-        return self.folder / f"{'small' if testing else 'whole'}-{name.replace('/', '-')}"
+    def _place(self, name: str, session: Session) -> Path:
+        return self.folder / f"{'small' if session.testing else 'whole'}-{name.replace('/', '-')}"

@@ -1,0 +1,93 @@
+"""Every block of README and docs/: its commands are understood, and, where that is cheap, run; what is shown is what is printed.
+
+`python -m doc_tools` writes anew what is shown, also of the blocks that take minutes. See CONTRIBUTING.md, "Documentation".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.cells import cell_len
+
+from doc_tools import reference
+from doc_tools.blocks import KINDS, ROOT, SHOWN, Block, blocks_of, pages
+from doc_tools.commands import mistakes, spoken
+from doc_tools.outputs import strangers
+from doc_tools.session import Session
+from doc_tools.shared import Shared, makers
+
+PAGES = pages()
+RUN = [page for page in PAGES if any(b.kind in {"bash", "python", "yaml"} and "not run" not in b.marks for b in blocks_of(page))]  # fmt: skip
+
+
+class _Lenient(yaml.SafeLoader):
+    """Reads `!function module.name` as text."""
+
+
+_Lenient.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
+
+
+def _wrong(block: Block, before: Block | None) -> list[str]:
+    """What is wrong with a block as it stands."""
+    wrong = []
+    if block.kind not in KINDS | SHOWN:
+        wrong.append(f"```{block.kind}: a block is one of {', '.join(sorted(KINDS))}")
+    for body in (block.body, block.marks.get("run"), block.marks.get("in tests")):
+        wrong += mistakes(body) if body and block.kind == "bash" else []
+    if block.kind in SHOWN and "example" not in block.marks and (before is None or "not run" in before.marks):
+        wrong.append("nothing before it prints it; mark it <!-- example: why --> if nothing can")
+    if (
+        block.kind == "text"
+        and max(map(cell_len, block.body.splitlines())) > 80
+        and "wide" not in block.marks
+    ):
+        wrong.append("wider than 80 columns")
+    for mark in ("not run", "long", "example"):
+        if block.marks.get(mark) == "":
+            wrong.append(f"<!-- {mark}: --> says no reason")
+    return wrong
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_are_understood(page: str) -> None:
+    before, wrong = None, list[str]()
+    for block in blocks_of(page):
+        wrong += [f"{block}: {one}" for one in _wrong(block, before)]
+        if block.kind == "python":
+            compile(block.body, str(block), "exec")
+        elif block.kind == "yaml":
+            assert isinstance(yaml.load(block.body, _Lenient), dict)
+        before = before if block.kind in SHOWN else block
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_sentences_are_understood(page: str) -> None:
+    assert not [wrong for command in spoken(page) for wrong in mistakes(f"{command} ...")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUN)
+def test_blocks_do_what_the_page_says(
+    page: str, tmp_path: Path, shared: Shared, scripts: dict[str, str]
+) -> None:
+    shown = []
+    with Session(tmp_path / "page", shared, testing=True, scripts=scripts) as session:
+        for block in blocks_of(page):
+            session.run(block)
+            if block.kind in SHOWN and "example" not in block.marks and session.itself and session.printed is not None:  # fmt: skip
+                shown += [f"{block}: {line}" for line in strangers(block, session.printed)]
+    assert not shown, "shown, but not printed:\n" + "\n".join(shown)
+
+
+def test_the_reference_of_the_command_line_is_that_of_the_commands() -> None:
+    assert (ROOT / reference.PAGE).read_text(encoding="utf-8") == reference.text(), (
+        f"run: python -m doc_tools {reference.PAGE}"
+    )
+
+
+def test_what_pages_use_is_made_by_a_block() -> None:
+    used = {block.marks["uses"] for page in PAGES for block in blocks_of(page) if "uses" in block.marks}
+    assert used <= makers().keys()
