@@ -69,7 +69,13 @@ def finish(
             figure.savefig(data, format=ending, **_SAVED[ending])
             made[ending] = data.getvalue()
     words = (figure.get_suptitle() or name) if alt is None else alt
-    return Plot(name, words.replace("\n", " "), **made)
+    return Plot(
+        name,
+        words.replace("\n", " "),
+        made.get("svg", b""),
+        made.get("png", b""),
+        made.get("pdf", b""),
+    )
 
 
 _Asked = tuple[str, "Figure", Sequence[str], str, Mapping[str, Any]]

@@ -38,6 +38,30 @@ def blocks(
     return first + [_one_model(fit, told) for fit in fits]
 
 
+def answers(fits: Sequence[FitResult], over: ModelsResult | None = None) -> list[dict[str, Any]]:
+    """The hypothesis in a sentence, what it was judged in, and the two claims that it stands on: over models, else of each model."""
+    asked = (
+        [(over.title, over.hypothesis, over.headline())]
+        if over is not None
+        else [(fit.model, fit.hypothesis, fit.headline()) for fit in fits]
+    )
+    rules = next((fit.rules for fit in fits), None)
+    found = []
+    for name, whole, headline in asked:
+        halves = [headline[claim] for claim in ("P2", "P6") if claim in headline]
+        about = list(dict.fromkeys(half.about for half in halves if half.about))
+        holds = " It holds for " if whole.verdict in ("supported", "refuted") else " It was judged in "
+        found.append(
+            {
+                "name": name,
+                **_hypothesis(whole),
+                "holds": f"{holds}{'; '.join(about)}." if about else "",
+                "halves": [_claim(half, rules) for half in halves if rules is not None],
+            }
+        )
+    return found
+
+
 def _over_models(over: ModelsResult) -> dict[str, Any]:
     rules = next(iter(over.results.values())).rules
     return {
