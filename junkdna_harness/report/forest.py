@@ -120,7 +120,9 @@ def forest(panels: Sequence[Forest], name: str, heading: str, counted: str) -> P
     if not panels:
         return None
     rows = max(len(panel.rows) for panel in panels)
-    drawn = tuple(Panel(f"{panel.claim}: {panel.verdict}", partial(_forest, panel)) for panel in panels)
+    drawn = tuple(
+        Panel(f"{panel.claim}: {panel.verdict}", partial(_forest, panel), panel.claim) for panel in panels
+    )
     return Picture(name, heading, counted, drawn, (4.2, 2.0 + 0.27 * rows), share=False)
 
 
@@ -160,7 +162,7 @@ def _forest(panel: Forest, axes: Axes) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.set_axisbelow(True)
-    about = [line for text in (panel.about, panel.unit, panel.scale) for line in textwrap.wrap(text, 44)]
+    about = [line for text in (panel.about, panel.unit, panel.scale) for line in textwrap.wrap(text, 27)]
     axes.set_xlabel("\n".join(about), fontsize=8)
 
 

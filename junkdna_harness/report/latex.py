@@ -2,10 +2,11 @@ r"""A leaderboard as a LaTeX table of `\usepackage{booktabs}`: over both columns
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from difficulty.text import NOISE_MARK
+from difficulty.text import NOISE_MARK, interval_text
 from junkdna_harness.presentation.escape import latex
 from junkdna_harness.report import formats
 from junkdna_harness.report.leaderboard import OVERALL, Leaderboard
@@ -13,7 +14,7 @@ from junkdna_harness.report.leaderboard import OVERALL, Leaderboard
 _NEEDS = "% needs \\usepackage{booktabs}"
 # docs/statistics.md has the formulas.
 _INTERVALS = "Intervals: Wilson's where items are right or wrong, else cluster-robust t; items of one cluster count together."
-_SIDE = 4  # columns of scores that stand side by side within one column of a paper
+_SIDE = 5  # scores that stand side by side within a column of 3.25 inches
 
 
 def latex_tables(boards: Sequence[Leaderboard], form: str = "wide") -> str:
@@ -45,47 +46,43 @@ def _wide(board: Leaderboard) -> str:
 
 
 def _narrow(board: Leaderboard) -> str:
-    """Means alone, the interval below the mean in the last column, which is that of the hardest tier; further columns below."""
-    heads = [k for k in _heads(board) if k < 3]
+    """Means with a decimal less, in the last column (of tiers the hardest) with the interval; what does not fit stands below."""
     columns = (OVERALL, *board.columns)
+    width = 2 + min(len(columns), _SIDE)
     parts = []
-    for shown in _parts(columns):
-        rows = []
+    for start in range(0, len(columns), _SIDE):
+        shown = columns[start : start + _SIDE]
+        rows: list[list[str]] = []
+        model = None
         for i, row in enumerate(board.rows):
-            cells = [_short(formats.cell(board, i, column), column == columns[-1]) for column in shown]
-            rows.append([*(latex(formats.row_heads(row)[k]) for k in heads), *cells])
-        spec = "@{}" + "".join("l" if k < 2 else "r" for k in heads) + "r" * len(shown) + "@{}"
-        parts.append(_tabular(spec, [*(formats.HEADS[k] for k in heads), *shown], rows))
-    caption = formats.caption(
-        board, kept=False, interval=f"mean, in the column {columns[-1]} with its 95 % interval"
-    )
-    return _table(board, "table", _caption(board, caption), parts)
+            if row.model != model and len({one.model for one in board.rows}) > 1:
+                model = row.model
+                rows.append([rf"\multicolumn{{{width}}}{{@{{}}l}}{{\emph{{{latex(model)}}}}}"])
+            cells = [_short(board, i, column, column == columns[-1]) for column in shown]
+            rows.append([*(latex(formats.row_heads(row)[k]) for k in (1, 2)), *cells])
+        heads = [formats.HEADS[1], formats.HEADS[2], *("All" if c == OVERALL else c for c in shown)]
+        parts.append(_tabular(f"@{{}}lr{'r' * len(shown)}@{{}}", heads, rows))
+    interval = f"mean, in the column {columns[-1]} with its 95 % interval"
+    return _table(board, "table", _caption(board, formats.caption(board, interval, kept=False)), parts)
 
 
-def _parts(columns: Sequence[str]) -> Iterator[Sequence[str]]:
-    """As many columns as fit, the last of all with room for its interval."""
-    rest = list(columns)
-    while len(rest) > _SIDE + 1:
-        yield rest[: _SIDE + 1]
-        rest = rest[_SIDE + 1 :]
-    yield rest
-
-
-def _short(cell: formats.Cell, interval: bool) -> str:
-    """A mean, and its interval where it is wanted, in one line."""
-    mean = rf"\textbf{{{cell.mean}}}" if cell.bold else cell.mean
-    mark = latex(NOISE_MARK) if cell.near else ""
-    return " ".join(
-        part
-        for part in (mean, rf"{{\scriptsize {cell.interval}}}" if interval and cell.interval else "", mark)
-        if part
-    )
+def _short(board: Leaderboard, number: int, column: str, interval: bool) -> str:
+    """A mean, and its interval where it is wanted."""
+    cell, found = formats.cell(board, number, column), board.rows[number].scores.get(column)
+    if found is None:
+        return ""
+    times, form = (100, ".1f") if board.percent else (1, ".3g")
+    mean = f"{times * found.mean:{form}}" if math.isfinite(found.mean) else latex(cell.mean)
+    parts = [rf"\textbf{{{mean}}}" if cell.bold else mean]
+    bounds = interval_text(times * found.low, times * found.high, form) if interval else ""
+    parts += [rf"{{\scriptsize {bounds}}}"] if bounds else []
+    parts += [latex(NOISE_MARK)] if cell.near else []
+    return " ".join(parts)
 
 
 def _heads(board: Leaderboard) -> list[int]:
-    """The first columns that differ between rows; the method always, the level where there is one."""
-    several = len({row.model for row in board.rows}) > 1
-    return [0, 1, 2, 3] if several else [1, 2, 3]
+    """The first columns: the model only where there are several."""
+    return [0, 1, 2, 3] if len({row.model for row in board.rows}) > 1 else [1, 2, 3]
 
 
 def _caption(board: Leaderboard, text: str) -> str:
@@ -107,7 +104,7 @@ def _tabular(spec: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 def _table(board: Leaderboard, kind: str, caption: str, parts: Sequence[Sequence[str]]) -> str:
     """`kind`: the environment, `table*` for both columns of a paper."""
-    small = [r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"] if kind == "table" else [r"\small"]
+    small = [r"\footnotesize", r"\setlength{\tabcolsep}{2.5pt}"] if kind == "table" else [r"\small"]
     lines = [
         _NEEDS,
         rf"\begin{{{kind}}}",

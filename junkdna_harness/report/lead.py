@@ -22,9 +22,10 @@ _WIDEST = (
 
 @dataclass(frozen=True)
 class Damage:
-    """Losses by tier at one mean loss. `rows`: (method, loss, low, high), each of shape (n_tiers,), as shares."""
+    """Losses by tier at one mean `loss`. `rows`: (method, loss, low, high), each of shape (n_tiers,), as shares."""
 
     title: str
+    loss: float
     rows: tuple[tuple[str, Floats, Floats, Floats], ...] = field(repr=False)
 
 
@@ -75,7 +76,9 @@ def matched_damage(measured: Measured) -> list[Damage]:
             bounds = np.array([with_interval(tier, n) for tier, n in zip(drawn, counts, strict=True)])
             rows.append((one.method, bounds[:, 0], bounds[:, 1], bounds[:, 2]))
         level = f"{series[0].method} at {100 * series[0].levels[number - 1]:.3g} %"
-        made.append(Damage(f"mean loss {100 * float(target[0]):.1f} points ({level})", tuple(rows)))
+        made.append(
+            Damage(f"mean loss {100 * float(target[0]):.1f} points ({level})", float(target[0]), tuple(rows))
+        )
     return made
 
 

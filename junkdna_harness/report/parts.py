@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from junkdna_harness.report.figures import Plot
 
 _SIZE = re.compile(rb'<svg[^>]*?\b(width|height)="([\d.]+)pt"[^>]*?\b(?:width|height)="([\d.]+)pt"')
+_GROWN = 1.13  # a panel may grow by so much, so that three fill a row of a page
 _PIXELS = 4 / 3  # CSS pixels of a point
 
 
@@ -46,7 +47,6 @@ def figures(plots: Sequence[Plot]) -> list[dict[str, Any]]:
             "name": plot.name,
             "alt": plot.alt,
             "panels": [_panel(panel, plot.alt) for panel in plot.panels],
-            "height": max((_size(panel.svg)[1] for panel in plot.panels), default=0),
         }
         for plot in plots
     ]
@@ -58,6 +58,7 @@ def _panel(panel: Plot, alt: str) -> dict[str, Any]:
         "title": panel.alt,
         "alt": f"{alt}: {panel.alt}" if panel.alt else alt,
         "width": width,
+        "most": round(_GROWN * width),
         "height": height,
         "data": base64.b64encode(panel.svg).decode(),
     }

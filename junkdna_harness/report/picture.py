@@ -23,10 +23,11 @@ _LAST = (DENSE, MATCHED, SEEDS, CHANCE)
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: its title, and what draws it into axes of its own."""
+    """One panel: its title, and what draws it into axes of its own. `file`: what its file's name ends in, else the title."""
 
     title: str
     draw: Callable[[Axes], None]
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Picture:
             width, height = theme.width, height * min(1.0, theme.width / width)
         seen: set[str] = set()
         for number, panel in enumerate(self.panels, 1):
-            ending = file_part(panel.title) if len(self.panels) > 1 else ""
+            ending = file_part(panel.file or panel.title) if len(self.panels) > 1 else ""
             if ending in seen or (not ending and len(self.panels) > 1):
                 ending += f"_{number}"
             seen.add(ending)

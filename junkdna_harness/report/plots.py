@@ -27,6 +27,7 @@ ORDER = (
 _EASIEST = "tier 1 is the easiest"
 _SPARSITY = "sparsity (share of weights removed)"
 _CURVES = "points as measured, lines isotonic, bands 95 %"
+_DOTS = (0, (1, 2))
 _MANY = 7  # families that a picture can tell apart; more are thin lines about their mean
 
 
@@ -68,7 +69,10 @@ def score_other_methods(measured: Measured) -> Picture | None:
 
 def _score_panels(measured: Measured, name: str, heading: str, series: Sequence[Series]) -> Picture:
     groups = [(f"tier {tier}", measured.cells(tier=tier), k) for k, tier in enumerate(measured.tiers)]
-    panels = tuple(Panel(shorten(one.method, 40), partial(_scores, measured, one, groups)) for one in series)
+    last = max(level for one in series for level in one.levels)
+    panels = tuple(
+        Panel(shorten(one.method, 40), partial(_scores, measured, one, groups, last)) for one in series
+    )
     return Picture(
         name, heading, _counted(measured), panels, (3.6, 2.7), _score_label(measured), note=_EASIEST
     )
@@ -88,7 +92,7 @@ def loss_at_matched_damage(measured: Measured) -> Picture | None:
         )
         axes.set_ylim(100 * (low - 0.05 * top), 105 * top)
 
-    panels = tuple(Panel(damage.title, partial(draw, damage.rows)) for damage in found)
+    panels = tuple(Panel(one.title, partial(draw, one.rows), f"{100 * one.loss:.0f}_points") for one in found)
     heading = "Loss by tier where all methods lose the same on average over the tiers, mean over families, bars 95 %"
     return Picture("loss_at_matched_damage", heading, _counted(measured), panels, (3.6, 2.7), "points lost")
 
@@ -105,7 +109,9 @@ def score_by_family(measured: Measured) -> Picture | None:
         for cell in measured.cells(family=family):
             tier = measured.draws.cells[cell].tier
             groups.append((f"tier {tier}", [cell], measured.tiers.index(tier)))
-        panels.append(Panel(shorten(family, 34), partial(_scores, measured, series[0], groups)))
+        panels.append(
+            Panel(shorten(family, 34), partial(_scores, measured, series[0], groups, max(series[0].levels)))
+        )
     heading = f"Score of each family under {series[0].method}: {_CURVES}"
     return Picture(
         "score_by_family", heading, _counted(measured), tuple(panels), (2.9, 2.3), _score_label(measured), note=_EASIEST
@@ -149,11 +155,11 @@ def critical_sparsity(fit: FitResult) -> Picture | None:
         return None
     methods = sorted(fit.critical["method"].unique(), key=lambda method: (method != fit.primary, method))
     panels = tuple(Panel(shorten(method, 40), partial(_critical, fit, method)) for method in methods)
-    heading = f"Critical sparsity: where the loss passes {100 * fit.rules.delta:g} points, bars 95 %"
-    if any(
-        (_critical_of(fit, method)[0]["critical"] >= _critical_of(fit, method)[1]).any() for method in methods
-    ):
-        heading += " (open: not within the levels measured)"
+    heading = f"Critical sparsity: where the loss passes {100 * fit.rules.delta:g} points"
+    if fit.critical["family"].nunique() <= _MANY:
+        ends = [_critical_of(fit, method) for method in methods]
+        beyond = any((rows["critical"] >= top).any() for rows, top in ends)
+        heading += f", bars 95 %{' (open: not within the levels measured)' if beyond else ''}"
     if (fit.cells["kind"] == "quantized").any():
         heading += "; of a quantizer, the share of 16 bits that is gone"
     return Picture(
@@ -264,9 +270,13 @@ def _shift(k: int, count: int) -> float:
 
 
 def _scores(
-    measured: Measured, series: Series, groups: Sequence[tuple[str, Sequence[int], int]], axes: Axes
+    measured: Measured,
+    series: Series,
+    groups: Sequence[tuple[str, Sequence[int], int]],
+    last: float,
+    axes: Axes,
 ) -> None:
-    """A curve per tier, `groups` being its label, cells and number; what the dense model scores, and guessing."""
+    """A curve per tier up to the level `last`, `groups` being its label, cells and number; what the dense model scores, and guessing."""
     colors = _shades(len(measured.tiers))
     curves = [(score_curve(measured, series, cells, label), k) for label, cells, k in groups]
     for curve, k in curves:
@@ -282,6 +292,7 @@ def _scores(
     axes.plot([], [], color=GREY, linewidth=0.8, alpha=0.8, label=DENSE)
     same = len({round(curve.chance, 9) for curve, _ in curves}) == 1
     _chances(axes, {curve.chance: GREY if same else colors[k] for curve, k in curves})
+    axes.set_xlim(-0.04 * last, 1.04 * last)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel(_SPARSITY if series.kind != "quantized" else "share of 16 bits that is gone")
 
@@ -307,9 +318,11 @@ def _curve(axes: Axes, curve: Curve, color: Any, k: int) -> None:
 
 def _chances(axes: Axes, chances: dict[float, Any]) -> None:
     """A dotted line at each score of guessing, in the colour of what it is the chance of; none at 0."""
-    for chance, color in chances.items():
-        if chance > 0:
-            axes.axhline(chance, color=color, linewidth=1.0, linestyle=(0, (1, 2)), label=CHANCE)
+    shown = {chance: color for chance, color in chances.items() if chance > 0}
+    for chance, color in shown.items():
+        axes.axhline(chance, color=color, linewidth=1.0, linestyle=_DOTS)
+    if shown:
+        axes.plot([], [], color=GREY, linewidth=1.0, linestyle=_DOTS, label=CHANCE)
 
 
 def _shades(count: int) -> list[Any]:

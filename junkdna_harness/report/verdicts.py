@@ -49,8 +49,11 @@ def answers(fits: Sequence[FitResult], over: ModelsResult | None = None) -> list
     found = []
     for name, whole, headline in asked:
         halves = [headline[claim] for claim in ("P2", "P6") if claim in headline]
-        about = list(dict.fromkeys(half.about for half in halves if half.about))
-        holds = " It holds for " if whole.verdict in ("supported", "refuted") else " It was judged in "
+        abouts = [half.about for half in halves if half.about]
+        about = [
+            one for one in dict.fromkeys(abouts) if not any(other.startswith(f"{one},") for other in abouts)
+        ]
+        holds = " This holds for " if whole.verdict in ("supported", "refuted") else " It was judged in "
         found.append(
             {
                 "name": name,
@@ -118,6 +121,11 @@ def _claim(claim: Claim, rules: Rules) -> dict[str, Any]:
         "css": _css(claim.verdict),
         "mark": _MARKS[claim.verdict],
         "estimate": ", ".join(part for part in parts if part) if number else "",
+        "sentence": ", ".join(
+            part for part in (f"{number} {interval}".strip() + f" {claim.unit}", p_words(p)) if part
+        )
+        if number
+        else "",
         "number": number,
         "sort": "" if claim.estimate is None else repr(float(claim.estimate)),
         "interval": interval,
