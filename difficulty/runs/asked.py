@@ -22,19 +22,21 @@ LONGEST = 4000  # characters of a prompt that are kept: its end, where the quest
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One item in one run, as texts for the eye."""
+    """One item in one run, as texts for the eye. `scored`: nothing was written, `answer` is what the run held for likeliest."""
 
     prompt: str
     target: str
     answer: str
+    scored: bool = False
 
 
 @dataclass(frozen=True)
 class Documents:
-    """`asked`: (task, item) -> (prompt, target); `answers`: (run, task) -> item -> answer."""
+    """`asked`: (task, item) -> (prompt, target); `answers`: (run, task) -> item -> answer; `scored`: tasks in which no run wrote one."""
 
     asked: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     answers: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    scored: frozenset[str] = frozenset()
 
     def answer(self, run: str, task: str, item: str) -> str | None:
         """What a run answered; None where it is not known."""
@@ -51,14 +53,15 @@ class AskedOnce:
         """What is shown of a logged sample."""
         found = asked(sample)
         once = self._texts.setdefault
-        return Asked(*(once(text, text) for text in (found.prompt, found.target, found.answer)))
+        prompt, target, answer = (once(text, text) for text in (found.prompt, found.target, found.answer))
+        return Asked(prompt, target, answer, found.scored)
 
 
 def asked(sample: Mapping[str, Any]) -> Asked:
     """What is shown of a logged sample."""
     pairs = [pair for pair in requests(sample) if len(pair) >= 2]
     prompt = _shorten(_text(pairs[0][0])) if pairs else ""
-    return Asked(prompt, _wanted(sample, pairs), _answer(sample, pairs))
+    return Asked(prompt, _wanted(sample, pairs), *_answer(sample, pairs))
 
 
 def documents(items: pd.DataFrame, read: Runs) -> Documents:
@@ -68,13 +71,14 @@ def documents(items: pd.DataFrame, read: Runs) -> Documents:
     if "prompt" in items:
         _from_columns(items, wanted, answers)
     shown = {str(run) for run in items["run"].unique()}
+    written = {task for (_, task), kept in read.kept.items() if not all(one.scored for one in kept.values())}
     for (run, task), kept in read.kept.items():
         for item, found in kept.items():
             if (task, item) not in wanted:
                 wanted[task, item] = found.prompt, found.target
         if run in shown:
             answers.setdefault((run, task), {}).update({item: found.answer for item, found in kept.items()})
-    return Documents(wanted, answers)
+    return Documents(wanted, answers, frozenset(task for _, task in read.kept) - written)
 
 
 def _from_columns(
@@ -103,25 +107,25 @@ def _wanted(sample: Mapping[str, Any], pairs: list[list[Any]]) -> str:
     return options[number] if number < len(options) else target
 
 
-def _answer(sample: Mapping[str, Any], pairs: list[list[Any]]) -> str:
-    """What the run answered: the option it preferred, the text it wrote, or whether the wanted text came first."""
+def _answer(sample: Mapping[str, Any], pairs: list[list[Any]]) -> tuple[str, bool]:
+    """What the run answered: the option it preferred, the text it wrote, or whether the wanted text came first.
+
+    The second value is whether texts were only scored.
+    """
     responses = sample.get("filtered_resps") or []
     first = [r[0] if isinstance(r, (list, tuple)) and r else r for r in responses]
     if len(first) > 1 and len(pairs) >= len(first):
         try:
             scores = [float(value) for value in first]
         except (TypeError, ValueError):
-            return _shorten(_text(first[0]))
-        return _text(pairs[scores.index(max(scores))][1]).strip()
+            return _shorten(_text(first[0])), False
+        return _text(pairs[scores.index(max(scores))][1]).strip(), True
     if len(responses) == 1 and isinstance(responses[0], (list, tuple)) and len(responses[0]) == 2:
         greedy = str(responses[0][1]) == "True"
         wanted = _text(pairs[0][1]).strip() if pairs else ""
-        return (
-            wanted
-            if greedy
-            else f"another text (log-likelihood of the wanted one: {float(responses[0][0]):.2f})"
-        )
-    return _shorten(_text(first[0])) if first else ""
+        other = f"another text (log-likelihood of the wanted one: {float(responses[0][0]):.2f})"
+        return wanted if greedy else other, True
+    return (_shorten(_text(first[0])) if first else ""), False
 
 
 def _text(value: object) -> str:

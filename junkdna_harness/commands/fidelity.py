@@ -252,14 +252,14 @@ def _sides(against: str | None, compressed: str, how: How) -> tuple[Any, Any]:
 def _draw(found: dict[str, Any], html: Path | None, plots: Path | None) -> None:
     from difficulty.files import write_atomic
     from junkdna_harness.fidelity.html import render
-    from junkdna_harness.fidelity.pictures import pictures
+    from junkdna_harness.report.divergence import plots as drawn
     from junkdna_harness.report.figures import write_plots
 
     runs = found.get("runs", [found])
     if html is not None:
         write_atomic(html, render(runs))
     if plots is not None:
-        write_plots(pictures(runs), plots)
+        write_plots(drawn(runs), plots)
 
 
 def _write_tokens(path: Path | None, found: Sequence[Fidelity]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -41,6 +41,10 @@ def report(
     latex: Annotated[
         Path | None, typer.Option(help="Write the tables as LaTeX (booktabs); - for the screen.")
     ] = None,
+    latex_form: Annotated[
+        Literal["wide", "narrow"],
+        typer.Option(help="wide: over both columns of a paper; narrow: within one of them."),
+    ] = "wide",
     html: Annotated[Path | None, typer.Option(help="Write everything as one HTML file.")] = None,
     all_documents: Annotated[
         bool,
@@ -49,8 +53,12 @@ def report(
         ),
     ] = False,
     plots: Annotated[
-        Path | None, typer.Option(help="Write the plots as PNG and SVG into this folder.")
+        Path | None, typer.Option(help="Write the plots as PNG, SVG and PDF into this folder.")
     ] = None,
+    theme: Annotated[
+        Literal["screen", "paper"],
+        typer.Option(help="How plots look; paper: a file per panel, one column wide, 8 pt, without titles."),
+    ] = "screen",
     seed: Annotated[int, typer.Option(help="Seed of the resamples behind bands and verdicts.")] = 0,
     label: Annotated[list[str] | None, LABEL] = None,
     allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
@@ -62,10 +70,11 @@ def report(
     """
     from difficulty.files import check_writable
     from junkdna_harness.report.figures import Finisher, write_plots
+    from junkdna_harness.report.style import THEMES
 
     check_writable(markdown, csv, latex, html, plots and plots / "plot.png")
     whole = html is not None or plots is not None
-    with Finisher(png=plots is not None, beside=whole) as finisher:
+    with Finisher(plots is not None, html is not None, THEMES[theme], beside=whole) as finisher:
         from junkdna_harness.report.build import DEFAULT_BY, build  # while the finisher starts
 
         made = build(
@@ -84,6 +93,7 @@ def report(
     from difficulty.files import write_atomic
     from junkdna_harness.presentation.lines import show_lines, show_text
     from junkdna_harness.report import formats, verdicts
+    from junkdna_harness.report.latex import latex_tables
 
     boards = list(made.boards)
     options = {
@@ -99,7 +109,7 @@ def report(
             lambda: formats.markdown_page(boards, made.looked, verdicts.markdown(made.fits, made.over)),
         ),
         (csv, lambda: formats.csv_table(boards)),
-        (latex, lambda: "\n".join(formats.latex_table(board) for board in boards)),
+        (latex, lambda: latex_tables(boards, latex_form)),
     )
     printed = SCREEN in (markdown, csv, latex)
     written: list[Path] = []
@@ -114,7 +124,7 @@ def report(
     if html:
         from junkdna_harness.report.html import render
 
-        write_atomic(html, render(made, all_documents))
+        write_atomic(html, render(made, all_documents, str(html)))
         written.append(html)
     for number, board in enumerate(made.boards):
         if printed:

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.metadata import version
 from typing import Any
 
 from junkdna_harness.fidelity.output import GRID_HEADER, PART_HEADER, PARTS, grid_row, number, part_row
-from junkdna_harness.fidelity.pictures import pictures
-from junkdna_harness.presentation.escape import one_line, page_value
+from junkdna_harness.presentation.escape import one_line
+from junkdna_harness.report.divergence import plots
+from junkdna_harness.report.parts import environment, figures, page_file
 
 
 def render(runs: Sequence[Mapping[str, Any]]) -> str:
     """The page of comparisons as `Fidelity.to_dict` has them."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=page_value, trim_blocks=True, lstrip_blocks=True
-    )
     page = resources.files("junkdna_harness.fidelity") / "page" / "page.html.j2"
-    css = resources.files("junkdna_harness.report") / "page" / "page.css"
     first = runs[0]
-    plots = [{"alt": plot.alt, "data": base64.b64encode(plot.svg).decode()} for plot in pictures(runs)]
-    return environment.from_string(
-        page.read_text(encoding="utf-8")
-    ).render(
-        title=f"What compression changed on a text: {one_line(str(first['against']))}",
-        subtitle=f"{first['n_tokens']:,} tokens in {first['n_blocks']:,} blocks, windows of {first['window']} ({first['layout']}); dense "
-        f"perplexity {number(first['perplexity_dense'], '.4g')}",
-        css=Markup(css.read_text(encoding="utf-8")),  # our own file
-        heads=GRID_HEADER,
-        rows=[grid_row(run) for run in runs],
-        plots=plots,
-        part_heads=PART_HEADER[1:],
-        runs=[_run(run) for run in runs],
-        block=first["block"],
-        version=version("junkdna-harness"),
+    return (
+        environment()
+        .from_string(page.read_text(encoding="utf-8"))
+        .render(
+            title=f"What compression changed on a text: {one_line(str(first['against']))}",
+            subtitle=f"{first['n_tokens']:,} tokens in {first['n_blocks']:,} blocks, windows of {first['window']} ({first['layout']}); dense "
+            f"perplexity {number(first['perplexity_dense'], '.4g')}",
+            css=Markup(page_file("page.css")),  # our own file
+            heads=GRID_HEADER,
+            rows=[grid_row(run) for run in runs],
+            plots=figures(plots(runs)),
+            part_heads=PART_HEADER[1:],
+            runs=[_run(run) for run in runs],
+            block=first["block"],
+            version=version("junkdna-harness"),
+        )
     )
 
 

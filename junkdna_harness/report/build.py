@@ -20,24 +20,22 @@ from difficulty.runs.same import (
     tasks_without_prompts,
     versions_of,
 )
-from difficulty.runs.table import DENSE
-from junkdna_harness.report.curves import measure
+from difficulty.runs.table import DENSE, MATCHED
+from junkdna_harness.report.divergence import Divergence, divergences_in, is_divergence, read_divergences
+from junkdna_harness.report.drawing import Drawing
 from junkdna_harness.report.figures import Finisher
-from junkdna_harness.report.forest import forest, over_families, over_models
 from junkdna_harness.report.leaderboard import Leaderboard, leaderboards
-from junkdna_harness.report.plots import ORDER, figures, figures_of_fit, shorten
+from junkdna_harness.report.options import Options
 from junkdna_harness.report.select import select
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from difficulty.judge.fit import FitResult
     from difficulty.judge.over_models import ModelsResult
     from junkdna_harness.report.figures import Plot
 
 DEFAULT_BY = ("tier", "family")
-_OVER_MODELS, _OF_FAMILIES = "forest_models", "forest_families"
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Report:
     manifests: Mapping[str, Mapping[str, Any]] = field(repr=False)
     warnings: tuple[str, ...]
     sources: tuple[str, ...]
-    metric: str | None
+    options: Options
     folders: tuple[Path, ...] = ()
     looked: tuple[str, ...] = ()
     over: ModelsResult | None = None
@@ -83,63 +81,82 @@ def build(
     """The report of runs that were read (with `keep=asked`, to show documents), or that lie under some paths.
 
     `rules` select runs and tasks, `sort` orders the rows of the tables. `labels` is for paths. `seed` is that of the resamples behind verdicts and bands.
-    `with_plots`: whether to draw, or what finishes the figures.
+    `with_plots`: whether to draw, or what finishes the figures. A path may be what `junkdna fidelity --json` wrote, which is drawn.
 
     Raises:
         UsageError: nothing to read, no dense run, mixed items, prompts or task versions, an unknown column or rule.
     """
-    if isinstance(runs, Runs):
-        read, sources = runs, tuple(dict.fromkeys(runs.sources.values()))
-    else:
-        read = read_runs(list(runs), labels=labels, keep=AskedOnce() if with_documents else None)
-        sources = tuple(str(path) for path in runs)
-    allow = allow_different_prompts
+    options = Options(tuple(sort), tuple(rules), tuple(labels), metric, seed, allow_different_prompts)
+    read, sources, divergences = _read(runs, options, with_documents)
     settings = different_settings(
         {run: read.settings(run) for run in read.names}, tasks_without_prompts(read.table)
     )
-    noted = require_same([different_versions(versions_of(read.runs)), settings], allow)
-    bits = {
-        str(r): float(b)
-        for r, b in zip(read.runs["run"], read.runs["effective_bits"], strict=True)
-        if b is not None and b == b
-    }
-    table = _with_bits(read.table, bits)
-    items = select(table, rules)
+    noted = require_same([different_versions(versions_of(read.runs)), settings], allow_different_prompts)
+    bits = _known_bits(read)
+    items = select(_with_bits(read.table, bits), rules)
     _require_dense(items)
     order = {"sort": list(sort)} if sort else {}
-    boards = leaderboards(items, by, metric, bits, allow_different_prompts=allow, noise=read.noise, **order)
+    boards = leaderboards(
+        items, by, metric, bits, allow_different_prompts=allow_different_prompts, noise=read.noise, **order
+    )
     finisher = with_plots if isinstance(with_plots, Finisher) else Finisher()
-    not_drawn = _draw_scores(finisher, items, bits, metric, seed, allow) if with_plots else []
+    drawing = Drawing(finisher, items) if with_plots else None
     warnings = [*read.warnings, *noted]
-    shown = set(items["run"].unique())
-    listed = read.runs[read.runs["run"].isin(shown)].reset_index(drop=True)
-    selected = _selected(read, items, listed)
-    over = _over(selected, metric, seed, allow, warnings) if with_fit else None
-    fits = tuple(over.results.values()) if over else ()
-    if with_fit and over is None:
-        fits = tuple(_fits(selected, metric, seed, allow, warnings))
+    not_drawn = drawing.scores(bits, _matched(read), options) if drawing else []
+    selected = _selected(read, items)
+    over, fits = _judged(selected, options, warnings) if with_fit else (None, ())
     warnings[:0] = [sentence for one in fits for sentence in one.guesses]
     warnings += not_drawn
-    if with_plots:
-        _draw_fits(finisher, items, fits, over)
-    shown_documents = documents(items, read) if with_documents else Documents()
-    manifests = {run: block for run, block in read.manifests.items() if run in shown and block}
+    if drawing:
+        drawing.fits(fits, over)
+        drawing.divergences(divergences)
+    shown = set(selected.names)
     folders = tuple(folders_of(read.tasks.values()))
     return Report(
         items,
-        listed,
+        selected.runs,
         boards,
         fits,
-        _in_order(finisher.plots(), list(_endings(items).values())),
-        shown_documents,
-        manifests,
+        drawing.plots() if drawing else (),
+        documents(items, read) if with_documents else Documents(),
+        {run: block for run, block in read.manifests.items() if run in shown and block},
         tuple(dict.fromkeys(warnings)),
         sources,
-        metric,
+        options,
         folders,
         tuple(sentence for folder in folders for sentence in added_after_look(folder)),
         over,
     )
+
+
+def _read(
+    runs: Runs | Sequence[str | Path], options: Options, with_documents: bool
+) -> tuple[Runs, tuple[str, ...], list[Divergence]]:
+    """What was evaluated, where it lies, and the divergences on a text that lie there too or were named."""
+    if isinstance(runs, Runs):
+        return runs, tuple(dict.fromkeys(runs.sources.values())), []
+    named = [path for path in map(Path, runs) if is_divergence(path)]
+    others = [path for path in runs if Path(path) not in named]
+    read = read_runs(others, labels=options.labels, keep=AskedOnce() if with_documents else None)
+    beside = [file for path in map(Path, others) if path.is_dir() for file in divergences_in(path)]
+    return read, tuple(map(str, runs)), [one for file in [*beside, *named] for one in read_divergences(file)]
+
+
+def _known_bits(read: Runs) -> dict[str, float]:
+    return {
+        str(r): float(b)
+        for r, b in zip(read.runs["run"], read.runs["effective_bits"], strict=True)
+        if b is not None and b == b
+    }
+
+
+def _matched(read: Runs) -> list[str]:
+    """The runs whose level was chosen by its loss."""
+    if MATCHED not in read.runs:
+        return []
+    return [
+        str(run) for run, chosen in zip(read.runs["run"], read.runs[MATCHED], strict=True) if chosen is True
+    ]
 
 
 def _with_bits(table: pd.DataFrame, bits: dict[str, float]) -> pd.DataFrame:
@@ -157,18 +174,27 @@ def _require_dense(items: pd.DataFrame) -> None:
         )
 
 
-def _selected(read: Runs, items: pd.DataFrame, listed: pd.DataFrame) -> Runs:
+def _selected(read: Runs, items: pd.DataFrame) -> Runs:
     """The runs, tasks and items that are shown, with all that is known of them."""
-    runs, tasks = set(listed["run"]), set(items["task"].unique())
+    runs, tasks = set(items["run"].unique()), set(items["task"].unique())
     return replace(
         read,
         table=items,
-        runs=listed,
+        runs=read.runs[read.runs["run"].isin(runs)].reset_index(drop=True),
         manifests={run: block for run, block in read.manifests.items() if run in runs},
         tasks={key: facts for key, facts in read.tasks.items() if key[0] in runs and key[1] in tasks},
         kept={},
         sources={run: source for run, source in read.sources.items() if run in runs},
     )
+
+
+def _judged(
+    read: Runs, options: Options, warnings: list[str]
+) -> tuple[ModelsResult | None, tuple[FitResult, ...]]:
+    """The verdicts over models, where there are any, and on each; the warnings tell why some are missing."""
+    asked = options.metric, options.seed, options.allow_different_prompts
+    over = _over(read, *asked, warnings)
+    return (over, tuple(over.results.values())) if over else (None, tuple(_fits(read, *asked, warnings)))
 
 
 def _over(read: Runs, metric: str | None, seed: int, allow: bool, warnings: list[str]) -> ModelsResult | None:
@@ -193,67 +219,3 @@ def _fits(read: Runs, metric: str | None, seed: int, allow: bool, warnings: list
         except UsageError as error:
             warnings.append(f"no verdicts on {model}: {error}")
     return found
-
-
-def _draw_scores(
-    finisher: Finisher,
-    items: pd.DataFrame,
-    bits: dict[str, float],
-    metric: str | None,
-    seed: int,
-    allow: bool,
-) -> list[str]:
-    """Draw the scores of each model; a sentence on each that has no plots."""
-    missing = []
-    for model, ending in _endings(items).items():
-        part = items[items["model"] == model]
-        if part["run"].nunique() < 2:
-            missing.append(f"no plots of {model}: there is only its dense run.")
-            continue
-        try:
-            found = figures(measure(part, bits, model, metric, seed, allow))
-        except UsageError as error:
-            missing.append(f"no plots of {model}: {error}")
-            continue
-        for name, figure in found:
-            finisher.add(name + ending, figure)
-    return missing
-
-
-def _draw_fits(
-    finisher: Finisher, items: pd.DataFrame, fits: Sequence[FitResult], over: ModelsResult | None
-) -> None:
-    """Draw the verdicts over models, and of each model with more than its dense run."""
-    if over is not None and (figure := _forest_of_models(over)) is not None:
-        finisher.add(_OVER_MODELS, figure)
-    endings = _endings(items)
-    for fit_of in fits:
-        if items.loc[items["model"] == fit_of.model, "run"].nunique() < 2:
-            continue
-        for name, figure in figures_of_fit(fit_of):
-            finisher.add(name + endings[fit_of.model], figure)
-        if (figure := _forest_of_families(fit_of)) is not None:
-            finisher.add(_OF_FAMILIES + endings[fit_of.model], figure)
-
-
-def _endings(items: pd.DataFrame) -> dict[str, str]:
-    """Model -> what its plots' names end in: its number, where there are several models."""
-    models = [str(name) for name in items["model"].unique()]
-    return {model: f"_{number}" if len(models) > 1 else "" for number, model in enumerate(models, 1)}
-
-
-def _in_order(plots: Mapping[str, Plot], endings: Sequence[str]) -> tuple[Plot, ...]:
-    """Over models first, then model by model, each in the order of `ORDER`."""
-    names = [_OVER_MODELS, *(name + ending for ending in endings for name in (*ORDER, _OF_FAMILIES))]
-    return tuple(plots[name] for name in names if name in plots)
-
-
-def _forest_of_models(over: ModelsResult) -> Figure | None:
-    heading = f"Effects on {over.title} and their mean, intervals 95 %"
-    heading += ", from the smallest model to the largest" if len(set(over.sizes.values())) > 1 else ""
-    return forest(over_models(over), heading)
-
-
-def _forest_of_families(fit: FitResult) -> Figure | None:
-    heading = f"Effects in each family and their mean, intervals 95 %: {shorten(fit.model, 60)}, {fit.n_items:,} items"
-    return forest(over_families(fit), heading)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,11 @@ RESAMPLES = 400  # of the bands; the verdicts take more
 
 @dataclass(frozen=True)
 class Curve:
-    """A score along `x`: `seen` as measured, `fit` isotonic, `low` to `high` its 95 % band; all of shape (n_levels,)."""
+    """A score along `x`: `seen` as measured, `fit` isotonic, `low` to `high` its 95 % band; all of shape (n_levels,).
+
+    The first level is the dense model. `matched`: levels that were chosen by their loss. `seeds`: the lowest and the highest
+    replicate at each level, None where there is one of each.
+    """
 
     label: str
     x: Floats
@@ -35,15 +39,18 @@ class Curve:
     low: Floats
     high: Floats
     chance: float
+    matched: NDArray[np.bool_]
+    seeds: tuple[Floats, Floats] | None = None
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One model's panel with its draws and the series of its methods."""
+    """One model's panel with its draws and the series of its methods. `matched`: conditions whose level was chosen by its loss."""
 
     panel: Panel = field(repr=False)
     draws: ScoreDraws = field(repr=False)
     series: tuple[Series, ...]
+    matched: frozenset[int] = frozenset()
 
     @property
     def n_items(self) -> int:
@@ -75,16 +82,21 @@ def measure(
     metric: str | None = None,
     seed: int = 0,
     allow_different_prompts: bool = False,
+    matched: Collection[str] = (),
 ) -> Measured:
-    """The draws of one model of a tidy table, the same for the same `seed`.
+    """The draws of one model of a tidy table, the same for the same `seed`. `matched`: runs whose level was chosen by its loss.
 
     Raises:
         UsageError: no dense run, other items in other runs, or a metric that is no share.
     """
     panel = build_panel(items, model=model, metric=metric, allow_different_prompts=allow_different_prompts)
     found = conditions(panel.runs, effective_bits)
+    chosen = [k for k, run in enumerate(panel.runs["run"]) if run in matched]
     return Measured(
-        panel, draw_scores(panel, found, RESAMPLES, np.random.default_rng(seed)), tuple(series_of(found))
+        panel,
+        draw_scores(panel, found, RESAMPLES, np.random.default_rng(seed)),
+        tuple(series_of(found)),
+        frozenset(k for k, one in enumerate(found) if set(one.columns) & set(chosen)),
     )
 
 
@@ -100,7 +112,20 @@ def score_curve(
     low, high = _with_a_width(*interval(fits, clusters), scores[0], clusters)
     chance = float(np.mean([draws.cells[i].chance for i in cells]))
     levels = np.array([0.0, *series.levels]) if x is None else x
-    return Curve(label, levels, scores[0], fits[0], low, high, chance)
+    matched = np.array([k in measured.matched for k in at])
+    return Curve(label, levels, scores[0], fits[0], low, high, chance, matched, _seeds(measured, at, cells))
+
+
+def _seeds(measured: Measured, at: Sequence[int], cells: Sequence[int]) -> tuple[Floats, Floats] | None:
+    """The lowest and the highest mean score over replicates at each of some conditions."""
+    draws, score = measured.draws, measured.panel.score
+    columns = [list(draws.conditions[k].columns) for k in at]
+    if all(len(own) == 1 for own in columns[1:]):
+        return None
+    each = [
+        np.mean([score[draws.cells[i].rows][:, own].mean(axis=0) for i in cells], axis=0) for own in columns
+    ]
+    return np.array([own.min() for own in each]), np.array([own.max() for own in each])
 
 
 def _with_a_width(low: Floats, high: Floats, seen: Floats, n_clusters: int) -> tuple[Floats, Floats]:
@@ -130,17 +155,21 @@ def recovery_gaps(measured: Measured) -> list[tuple[str, list[int], Floats, Floa
         for tier in measured.tiers:
             cells = measured.cells(tier=tier)
             gap = (draws.score[:, cells, control.at] - draws.score[:, cells, k]).mean(axis=1)
-            n = sum(draws.cells[i].n_clusters for i in cells)
-            low, high = interval(gap, n)
-            # Where no resample differs, nothing was seen of a change that n clusters can miss (the rule of three).
-            missed = 1 - 0.025 ** (1 / n)
-            rows.append((float(gap[0]), min(float(low), gap[0] - missed), max(float(high), gap[0] + missed)))
+            rows.append(with_interval(gap, sum(draws.cells[i].n_clusters for i in cells)))
         gaps = np.array(rows)
         label = f"{_trainings(done)} at {100 * level:g} %"
         if len(bases) > 1:
             label = f"{done.before}, {label}"
         found.append((label, measured.tiers, gaps[:, 0], gaps[:, 1], gaps[:, 2]))
     return found
+
+
+def with_interval(drawn: Floats, n_clusters: int) -> tuple[float, float, float]:
+    """A difference of scores and its 95 % interval, from the sample (index 0) and its resamples."""
+    low, high = interval(drawn, n_clusters)
+    # Where no resample differs, nothing was seen of a change that n clusters can miss (the rule of three).
+    missed = 1 - 0.025 ** (1 / n_clusters)
+    return float(drawn[0]), min(float(low), drawn[0] - missed), max(float(high), drawn[0] + missed)
 
 
 def _trainings(done: Method) -> str:

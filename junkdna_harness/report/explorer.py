@@ -33,7 +33,8 @@ class Explorer:
     """What the page's script reads. `selectable` are the runs that can be compared with a dense one.
 
     `head`: `runs` names; `dense` for each run the number of its model's dense run; `tasks`; `ends` for each task the number of the
-    first document after its own; `pieces` the same for each piece of documents; `losers` for each document how many runs lost it.
+    first document after its own; `pieces` the same for each piece of documents; `losers` for each document how many runs lost it;
+    `scored` for each task whether texts were scored and none was written.
     `documents`: for each piece its `texts`, and columns `id`, `prompt`, `target` of ids and of numbers of texts. `answers`: for each run
     `right`, a digit per document, its `texts`, and the columns `at`, `said`: a document and the number of its answer.
     `left_out`: documents that flipped and are not there.
@@ -52,7 +53,7 @@ def explorer(report: Report, most_text: float = MOST_TEXT) -> Explorer | None:
 
     Beyond `most_text` characters documents are left out, those that most runs lost last.
     """
-    rows = comparable(report.items, report.metric).rows
+    rows = comparable(report.items, report.options.metric).rows
     rows = rows[rows.groupby(["task", "metric"])["value"].transform(lambda v: v.isin((0, 1)).all())]
     if len(rows) == 0:
         return None
@@ -80,6 +81,7 @@ def explorer(report: Report, most_text: float = MOST_TEXT) -> Explorer | None:
         "ends": np.cumsum(list(counts.values())).tolist(),
         "pieces": ends,
         "losers": losers[kept].tolist(),
+        "scored": [task in report.documents.scored for task in counts],
     }
     shown = [
         flipped[:, r] if r in set(compared) else np.ones(len(keys), dtype=bool) for r in range(len(names))

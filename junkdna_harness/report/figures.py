@@ -1,109 +1,146 @@
-"""Figures as SVG and PNG: in this process, or in one beside it, so that they are drawn while the rest is computed."""
+"""Pictures as SVG, PNG and PDF: finished in this process, or in one beside it, so that they are drawn while the rest is computed."""
 
 from __future__ import annotations
 
 import io
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from difficulty.files import write_atomic
 from difficulty.visible import visible
+from junkdna_harness.report.style import SCREEN, STYLE, Theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STYLE = {
-    "text.parse_math": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "junkdna",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
+    from junkdna_harness.report.picture import Picture
+
+FORMATS = ("png", "svg", "pdf")
+_SAVED: Mapping[str, dict[str, Any]] = {
+    "svg": {"metadata": {"Date": None, "Creator": "junkdna-harness"}, "transparent": True},
+    "pdf": {"metadata": {"CreationDate": None, "Creator": "junkdna-harness"}},
+    "png": {"metadata": {"Software": "junkdna-harness"}, "dpi": 150},
 }
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A finished picture. `alt` says in words what it shows; `png` is empty where it was not asked for."""
+    """A finished picture. `alt` says in words what it shows; a format that was not asked for is empty.
+
+    `panels`: its panels, each a plot of its own whose `alt` is the panel's title; empty where they were not asked for.
+    """
 
     name: str
     alt: str
-    svg: bytes
-    png: bytes
+    svg: bytes = b""
+    png: bytes = b""
+    pdf: bytes = b""
+    panels: tuple[Plot, ...] = ()
 
 
-def finish(name: str, figure: Figure, png: bool = True) -> Plot:
-    """The figure as a plot, its title being the words for it; the same figure gives the same bytes."""
+def finish(
+    name: str,
+    figure: Figure,
+    formats: Sequence[str] = FORMATS,
+    alt: str | None = None,
+    style: Mapping[str, Any] = STYLE,
+) -> Plot:
+    """The figure as a plot, its title being the words for it unless `alt` is; the same figure gives the same bytes."""
     import matplotlib
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):  # an SVG holds them as comments
         text.set_text(visible(text.get_text()))
-    title = figure.get_suptitle() or name
-    svg, pixels = io.BytesIO(), io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(
-            svg, format="svg", transparent=True, metadata={"Date": None, "Creator": "junkdna-harness"}
-        )
-        if png:
-            figure.savefig(pixels, format="png", dpi=150, metadata={"Software": "junkdna-harness"})
-    return Plot(name, title.replace("\n", " "), svg.getvalue(), pixels.getvalue())
+    made = {}
+    with matplotlib.rc_context(dict(style)):
+        for ending in formats:
+            data = io.BytesIO()
+            figure.savefig(data, format=ending, **_SAVED[ending])
+            made[ending] = data.getvalue()
+    words = (figure.get_suptitle() or name) if alt is None else alt
+    return Plot(
+        name,
+        words.replace("\n", " "),
+        made.get("svg", b""),
+        made.get("png", b""),
+        made.get("pdf", b""),
+    )
+
+
+_Asked = tuple[str, "Figure", Sequence[str], str, Mapping[str, Any]]
+_Job = tuple[_Asked, "Future[Plot] | None"]
 
 
 class Finisher(AbstractContextManager["Finisher"]):
-    """Finishes figures.
+    """Finishes pictures as files (`files`: whole, or panel by panel where the `theme` says so) and panel by panel for a `page`.
 
     `beside`: in a process of its own, which loads matplotlib while the caller does something else. Where no such process can
     be had, or it dies, the figures are finished in this one.
     """
 
-    def __init__(self, png: bool = True, beside: bool = False) -> None:
-        self._png = png
-        self._given: dict[str, tuple[Figure, Future[Plot] | None]] = {}
+    def __init__(
+        self, files: bool = True, page: bool = True, theme: Theme = SCREEN, beside: bool = False
+    ) -> None:
+        self._whole = files and not theme.apart
+        self._panels: Sequence[str] = FORMATS if files and theme.apart else ("svg",) if page else ()
+        self._theme = theme
+        self._given: dict[str, tuple[str, _Job | None, list[_Job]]] = {}
         self._pool: ProcessPoolExecutor | None = None
         if beside and _is_our_command() and (os.cpu_count() or 1) > 1:
             with suppress(OSError):  # no semaphores, as in some sandboxes
                 self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
                 self._pool.submit(_ready)  # starts it
 
-    def add(self, name: str, figure: Figure) -> None:
-        """Take a figure; each has a name of its own."""
-        future = None
+    def add(self, name: str, picture: Picture) -> None:
+        """Take a picture; each has a name of its own."""
+        style = self._theme.style
+        whole = (
+            self._start((name, picture.whole(self._theme), FORMATS, picture.alt, style))
+            if self._whole
+            else None
+        )
+        panels = []
+        if self._panels:
+            for ending, title, figure in picture.apart(self._theme):
+                panels.append(self._start((name + ending, figure, self._panels, title, style)))
+        self._given[name] = picture.alt, whole, panels
+
+    def _start(self, asked: _Asked) -> _Job:
         if self._pool is not None:
             with suppress(BrokenProcessPool):
-                future = self._pool.submit(finish, name, figure, self._png)
-        self._given[name] = figure, future
+                return asked, self._pool.submit(finish, *asked)
+        return asked, None
 
     def plots(self) -> dict[str, Plot]:
-        """The plots of all figures that were added, by name."""
-        return {name: self._plot(name, *given) for name, given in self._given.items()}
-
-    def _plot(self, name: str, figure: Figure, future: Future[Plot] | None) -> Plot:
-        if future is not None:
-            with suppress(BrokenProcessPool):
-                return future.result()
-        return finish(name, figure, self._png)
+        """The plots of all pictures that were added, by name."""
+        found = {}
+        for name, (alt, whole, panels) in self._given.items():
+            made = Plot(name, alt) if whole is None else _end(whole)
+            found[name] = replace(made, panels=tuple(_end(panel) for panel in panels))
+        return found
 
     def __exit__(self, *error: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+
+def _end(job: _Job) -> Plot:
+    asked, future = job
+    if future is not None:
+        with suppress(BrokenProcessPool):
+            return future.result()
+    return finish(*asked)
 
 
 def _is_our_command() -> bool:
@@ -133,11 +170,23 @@ def _ready() -> None:
 
 
 def write_plots(made: Sequence[Plot], folder: str | Path, prefix: str = "") -> list[Path]:
-    """Write each plot as PNG and SVG into `folder`; the paths."""
+    """Write each plot, or its panels where only they were made as files, as PNG, SVG and PDF into `folder`; the paths."""
     paths = []
     for plot in made:
-        for ending, data in (("png", plot.png), ("svg", plot.svg)):
-            path = Path(folder) / f"{prefix}{plot.name}.{ending}"
-            write_atomic(path, data)
-            paths.append(path)
+        for one in [plot] if plot.svg else plot.panels:
+            for ending, data in (("png", one.png), ("svg", one.svg), ("pdf", one.pdf)):
+                if data:
+                    path = Path(folder) / f"{prefix}{one.name}.{ending}"
+                    write_atomic(path, data)
+                    paths.append(path)
     return paths
+
+
+def file_part(text: str) -> str:
+    """A panel's title as a part of a file's name.
+
+    >>> file_part("tier 4"), file_part("$m$ <x>"), file_part("☃")
+    ('_tier_4', '_m_x', '')
+    """
+    kept = re.sub(r"[^A-Za-z0-9.:+-]+", "_", text).strip("_.")[:40]
+    return f"_{kept}".replace(":", "-") if kept else ""

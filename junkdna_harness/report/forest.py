@@ -6,18 +6,18 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from difficulty.judge.over_models import observed_effect
 from difficulty.judge.scales import short
 from difficulty.judge.summary import Bounds, bounds_of, models_by_size
 from difficulty.text import count_text
-from junkdna_harness.report.figures import STYLE
-from junkdna_harness.report.plots import shorten
+from junkdna_harness.report.picture import Panel, Picture
+from junkdna_harness.report.style import GREY, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from difficulty.judge.fit import FitResult
     from difficulty.judge.over_models import ModelsResult
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 OVER_MODELS = ("P2", "P4", "P5", "P6", "P3")
 OVER_FAMILIES = ("P2", "P6")
-_ACROSS = 3  # panels in a row
 _COLOUR, _MEAN = "#0072B2", "#D55E00"
 _WIDEST = 1.0  # how far an axis goes beyond the estimates and the mean, in spans of them
 _NAME = 30  # characters of a model or family that are written
@@ -116,44 +115,18 @@ def _panel(claim: Claim, scale: str, rules: Rules, rows: Sequence[tuple[str, Bou
     )  # fmt: skip
 
 
-def forest(panels: Sequence[Forest], heading: str) -> Figure | None:
-    """The figure of some panels, all with the same rows; None where there is none."""
+def forest(panels: Sequence[Forest], name: str, heading: str, counted: str) -> Picture | None:
+    """The picture of some panels, all with the same rows; None where there is none."""
     if not panels:
         return None
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
-        return _draw(panels, heading)
-
-
-def _draw(panels: Sequence[Forest], heading: str) -> Figure:
-    from matplotlib.figure import Figure
-
-    across = 2 if len(panels) == 4 else min(len(panels), _ACROSS)
-    down = -(-len(panels) // across)
     rows = max(len(panel.rows) for panel in panels)
-    figure = Figure(figsize=(max(6.4, 3.1 * across + 1.9), down * (1.75 + 0.27 * rows) + 0.9))
-    grid = figure.subplots(down, across, squeeze=False)
-    for axes in grid.flat[len(panels) :]:
-        axes.remove()
-    for k, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
-        _forest(axes, panel, names=k % across == 0)
-    known = [axes.get_legend_handles_labels() for axes in grid.flat[: len(panels)]]
-    entries = {
-        label: handle for handles, labels in known for handle, label in zip(handles, labels, strict=True)
-    }
-    figure.legend(
-        list(entries.values()),
-        list(entries),
-        loc="outside lower center",
-        ncols=2 if figure.get_figwidth() < 9 else 4,
+    drawn = tuple(
+        Panel(f"{panel.claim}: {panel.verdict}", partial(_forest, panel), panel.claim) for panel in panels
     )
-    width = int(figure.get_figwidth() * 12.5)
-    figure.suptitle("\n".join(textwrap.wrap(heading, width)), fontsize=10)
-    return figure
+    return Picture(name, heading, counted, drawn, (4.2, 2.0 + 0.27 * rows), share=False)
 
 
-def _forest(axes: Axes, panel: Forest, names: bool) -> None:
+def _forest(panel: Forest, axes: Axes) -> None:
     """Rows from the top down, the mean below them."""
     bottom = len(panel.rows)
     y = bottom + 0.15
@@ -165,7 +138,7 @@ def _forest(axes: Axes, panel: Forest, names: bool) -> None:
     for at, (_, bounds) in enumerate(panel.rows):
         if bounds is None:
             axes.text(
-                0.5, at, "not judged", transform=axes.get_yaxis_transform(), ha="center", va="center", color="#666666",
+                0.5, at, "not judged", transform=axes.get_yaxis_transform(), ha="center", va="center", color=GREY,
                 fontsize=7.5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )  # fmt: skip
             continue
@@ -185,13 +158,12 @@ def _forest(axes: Axes, panel: Forest, names: bool) -> None:
     axes.set_xlim(*limits)
     axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(bottom + 0.7, -0.7)
-    labels = [*(name for name, _ in panel.rows), "mean"]
-    axes.set_yticks([*range(bottom), y], labels if names else [""] * len(labels))
+    axes.set_yticks([*range(bottom), y], [*(name for name, _ in panel.rows), "mean"])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.set_axisbelow(True)
-    axes.set_title("\n".join([f"{panel.claim}: {panel.verdict}", *textwrap.wrap(panel.about, 38)]))
-    axes.set_xlabel("\n".join([*textwrap.wrap(panel.unit, 38), *textwrap.wrap(panel.scale, 38)]), fontsize=8)
+    about = [line for text in (panel.about, panel.unit, panel.scale) for line in textwrap.wrap(text, 27)]
+    axes.set_xlabel("\n".join(about), fontsize=8)
 
 
 def _line(axes: Axes, y: float, low: float, high: float, limits: tuple[float, float], **style: Any) -> None:

@@ -1,4 +1,4 @@
-"""A leaderboard as markdown, CSV, LaTeX (booktabs) or terminal table: the same rounded numbers in each."""
+"""A leaderboard as markdown, CSV or terminal table (LaTeX: `latex`): the same rounded numbers in each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from difficulty.stats.score import Score
 from difficulty.text import NOISE_MARK, score_bounds, score_text
-from junkdna_harness.presentation.escape import csv_cell, latex, markdown_cell
+from junkdna_harness.presentation.escape import csv_cell, markdown_cell
 from junkdna_harness.presentation.lines import Line, paragraph
 from junkdna_harness.presentation.table import Cell as TableCell
 from junkdna_harness.presentation.table import Column, table
@@ -58,13 +58,13 @@ def row_heads(row: Row) -> tuple[str, str, str, str]:
 HEADS = ("Model", "Method", "Level", "Bits/weight")
 
 
-def caption(board: Leaderboard) -> str:
-    """What the table shows, in a sentence or two."""
+def caption(board: Leaderboard, interval: str = "mean and 95 % interval", kept: bool = True) -> str:
+    """What the table shows, in a sentence or two. `interval`: what stands in a cell; `kept`: whether the share left does too."""
     unit = f"{board.metric} in %" if board.percent else board.metric
     return (
-        f"{unit} by {board.by} on {board.n_items:,} items, mean and 95 % interval; "
-        "in brackets the share of the dense score that is left, in %. "
-        "Bold: best at its level, and significantly better than each other one there (paired, Holm, 5 %)."
+        f"{unit} by {board.by} on {board.n_items:,} items, {interval}"
+        + ("; in brackets the share of the dense score that is left, in %. " if kept else ". ")
+        + "Bold: best at its level, and significantly better than each other one there (paired, Holm, 5 %)."
         + (f" {board.legend}." if board.legend else "")
     )
 
@@ -77,7 +77,7 @@ def markdown(board: Leaderboard) -> str:
         "|:--|:--|--:|--:|" + "--:|" * len(columns),
     ]
     for i, row in enumerate(board.rows):
-        cells = [_compose(cell(board, i, c), "**{}**") for c in columns]
+        cells = [compose(cell(board, i, c), "**{}**") for c in columns]
         lines.append("| " + " | ".join([*map(markdown_cell, row_heads(row)), *cells]) + " |")
     notes = "".join(f"\n- {markdown_cell(note)}" for note in board.notes)
     return "\n".join(lines) + f"\n\n{markdown_cell(caption(board))}\n{notes}\n"
@@ -90,7 +90,8 @@ def markdown_page(boards: Sequence[Leaderboard], remarks: Sequence[str] = (), ve
     return above + "\n".join(f"### By {board.by}\n\n{markdown(board)}" for board in boards)
 
 
-def _compose(c: Cell, bold: str, escape: Callable[[str], str] = str) -> str:
+def compose(c: Cell, bold: str, escape: Callable[[str], str] = str) -> str:
+    """A cell on one line; `bold` holds what stands around a bold one, `escape` is of the format."""
     if not c.mean:
         return ""
     text = escape(f"{c.mean} {c.interval}".rstrip())
@@ -98,26 +99,6 @@ def _compose(c: Cell, bold: str, escape: Callable[[str], str] = str) -> str:
         text = bold.format(text)
     text += f" ({c.kept})" if c.kept else ""
     return f"{text} {escape(NOISE_MARK)}" if c.near else text
-
-
-def latex_table(board: Leaderboard) -> str:
-    r"""A LaTeX table that needs `\usepackage{booktabs}`."""
-    columns = (OVERALL, *board.columns)
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{latex(caption(board))}}}",
-        rf"\begin{{tabular}}{{ll{'r' * (2 + len(columns))}}}",
-        r"\toprule",
-        " & ".join(latex(h) for h in (*HEADS, *columns)) + r" \\",
-        r"\midrule",
-    ]
-    for i, row in enumerate(board.rows):
-        cells = [_compose(cell(board, i, c), r"\textbf{{{}}}", latex) for c in columns]
-        lines.append(" & ".join([*map(latex, row_heads(row)), *cells]) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", *(f"% {latex(note)}" for note in board.notes), r"\end{table}"]
-    return "\n".join(lines) + "\n"
 
 
 def csv_table(boards: list[Leaderboard]) -> str:

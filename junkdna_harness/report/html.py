@@ -6,66 +6,87 @@ import base64
 import hashlib
 import json
 import math
-import re
-import shlex
-from importlib import resources
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from difficulty.judge.fit_output import methods_paragraph
+from difficulty.judge.series import PRIMARY
+from difficulty.runs.identity import Method
+from difficulty.runs.table import DENSE
 from difficulty.text import NOISE_MARK
 from difficulty.visible import visible_json
-from junkdna_harness.presentation.escape import page_value, script_json
+from junkdna_harness.presentation.escape import script_json
 from junkdna_harness.report import formats
 from junkdna_harness.report.build import Report
+from junkdna_harness.report.drawing import OVER_MODELS, Drawing
 from junkdna_harness.report.explorer import MOST_TEXT, Explorer, explorer
 from junkdna_harness.report.leaderboard import OVERALL, Leaderboard
-from junkdna_harness.report.verdicts import blocks
+from junkdna_harness.report.parts import environment, figures, page_file
+from junkdna_harness.report.verdicts import answers, blocks
 
-if TYPE_CHECKING:
-    from junkdna_harness.report.figures import Plot
-
-_WIDE = 760  # CSS pixels beyond which a plot scrolls sideways on a phone in place of shrinking
+_HEADS = ("model", "method", "number level", "number bits")  # classes of the first columns
 
 
-def render(report: Report, all_documents: bool = False) -> str:
-    """The whole page. `all_documents`: with every document that flipped, however large it gets."""
-    from jinja2 import Environment, StrictUndefined
+def render(report: Report, all_documents: bool = False, name: str = "report.html") -> str:
+    """The whole page. `all_documents`: with every document that flipped, however large it gets; `name`: of its file."""
     from markupsafe import Markup
 
-    folder = resources.files("junkdna_harness.report") / "page"
-    js = (folder / "page.js").read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=page_value, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
+    js = page_file("page.js")
     found = explorer(report, math.inf if all_documents else MOST_TEXT)
     items = report.boards[0].n_items
     run_heads, run_rows = _runs(report)
-    return template.render(
-        title="What compression cost: " + ", ".join(report.models),
-        subtitle=f"{report.items['run'].nunique()} runs on {items:,} items each, "
-        f"{report.items['family'].nunique()} families, {report.items['tier'].nunique()} tiers of difficulty",
-        css=Markup((folder / "page.css").read_text(encoding="utf-8")),
-        js=Markup(js),
-        script_hash=base64.b64encode(hashlib.sha256(js.encode()).digest()).decode(),
-        warnings=report.warnings,
-        verdicts=blocks(report.fits, report.over, report.warnings),
-        looked=report.looked,
-        boards=[_board(board) for board in report.boards],
-        plots=[_plot(plot) for plot in report.plots],
-        explorer=found and _explorer(found),
-        methods=_methods(report),
-        command=_command(report) + all_documents * " --all-documents",
-        run_heads=run_heads,
-        runs=run_rows,
-        manifests=[
-            (run, visible_json(json.dumps(block, indent=1, ensure_ascii=False)))
-            for run, block in report.manifests.items()
-        ],
-        version=version("junkdna-harness"),
-        one_model=len(report.models) == 1,
+    first, same, others = _plots(report)
+    return (
+        environment()
+        .from_string(page_file("page.html.j2"))
+        .render(
+            title="What compression cost: " + ", ".join(report.models),
+            subtitle=f"{report.items['run'].nunique()} runs on {items:,} items each, "
+            f"{report.items['family'].nunique()} families, {report.items['tier'].nunique()} tiers of difficulty",
+            css=Markup(page_file("page.css")),
+            js=Markup(js),
+            script_hash=base64.b64encode(hashlib.sha256(js.encode()).digest()).decode(),
+            answers=answers(report.fits, report.over),
+            unanswered=next((w for w in report.warnings if w.startswith("no verdicts")), ""),
+            guesses=list(dict.fromkeys(sentence for fit in report.fits for sentence in fit.guesses)),
+            warnings=_remarks(report),
+            verdicts=blocks(report.fits, report.over, report.warnings),
+            looked=report.looked,
+            first=first,
+            same=same,
+            boards=[_board(board, report) for board in report.boards],
+            plots=others,
+            explorer=found and _explorer(found),
+            methods=_methods(report),
+            command=_command(report, all_documents, name),
+            run_heads=run_heads,
+            runs=run_rows,
+            manifests=[
+                (run, visible_json(json.dumps(block, indent=1, ensure_ascii=False)))
+                for run, block in report.manifests.items()
+            ],
+            version=version("junkdna-harness"),
+            one_model=len(report.models) == 1,
+        )
     )
+
+
+def _remarks(report: Report) -> list[str]:
+    """What is to be known of the runs, without what stands at the answer."""
+    shown = {sentence for fit in report.fits for sentence in fit.guesses}
+    return [sentence for sentence in report.warnings if sentence not in shown]
+
+
+def _plots(report: Report) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """The figures on top, the same of further models, and those that come after the tables."""
+    leads = [plot for plot in report.plots if Drawing.leads(plot.name)]
+    own = [
+        plot
+        for plot in leads
+        if plot.name == OVER_MODELS or len(report.models) == 1 or plot.name.endswith("_1")
+    ]
+    others = [plot for plot in report.plots if plot not in leads]
+    return figures(own), figures([plot for plot in leads if plot not in own]), figures(others)
 
 
 def _explorer(found: Explorer) -> dict[str, Any]:
@@ -85,47 +106,50 @@ def _explorer(found: Explorer) -> dict[str, Any]:
     }
 
 
-def _board(board: Leaderboard) -> dict[str, Any]:
-    """Heads and cells of a table, with what each is sorted and filtered by."""
+def _board(board: Leaderboard, report: Report) -> dict[str, Any]:
+    """Heads and cells of a table, with what each is sorted and filtered by; which rows are shown first."""
     columns = (OVERALL, *board.columns)
+    css = dict.fromkeys(columns, "number")
+    if board.by == "tier" and board.columns:
+        css[board.columns[-1]] += " hardest"
+    primary = {fit.model: Method.parse(fit.primary).base for fit in report.fits}
     rows = []
     for i, row in enumerate(board.rows):
         model, method, size, effective = formats.row_heads(row)
         severity = row.bits if row.bits is not None else (row.level or 0.0)
         cells = [
-            _cell(model, css="name", choose=model),
-            _cell(method, choose=method),
-            _cell(size, repr(float(severity)), "number"),
-            _cell(effective, repr(float(row.effective_bits)), "number"),
+            _cell(model, css="name model", choose=model),
+            _cell(method, css="name method", choose=method),
+            _cell(size, repr(float(severity)), "number level"),
+            _cell(effective, repr(float(row.effective_bits)), "number bits"),
         ]
         for column in columns:
             shown = formats.cell(board, i, column)
             exact = repr(float(row.scores[column].mean)) if column in row.scores else ""
-            cells.append(
-                {
-                    **_cell(
-                        shown.mean,
-                        exact,
-                        "number best" if shown.bold else "number",
-                        None,
-                        shown.interval,
-                        shown.kept,
-                    ),
-                    "mark": NOISE_MARK if shown.near else "",
-                }
-            )
-        rows.append(cells)
+            bold = " best" if shown.bold else ""
+            cells.append(_cell(shown.mean, exact, css[column] + bold, None, shown))
+        own = Method.parse(row.method).base in (DENSE, primary.get(row.model, PRIMARY))
+        rows.append({"cells": cells if len(report.models) > 1 else cells[1:], "primary": own})
+    heads = list(zip((*formats.HEADS, *columns), (*_HEADS, *css.values()), strict=True))
     filters = [
         (0, "Model", list(dict.fromkeys(row.model for row in board.rows))),
-        (1, "Method", list(dict.fromkeys(formats.row_heads(row)[1] for row in board.rows))),
+        (
+            len(report.models) > 1,
+            "Method",
+            list(dict.fromkeys(formats.row_heads(row)[1] for row in board.rows)),
+        ),
     ]
+    names = list(dict.fromkeys(primary.values())) or [PRIMARY]
+    some = any(row["primary"] for row in rows) and not all(row["primary"] for row in rows)
+    compressed = any(
+        row["primary"] and found.method != DENSE for row, found in zip(rows, board.rows, strict=True)
+    )
     return {
         "by": board.by,
-        "heads": [
-            {"text": h, "css": "" if i < 2 else "number"} for i, h in enumerate((*formats.HEADS, *columns))
-        ],
+        "heads": heads if len(report.models) > 1 else heads[1:],
         "rows": rows,
-        "filters": [one for one in filters if len(one[2]) > 1],
+        "only": f"dense and {', '.join(names)}" if some and compressed else "",
+        "filters": [(int(column), *rest) for column, *rest in filters if len(rest[1]) > 1],
         "caption": formats.caption(board),
         "notes": board.notes,
     }
@@ -136,34 +160,16 @@ def _cell(
     sort: str | None = None,
     css: str = "",
     choose: str | None = None,
-    interval: str = "",
-    kept: str = "",
+    shown: formats.Cell | None = None,
 ) -> dict[str, Any]:
     return {
         "text": text,
         "sort": text if sort is None else sort,
         "css": css,
         "filter": choose,
-        "interval": interval,
-        "kept": kept,
-        "mark": "",
-    }
-
-
-def _plot(plot: Plot) -> dict[str, Any]:
-    size = re.search(rb'<svg[^>]*?height="([\d.]+)pt"[^>]*?width="([\d.]+)pt"', plot.svg) or re.search(
-        rb'<svg[^>]*?width="([\d.]+)pt"[^>]*?height="([\d.]+)pt"', plot.svg
-    )
-    assert size is not None
-    a, b = (round(float(value) * 4 / 3) for value in size.groups())
-    width, height = (b, a) if size.re.pattern.find(b"height") < size.re.pattern.find(b"width") else (a, b)
-    return {
-        "name": plot.name.replace("_", " "),
-        "alt": plot.alt,
-        "css": "wide" if width > _WIDE else "",
-        "width": width,
-        "height": height,
-        "data": base64.b64encode(plot.svg).decode(),
+        "interval": shown.interval if shown else "",
+        "kept": shown.kept if shown else "",
+        "mark": NOISE_MARK if shown and shown.near else "",
     }
 
 
@@ -180,10 +186,10 @@ def _methods(report: Report) -> list[str]:
     return [tables, *(methods_paragraph(fit) for fit in report.fits)]
 
 
-def _command(report: Report) -> str:
-    metric = f" --metric {shlex.quote(report.metric)}" if report.metric else ""
-    by = "".join(f" --by {board.by}" for board in report.boards)
-    return f"pip install junkdna-harness=={version('junkdna-harness')}\njunkdna report {shlex.join(report.sources)}{by}{metric} --html report.html"
+def _command(report: Report, all_documents: bool, name: str) -> str:
+    """What makes the page again, where it was made."""
+    more = [*(["--all-documents"] if all_documents else []), f"--html={name}"]
+    return report.options.command(report.sources, [board.by for board in report.boards], more)
 
 
 _RUN_HEADS = (

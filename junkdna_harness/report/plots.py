@@ -1,308 +1,346 @@
-"""The plots of a report. Each is readable without colour: markers and line styles differ, and shades are ordered."""
+"""The pictures of what was measured. Each is readable without colour: markers and line styles differ, and shades are ordered."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from difficulty.judge.series import FULL_BITS, Series
-from junkdna_harness.report.curves import Measured, losses, recovery_gaps, score_curve
-from junkdna_harness.report.figures import STYLE
+from junkdna_harness.report.curves import Curve, Measured, losses, recovery_gaps, score_curve
+from junkdna_harness.report.lead import controls_of, matched_damage
+from junkdna_harness.report.picture import CHANCE, DENSE, MATCHED, SEEDS, Panel, Picture
+from junkdna_harness.report.style import DASHES, GREY, MARKERS, NAMES, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from difficulty.judge.fit import FitResult
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
-DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
-# Okabe & Ito (2008), without yellow, which is too pale on white; for names without an order.
-NAMES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-
-
-# As a report shows them.
+# As a report shows them; the first two stand on top of its page.
+LEAD = ("score_by_level", "loss_at_matched_damage")
 ORDER = (
-    "score_vs_sparsity", "score_by_family", "drop_heatmap", "critical_sparsity", "equal_memory", "recovery_gap",
+    *LEAD, "score_other_methods", "score_by_family", "drop_heatmap", "critical_sparsity", "equal_memory", "recovery_gap",
 )  # fmt: skip
+_EASIEST = "tier 1 is the easiest"
+_SPARSITY = "sparsity (share of weights removed)"
+_CURVES = "points as measured, lines isotonic, bands 95 %"
+_DOTS = (0, (1, 2))
+_MANY = 7  # families that a picture can tell apart; more are thin lines about their mean
 
 
-def figures(measured: Measured) -> list[tuple[str, Figure]]:
-    """The plots of the scores that the runs allow, by name: without quantized runs no comparison with them, and so on."""
-    import matplotlib
-
-    makers: dict[str, Callable[[Measured], Figure | None]] = {
-        "score_vs_sparsity": score_vs_sparsity,
-        "score_by_family": score_by_family,
-        "drop_heatmap": drop_heatmap,
-        "equal_memory": equal_memory,
-        "recovery_gap": recovery_gap,
-    }
-    with matplotlib.rc_context(STYLE):
-        made = [(name, maker(measured)) for name, maker in makers.items()]
-    return [(name, figure) for name, figure in made if figure is not None]
-
-
-def figures_of_fit(fit: FitResult) -> list[tuple[str, Figure]]:
-    """The plots of what was judged: critical levels, where there are some."""
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
-        figure = critical_sparsity(fit)
-    return [] if figure is None else [("critical_sparsity", figure)]
+def pictures(measured: Measured) -> list[Picture]:
+    """The pictures of the scores that the runs allow: without quantized runs no comparison with them, and so on."""
+    makers: tuple[Callable[[Measured], Picture | None], ...] = (
+        score_by_level,
+        loss_at_matched_damage,
+        score_other_methods,
+        score_by_family,
+        drop_heatmap,
+        equal_memory,
+        recovery_gap,
+    )
+    made = (maker(measured) for maker in makers)
+    return [picture for picture in made if picture is not None]
 
 
-def score_vs_sparsity(measured: Measured) -> Figure | None:
-    """Score against sparsity, one line per tier, one panel per pruning method."""
-    series = measured.of_kind("pruned")
+def score_by_level(measured: Measured) -> Picture | None:
+    """Score against sparsity, one line per tier: the primary method beside its controls."""
+    series = controls_of(measured)
     if not series:
         return None
-    figure, panels = _panels(len(series), 3.6, 3.0)
-    for axes, one in zip(panels, series, strict=True):
-        for k, tier in enumerate(measured.tiers):
-            _curve(
-                axes,
-                score_curve(measured, one, measured.cells(tier=tier), f"tier {tier}"),
-                k,
-                len(measured.tiers),
-            )
-        axes.set_title(shorten(one.method, 40))
-        axes.set_xlabel("sparsity (share of weights removed)")
-    panels[0].set_ylabel(_score_label(measured))
-    _legend(figure, panels[0], "tier 1 is the easiest")
-    _title(
-        figure,
-        measured,
-        "Score as weights are removed, by tier, mean over families: points as measured, lines isotonic, bands 95 %",
+    heading = f"Score as weights are removed, by tier, mean over families: {_CURVES}"
+    if series[0].kind == "quantized":
+        heading = f"Score as weights are rounded, by tier, mean over families: {_CURVES}"
+    return _score_panels(measured, "score_by_level", heading, series)
+
+
+def score_other_methods(measured: Measured) -> Picture | None:
+    """The same for the methods of pruning that do not stand there."""
+    first = controls_of(measured)
+    series = [one for one in measured.of_kind("pruned") if one not in first]
+    if not series:
+        return None
+    heading = f"Score under the other methods, by tier, mean over families: {_CURVES}"
+    return _score_panels(measured, "score_other_methods", heading, series)
+
+
+def _score_panels(measured: Measured, name: str, heading: str, series: Sequence[Series]) -> Picture:
+    groups = [(f"tier {tier}", measured.cells(tier=tier), k) for k, tier in enumerate(measured.tiers)]
+    last = max(level for one in series for level in one.levels)
+    panels = tuple(
+        Panel(shorten(one.method, 40), partial(_scores, measured, one, groups, last)) for one in series
     )
-    return figure
+    return Picture(
+        name, heading, _counted(measured), panels, (3.6, 2.7), _score_label(measured), note=_EASIEST
+    )
 
 
-def score_by_family(measured: Measured) -> Figure | None:
-    """The same for the first pruning method, a panel a family."""
+def loss_at_matched_damage(measured: Measured) -> Picture | None:
+    """Points lost by tier, where the methods lose the same on average: one panel per loss, one line per method."""
+    found = matched_damage(measured)
+    if not found:
+        return None
+    top = max(float(high.max()) for damage in found for *_, high in damage.rows)
+    low = min(0.0, min(float(low.min()) for damage in found for *_, low, _ in damage.rows))
+
+    def draw(rows: Sequence[Any], axes: Axes) -> None:
+        _by_tier(
+            axes, measured.tiers, [(name, 100 * loss, 100 * down, 100 * up) for name, loss, down, up in rows]
+        )
+        axes.set_ylim(100 * (low - 0.05 * top), 105 * top)
+
+    panels = tuple(Panel(one.title, partial(draw, one.rows), f"{100 * one.loss:.0f}_points") for one in found)
+    heading = "Loss by tier where all methods lose the same on average over the tiers, mean over families, bars 95 %"
+    return Picture("loss_at_matched_damage", heading, _counted(measured), panels, (3.6, 2.7), "points lost")
+
+
+def score_by_family(measured: Measured) -> Picture | None:
+    """Score against sparsity under the primary method, a panel per family."""
     series = measured.of_kind("pruned")
     families = measured.draws.families
     if not series or len(families) < 2:
         return None
-    figure, panels = _panels(len(families), 2.9, 2.4)
-    for axes, family in zip(panels, families, strict=True):
+    panels = []
+    for family in families:
+        groups = []
         for cell in measured.cells(family=family):
             tier = measured.draws.cells[cell].tier
-            k = measured.tiers.index(tier)
-            _curve(axes, score_curve(measured, series[0], [cell], f"tier {tier}"), k, len(measured.tiers))
-        axes.set_title(shorten(family, 34))
-        axes.set_xlabel("sparsity")
-    panels[0].set_ylabel(_score_label(measured))
-    _legend(figure, max(panels, key=lambda a: len(a.lines)), "tier 1 is the easiest")
-    _title(
-        figure,
-        measured,
-        f"Score of each family under {series[0].method}: points as measured, lines isotonic, bands 95 %",
-    )
-    return figure
+            groups.append((f"tier {tier}", [cell], measured.tiers.index(tier)))
+        panels.append(
+            Panel(shorten(family, 34), partial(_scores, measured, series[0], groups, max(series[0].levels)))
+        )
+    heading = f"Score of each family under {series[0].method}: {_CURVES}"
+    return Picture(
+        "score_by_family", heading, _counted(measured), tuple(panels), (2.9, 2.3), _score_label(measured), note=_EASIEST
+    )  # fmt: skip
 
 
-def drop_heatmap(measured: Measured) -> Figure | None:
-    """Loss against dense in points: tiers down, levels across, a panel a method."""
+def drop_heatmap(measured: Measured) -> Picture | None:
+    """Loss against dense in points: levels down, tiers across, a panel per method."""
     if not measured.series:
         return None
     tiers = measured.tiers
-    grids = [100 * losses(measured, one, [measured.cells(tier=t) for t in tiers]) for one in measured.series]
+    grids = [
+        100 * losses(measured, one, [measured.cells(tier=t) for t in tiers]).T for one in measured.series
+    ]
     top = max(5.0, max(float(grid.max()) for grid in grids))
-    widest = max(len(one.levels) for one in measured.series)
-    figure, panels = _panels(len(grids), 1.2 + 0.46 * widest, 1.0 + 0.36 * len(tiers), share=False)
-    image = None
-    for axes, one, grid in zip(panels, measured.series, grids, strict=True):
-        image = axes.imshow(grid, cmap="Blues", vmin=0, vmax=top, aspect="auto")
-        axes.grid(visible=False)
-        axes.set_xticks(range(len(one.levels)), [_level(measured, one, i) for i in range(len(one.levels))])
-        axes.set_yticks(range(len(tiers)), [f"tier {t}" for t in tiers])
-        axes.set_title(shorten(one.method, 30))
-        axes.set_xlabel("bits" if one.kind == "quantized" else "sparsity, %")
-        for (row, column), value in np.ndenumerate(grid):
-            dark = value > 0.55 * top
-            axes.text(
-                column,
-                row,
-                f"{round(value) + 0:d}",
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if dark else "black",
-            )
-    assert image is not None
-    figure.colorbar(image, ax=panels, label="points lost", shrink=0.9, pad=0.02)
-    _title(figure, measured, "Points lost against the dense model, mean over families")
-    return figure
+    longest = max(len(grid) for grid in grids)
+    panels = tuple(
+        Panel(shorten(one.method, 30), partial(_heat, measured, one, grid, top))
+        for one, grid in zip(measured.series, grids, strict=True)
+    )
+    size = (max(2.4, 1.1 + 0.46 * len(tiers)), 0.9 + 0.27 * longest)
+    heading = "Points lost against the dense model, mean over families"
+    return Picture("drop_heatmap", heading, _counted(measured), panels, size, share=False)
 
 
-def critical_sparsity(fit: FitResult) -> Figure | None:
-    """Critical sparsity by tier, one line per family, for the method that the verdicts are about."""
-    found = fit.critical[fit.critical["method"] == fit.primary] if len(fit.critical) else fit.critical
-    if not len(found):
+def _heat(measured: Measured, series: Series, grid: Any, top: float, axes: Axes) -> None:
+    axes.imshow(grid, cmap="Blues", vmin=0, vmax=top, aspect="auto")
+    axes.grid(visible=False)
+    axes.set_xticks(range(len(measured.tiers)), [f"tier {t}" for t in measured.tiers])
+    axes.set_yticks(
+        range(len(series.levels)), [_level(measured, series, i) for i in range(len(series.levels))]
+    )
+    for (row, column), value in np.ndenumerate(grid):
+        color = "white" if value > 0.55 * top else "black"
+        axes.text(column, row, f"{round(value) + 0:d}", ha="center", va="center", fontsize=8, color=color)
+
+
+def critical_sparsity(fit: FitResult) -> Picture | None:
+    """Critical sparsity by tier, a panel per method, the one that the verdicts are about first; one line per family."""
+    if not len(fit.critical):
         return None
-    from matplotlib.figure import Figure
+    methods = sorted(fit.critical["method"].unique(), key=lambda method: (method != fit.primary, method))
+    panels = tuple(Panel(shorten(method, 40), partial(_critical, fit, method)) for method in methods)
+    heading = f"Critical sparsity: where the loss passes {100 * fit.rules.delta:g} points"
+    if fit.critical["family"].nunique() <= _MANY:
+        ends = [_critical_of(fit, method) for method in methods]
+        beyond = any((rows["critical"] >= top).any() for rows, top in ends)
+        heading += f", bars 95 %{' (open: not within the levels measured)' if beyond else ''}"
+    if (fit.cells["kind"] == "quantized").any():
+        heading += "; of a quantizer, the share of 16 bits that is gone"
+    return Picture(
+        "critical_sparsity", heading, counted(fit.model, fit.n_items, fit.cells["family"].nunique()), panels, (3.6, 2.7),
+        "critical sparsity",
+    )  # fmt: skip
 
-    figure = Figure(figsize=(6.4, 3.9))
-    axes = figure.add_subplot()
-    families = list(dict.fromkeys(found["family"]))
-    # A curve that never passes the mark is given the last level.
-    top = fit.cells.loc[fit.cells["method"] == fit.primary, "level"].max()
-    for k, family in enumerate(families):
-        rows = found[found["family"] == family].sort_values("tier")
-        level = rows["critical"].to_numpy(dtype=float)
-        x = rows["tier"].to_numpy(dtype=float) + (k - (len(families) - 1) / 2) * min(
-            0.08, 0.6 / len(families)
-        )
-        color, marker = NAMES[k % len(NAMES)], MARKERS[k % len(MARKERS)]
-        bars = [np.maximum(level - rows["critical_low"], 0), np.maximum(rows["critical_high"] - level, 0)]
-        axes.plot(x, level, color=color, linestyle=DASHES[k % len(DASHES)], linewidth=1.3)
-        axes.errorbar(x, level, yerr=bars, fmt="none", ecolor=color, elinewidth=0.9, capsize=2)
-        for xi, yi, open_end in zip(x, level, level >= top, strict=True):
-            axes.plot(
-                xi, yi, marker, color=color, markersize=6, markerfacecolor="white" if open_end else color
-            )
-        axes.plot(
-            [], [], marker=marker, color=color, linestyle=DASHES[k % len(DASHES)], label=shorten(family, 24)
-        )
+
+def _critical_of(fit: FitResult, method: str) -> tuple[Any, float]:
+    """The rows of a method, and its last level, which a curve that never passes the mark is given."""
+    cells = fit.cells[fit.cells["method"] == method]
+    severity = cells["level"].where(cells["kind"] != "quantized", 1 - cells["effective_bits"] / FULL_BITS)
+    return fit.critical[fit.critical["method"] == method], float(severity.max()) - 1e-9
+
+
+def _critical(fit: FitResult, method: str, axes: Axes) -> None:
+    found, top = _critical_of(fit, method)
+    families = list(dict.fromkeys(fit.critical["family"]))
     tiers = sorted(found["tier"].unique())
+    if len(families) > _MANY:
+        for _, rows in found.sort_values("tier").groupby("family"):
+            axes.plot(rows["tier"], rows["critical"], color=GREY, linewidth=0.7, alpha=0.6)
+        axes.plot([], [], color=GREY, linewidth=0.7, label=f"each of {len(families)} families")
+        mean = found.groupby("tier")["critical"].mean()
+        axes.plot(mean.index, mean, color=NAMES[0], marker=MARKERS[0], linewidth=1.8, label="mean")
+    else:
+        for k, family in enumerate(families):
+            rows = found[found["family"] == family].sort_values("tier")
+            _one_critical(axes, rows, k, _shift(k, len(families)), top, family)
     axes.set_xticks(tiers, [f"tier {t}" for t in tiers])
-    axes.set_ylabel("critical sparsity")
     axes.set_ylim(-0.02, 1.0)
-    _legend(figure, axes, "")
-    what = f"Critical sparsity under {fit.primary}: where the loss passes {100 * fit.rules.delta:g} points, bars 95 %"
-    if (found["critical"] >= top).any():
-        what += " (open: not within the levels measured)"
-    _titled(figure, what, fit.model, fit.n_items, fit.cells["family"].nunique())
-    return figure
 
 
-def equal_memory(measured: Measured) -> Figure | None:
+def _one_critical(axes: Axes, rows: Any, k: int, shift: float, top: float, family: str) -> None:
+    level, x = rows["critical"].to_numpy(dtype=float), rows["tier"].to_numpy(dtype=float) + shift
+    color, marker, dash = NAMES[k % len(NAMES)], MARKERS[k % len(MARKERS)], DASHES[k % len(DASHES)]
+    bars = [np.maximum(level - rows["critical_low"], 0), np.maximum(rows["critical_high"] - level, 0)]
+    axes.plot(x, level, color=color, linestyle=dash, linewidth=1.3)
+    axes.errorbar(x, level, yerr=bars, fmt="none", ecolor=color, elinewidth=0.9, capsize=2)
+    for xi, yi, open_end in zip(x, level, level >= top, strict=True):
+        axes.plot(xi, yi, marker, color=color, markersize=5, markerfacecolor="white" if open_end else color)
+    axes.plot([], [], marker=marker, color=color, linestyle=dash, label=shorten(family, 24))
+
+
+def equal_memory(measured: Measured) -> Picture | None:
     """Pruning and quantization against effective bits per weight, one panel per tier."""
     if not measured.of_kind("quantized") or not measured.of_kind("pruned"):
         return None
     tiers = measured.tiers if len(measured.tiers) <= 4 else [measured.tiers[0], measured.tiers[-1]]
-    figure, panels = _panels(len(tiers), 3.0, 2.9)
-    for axes, tier in zip(panels, tiers, strict=True):
-        for k, one in enumerate(measured.series):
-            bits = np.array([FULL_BITS, *(measured.draws.conditions[i].effective_bits for i in one.at)])
-            curve = score_curve(measured, one, measured.cells(tier=tier), one.method, bits)
-            color = NAMES[k % len(NAMES)]
-            style = "-" if one.kind == "quantized" else "--"
-            filled = color if one.kind == "quantized" else "white"
-            axes.fill_between(bits, curve.low, curve.high, color=color, alpha=0.12, linewidth=0)
-            axes.plot(
-                bits, curve.seen, marker=MARKERS[k % len(MARKERS)], color=color, linestyle=style, linewidth=1.2,
-                markersize=4.5, markerfacecolor=filled, label=shorten(one.method, 24),
-            )  # fmt: skip
-        axes.set_xscale("log", base=2)
-        least = min(measured.draws.conditions[i].effective_bits for one in measured.series for i in one.at)
-        ticks = [t for t in (16, 8, 4, 3, 2, 1) if t >= 0.9 * least]
-        axes.set_xticks(ticks, [str(t) for t in ticks])
-        axes.minorticks_off()
-        axes.set_xlim(0.92 * least, 17.5)
-        axes.invert_xaxis()
-        axes.set_title(f"tier {tier}")
-        axes.set_xlabel("effective bits a weight")
-    panels[0].set_ylabel(_score_label(measured))
-    _legend(figure, panels[0], "")
-    _title(
-        figure,
-        measured,
-        "Pruning (open, dashed) and quantization (filled, solid) at equal memory, mean over families, bands 95 %",
-    )
-    return figure
+    panels = tuple(Panel(f"tier {tier}", partial(_memory, measured, tier)) for tier in tiers)
+    heading = "Pruning (open, dashed) and quantization (filled, solid) at equal memory, mean over families, bands 95 %"
+    return Picture("equal_memory", heading, _counted(measured), panels, (3.2, 2.7), _score_label(measured))
 
 
-def recovery_gap(measured: Measured) -> Figure | None:
+def _memory(measured: Measured, tier: int, axes: Axes) -> None:
+    for k, one in enumerate(measured.series):
+        bits = np.array([FULL_BITS, *(measured.draws.conditions[i].effective_bits for i in one.at)])
+        curve = score_curve(measured, one, measured.cells(tier=tier), one.method, bits)
+        color = NAMES[k % len(NAMES)]
+        style, filled = ("-", color) if one.kind == "quantized" else ("--", "white")
+        axes.fill_between(bits, curve.low, curve.high, color=color, alpha=0.12, linewidth=0)
+        axes.plot(
+            bits, curve.seen, marker=MARKERS[k % len(MARKERS)], color=color, linestyle=style, linewidth=1.2,
+            markersize=4.5, markerfacecolor=filled, label=shorten(one.method, 24),
+        )  # fmt: skip
+    _chances(axes, {curve.chance: GREY})
+    axes.set_xscale("log", base=2)
+    least = min(measured.draws.conditions[i].effective_bits for one in measured.series for i in one.at)
+    ticks = [t for t in (16, 8, 4, 3, 2, 1) if t >= 0.9 * least]
+    axes.set_xticks(ticks, [str(t) for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(17.5, 0.92 * least)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlabel("effective bits per weight")
+
+
+def recovery_gap(measured: Measured) -> Picture | None:
     """What is missing after recovery, by tier."""
     gaps = recovery_gaps(measured)
     if not gaps:
         return None
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 3.9))
-    axes = figure.add_subplot()
-    for k, (label, tiers, gap, low, high) in enumerate(gaps):
-        shift = (k - (len(gaps) - 1) / 2) * min(0.08, 0.6 / len(gaps))
-        x = np.array(tiers) + shift
-        color = NAMES[k % len(NAMES)]
-        bars = [np.maximum(100 * (gap - low), 0), np.maximum(100 * (high - gap), 0)]
+    def draw(axes: Axes) -> None:
+        rows = [(label, 100 * gap, 100 * low, 100 * high) for label, _, gap, low, high in gaps]
+        _by_tier(axes, measured.tiers, rows)
+        axes.axhline(0, color=GREY, linewidth=0.8)
+
+    heading = "What training did not bring back, by tier, bars 95 %"
+    return Picture(
+        "recovery_gap", heading, _counted(measured), (Panel("", draw),), (4.2, 3.0), "points behind dense\nafter equal training"
+    )  # fmt: skip
+
+
+def _by_tier(axes: Axes, tiers: Sequence[int], rows: Sequence[tuple[str, Any, Any, Any]]) -> None:
+    """A line with bars per row of (name, value, low, high), the values by tier."""
+    for k, (name, value, low, high) in enumerate(rows):
         axes.errorbar(
-            x, 100 * gap, yerr=bars, color=color, marker=MARKERS[k % len(MARKERS)], linestyle=DASHES[k % len(DASHES)],
-            linewidth=1.2, capsize=2, elinewidth=0.9, label=label,
+            np.array(tiers) + _shift(k, len(rows)), value, yerr=[np.maximum(value - low, 0), np.maximum(high - value, 0)],
+            color=NAMES[k % len(NAMES)], marker=MARKERS[k % len(MARKERS)], linestyle=DASHES[k % len(DASHES)], linewidth=1.3,
+            markersize=4.5, capsize=2, elinewidth=0.9, label=shorten(name, 40),
         )  # fmt: skip
-    axes.axhline(0, color="#666666", linewidth=0.8)
-    axes.set_xticks(measured.tiers, [f"tier {t}" for t in measured.tiers])
-    axes.set_ylabel("points behind dense\nafter equal training")
-    _legend(figure, axes, "")
-    _title(figure, measured, "What training did not bring back, by tier, bars 95 %")
-    return figure
+    axes.set_xticks(tiers, [f"tier {t}" for t in tiers])
 
 
-def _curve(axes: Axes, curve: Any, k: int, n: int) -> None:
+def _shift(k: int, count: int) -> float:
+    """Series side by side, so that their bars do not hide each other."""
+    return (k - (count - 1) / 2) * min(0.08, 0.6 / count)
+
+
+def _scores(
+    measured: Measured,
+    series: Series,
+    groups: Sequence[tuple[str, Sequence[int], int]],
+    last: float,
+    axes: Axes,
+) -> None:
+    """A curve per tier up to the level `last`, `groups` being its label, cells and number; what the dense model scores, and guessing."""
+    colors = _shades(len(measured.tiers))
+    curves = [(score_curve(measured, series, cells, label), k) for label, cells, k in groups]
+    for curve, k in curves:
+        _curve(axes, curve, colors[k], k)
+    for mark, label in (
+        (any(c.matched.any() for c, _ in curves), MATCHED),
+        (any(c.seeds for c, _ in curves), SEEDS),
+    ):
+        if mark and label == MATCHED:
+            axes.plot([], [], "o", color=GREY, markersize=9, markerfacecolor="none", label=label)
+        elif mark:
+            axes.fill_between([], [], [], color=GREY, alpha=0.45, linewidth=0, label=label)
+    axes.plot([], [], color=GREY, linewidth=0.8, alpha=0.8, label=DENSE)
+    same = len({round(curve.chance, 9) for curve, _ in curves}) == 1
+    _chances(axes, {curve.chance: GREY if same else colors[k] for curve, k in curves})
+    axes.set_xlim(-0.04 * last, 1.04 * last)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlabel(_SPARSITY if series.kind != "quantized" else "share of 16 bits that is gone")
+
+
+def _curve(axes: Axes, curve: Curve, color: Any, k: int) -> None:
+    marker, dash = MARKERS[k % len(MARKERS)], DASHES[k % len(DASHES)]
+    axes.axhline(curve.seen[0], color=color, linewidth=0.8, alpha=0.45)
+    axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.15, linewidth=0)
+    if curve.seeds is not None:
+        axes.fill_between(curve.x, *curve.seeds, color=color, alpha=0.3, linewidth=0)
+    axes.plot(curve.x, curve.fit, color=color, linestyle=dash, linewidth=1.4)
+    axes.plot(curve.x, curve.seen, marker, color=color, markersize=4.2)
+    axes.plot(
+        curve.x[curve.matched],
+        curve.seen[curve.matched],
+        "o",
+        color=color,
+        markersize=9,
+        markerfacecolor="none",
+    )
+    axes.plot([], [], marker=marker, color=color, linestyle=dash, label=curve.label)
+
+
+def _chances(axes: Axes, chances: dict[float, Any]) -> None:
+    """A dotted line at each score of guessing, in the colour of what it is the chance of; none at 0."""
+    shown = {chance: color for chance, color in chances.items() if chance > 0}
+    for chance, color in shown.items():
+        axes.axhline(chance, color=color, linewidth=1.0, linestyle=_DOTS)
+    if shown:
+        axes.plot([], [], color=GREY, linewidth=1.0, linestyle=_DOTS, label=CHANCE)
+
+
+def _shades(count: int) -> list[Any]:
+    """Colours in order, the first the lightest, which grey tells apart too."""
     from matplotlib import colormaps
 
-    color = colormaps["viridis"](0.82 * (1 - k / max(n - 1, 1)))
-    axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.15, linewidth=0)
-    axes.plot(curve.x, curve.fit, color=color, linestyle=DASHES[k % len(DASHES)], linewidth=1.4)
-    axes.plot(curve.x, curve.seen, MARKERS[k % len(MARKERS)], color=color, markersize=4.2)
-    axes.plot(
-        [],
-        [],
-        marker=MARKERS[k % len(MARKERS)],
-        color=color,
-        linestyle=DASHES[k % len(DASHES)],
-        label=curve.label,
+    return [colormaps["viridis"](0.82 * (1 - k / max(count - 1, 1))) for k in range(count)]
+
+
+def _counted(measured: Measured) -> str:
+    return counted(measured.panel.model, measured.n_items, len(measured.draws.families))
+
+
+def counted(model: str, n_items: int, n_families: int) -> str:
+    """Of what a picture is."""
+    return (
+        f"{shorten(model, 60)}, {n_items:,} items, {n_families} {'family' if n_families == 1 else 'families'}"
     )
-    if curve.chance > 0 and k == 0:
-        axes.axhline(curve.chance, color="#666666", linewidth=0.8, linestyle=(0, (2, 3)), label="chance")
-    axes.set_ylim(-0.03, 1.03)
-
-
-def _panels(count: int, width: float, height: float, share: bool = True) -> tuple[Figure, list[Axes]]:
-    """`count` axes, at most four a row (three when wide); unused places are removed."""
-    from matplotlib.figure import Figure
-
-    across = min(count, 2 if width > 4.5 else 3)
-    if count == 4:
-        across = 2 if width > 3.2 else 4
-    down = -(-count // across)
-    figure = Figure(figsize=(max(6.0, across * width + 0.6), down * height + 1.1))
-    grid = figure.subplots(down, across, sharey=share, squeeze=False)
-    for axes in grid.flat[count:]:
-        axes.remove()
-    return figure, list(grid.flat[:count])
-
-
-def _legend(figure: Figure, axes: Axes, note: str) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda i: labels[i] == "chance")
-    handles, labels = [handles[i] for i in order], [labels[i] for i in order]
-    columns = max(1, min(len(labels), int(figure.get_figwidth() / 1.15)))
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=columns,
-        title=note or None,
-        title_fontsize=8.5,
-        handlelength=3.2,
-    )
-
-
-def _title(figure: Figure, measured: Measured, what: str) -> None:
-    _titled(figure, what, measured.panel.model, measured.n_items, len(measured.draws.families))
-
-
-def _titled(figure: Figure, what: str, model: str, n_items: int, n_families: int) -> None:
-    counted = f"{shorten(model, 60)}, {n_items:,} items, {n_families} "
-    counted += "family" if n_families == 1 else "families"
-    width = int(figure.get_figwidth() * 12.5)
-    figure.suptitle("\n".join([*textwrap.wrap(what, width), *textwrap.wrap(counted, width)]), fontsize=10)
 
 
 def _score_label(measured: Measured) -> str:
@@ -311,10 +349,4 @@ def _score_label(measured: Measured) -> str:
 
 def _level(measured: Measured, series: Series, position: int) -> str:
     condition = measured.draws.conditions[series.at[position]]
-    return f"{condition.bits:g}" if series.kind == "quantized" else f"{100 * condition.level:g}"
-
-
-def shorten(text: str, most: int) -> str:
-    """At most `most` characters of a name, without what cannot be drawn."""
-    line = "".join(c if c.isprintable() else " " for c in text)
-    return line if len(line) <= most else line[: most - 1] + "…"
+    return f"{condition.bits:g} bit" if series.kind == "quantized" else f"{100 * condition.level:.4g} %"

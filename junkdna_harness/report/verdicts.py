@@ -37,6 +37,33 @@ def blocks(
     return first + [_one_model(fit, told) for fit in fits]
 
 
+def answers(fits: Sequence[FitResult], over: ModelsResult | None = None) -> list[dict[str, Any]]:
+    """The hypothesis in a sentence, what it was judged in, and the two claims that it stands on: over models, else of each model."""
+    asked = (
+        [(over.title, over.hypothesis, over.headline())]
+        if over is not None
+        else [(fit.model, fit.hypothesis, fit.headline()) for fit in fits]
+    )
+    rules = next((fit.rules for fit in fits), None)
+    found = []
+    for name, whole, headline in asked:
+        halves = [headline[claim] for claim in ("P2", "P6") if claim in headline]
+        abouts = [half.about for half in halves if half.about]
+        about = [
+            one for one in dict.fromkeys(abouts) if not any(other.startswith(f"{one},") for other in abouts)
+        ]
+        holds = " This holds for " if whole.verdict in ("supported", "refuted") else " It was judged in "
+        found.append(
+            {
+                "name": name,
+                **_hypothesis(whole),
+                "holds": f"{holds}{'; '.join(about)}." if about else "",
+                "halves": [_claim(half, rules) for half in halves if rules is not None],
+            }
+        )
+    return found
+
+
 def _over_models(over: ModelsResult) -> dict[str, Any]:
     rules = next(iter(over.results.values())).rules
     return {
@@ -93,6 +120,11 @@ def _claim(claim: Claim, rules: Rules) -> dict[str, Any]:
         "css": _css(claim.verdict),
         "mark": _MARKS[claim.verdict],
         "estimate": ", ".join(part for part in parts if part) if number else "",
+        "sentence": ", ".join(
+            part for part in (f"{number} {interval}".strip() + f" {claim.unit}", p_words(p)) if part
+        )
+        if number
+        else "",
         "number": number,
         "sort": "" if claim.estimate is None else repr(float(claim.estimate)),
         "interval": interval,

@@ -37,19 +37,27 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
   const bar = document.getElementById(table.dataset.bar);
   if (!bar) continue;
-  const count = bar.querySelector("output");
+  const count = bar.querySelector("output"), rows = bar.querySelector("button.rows");
+  // Whether the rows of the primary method alone are shown; whoever looks for something looks among all.
+  const only = () => rows !== null && rows.getAttribute("aria-pressed") === "true";
+  const press = (pressed) => {
+    if (!rows) return;
+    rows.setAttribute("aria-pressed", String(pressed));
+    rows.textContent = pressed ? rows.dataset.all : rows.dataset.only;
+  };
   const filter = () => {
     const words = bar.querySelector("input").value.toLowerCase().split(/\s+/).filter(Boolean);
     const chosen = [...bar.querySelectorAll("select")].map((s) => [s.dataset.column, s.value]).filter(([, v]) => v !== "");
     let left = 0;
     for (const row of body.rows) {
       const text = row.textContent.toLowerCase();
-      row.hidden = !words.every((w) => text.includes(w)) || !chosen.every(([c, v]) => row.cells[c].dataset.filter === v);
+      row.hidden = (only() && !("primary" in row.dataset)) || !words.every((w) => text.includes(w)) || !chosen.every(([c, v]) => row.cells[c].dataset.filter === v);
       left += !row.hidden;
     }
     count.textContent = `${left} of ${body.rows.length} rows`;
   };
-  bar.addEventListener("input", filter);
+  bar.addEventListener("input", () => { press(false); filter(); });
+  if (rows) rows.addEventListener("click", () => { press(!only()); filter(); });
   filter();
 }
 
@@ -170,8 +178,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
     const part = (title, content, missing) => parts.push(make("div", title, "soft"), make("pre", content === undefined || content === "" ? missing : content));
     part("Prompt", prompt, "(not logged)");
     part("Target", target, "(not logged)");
-    part(`Answer of the dense model (${right(dense, i) === "1" ? "right" : "wrong"})`, answer(dense, i), "(not logged)");
-    part(`Answer of ${data.runs[r]} (${right(r, i) === "1" ? "right" : "wrong"})`, answer(r, i), "(not logged)");
+    const scored = data.scored[place(data.ends, i)], said = scored ? "Likeliest to" : "Answer of";
+    part(`${said} the dense model (${right(dense, i) === "1" ? "right" : "wrong"})`, answer(dense, i), "(not logged)");
+    part(`${said} ${data.runs[r]} (${right(r, i) === "1" ? "right" : "wrong"})`, answer(r, i), "(not logged)");
+    if (scored) parts.push(make("p", "Nothing was generated: the answers that the task offers were only scored, and the likeliest one is shown.", "soft"));
     parts.push(make("p", `Lost by ${data.losers[i].toLocaleString("en")} of the runs.`, "soft"));
     detail.replaceChildren(...parts);
   };

@@ -1,0 +1,133 @@
+"""A picture: panels of one kind with one heading, drawn all in one figure, or each in one of its own."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from junkdna_harness.report.figures import file_part
+from junkdna_harness.report.style import SCREEN, Theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LETTER, _KEY = 0.075, 0.6  # inches in a legend: of a letter, of the line before them
+_ROW = 0.17  # inches of a row of a legend
+# Entries that are no series; they come last in a legend.
+DENSE, CHANCE, MATCHED, SEEDS = "dense", "chance", "matched loss", "seeds"
+_LAST = (DENSE, MATCHED, SEEDS, CHANCE)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: its title, and what draws it into axes of its own. `file`: what its file's name ends in, else the title."""
+
+    title: str
+    draw: Callable[[Axes], None]
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`heading`: what is shown; `counted`: of which model, on how many items. `size` of one panel, inches.
+
+    `label`: of the vertical axis, which `share` says that all have; it then stands at the first panel of a row. `note`: above
+    the legend.
+    """
+
+    name: str
+    heading: str
+    counted: str
+    panels: tuple[Panel, ...]
+    size: tuple[float, float]
+    label: str = ""
+    share: bool = True
+    note: str = ""
+
+    @property
+    def alt(self) -> str:
+        """The picture in words."""
+        return f"{self.heading}. {self.counted}" if self.counted else self.heading
+
+    def whole(self, theme: Theme = SCREEN) -> Figure:
+        """All panels in one figure, under the heading."""
+        import matplotlib
+        from matplotlib.figure import Figure
+
+        width, height = self.size
+        across = _across(len(self.panels), width)
+        down = -(-len(self.panels) // across)
+        with matplotlib.rc_context(dict(theme.style)):
+            figure = Figure(figsize=(max(6.0, across * width + 0.6), down * height + 1.1))
+            grid = figure.subplots(down, across, sharey=self.share, squeeze=False)
+            for axes in grid.flat[len(self.panels) :]:
+                axes.remove()
+            for k, (axes, panel) in enumerate(zip(grid.flat, self.panels, strict=False)):
+                panel.draw(axes)
+                axes.set_title(panel.title)
+                if k % across == 0:
+                    axes.set_ylabel(self.label)
+            _legend(figure, self.note)
+            letters = int(figure.get_figwidth() * 12.5)
+            lines = [*textwrap.wrap(self.heading, letters), *textwrap.wrap(self.counted, letters)]
+            figure.suptitle("\n".join(lines), fontsize=10)
+        return figure
+
+    def apart(self, theme: Theme = SCREEN) -> Iterator[tuple[str, str, Figure]]:
+        """(end of its file's name, title, figure) of each panel; no figure has a title."""
+        import matplotlib
+        from matplotlib.figure import Figure
+
+        width, height = self.size
+        if theme.width is not None:
+            width, height = theme.width, height * min(1.0, theme.width / width)
+        seen: set[str] = set()
+        for number, panel in enumerate(self.panels, 1):
+            ending = file_part(panel.file or panel.title) if len(self.panels) > 1 else ""
+            if ending in seen or (not ending and len(self.panels) > 1):
+                ending += f"_{number}"
+            seen.add(ending)
+            with matplotlib.rc_context(dict(theme.style)):
+                figure = Figure(figsize=(width, height))
+                axes = figure.add_subplot()
+                panel.draw(axes)
+                axes.set_ylabel(self.label)
+                _legend(figure, self.note, grow=True)
+            yield ending, panel.title, figure
+
+
+def _across(count: int, width: float) -> int:
+    """Panels in a row: at most three, two where they are wide, four small ones where there are four."""
+    if count == 4:
+        return 2 if width > 3.2 else 4
+    return min(count, 2 if width > 4.5 else 3)
+
+
+def _legend(figure: Figure, note: str, grow: bool = False) -> None:
+    """What the lines of all panels mean, each once, below them. `grow`: the figure gets higher by it."""
+    known: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            known.setdefault(label, handle)
+    labels = sorted(known, key=lambda label: _LAST.index(label) + 1 if label in _LAST else 0)
+    if not labels:
+        return
+    width, height = figure.get_size_inches()
+    widest = _KEY + _LETTER * max(map(len, labels))
+    columns = max(1, min(len(labels), int(width / widest)))
+    if grow:
+        figure.set_size_inches(width, height + _ROW * (-(-len(labels) // columns) + bool(note)))
+    figure.legend(
+        [known[label] for label in labels],
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        title=note or None,
+        title_fontsize=8 if grow else 8.5,
+        handlelength=2.6,
+        columnspacing=1.0,
+        borderpad=0.1,
+    )
