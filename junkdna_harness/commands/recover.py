@@ -60,7 +60,7 @@ def recover(
     steps: Annotated[
         int, typer.Option(help="Optimizer steps: the same for all arms that are to be compared.")
     ] = 300,
-    batch_size: Annotated[int, typer.Option(help="Examples a step and device.")] = 32,
+    batch_size: Annotated[int, typer.Option(help="Examples per step and device.")] = 32,
     lr: Annotated[
         float | None,
         typer.Option(help="Learning rate; 2e-5, for adapters 2e-4, for the embedded model 1e-3."),
@@ -68,7 +68,7 @@ def recover(
     seed: Annotated[int, typer.Option(help="Seed of data, order and training.")] = 0,
     max_length: Annotated[
         int | None,
-        typer.Option(help="Tokens a row; 512, or what the model can read."),
+        typer.Option(help="Tokens per row; 512, or what the model can read."),
     ] = None,
     adapter: Annotated[
         str | None,

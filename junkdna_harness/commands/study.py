@@ -30,7 +30,7 @@ def study(
     ] = None,
     limit: Annotated[
         float | None,
-        typer.Option(help="Items a task."),
+        typer.Option(help="Items per task."),
     ] = None,
     dtype: Annotated[
         str | None,

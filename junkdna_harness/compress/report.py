@@ -105,7 +105,7 @@ class CompressionReport:
             parts[-1] += (
                 f": {self.sparsity_targeted:.4f} of the targeted weights ({self.sparsity_all:.4f} of all) are {zero}"
             )
-        return f"{' '.join(parts)}; {self.effective_bits:.2f} effective bits a targeted weight"
+        return f"{' '.join(parts)}; {self.effective_bits:.2f} effective bits per targeted weight"
 
 
 PruneReport = CompressionReport

@@ -59,7 +59,7 @@ def _by_level(pruned: Mapping[str, Sequence[Run]], rounded: Mapping[str, Sequenc
         for i, (name, runs) in enumerate(series.items()):
             _line(ax, i, name, [float(run[axis]) for run in runs], runs)
         _logarithmic(ax)
-        ax.set_xlabel("fraction of weights removed" if axis == "level" else "bits a weight")
+        ax.set_xlabel("fraction of weights removed" if axis == "level" else "bits per weight")
         if axis == "bits":
             ax.invert_xaxis()
         ax.legend(fontsize=8)

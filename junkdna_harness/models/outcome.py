@@ -169,7 +169,7 @@ def say(name: str, block: Block) -> None:
     zero = "gone or zero" if block.get("structure") else "zero"
     if kind == "pruned" and measured is not None and everywhere is not None:
         parts.append(f"{measured:.4f} of the targeted weights ({everywhere:.4f} of all) are {zero}")
-    parts.append(f"{block['effective_bits']:.2f} effective bits a targeted weight")
+    parts.append(f"{block['effective_bits']:.2f} effective bits per targeted weight")
     console.say(f"{name}: {'; '.join(parts)}", stderr=True)
     for warning in block["warnings"]:
         tell(name, f"warning: {warning}")

@@ -206,7 +206,7 @@ def equal_memory(measured: Measured) -> Figure | None:
         axes.set_xlim(0.92 * least, 17.5)
         axes.invert_xaxis()
         axes.set_title(f"tier {tier}")
-        axes.set_xlabel("effective bits a weight")
+        axes.set_xlabel("effective bits per weight")
     panels[0].set_ylabel(_score_label(measured))
     _legend(figure, panels[0], "")
     _title(
