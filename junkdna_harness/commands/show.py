@@ -31,8 +31,8 @@ def show(
 
     The interval is clustered (95 %), and shares are in percent; "above chance" is (score - chance) / (1 - chance).
     """
-    from difficulty.runs.metrics import choose
     from difficulty.runs.clusters import share_clusters
+    from difficulty.runs.metrics import choose
     from difficulty.runs.read import read_runs
     from difficulty.text import noise_legend
     from junkdna_harness.presentation.lines import show_lines, show_text

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
 from difficulty.stats.score import Score
 from difficulty.text import NOISE_MARK, score_bounds, score_text
 from junkdna_harness.presentation.escape import csv_cell, latex, markdown_cell

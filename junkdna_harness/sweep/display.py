@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from difficulty.runs.identity import DENSE
 from junkdna_harness.presentation.amounts import byte_size, time_span
-from junkdna_harness.presentation.console import console
 from junkdna_harness.presentation.lines import show_lines, show_text
+from junkdna_harness.presentation.progress import Meter
 from junkdna_harness.presentation.table import Column, table
 from junkdna_harness.sweep.engines import Event, Extended, Failed, Finished, Loaded, Noted, Progress, Started
 from junkdna_harness.sweep.estimate import BYTES_AN_ITEM, count_items, largest_model
@@ -30,32 +27,20 @@ MOST_COLUMNS = 6  # of the table at the end
 
 
 class Display:
-    """Progress on stderr: a live line in a terminal, else one plain line per run."""
+    """Progress on stderr: a line per run, and within it a bar, or in a pipe a line a minute."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.console = console(stderr=True, soft_wrap=True)
-        self.live = self.console.is_terminal
-        self.done = self.requests = self.asked = 0
-        self.started = time.monotonic()
+        self.meter = Meter("loading", unit="requests", estimated=self._expected)
+        self.ended = self.asked = 0
         self.loaded: set[int] = set()
-        self.bar: Any = None
 
     def __enter__(self) -> Display:
-        if self.live:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(), console=self.console,
-            )  # fmt: skip
-            self.bar.start()
-            self.task = self.bar.add_task("loading", total=len(self.plan.cells), rate="")
+        self.meter.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self.bar:
-            self.bar.stop()
+    def __exit__(self, *error: Any) -> None:
+        self.meter.__exit__(*error)
 
     def hear(self, event: Event) -> None:
         """Show one event."""
@@ -63,40 +48,36 @@ class Display:
             case Loaded():
                 if event.model not in self.loaded:
                     self.loaded.add(event.model)
-                    self.asked = event.requests
-                    self.started = time.monotonic()
-                    self._line(f"model loaded, {self.asked:,} requests per run")
+                    self.asked = max(self.asked, event.requests)
+                    self.meter.say(f"model loaded, {event.requests:,} requests per run")
+            case Started():
+                self.meter.move(self.meter.done, self._total, self.plan.run_id(event.cell))
             case Progress():
-                self.requests += event.count
+                self.meter.add(event.count)
             case Finished():
                 manifest = event.result.manifest
                 self._ended(event.cell, f": {_mean(manifest)} in {sum(manifest['seconds'].values()):.1f} s")
             case Failed():
                 self._ended(event.cell, f" FAILED: {event.error}")
             case Noted():
-                self._line(event.text)
+                self.meter.say(event.text)
             case Extended():
                 self.plan = event.plan
-                self._line(event.why)
-                if self.bar:
-                    self.bar.update(self.task, total=len(event.plan.cells))
-        if self.bar:
-            self._move(event)
+                self.meter.say(event.why)
+
+    @property
+    def _total(self) -> int:
+        return self.asked * len(self.plan.cells)
 
     def _ended(self, cell: PlannedRun, told: str) -> None:
-        self.done += 1
-        self._line(f"[{self.done}] {self.plan.run_id(cell)}{told}")
+        self.ended += 1
+        self.meter.say(f"[{self.ended}] {self.plan.run_id(cell)}{told}")
+        # A run that failed asked less than it should, and some engines tell of no requests.
+        self.meter.move(max(self.meter.done, self.ended * self.asked), self._total)
 
-    def _move(self, event: Event) -> None:
-        name = self.plan.run_id(event.cell) if isinstance(event, (Started, Finished, Failed)) else ""
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = f"{max(self.requests, self.done * self.asked) / seconds:,.0f} requests/s"
-        self.bar.update(
-            self.task, completed=self.done, rate=rate, **({"description": escape(name)} if name else {})
-        )
-
-    def _line(self, text: str) -> None:
-        (self.bar.console if self.bar else self.console).print(escape(text), highlight=False)
+    def _expected(self, took: str) -> None:
+        models = ", ".join(dict.fromkeys(str(model["pretrained"]) for model in self.plan.models))
+        self.meter.say(f"{len(self.plan.cells)} runs of {models}, {self._total:,} requests in all: {took}")
 
 
 def _mean(manifest: Mapping[str, Any]) -> str:
