@@ -146,7 +146,14 @@ def recover(
         for line in check_recovery(pretrained, output, spec, prune_spec, force):
             say(f"checked: {line}")
         return
-    done = run(pretrained, output, spec, prune_spec, force=force)
+    from junkdna_harness.presentation.progress import Meter
+    from junkdna_harness.recover.progress import Shown
+
+    with Meter(
+        arm, steps, "steps", lambda took: say(f"{arm}: {steps:,} steps, {took}", stderr=True)
+    ) as meter:
+        shown = Shown(lambda step, most, told: meter.move(step, most, told=told))
+        done = run(pretrained, output, spec, prune_spec, force=force, callbacks=(shown,))
     training = done.training
     if done.manifest:
         loss = (

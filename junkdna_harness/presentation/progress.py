@@ -56,6 +56,11 @@ class Meter:
         if self._bar is not None:
             self._bar.stop()
 
+    def start(self, what: str, unit: str = "") -> None:
+        """Begin another work, whose time is measured anew."""
+        self.what, self.unit, self.total, self.told, self.done, self.worked = what, unit, None, "", 0.0, 0.0
+        self._begun = None
+
     def move(
         self, done: float, total: float | None = None, what: str | None = None, told: str | None = None
     ) -> None:
