@@ -140,7 +140,7 @@ def methods_paragraph(result: FitResult) -> str:
         "Tiers whose dense score was not shown to lie above chance took no part"
         + (f" ({len(result.excluded)} left out)." if result.excluded else " (none was left out)."),
         "A claim on the order of tiers was called supported only if the effect was shown on every scale, and refuted only if an effect "
-        f"of {rules.delta_tier:g} log-odds a tier was excluded on every scale: {_scales(result)}.",
+        f"of {rules.delta_tier:g} log-odds per tier was excluded on every scale: {_scales(result)}.",
         f"The hypothesis as a whole is {result.hypothesis.verdict}: {result.hypothesis.reason}",
     ]
     parts += [_outcome(claim) for claim in result.headline().values() if claim.verdict != "not tested"]

@@ -12,7 +12,7 @@ import typer
 from difficulty.errors import UsageError
 from junkdna_harness.commands.pushing import push
 from junkdna_harness.compress.schema import help_of
-from junkdna_harness.presentation.console import console, say
+from junkdna_harness.presentation.console import say
 
 if TYPE_CHECKING:
     from junkdna_harness.compress.loading import Source
@@ -84,19 +84,11 @@ def with_recipe(command: str, recipe: Path | None, given: Mapping[str, Any]) -> 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
-    """A bar on stderr that moves with each call (done, total, label)."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    """What moves a bar on stderr with each call (done, total, label)."""
+    from junkdna_harness.presentation.progress import Meter
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[label]}", markup=False),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=1, label="")
-        yield lambda done, total, label: bar.update(task, completed=done, total=total, label=label)
+    with Meter(what) as meter:
+        yield lambda done, total, label: meter.move(done, total, told=label)
 
 
 def check_output(output: Path | None, force: bool, needed: bool, source: str | None) -> None:

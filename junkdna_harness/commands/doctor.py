@@ -14,7 +14,7 @@ def doctor() -> None:
     findings = examine()
     marks = {True: Cell("ok", "green"), False: Cell("missing", "red"), None: Cell("")}
     columns = [Column("", told=False), Column("what", told=False), Column("found", "text", told=False)]
-    rows = [[marks[finding.ok], finding.name, finding.value] for finding in findings]
+    rows: list[list[str | Cell]] = [[marks[finding.ok], finding.name, finding.value] for finding in findings]
     show_lines(table(columns, rows))
     if any(finding.ok is False for finding in findings):
         raise typer.Exit(1)

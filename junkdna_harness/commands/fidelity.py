@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from junkdna_harness.fidelity.run import Fidelity, How
+    from junkdna_harness.presentation.progress import Meter
     from junkdna_harness.texts.documents import Document
 
 PANEL_GRID = "Instead of COMPRESSED: states of the dense model, as in sweep"
@@ -187,7 +188,8 @@ def _single(
     from junkdna_harness.fidelity.run import fidelity as measure
 
     dense, other = _sides(against, compressed, how)
-    found = measure(dense, other, documents, how)
+    with _meter(other.description) as meter:
+        found = measure(dense, other, documents, how, meter.move)
     say(single_text(found))
     _write_tokens(tokens, [found])
     return found.to_dict()
@@ -208,15 +210,22 @@ def _grid(
     dense = load_side(plan.models[0], how.device, how.dtype)
     copy = load_side(plan.models[0], how.device, how.dtype, settled=False)
     found = []
-    for one in over_grid(dense, copy, plan, documents, how):
-        say(
-            f"{one.model}: ratio {one.figures['perplexity_ratio']:.4f}, KL {one.figures['kl_mean']:.4g}",
-            stderr=True,
-        )
-        found.append(one)
+    with _meter("states of the grid") as meter:
+        for one in over_grid(dense, copy, plan, documents, how, meter.move):
+            meter.say(
+                f"{one.model}: ratio {one.figures['perplexity_ratio']:.4f}, KL {one.figures['kl_mean']:.4g}"
+            )
+            found.append(one)
     say(grid_text(found))
     _write_tokens(tokens, found)
     return {"runs": [one.to_dict() for one in found]}
+
+
+def _meter(what: str) -> Meter:
+    """The bar of a comparison, and how long it will take."""
+    from junkdna_harness.presentation.progress import Meter
+
+    return Meter(what, unit="tokens", estimated=lambda took: say(f"{what}: {took}", stderr=True))
 
 
 def _by_bytes(

@@ -37,13 +37,13 @@ def fit(
     delta: Annotated[float, typer.Option(help="Loss of accuracy that matters (P1, P3).")] = 0.05,
     delta_rise: Annotated[float, typer.Option(help="Rise between levels that breaks monotony (P1).")] = 0.01,
     delta_tier: Annotated[
-        float, typer.Option(help="Extra latent loss a tier that matters, log-odds (P2, P4, P5, P6).")
+        float, typer.Option(help="Extra latent loss per tier that matters, log-odds (P2, P4, P5, P6).")
     ] = 0.1,
     delta_latent: Annotated[
         float, typer.Option(help="Latent loss that marks the critical level, log-odds (P3).")
     ] = 0.5,
     delta_level: Annotated[
-        float, typer.Option(help="Fall of the critical level a tier that matters (P3).")
+        float, typer.Option(help="Fall of the critical level per tier that matters (P3).")
     ] = 0.02,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the resamples; the same seed gives the same bytes.")] = 0,

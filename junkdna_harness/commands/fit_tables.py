@@ -102,7 +102,7 @@ def _claims(claims: Iterable[Claim], title: str, families: bool) -> list[Line]:
         Column("method", told=families), Column("verdict", "text", told=False), Column("holds for", "text"),
         Column("estimate [interval]", "number", told=False), Column("p (Holm)", "number"), Column("unit", "text"), Column("items", "number"),
     ]  # fmt: skip
-    rows = []
+    rows: list[list[str | Cell]] = []
     for claim in claims:
         names = [claim.claim, claim.family] if families else [claim.claim]
         rows.append([

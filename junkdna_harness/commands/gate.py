@@ -28,7 +28,6 @@ from junkdna_harness.commands.limits import (
 )
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
 from junkdna_harness.commands.trend_of import COMMIT, HISTORY, keep, ready_for_history
-from junkdna_harness.presentation.console import say
 
 PANEL_TASKS = "How items are asked (default: as in the baseline)"
 PANEL_ORDER = "How many"
@@ -146,12 +145,14 @@ def gate(
     if include_path is not None and not Path(include_path).is_dir():
         raise UsageError(f"--include_path {include_path!r} is no folder. Name the folder of your task files.")
     from junkdna_harness.gate.flips import Logged
+    from junkdna_harness.presentation.progress import Meter
     from junkdna_harness.sequential import Options, Prompting, load, outcome_of, run_gate
 
     prompting = Prompting(num_fewshot, apply_chat_template, system_instruction, None, include_path)
     options = Options(prompting, seed, max_items, every_rule, out, allow_different_prompts, _object(metadata))
     candidate = load(pretrained, wrapper, arguments, batch_size, device)
-    finished = run_gate(candidate, baseline, limits, options, lambda line: say(line, stderr=True))
+    with Meter(f"{pretrained}, until the verdict is known", unit="items") as meter:
+        finished = run_gate(candidate, baseline, limits, options, meter.say, lambda *done: meter.move(*done))
     found = outcome_of(finished, Logged(against, label or []).of(baseline.name))
     code = exit_code_of(found.gate, inconclusive)
     finish(

@@ -63,7 +63,7 @@ def recover(
     steps: Annotated[
         int, typer.Option(help="Optimizer steps: the same for all arms that are to be compared.")
     ] = 300,
-    batch_size: Annotated[int, typer.Option(help="Examples a step and device.")] = 32,
+    batch_size: Annotated[int, typer.Option(help="Examples per step and device.")] = 32,
     lr: Annotated[
         float | None,
         typer.Option(help="Learning rate; 2e-5, for adapters 2e-4, for the embedded model 1e-3."),
@@ -71,7 +71,7 @@ def recover(
     seed: Annotated[int, typer.Option(help="Seed of data, order and training.")] = 0,
     max_length: Annotated[
         int | None,
-        typer.Option(help="Tokens a row; 512, or what the model can read."),
+        typer.Option(help="Tokens per row; 512, or what the model can read."),
     ] = None,
     adapter: Annotated[
         str | None,
@@ -151,8 +151,15 @@ def recover(
         for line in check_recovery(pretrained, output, spec, prune_spec, force):
             say(f"checked: {line}")
         return
+    from junkdna_harness.presentation.progress import Meter
+    from junkdna_harness.recover.progress import Shown
+
     name = None if repository is None else repository.name
-    done = run(pretrained, output, spec, prune_spec, force=force, name=name)
+    with Meter(
+        arm, steps, "steps", lambda took: say(f"{arm}: {steps:,} steps, {took}", stderr=True)
+    ) as meter:
+        shown = Shown(lambda step, most, told: meter.move(step, most, told=told))
+        done = run(pretrained, output, spec, prune_spec, force=force, name=name, callbacks=(shown,))
     training = done.training
     if done.manifest:
         loss = (

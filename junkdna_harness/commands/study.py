@@ -30,7 +30,7 @@ def study(
     ] = None,
     limit: Annotated[
         float | None,
-        typer.Option(help="Items a task."),
+        typer.Option(help="Items per task."),
     ] = None,
     dtype: Annotated[
         str | None,
@@ -121,14 +121,17 @@ def study(
 
         estimate(asked, say, folder)
         return
+    from junkdna_harness.presentation.lines import show_text
+    from junkdna_harness.presentation.progress import Meter
     from junkdna_harness.study.run import run_study, verdict_lines
 
     started = time.perf_counter()
     runner, machine = _engine(engine, workers, device, batch_size)
-    outcome = run_study(asked, folder, runner, machine, say=lambda text: say(text, stderr=True))
+    with Meter("study") as meter:
+        outcome = run_study(asked, folder, runner, machine, say=meter.say, meter=meter)
     say(f"\n{outcome.fit.model}: {outcome.fit.n_items:,} items, {time.perf_counter() - started:.0f} s")
     for line in verdict_lines(outcome.fit):
-        say(line)
+        show_text(line)
     say(f"report: {outcome.report}")
     for name, why in outcome.failed.items():
         say(f"junkdna: {name}: {why}.", stderr=True)

@@ -98,7 +98,7 @@ def sweep(
         ),
     ] = None,
     limit: Annotated[
-        float | None, typer.Option(help="Documents a task.", rich_help_panel=PANEL_TASKS)
+        float | None, typer.Option(help="Documents per task.", rich_help_panel=PANEL_TASKS)
     ] = None,
     num_fewshot: Annotated[
         int | None, typer.Option("--num-fewshot", help="Examples in the prompt.", rich_help_panel=PANEL_TASKS)

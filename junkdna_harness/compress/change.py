@@ -63,7 +63,7 @@ def score(method: Sparsifier, target: Target, statistic: Any = None, hold: bool 
     if scores.shape != weight.shape:
         raise UsageError(
             f"method {method.name!r} returned scores of shape {tuple(scores.shape)} for {target.name}; its weights are "
-            f"{tuple(weight.shape)}. Return one score a weight."
+            f"{tuple(weight.shape)}. Return one score per weight."
         )
     if bool(torch.isnan(scores).any()):
         raise UsageError(f"method {method.name!r} returned NaN scores for {target.name}.")

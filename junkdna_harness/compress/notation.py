@@ -237,7 +237,9 @@ def read_group_size(name: str, given: object) -> int:
     """
     number = _whole(given)
     if number is None or (number < 1 and number != -1):
-        raise UsageError(f"{name}={given} is neither -1 (one scale a row) nor a whole number of at least 1.")
+        raise UsageError(
+            f"{name}={given} is neither -1 (one scale per row) nor a whole number of at least 1."
+        )
     return number
 
 

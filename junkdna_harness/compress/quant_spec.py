@@ -46,7 +46,7 @@ NOT_SIMULATED = (*LOADED, KV, NONE)
 class QuantSpec:
     """How to quantize: round to nearest with 4 bits where nothing is said.
 
-    `group_size` None is the format's own (`formats.Format`); -1 is one scale a row.
+    `group_size` None is the format's own (`formats.Format`); -1 is one scale per row.
 
     Raises:
         UsageError: a value that cannot be used.

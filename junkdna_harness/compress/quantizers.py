@@ -123,7 +123,7 @@ def get_quantizer(name: str) -> Quantizer:
 def resolve_group(targets: Sequence[Target], given: int | None, form: Format) -> int:
     """The group size in use: what was given, else the first of the format's that divides every input width.
 
-    -1 (one scale a row) where none does and the format allows it.
+    -1 (one scale per row) where none does and the format allows it.
 
     Raises:
         UsageError: the size does not divide a width; the layer is named.
@@ -138,6 +138,6 @@ def resolve_group(targets: Sequence[Target], given: int | None, form: Format) ->
         if size != WHOLE_ROW and target.shape[1] % size:
             raise UsageError(
                 f"group_size={size} does not divide the input width {target.shape[1]} of {target.name}. "
-                f"Choose a divisor, or -1 for one scale a row."
+                f"Choose a divisor, or -1 for one scale per row."
             )
     return size

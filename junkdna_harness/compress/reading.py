@@ -15,6 +15,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from difficulty.errors import UsageError
+from junkdna_harness.presentation.progress import shown_at_a_terminal
 
 NAMED = 3  # tensors that a sentence names; of others it gives the number
 
@@ -26,6 +27,14 @@ _NO_SAFETENSORS = (
     "thus cannot be loaded with `safetensors`"  # how transformers says that there are pickles alone
 )
 _LOST_OF_ADAPTER = "Found missing adapter keys while loading the checkpoint:"  # peft, in a warning
+
+
+def _no_bars_in_a_log() -> None:
+    """Leave out the bars of transformers (loading weights, writing shards) where stderr is no terminal: they are carriage returns there."""
+    if not shown_at_a_terminal():
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
 
 
 class Whole:
@@ -120,6 +129,7 @@ def whole_adapter(name: str | None) -> Iterator[None]:
 @contextmanager
 def clear_loading_errors(name: str) -> Iterator[None]:
     """Turn what transformers, or a library below it, says of a model that cannot be loaded into one sentence."""
+    _no_bars_in_a_log()
     try:
         yield
     except UsageError:

@@ -268,7 +268,7 @@ def _weights(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         strategy = "group" if size not in (None, -1) else "tensor" if size is None else "channel"
     if strategy not in ("group", "tensor_group", "channel"):
         raise UsageError(
-            f"{where}: strategy={strategy} is not done here. Give channel (one scale a row) or group."
+            f"{where}: strategy={strategy} is not done here. Give channel (one scale per row) or group."
         )
     group = -1 if strategy == "channel" else size
     if kind == "int":

@@ -49,7 +49,7 @@ def single_text(found: Fidelity) -> str:
     for name, title in PARTS.items():
         rows = found.parts[name]
         if len(rows) > 1:
-            lines += ["", _table((title, *PART_HEADER[1:]), [part_row(row) for row in rows])]
+            lines += ["", title, _table(PART_HEADER, [part_row(row) for row in rows])]
     if found.passages:
         lines += [
             "",

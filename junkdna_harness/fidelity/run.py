@@ -72,9 +72,9 @@ class Fidelity:
 
 def fidelity(
     dense: Side, other: Side, documents: Sequence[Document], how: How | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Fidelity:  # fmt: skip
-    """The compressed model `other` beside `dense` on the documents.
+    """The compressed model `other` beside `dense` on the documents. `progress` is told how many tokens of how many are compared.
 
     Raises:
         UsageError: the two cannot be compared token by token, or the text is too short.
@@ -126,14 +126,24 @@ class Text:
         return DenseLogits(dense.lm, self.how.cache, len(self.tokenized.token))
 
     def compare(
-        self, dense: Side, other: Side, progress: Callable[[int], None] | None = None, logits: Logits | None = None
+        self, dense: Side, other: Side, progress: Callable[[int, int], None] | None = None, logits: Logits | None = None, state: int = 0,
+        states: int = 1,
     ) -> Fidelity:  # fmt: skip
-        """What `other` makes of this text beside `dense`, whose answers are those of `logits` where it is given.
+        """What `other` makes of this text beside `dense`, whose answers are those of `logits` where it is given; it is number `state` of `states`.
 
         Raises:
             UsageError: a model's answers are not numbers.
         """
         width = shared_width(dense.lm, other.lm)
+        tokens = len(self.tokenized.token)
+        done = state * tokens
+
+        def told(more: int) -> None:
+            nonlocal done
+            done += more
+            if progress:
+                progress(done, states * tokens)
+
         together = self.how.batch_size or windows_together(
             self.how.window, width, dense.lm.device.type != "cpu"
         )
@@ -144,7 +154,7 @@ class Text:
                 self.tokenized,
                 width,
                 together,
-                progress,
+                told,
             )
         except FloatingPointError as error:
             raise UsageError(
@@ -159,8 +169,9 @@ class Text:
 
 
 def over_grid(
-    dense: Side, copy: Side, plan: Plan, documents: Sequence[Document], how: How
-) -> Iterator[Fidelity]:
+    dense: Side, copy: Side, plan: Plan, documents: Sequence[Document], how: How,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Fidelity]:  # fmt: skip
     """The states of a grid, one after the other: `copy`, the same model loaded once more and not settled, is compressed, and made dense again.
 
     Raises:
@@ -168,14 +179,13 @@ def over_grid(
     """
     text = Text.of(dense.lm, documents, how)
     state, logits = Compressed(Dense(copy.lm, {}, plan, 0)), text.dense_logits(dense, keep=True)
-    for cell in plan.cells:
-        if cell.kind == "dense":
-            continue
+    cells = [cell for cell in plan.cells if cell.kind != "dense"]
+    for number, cell in enumerate(cells):
         with state.holding(cell), copy.lm.computing():
             made = replace(
                 copy, description=plan.run_id(cell), state=state_of(cell.table_method, cell.level, cell.bits)
             )
-            yield text.compare(dense, made, logits=logits)
+            yield text.compare(dense, made, progress, logits, number, len(cells))
 
 
 def _shortened(document: TokenizedDocument, limit: int) -> TokenizedDocument:

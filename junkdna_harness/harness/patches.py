@@ -1,4 +1,4 @@
-"""Where lm-eval is made quieter or faster. None changes a result, and all but `no_hints_about` are undone when their block ends."""
+"""Where lm-eval is made quieter or faster. None changes a result, and all but `no_hints_about` and `bars_as_ours` are undone when their block ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import logging
 from collections.abc import Iterator
 from functools import lru_cache
 
-from junkdna_harness.harness.versions import LOGGERS_OF_TASKS, module_with_bar, template_environment
+from junkdna_harness.harness.versions import (
+    LOGGERS_OF_TASKS,
+    module_of_models,
+    module_with_bar,
+    template_environment,
+)
+from junkdna_harness.presentation.progress import Tqdm
 
 
 @contextlib.contextmanager
@@ -58,6 +64,16 @@ def without_hints() -> Iterator[None]:
             logger.addFilter(_no_hint)
             stack.callback(logger.removeFilter, _no_hint)
         yield
+
+
+def bars_as_ours() -> None:
+    """Show lm-eval's bars as all of ours are, from now on: as lines in a log, and at a terminal gone when they are full.
+
+    lm-eval has one for the requests of each task, which are 52 of `difficulty_tiers`, and in a pipe each is a line full of carriage returns.
+    They say nothing that the line per minute does not.
+    """
+    for module in (module_with_bar(), module_of_models()):
+        module.tqdm = Tqdm
 
 
 def no_hints_about(prefix: str) -> None:

@@ -93,6 +93,11 @@ def module_with_bar() -> Any:
     return module if hasattr(module, "tqdm") else importlib.import_module("lm_eval.api.task._task")
 
 
+def module_of_models() -> Any:
+    """The module of `hf`, which shows bars while texts are made and requests answered."""
+    return importlib.import_module("lm_eval.models.huggingface")
+
+
 def template_environment() -> Any | None:
     """The Jinja environment in which each document compiles its template again; None where templates are kept (0.5)."""
     import lm_eval.utils as utils

@@ -29,6 +29,7 @@ from junkdna_harness.compress.targets import find_targets
 from junkdna_harness.device import check_device
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.harness.answer_cache import KeyedHook
+from junkdna_harness.harness.patches import bars_as_ours
 from junkdna_harness.models.answer_cache import fingerprint
 from junkdna_harness.models.chat import (
     CONTINUED,
@@ -234,6 +235,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
             # In place: this is the dictionary that lm-eval prints above its table and writes into the results.
             restore_names(arg_dict, handle_arg_string)
             lm = cls.made(arg_dict, additional_config)
+        bars_as_ours()
         end_lm_eval_with_a_sentence()
         return lm
 

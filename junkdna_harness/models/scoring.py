@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from difficulty.errors import UsageError
 from difficulty.visible import visible
@@ -31,6 +30,7 @@ from junkdna_harness.models.packing import (
     pieces_of,
 )
 from junkdna_harness.models.prefix_plan import Batch, Row, Tokens, build_batches, build_rows, split_request
+from junkdna_harness.presentation.progress import Meter
 from junkdna_harness.texts.vocabulary import refuse_unknown_tokens
 
 logger = logging.getLogger(__name__)
@@ -139,12 +139,16 @@ class PrefixScoring:
     ) -> list[Answer]:
         """(log-likelihood, is greedy) of each request, in order, by the given passes (see `plan_scoring`).
 
-        `progress` is told the number of requests answered after each pass; `check` is shown the answers of each.
+        `progress` is told after each pass how many requests that was worth, of which long ones are worth more than short ones; `check` is
+        shown the answers of each.
         """
         lm: Any = self
         runner = Runner(lm.model, lm.device, lm.softmax_dtype, lm.mixed_precision_dtype)
         answers: list[Answer] = [(float("nan"), False)] * len(requests)
-        with tqdm(total=len(requests), disable=disable_tqdm, desc="Running loglikelihood requests") as bar:
+        tokens = [len(context) + len(continuation) for _, context, continuation in requests]
+        whole, worked, told = max(1, sum(tokens)), 0, 0
+        bar = self._meter(len(requests)) if not disable_tqdm else None
+        with bar or nullcontext():
             for batch in passes:
                 found = runner.score(batch)
                 if check:
@@ -154,10 +158,22 @@ class PrefixScoring:
                     # loglikelihood_rolling gives no strings: it caches whole documents itself.
                     if requests[slot][0] is not None:
                         lm.cache_hook.add_partial("loglikelihood", requests[slot][0], answer)
-                bar.update(len(batch.slots))
+                worked += sum(tokens[slot] for slot in batch.slots)
+                worth = len(requests) * worked // whole - told
+                told += worth
+                if bar:
+                    bar.add(worth)
                 if progress:
-                    progress(len(batch.slots))
+                    progress(worth)
         return answers
+
+    def _meter(self, requests: int) -> Meter:
+        """The bar of an evaluation, and one line beforehand on what is asked and how long it will take."""
+
+        def expected(took: str) -> None:
+            self.say(f"{requests:,} requests to {getattr(self, 'model_name', 'the model')}: {took}")
+
+        return Meter("loglikelihood", requests, "requests", expected)
 
     def _batches(self, pairs: Sequence[tuple[Tokens, Tokens]], override_bs: int | None) -> list[Plan]:
         size = self._packed_size(override_bs)

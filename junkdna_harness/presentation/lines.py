@@ -48,7 +48,7 @@ def paragraph(line: str, width: int | None = None, style: str = "", indent: str 
     """A line as it is where it fits into `width` columns, by default the terminal's, else folded at words, `indent` before the others."""
     width = width or line_width()
     start = line[: len(line) - len(line.lstrip())]
-    pieces = folded(line, width, start + indent, start) if cell_len(line) > width else [line]
+    pieces = folded(line, width, start + indent, start, whole=True) if cell_len(line) > width else [line]
     return [[(piece, style)] for piece in pieces]
 
 
@@ -65,8 +65,13 @@ def cut(text: str, width: int, end: bool = False) -> str:
     return set_cell_size(text, width - 1).rstrip() + "…"
 
 
-def folded(text: str, width: int | None = None, indent: str = "", first: str | None = None) -> list[str]:
-    """`text` on lines of at most `width` columns, by default the terminal's: `first` before the first one (default: `indent`), `indent` before the others."""
+def folded(
+    text: str, width: int | None = None, indent: str = "", first: str | None = None, whole: bool = False
+) -> list[str]:
+    """`text` on lines of at most `width` columns, by default the terminal's: `first` before the first one (default: `indent`), `indent` before the others.
+
+    A word that is longer than a line is broken, unless `whole`: a path is to be copied.
+    """
     width = width or line_width()
     lines: list[str] = []
     start = indent if first is None else first
@@ -80,7 +85,7 @@ def folded(text: str, width: int | None = None, indent: str = "", first: str | N
         if line:
             line += " " + word
             continue
-        *full, line = chop_cells(word, room)
+        *full, line = [word] if whole else chop_cells(word, room)
         for piece in full:
             lines.append(start + piece)
             start = indent

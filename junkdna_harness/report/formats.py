@@ -150,7 +150,7 @@ def terminal(board: Leaderboard, width: int | None = None) -> list[Line]:
         Column(HEADS[3], "number"),
     ]
     columns = (OVERALL, *board.columns)
-    rows = [
+    rows: list[list[str | TableCell]] = [
         # A plain minus for the dense model's dash: no terminal lacks it.
         [
             *(head.replace("–", "-") for head in row_heads(row)),

@@ -80,9 +80,11 @@ class Finished:
 
 
 def run_gate(
-    candidate: Candidate, baseline: RunItems, limits: Limits | Policy, options: Options | None = None, tell: Tell | None = None
+    candidate: Candidate, baseline: RunItems, limits: Limits | Policy, options: Options | None = None, tell: Tell | None = None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> Finished:  # fmt: skip
-    """Ask `candidate` as few of the baseline's items as the verdict needs. `tell` is given a line after each look.
+    """Ask `candidate` as few of the baseline's items as the verdict needs. `tell` is given a line after each look, `progress` the
+    number of items asked, of all.
 
     Raises:
         UsageError: the tasks are not those of the baseline, the folder is that of another gate, or the model cannot answer.
@@ -129,7 +131,7 @@ def run_gate(
     identity = _identity(candidate, baseline, planned, policy, prepared, options.seed)
     path = options.out or Path(DEFAULT) / fingerprint(identity)
     with Folder(path, identity).held() as folder:
-        asking = _Asking(candidate, baseline, prepared, walk, folder, tell)
+        asking = _Asking(candidate, baseline, prepared, walk, folder, tell, progress)
         new = asking.all()
         folder.check_held()
         write_atomic(path / SAMPLES, parquet_bytes(asking.answers.table.assign(**{LOOKED: True})))
@@ -155,10 +157,11 @@ class _Asking:
     """The batches of one gate, asked or read from its folder."""
 
     def __init__(
-        self, candidate: Candidate, baseline: RunItems, prepared: Prepared, walk: Walk, folder: Folder, tell: Tell | None
+        self, candidate: Candidate, baseline: RunItems, prepared: Prepared, walk: Walk, folder: Folder, tell: Tell | None,
+        progress: Callable[[float, float], None] | None = None,
     ) -> None:  # fmt: skip
         self.candidate, self.baseline, self.prepared = candidate, baseline, prepared
-        self.walk, self.folder, self.tell = walk, folder, tell
+        self.walk, self.folder, self.tell, self.progress = walk, folder, tell, progress
         self.answers = Answers(prepared, baseline, candidate.who)
         self.seconds = 0.0
 
@@ -208,7 +211,8 @@ class _Asking:
         started = time.perf_counter()
         failed: dict[str, str] = {}
         try:
-            samples, _ = self.prepared.suite.part(documents).ask(self.candidate.lm, failed)
+            part = self.prepared.suite.part(documents)
+            samples, _ = part.ask(self.candidate.lm, failed, self._moving(len(batch), part.n_requests))
         except FloatingPointError as error:
             raise UsageError(f"the model is broken: {first_line(error)}.") from error
         if failed:
@@ -219,6 +223,18 @@ class _Asking:
         kept = self.folder.batch(number)  # what is judged is what a run that goes on would read
         assert kept is not None
         return kept
+
+    def _moving(self, items: int, requests: int) -> Callable[[int], None]:
+        """What tells how many items are asked while a batch of `items` is, which makes so many requests."""
+        answered, before, whole = 0, self.walk.n_asked, self.walk.n_all
+
+        def tell(count: int) -> None:
+            nonlocal answered
+            answered += count
+            if self.progress is not None and requests:
+                self.progress(before + items * answered / requests, whole)
+
+        return tell
 
     def _read(self, number: int, batch: Integers, known: Batch) -> Batch:
         if known.items != self.prepared.names(batch):

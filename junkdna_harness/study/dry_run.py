@@ -51,7 +51,7 @@ def describe(plan: StudyPlan) -> list[str]:
     jobs = plan.jobs()
     lines = [
         f"model {plan.pretrained}; tasks {', '.join(plan.tasks)}"
-        + (f", {plan.limit:g} items a task" if plan.limit else ""),
+        + (f", {plan.limit:g} items per task" if plan.limit else ""),
         f"sweep: {len(grid.cells)} runs = dense, {', '.join(plan.methods)} at sparsity {plan.sparsity}"
         + (f" and N:M {plan.patterns} (N kept)" if plan.patterns else "")
         + (f", {plan.quantize}" if plan.quantize else "")
@@ -88,7 +88,7 @@ def dry_run(plan: StudyPlan, say: Callable[[str], None], output: Path | None = N
     work = count_work(plan, tokens, example, min(limit, DEFAULT_SEQLEN))
     say("")
     say(
-        f"measured on {speed.where}: {speed.forward * speed.parameters * 1e6:.3g} us a token forward, "
+        f"measured on {speed.where}: {speed.forward * speed.parameters * 1e6:.3g} us per token forward, "
         f"{speed.training * speed.parameters * 1e6:.3g} us in training ({speed.parameters / 1e6:.3g} M weights: "
         f"{2 / speed.forward / 1e9:.3g} and {6 / speed.training / 1e9:.3g} GFLOP/s)"
     )

@@ -18,9 +18,10 @@ from difficulty.runs.looks import log_look
 from difficulty.runs.store import PLAN as SWEEP_PLAN
 from difficulty.text import estimate_text
 from junkdna_harness.held_folder import LOCK
+from junkdna_harness.presentation.progress import Meter
 from junkdna_harness.recover.data import check_data
 from junkdna_harness.study.plan import StudyPlan
-from junkdna_harness.sweep.engines import Failed, Finished, Noted
+from junkdna_harness.sweep.engines import Extended, Failed, Finished, Loaded, Noted, Progress, Started
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.run import run_sweep
 from junkdna_harness.sweep.store import Store
@@ -54,8 +55,9 @@ def run_study(
     machine: Any = None,
     say: Callable[[str], None] = print,
     seed: int = 0,
+    meter: Meter | None = None,
 ) -> StudyOutcome:
-    """Carry out `plan` in the folder `output`, going on where an earlier call was stopped.
+    """Carry out `plan` in the folder `output`, going on where an earlier call was stopped. `meter` shows how far each stage is.
 
     Raises:
         UsageError: the folder holds another study, or something in the plan cannot be used.
@@ -67,11 +69,17 @@ def run_study(
     store = Store(folder)
     with store.locked():
         refuse_another(folder, plan)
-        return _carry_out(plan, store, engine, machine, say, seed)
+        return _carry_out(plan, store, engine, machine, say, seed, meter or Meter("study"))
 
 
 def _carry_out(
-    plan: StudyPlan, store: Store, engine: Any, machine: Any, say: Callable[[str], None], seed: int
+    plan: StudyPlan,
+    store: Store,
+    engine: Any,
+    machine: Any,
+    say: Callable[[str], None],
+    seed: int,
+    meter: Meter,
 ) -> StudyOutcome:
     folder = store.folder
     seconds: dict[str, float] = {}
@@ -82,25 +90,26 @@ def _carry_out(
         started = time.perf_counter()
         store.check_held()
         say(f"== {name}")
+        meter.start(name)
         yield
         seconds[name] = time.perf_counter() - started
         say(f"== {name}: {seconds[name]:.0f} s")
 
     failed: dict[str, str] = {}
     with stage("sweep"):
-        failed |= _sweep(plan, folder, engine, machine, say)
+        failed |= _sweep(plan, folder, engine, machine, say, meter)
     sources = [folder / "sweep"]
     if plan.arms:
         from junkdna_harness.study.stages import check_trained, train_all
 
         with stage("recovery"):
             check_trained(plan, folder)
-            for job in train_all(plan, folder, say, local.workers):
+            for job in train_all(plan, folder, say, local.workers, meter):
                 name = job.folder(plan.recovery_method)
                 failed[name] = "training broke down; the last good weights were evaluated"
             check_trained(plan, folder)
         with stage("evaluation of what was recovered"):
-            failed |= _evaluate(plan, folder, local, machine, say)
+            failed |= _evaluate(plan, folder, local, machine, say, meter)
         sources.append(folder / "recovered")
     with stage("verdicts and report"):
         fit, report = _report(folder, sources, seed)
@@ -169,7 +178,7 @@ def _is_of_a_beginning(path: Path) -> bool:
 
 
 def _sweep(
-    plan: StudyPlan, folder: Path, engine: Any, machine: Any, say: Callable[[str], None]
+    plan: StudyPlan, folder: Path, engine: Any, machine: Any, say: Callable[[str], None], meter: Meter
 ) -> dict[str, str]:
     from junkdna_harness.study.stages import sweep_plan
 
@@ -179,14 +188,14 @@ def _sweep(
         folder / "sweep",
         machine,
         engine,
-        listener=_Listener(grid, say),
+        listener=_Listener(grid, say, meter),
         begin=lambda: claim(folder, plan),
     )
     return _failures(outcome)
 
 
 def _evaluate(
-    plan: StudyPlan, folder: Path, local: LocalEngine, machine: Any, say: Callable[[str], None]
+    plan: StudyPlan, folder: Path, local: LocalEngine, machine: Any, say: Callable[[str], None], meter: Meter
 ) -> dict[str, str]:
     from junkdna_harness.study.checkpoints import Checkpoints, trained_since
     from junkdna_harness.study.stages import recovered_plan
@@ -195,7 +204,7 @@ def _evaluate(
     swept = Store(folder / "sweep")
     taken = swept.fingerprint(swept.need_plan(), 0)
     outcome = run_sweep(
-        grid, folder / "recovered", machine, replace(local, open_state=Checkpoints), listener=_Listener(grid, say),
+        grid, folder / "recovered", machine, replace(local, open_state=Checkpoints), listener=_Listener(grid, say, meter),
         outdated=lambda cell, manifest: trained_since(folder, cell, manifest),
         like={} if taken is None else {0: taken},
     )  # fmt: skip
@@ -212,20 +221,37 @@ def _failures(outcome: SweepOutcome) -> dict[str, str]:
 
 
 class _Listener:
-    """A line for each run."""
+    """A line for each run; the meter shows how many requests are answered, and of which run."""
 
-    def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
-        self.plan, self.say, self.done = plan, say, 0
+    def __init__(self, plan: Plan, say: Callable[[str], None], meter: Meter) -> None:
+        self.plan, self.say, self.meter, self.done = plan, say, meter, 0
+        self.stage, self.asked, self.answered = meter.what, 0, 0
+        meter.unit = "requests"
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Finished):
+        if isinstance(event, Loaded):
+            self.asked = max(self.asked, event.requests)
+        elif isinstance(event, Extended):
+            self.plan = event.plan
+        elif isinstance(event, Started):
+            self._move(self.plan.run_id(event.cell))
+        elif isinstance(event, Progress):
+            self.answered += event.count
+            self._move(None)
+        elif isinstance(event, Finished):
             self.done += 1
             took = sum(event.result.manifest["seconds"].values())
             self.say(f"[{self.done}/{len(self.plan.cells)}] {self.plan.run_id(event.cell)} ({took:.1f} s)")
+            self.answered = max(self.answered, self.done * self.asked)
+            self._move(None)
         elif isinstance(event, Failed):
             self.say(f"{self.plan.run_id(event.cell)} FAILED: {event.error}")
         elif isinstance(event, Noted):
             self.say(event.text)
+
+    def _move(self, run: str | None) -> None:
+        what = None if run is None else f"{self.stage}: {run}"
+        self.meter.move(self.answered, self.asked * len(self.plan.cells), what)
 
 
 def _report(folder: Path, sources: list[Path], seed: int) -> tuple[FitResult, Path]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import MANIFEST
@@ -15,6 +18,7 @@ from difficulty.runs.identity import DENSE_TRANSFER
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.precision import AUTO_CPU
+from junkdna_harness.presentation.progress import Meter
 from junkdna_harness.recover.alone import alone
 from junkdna_harness.study.checkpoints import check_same_start, finished_manifest
 from junkdna_harness.study.plan import DTYPE, Job, StudyPlan
@@ -47,26 +51,35 @@ def is_trained(output: Path) -> bool:
     return (output / MANIFEST).is_file()
 
 
-def train_all(plan: StudyPlan, folder: Path, say: Say, asked: int | None = None) -> list[Job]:
-    """The trainings that broke down (their last good weights are kept), after running those not yet finished.
+def train_all(
+    plan: StudyPlan, folder: Path, say: Say, asked: int | None = None, meter: Meter | None = None
+) -> list[Job]:
+    """The trainings that broke down (their last good weights are kept), after running those not yet finished. `meter` shows their steps.
 
     `asked` at a time; where it is None small models are trained one per core, others one after another.
     """
     waiting = [job for job in plan.jobs() if not is_trained(checkpoint(folder, plan, job))]
     workers = max(1, min(asked or _workers(plan, len(waiting)), len(waiting)))
+    steps = _Steps(meter or Meter("recovery"), plan, waiting)
     if workers > 1:
         # Forked, they need not import all anew; but a process that has used threads or a GPU cannot be forked.
         forks = asked is None and can_fork()
         context = multiprocessing.get_context("fork" if forks else "spawn")
         threads = max(1, available_cores() // workers)
+        told = context.SimpleQueue()
         with ProcessPoolExecutor(
-            workers, context, initializer=_start, initargs=(threads, os.getpid())
+            workers, context, initializer=_start, initargs=(threads, os.getpid(), told)
         ) as pool:
-            for future in as_completed([pool.submit(train_one, plan, folder, job) for job in waiting]):
-                say(future.result())
+            left = {pool.submit(_train_and_tell, plan, folder, job) for job in waiting}
+            while left:
+                ended, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
+                while not told.empty():
+                    steps.hear(*told.get())
+                for future in ended:
+                    say(future.result())
     else:
         for job in waiting:
-            say(train_one(plan, folder, job))
+            say(train_one(plan, folder, job, partial(steps.hear, job)))
     manifests = {job: finished_manifest(checkpoint(folder, plan, job)) for job in plan.jobs()}
     return [job for job, manifest in manifests.items() if manifest["recovery"]["failed"]]
 
@@ -97,14 +110,52 @@ def check_trained(plan: StudyPlan, folder: Path) -> None:
     check_same_start([(job, output) for job, output in trained if is_trained(output)], swept)
 
 
-def train_one(plan: StudyPlan, folder: Path, job: Job) -> str:
-    """A line that says what one training did, after doing it."""
+class _Steps:
+    """The steps of all trainings that are to be done, as they are told of, in one meter."""
+
+    def __init__(self, meter: Meter, plan: StudyPlan, jobs: Sequence[Job]) -> None:
+        self.meter, self.plan, self.whole = meter, plan, plan.steps * len(jobs)
+        self.stage, self.at = meter.what, dict.fromkeys(map(repr, jobs), 0)
+        meter.unit = "steps"
+
+    def hear(self, job: Job, step: int, most: int, told: str) -> None:
+        """One training has come to `step` of `most`."""
+        self.at[repr(job)] = step
+        level = f" at {job.level:g}" if job.level else ""
+        what = f"{self.stage}: {job.method(self.plan.recovery_method)}{level}"
+        self.meter.move(sum(self.at.values()), self.whole, what, f"step {step:,} of {most:,}, {told}")
+
+
+def train_one(
+    plan: StudyPlan, folder: Path, job: Job, told: Callable[[int, int, str], None] | None = None
+) -> str:
+    """A line that says what one training did, after doing it; `told` hears each step, of how many, with loss and learning rate."""
     with alone(checkpoint(folder, plan, job)) as check:
-        return _train(plan, folder, job, check)
+        return _train(plan, folder, job, check, told)
 
 
-def _train(plan: StudyPlan, folder: Path, job: Job, check: Callable[[], None]) -> str:
+def _train_and_tell(plan: StudyPlan, folder: Path, job: Job) -> str:
+    """The same in a worker, which tells the study of about one step per second."""
+    last = time.monotonic()
+
+    def tell(step: int, most: int, text: str) -> None:
+        nonlocal last
+        if step == most or time.monotonic() - last >= 1.0:
+            last = time.monotonic()
+            _told.put((job, step, most, text))
+
+    return train_one(plan, folder, job, tell)
+
+
+def _train(
+    plan: StudyPlan,
+    folder: Path,
+    job: Job,
+    check: Callable[[], None],
+    told: Callable[[int, int, str], None] | None,
+) -> str:
     from junkdna_harness.recover.checkpoints import StillAlone
+    from junkdna_harness.recover.progress import Shown
     from junkdna_harness.recover.run import recover_here
 
     output, name = checkpoint(folder, plan, job), str(job.method(plan.recovery_method))
@@ -114,7 +165,9 @@ def _train(plan: StudyPlan, folder: Path, job: Job, check: Callable[[], None]) -
 
     pruning = {"method": plan.recovery_method, "sparsity": job.level, **plan.calibration_arguments()}
     spec = None if job.arm == DENSE_TRANSFER else PruneSpec.from_strings(pruning)
-    done = recover_here(plan.pretrained, output, plan.recover_spec(job), spec, callbacks=(StillAlone(check),))
+    shown = (Shown(told),) if told is not None else ()
+    callbacks = (StillAlone(check), *shown)
+    done = recover_here(plan.pretrained, output, plan.recover_spec(job), spec, callbacks=callbacks)
     training = done.training
     losses = (
         "" if training.last_loss is None else f", loss {training.first_loss:.3g} -> {training.last_loss:.3g}"
@@ -157,9 +210,14 @@ def _workers(plan: StudyPlan, jobs: int) -> int:
     return max(1, min(available_cores(), jobs))
 
 
-def _start(threads: int, parent: int) -> None:
+_told: Any = None  # of a worker: the queue by which it tells of its steps
+
+
+def _start(threads: int, parent: int, told: Any) -> None:
     """A worker's beginning: its share of the threads, and an end when its parent ends."""
     import torch
 
+    global _told
+    _told = told
     torch.set_num_threads(threads)
     end_with(parent)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
+from difficulty.runs.identity import DENSE
 from junkdna_harness.presentation.amounts import byte_size, time_span
-from junkdna_harness.presentation.console import console
+from junkdna_harness.presentation.lines import show_lines, show_text
+from junkdna_harness.presentation.progress import Meter
+from junkdna_harness.presentation.table import Column, table
 from junkdna_harness.sweep.engines import Event, Extended, Failed, Finished, Loaded, Noted, Progress, Started
 from junkdna_harness.sweep.estimate import BYTES_AN_ITEM, count_items, largest_model
 from junkdna_harness.sweep.machine import available_cores
@@ -28,32 +27,20 @@ MOST_COLUMNS = 6  # of the table at the end
 
 
 class Display:
-    """Progress on stderr: a live line in a terminal, else one plain line per run."""
+    """Progress on stderr: a line per run, and within it a bar, or in a pipe a line a minute."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.console = console(stderr=True, soft_wrap=True)
-        self.live = self.console.is_terminal
-        self.done = self.requests = self.asked = 0
-        self.started = time.monotonic()
+        self.meter = Meter("loading", unit="requests", estimated=self._expected)
+        self.ended = self.asked = 0
         self.loaded: set[int] = set()
-        self.bar: Any = None
 
     def __enter__(self) -> Display:
-        if self.live:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(), console=self.console,
-            )  # fmt: skip
-            self.bar.start()
-            self.task = self.bar.add_task("loading", total=len(self.plan.cells), rate="")
+        self.meter.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self.bar:
-            self.bar.stop()
+    def __exit__(self, *error: Any) -> None:
+        self.meter.__exit__(*error)
 
     def hear(self, event: Event) -> None:
         """Show one event."""
@@ -61,40 +48,36 @@ class Display:
             case Loaded():
                 if event.model not in self.loaded:
                     self.loaded.add(event.model)
-                    self.asked = event.requests
-                    self.started = time.monotonic()
-                    self._line(f"model loaded, {self.asked:,} requests a run")
+                    self.asked = max(self.asked, event.requests)
+                    self.meter.say(f"model loaded, {event.requests:,} requests per run")
+            case Started():
+                self.meter.move(self.meter.done, self._total, self.plan.run_id(event.cell))
             case Progress():
-                self.requests += event.count
+                self.meter.add(event.count)
             case Finished():
                 manifest = event.result.manifest
                 self._ended(event.cell, f": {_mean(manifest)} in {sum(manifest['seconds'].values()):.1f} s")
             case Failed():
                 self._ended(event.cell, f" FAILED: {event.error}")
             case Noted():
-                self._line(event.text)
+                self.meter.say(event.text)
             case Extended():
                 self.plan = event.plan
-                self._line(event.why)
-                if self.bar:
-                    self.bar.update(self.task, total=len(event.plan.cells))
-        if self.bar:
-            self._move(event)
+                self.meter.say(event.why)
+
+    @property
+    def _total(self) -> int:
+        return self.asked * len(self.plan.cells)
 
     def _ended(self, cell: PlannedRun, told: str) -> None:
-        self.done += 1
-        self._line(f"[{self.done}] {self.plan.run_id(cell)}{told}")
+        self.ended += 1
+        self.meter.say(f"[{self.ended}] {self.plan.run_id(cell)}{told}")
+        # A run that failed asked less than it should, and some engines tell of no requests.
+        self.meter.move(max(self.meter.done, self.ended * self.asked), self._total)
 
-    def _move(self, event: Event) -> None:
-        name = self.plan.run_id(event.cell) if isinstance(event, (Started, Finished, Failed)) else ""
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = f"{max(self.requests, self.done * self.asked) / seconds:,.0f} requests/s"
-        self.bar.update(
-            self.task, completed=self.done, rate=rate, **({"description": escape(name)} if name else {})
-        )
-
-    def _line(self, text: str) -> None:
-        (self.bar.console if self.bar else self.console).print(escape(text), highlight=False)
+    def _expected(self, took: str) -> None:
+        models = ", ".join(dict.fromkeys(str(model["pretrained"]) for model in self.plan.models))
+        self.meter.say(f"{len(self.plan.cells)} runs of {models}, {self._total:,} requests in all: {took}")
 
 
 def _mean(manifest: Mapping[str, Any]) -> str:
@@ -117,34 +100,30 @@ def print_plan(plan: Plan, output: Path | None, extend: bool = False) -> None:
             there is no room.
     """
     check_tasks(plan)
-    out = console(soft_wrap=True)
-    table = Table("run", "method", "level", "bits", box=None)
     done = set()
     if output is not None:
         plan = (store := Store(output)).joined(plan, extend)
         done = {plan.run_id(cell) for cell in store.finished(plan)}
     found = check_models(plan, range(len(plan.models)))
     checked = [*found, *check_data(plan), *check_machine(plan, len(plan.cells) - len(done), output)]
+    columns = [
+        Column("run", told=False),
+        Column("method", "text"),
+        Column("level", "number"),
+        Column("bits", "number"),
+        Column("", "text"),
+    ]
+    rows = []
     for cell in plan.cells:
         name = plan.run_id(cell)
         level = "" if cell.level is None else f"{cell.level:.10g}"
-        table.add_row(
-            escape(name) + (" (done)" if name in done else ""),
-            escape(cell.table_method),
-            level,
-            str(cell.bits or ""),
-        )
-    out.print(table)
+        rows.append([name, cell.table_method, level, str(cell.bits or ""), "done" if name in done else ""])
+    show_lines(table(columns, rows))
     left = len(plan.cells) - len(done)
-    out.print(
-        f"{len(plan.cells)} runs, {left} to do, tasks {escape(', '.join(plan.settings.tasks))}",
-        highlight=False,
-    )
+    show_text(f"{len(plan.cells)} runs, {left} to do, tasks {', '.join(plan.settings.tasks)}")
     most, said = outlook(plan)
-    for line in (*said, *estimate(plan, left, most), *plan.notes):
-        out.print(escape(line), highlight=False)
-    for line in checked:
-        out.print(escape(f"checked: {line}"), highlight=False)
+    for line in (*said, *estimate(plan, left, most), *plan.notes, *(f"checked: {line}" for line in checked)):
+        show_text(line)
 
 
 def estimate(plan: Plan, runs: int, most_later: int = 0) -> list[str]:
@@ -160,7 +139,7 @@ def estimate(plan: Plan, runs: int, most_later: int = 0) -> list[str]:
     least, most = seconds * runs, seconds * (runs + most_later)
     spans = time_span(least) + (f" (with later rounds up to {time_span(most)})" if most_later else "")
     return [
-        f"time: roughly {spans} of forward passes on this machine's CPU ({items:,} items a run)",
+        f"time: roughly {spans} of forward passes on this machine's CPU ({items:,} items per run)",
         f"memory: {byte_size(2 * largest.bytes)} (weights and their pristine copy; the copy is mapped from disk if it does not fit)",
         f"disk: {byte_size(items * BYTES_AN_ITEM * (runs + most_later))}",
     ]
@@ -168,42 +147,58 @@ def estimate(plan: Plan, runs: int, most_later: int = 0) -> list[str]:
 
 def print_summary(outcome: SweepOutcome) -> None:
     """The runs of the folder with their scores, then failures and where time went."""
-    out = console(soft_wrap=True)
-    manifests = Store(outcome.folder).manifests()
+    manifests = sorted(Store(outcome.folder).manifests(), key=_order)
     named = _columns(manifests)
     columns = named[:MOST_COLUMNS]
-    table = Table("run", "bits a weight", *_short(columns), "seconds", box=None)
+    heads = [Column("run", told=False), Column("bits per weight", "number")]
+    heads += [Column(name, "number", told=False) for name in (*_short(columns), "seconds")]
+    rows = []
     for manifest in manifests:
         cells = [_score(manifest, column) for column in columns]
         bits = manifest["effective_bits"]
-        table.add_row(
-            escape(manifest["run"]), "" if bits is None else f"{bits:.2f}", *cells,
-            f"{sum(manifest['seconds'].values()):.1f}",
-        )  # fmt: skip
-    out.print(table)
+        rows.append([
+            manifest["run"], "" if bits is None else f"{bits:.2f}", *cells, f"{sum(manifest['seconds'].values()):.1f}",
+        ])  # fmt: skip
+    show_lines(table(heads, rows))
     if len(named) > MOST_COLUMNS:
-        out.print(
-            f"{len(named) - MOST_COLUMNS} more columns: junkdna report {escape(str(outcome.folder))} --by task",
-            highlight=False,
-        )
-    if rows := matched_rows(outcome.plan.matches):
-        matched = Table("control", "level", "loss", "matched to", "loss", box=None)
-        for row in rows:
-            matched.add_row(*map(escape, row))
-        out.print(matched)
-    for run, tasks in outcome.failed_tasks.items():
-        for task, why in tasks.items():
-            out.print(f"no score of {escape(task)} in {escape(run)}: {escape(why)}", highlight=False)
-    for run, error in outcome.failed.items():
-        out.print(f"failed: {escape(run)}: {escape(error)}", highlight=False)
+        more = len(named) - MOST_COLUMNS
+        show_text(f"{more} more columns: junkdna report {outcome.folder} --by task")
+    if matches := matched_rows(outcome.plan.matches):
+        heads = [
+            Column("control", told=False),
+            Column("level", "number", told=False),
+            Column("loss", "number", told=False),
+        ]
+        heads += [Column("matched to", "text"), Column("its loss", "number", told=False)]
+        show_lines(table(heads, matches))
+    for line in _told(outcome):
+        show_text(line)
+
+
+def _told(outcome: SweepOutcome) -> list[str]:
+    """What failed, where time went, and how many runs are done."""
+    lines = [
+        f"no score of {task} in {run}: {why}"
+        for run, tasks in outcome.failed_tasks.items()
+        for task, why in tasks.items()
+    ]
+    lines += [f"failed: {run}: {error}" for run, error in outcome.failed.items()]
     if outcome.seconds:
-        parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())
-        out.print(f"time: {escape(parts)}", highlight=False)
+        lines.append(
+            "time: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())
+        )
     already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""
     failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-    out.print(
-        f"{len(outcome.finished)} runs done{already}{failed}: {escape(str(outcome.folder))}", highlight=False
-    )
+    return [*lines, f"{len(outcome.finished)} runs done{already}{failed}: {outcome.folder}"]
+
+
+def _order(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
+    """By model, its dense run first, then by method, and by level and bits as numbers."""
+    method, level, bits = (manifest.get(name) for name in ("method", "level", "bits"))
+    return (
+        str(manifest.get("model")), method != DENSE, str(method), -1.0 if level is None else float(level), -float(bits or 0),
+        str(manifest["run"]),
+    )  # fmt: skip
 
 
 def _short(names: list[str]) -> list[str]:
@@ -212,7 +207,7 @@ def _short(names: list[str]) -> list[str]:
     common = 0
     while len(names) > 1 and len({tuple(w[: common + 1]) for w in words}) == 1 and common < len(words[0]):
         common += 1
-    return [escape("_".join(w[common:]) or name) for w, name in zip(words, names, strict=True)]
+    return ["_".join(w[common:]) or name for w, name in zip(words, names, strict=True)]
 
 
 def _columns(manifests: list[dict[str, Any]]) -> list[str]:

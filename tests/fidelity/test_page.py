@@ -9,8 +9,8 @@ import pytest
 
 from junkdna_harness.fidelity.html import render
 from junkdna_harness.fidelity.load import Side, load_side
-from junkdna_harness.report.divergence import plots as pictures
 from junkdna_harness.fidelity.run import How, fidelity, over_grid
+from junkdna_harness.report.divergence import plots as pictures
 from junkdna_harness.sweep.plan import build_plan
 from junkdna_harness.texts.documents import Document, read_documents
 

@@ -17,7 +17,7 @@ from difficulty.judge.verdicts import Rules
 from difficulty.stats.isotonic import ROUNDING, crossing, isotonic
 from difficulty.stats.result import Floats
 
-UNIT = "fall of the critical level a tier"
+UNIT = "fall of the critical level per tier"
 NONE_USABLE = "in no family does a tier pass its mark within the levels."
 # A mark passed below the lowest level is known to lie between it and 0.
 Bracket = tuple[float, float]
@@ -147,7 +147,7 @@ def _no_room(context: Context, found: Critical) -> str:
     needed = context.rules.delta_level * (max(tiers) - min(tiers))
     if highest >= needed:
         return ""
-    return f"all tiers pass their mark below {highest:.2g}, where a fall of {context.rules.delta_level:g} a tier has no room."
+    return f"all tiers pass their mark below {highest:.2g}, where a fall of {context.rules.delta_level:g} per tier has no room."
 
 
 def _not_resolved(wide: Sequence[Sequence[float]], kind: str) -> str:

@@ -19,7 +19,7 @@ from difficulty.stats.logistic import interaction
 from difficulty.stats.result import Floats, Ints
 from difficulty.stats.trend import jonckheere_terpstra, shuffled_slope
 
-UNIT = "log-odds of extra loss a tier"
+UNIT = "log-odds of extra loss per tier"
 NONE_USABLE = "in no family is a level usable."
 
 

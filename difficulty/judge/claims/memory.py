@@ -16,7 +16,7 @@ from difficulty.judge.verdicts import Claim, Rules, as_dict, not_tested
 from difficulty.stats.result import Floats, Ints
 
 LOSS, MEMORY = "P4", "P4 memory"
-UNIT = "log-odds a tier, pruning - quantization"
+UNIT = "log-odds per tier, pruning - quantization"
 NONE_USABLE = {
     LOSS: "in no family do pruning and quantization share a mean loss over the same tiers.",
     MEMORY: "in no family are both methods above chance in two tiers at the same effective bits.",
@@ -28,7 +28,7 @@ def rule(claim: str, rules: Rules) -> str:
     at = (
         "the same mean loss over the same tiers (pruning interpolated between its levels), averaged over the quantizer's usable levels"
         if claim == LOSS
-        else "equal effective bits a weight (pruning interpolated between its levels), averaged over the bits that both cover"
+        else "equal effective bits per weight (pruning interpolated between its levels), averaged over the bits that both cover"
     )
     return (
         f"difference of the slopes of P2 at {at}; supported: p < {rules.alpha:g} and interval above 0 on every scale, pruning's own "

@@ -25,7 +25,7 @@ from difficulty.runs.identity import DENSE, SPARSE_TO_DENSE, SPARSE_TRANSFER, Me
 from difficulty.stats.bootstrap import interval
 from difficulty.stats.result import Floats
 
-UNIT = "log-odds of remaining gap a tier"
+UNIT = "log-odds of remaining gap per tier"
 NONE_USABLE = "at no level are two tiers above chance after training."
 JUDGED_ARMS = (SPARSE_TRANSFER, SPARSE_TO_DENSE)  # the first one found gives the headline
 

@@ -17,7 +17,7 @@ from difficulty.judge.ordering import Ordering
 from difficulty.judge.series import PRIMARY, Series
 from difficulty.judge.verdicts import Claim, Rules, Scope, Verdict, not_tested
 
-UNIT = "log-odds a tier, magnitude - control"
+UNIT = "log-odds per tier, magnitude - control"
 CONTROLS = ("random", "largest")
 NONE_USABLE = "in no family do magnitude and the control share a mean loss over the same tiers."
 _HOW = "Sweep with --methods magnitude,random,largest --match-loss."
