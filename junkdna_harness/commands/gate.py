@@ -28,6 +28,7 @@ from junkdna_harness.commands.limits import (
 )
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
 from junkdna_harness.commands.trend_of import COMMIT, HISTORY, keep, ready_for_history
+from junkdna_harness.presentation.console import say
 
 PANEL_TASKS = "How items are asked (default: as in the baseline)"
 PANEL_ORDER = "How many"
