@@ -13,7 +13,7 @@ def test_the_first_run_says_what_it_does_and_nothing_that_tells_nothing(dense_ru
     assert [line for line in said.splitlines() if " WARNING " in line] == []
     (line,) = [line for line in said.splitlines() if "an estimate" in line]
     assert re.fullmatch(
-        r"junkdna-pruned: note: [\d,]+ requests to embedded dense: about \d+(\.\d)? (s|min|h) "
+        r"junkdna-pruned: note: [\d,]+ requests to embedded magnitude 0: about \d+(\.\d)? (s|min|h) "
         r"\(an estimate, from the first \d+ s\)",
         line,
     )
