@@ -54,5 +54,6 @@ def _evaluated(folder: Path) -> Path:
         fresh=True,
     )
     assert run.returncode == 0, run.stderr[-3000:]
+    (folder / "stderr").write_text(run.stderr)  # what a new user sees, for tests/harness/test_first_run.py
     (folder / "done").touch()
     return folder / "out"

@@ -87,7 +87,8 @@ def _cell_rows(context: Context, i: int) -> list[dict[str, Any]]:
 
 
 def _honest_score(context: Context, i: int, low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """Bounds of the scores that do not collapse at 0 or 1: the wider of the bootstrap's and `mean_interval`'s."""
+    """Bounds of the scores, which do not collapse at 0 or 1: those of `mean_interval`, as every table has them; the bootstrap's where
+    they are over several replicates, which it draws as well."""
     cell, panel = context.draws.cells[i], context.setting.panel
     confidence, alone = context.rules.confidence, cell.n_clusters == cell.n_items
     first = panel.score[cell.rows][:, [c.columns[0] for c in context.draws.conditions]]
@@ -100,7 +101,7 @@ def _honest_score(context: Context, i: int, low: Floats, high: Floats) -> tuple[
         else:
             found = mean_interval(first[:, k], cell.clusters, confidence=confidence)
             own = found.low, found.high
-        low[k], high[k] = min(low[k], own[0]), max(high[k], own[1])
+        low[k], high[k] = own
     return low, high
 
 

@@ -121,6 +121,7 @@ def look_first(
     from junkdna_harness.compress.sources import check_spec
     from junkdna_harness.device import default_device
     from junkdna_harness.output_folder import check_output_folder
+    from junkdna_harness.presentation.lines import show_text
     from junkdna_harness.resources import check_room
 
     cost = estimate_of(source, spec)
@@ -133,7 +134,7 @@ def look_first(
     load_tokenizer(source)
     on_cpu = (source.device or default_device()) == "cpu"
     for line in (*found, *check_room(cost.peak_bytes if on_cpu else None, cost.model_bytes, output)):
-        say(f"checked: {line}")
+        show_text(f"checked: {line}")
 
 
 def compress(
@@ -158,6 +159,7 @@ def compress(
     from junkdna_harness.compress.manifest import manifest_of
     from junkdna_harness.compress.recipe import recipe_of
     from junkdna_harness.compress.running import stop_running
+    from junkdna_harness.presentation.lines import show_text
 
     look_first(source, spec, output, force, dry_run)
     if dry_run:
@@ -166,7 +168,7 @@ def compress(
     manifest = manifest_of(source.name, source.revision, source.gguf_file)
     with progress_bar(spec.method) as progress:
         report = change(model, spec, tokenizer, progress, manifest=manifest)
-    say(f"{report.summary()} ({report.seconds:.1f} s)")
+    show_text(f"{report.summary()} ({report.seconds:.1f} s)")
     for warning in report.warnings:
         say(f"warning: {warning}", stderr=True)
     if also is not None:

@@ -28,6 +28,7 @@ from junkdna_harness.commands.limits import (
 )
 from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
 from junkdna_harness.commands.trend_of import COMMIT, HISTORY, keep, ready_for_history
+from junkdna_harness.presentation.console import say
 
 PANEL_TASKS = "How items are asked (default: as in the baseline)"
 PANEL_ORDER = "How many"
@@ -151,7 +152,11 @@ def gate(
     prompting = Prompting(num_fewshot, apply_chat_template, system_instruction, None, include_path)
     options = Options(prompting, seed, max_items, every_rule, out, allow_different_prompts, _object(metadata))
     candidate = load(pretrained, wrapper, arguments, batch_size, device)
-    with Meter(f"{pretrained}, until the verdict is known", unit="items") as meter:
+
+    def expected(took: str) -> None:
+        say(f"asking {pretrained} all of the items would take {took}", stderr=True)
+
+    with Meter(f"{pretrained}, until the verdict is known", unit="items", estimated=expected) as meter:
         finished = run_gate(candidate, baseline, limits, options, meter.say, lambda *done: meter.move(*done))
     found = outcome_of(finished, Logged(against, label or []).of(baseline.name))
     code = exit_code_of(found.gate, inconclusive)

@@ -162,15 +162,11 @@ def recover(
         done = run(pretrained, output, spec, prune_spec, force=force, name=name, callbacks=(shown,))
     training = done.training
     if done.manifest:
-        loss = (
-            f"loss {training.first_loss:.4g} -> {training.last_loss:.4g}, "
-            if training.last_loss is not None
-            else ""
-        )
-        say(
-            f"{done.manifest['method']}: {training.steps} steps, {training.tokens:,} tokens, {loss}"
-            f"{done.manifest.get('sparsity_targeted', 0):.4f} of the targeted weights are zero: {output}"
-        )
+        first, last = training.first_loss, training.last_loss
+        loss = f", loss {first:.4g} -> {last:.4g}" if last is not None else ""
+        say(f"{done.manifest['method']}: {training.steps} steps, {training.tokens:,} tokens{loss}")
+        zero = done.manifest.get("sparsity_targeted", 0)
+        say(f"{zero:.4f} of the targeted weights are zero: {output}")
     if training.stopped:
         say(f"junkdna: {training.stopped}.", stderr=True)
     if repository is not None and done.manifest and training.failed:

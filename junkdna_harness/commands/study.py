@@ -117,9 +117,10 @@ def study(
     asked = cut(asked) if quick else asked
     folder = output or Path("junkdna-study") / (Path(asked.pretrained).name + ("-quick" if quick else ""))
     if dry_run:
+        from junkdna_harness.presentation.lines import show_text
         from junkdna_harness.study.dry_run import dry_run as estimate
 
-        estimate(asked, say, folder)
+        estimate(asked, show_text, folder)
         return
     from junkdna_harness.presentation.lines import show_text
     from junkdna_harness.presentation.progress import Meter

@@ -29,11 +29,12 @@ def table(
     from difficulty.files import check_writable
     from difficulty.runs.read import read_runs
     from difficulty.runs.table import write_table
+    from junkdna_harness.presentation.lines import show_text
 
     check_writable(output)
     read = read_runs(runs, labels=label or [])
     write_table(read.tidy(), output)
     for warning in (*read.warnings, *(floor.sentence() for floor in read.noise.values())):
-        say(f"note: {warning}", stderr=True)
+        show_text(f"note: {warning}", stderr=True)
     n_runs, n_items = len(read.runs), read.table[["task", "item_id"]].drop_duplicates().shape[0]
     say(f"{output}: {len(read.table):,} rows, {n_runs} runs, {n_items:,} items")

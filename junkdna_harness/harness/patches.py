@@ -10,8 +10,8 @@ from functools import lru_cache
 
 from junkdna_harness.harness.versions import (
     LOGGERS_OF_TASKS,
-    module_of_models,
     module_with_bar,
+    modules_of_models,
     template_environment,
 )
 from junkdna_harness.presentation.progress import Tqdm
@@ -72,7 +72,7 @@ def bars_as_ours() -> None:
     lm-eval has one for the requests of each task, which are 52 of `difficulty_tiers`, and in a pipe each is a line full of carriage returns.
     They say nothing that the line per minute does not.
     """
-    for module in (module_with_bar(), module_of_models()):
+    for module in (module_with_bar(), *modules_of_models()):
         module.tqdm = Tqdm
 
 

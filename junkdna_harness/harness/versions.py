@@ -93,9 +93,10 @@ def module_with_bar() -> Any:
     return module if hasattr(module, "tqdm") else importlib.import_module("lm_eval.api.task._task")
 
 
-def module_of_models() -> Any:
-    """The module of `hf`, which shows bars while texts are made and requests answered."""
-    return importlib.import_module("lm_eval.models.huggingface")
+def modules_of_models() -> list[Any]:
+    """The modules of `hf` that show bars while texts become tokens, texts are made and requests are answered."""
+    found = [importlib.import_module(name) for name in ("lm_eval.api.model", "lm_eval.models.huggingface")]
+    return [module for module in found if hasattr(module, "tqdm")]
 
 
 def template_environment() -> Any | None:

@@ -47,7 +47,7 @@ from junkdna_harness.models.finite import (
 from junkdna_harness.models.loaded import Loaded, Names, look
 from junkdna_harness.models.narrowing import narrow, narrowed, refuse_codes
 from junkdna_harness.models.option_lengths import OPTION_LENGTHS, note_on_lengths, option_lengths
-from junkdna_harness.models.outcome import tell
+from junkdna_harness.models.outcome import run_of, tell
 from junkdna_harness.models.room import refuse_impossible_continuations, refuse_long_generations
 from junkdna_harness.models.scoring import Answer, PrefixScoring, Request
 from junkdna_harness.models.token_scores import TokenScore, token_scores
@@ -320,6 +320,11 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         if found:
             self.junkdna[OPTION_LENGTHS] = found
             self.tell(f"note: {note_on_lengths(found)}")
+
+    @property
+    def described(self) -> str:
+        """The model and what was done to it."""
+        return run_of(self.junkdna) if "effective_bits" in self.junkdna else self.model_name
 
     def say(self, sentence: str) -> None:
         """A note on stderr."""

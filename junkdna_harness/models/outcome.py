@@ -160,11 +160,15 @@ def _name(method: Method) -> str:
     return method.base if not method.recoveries and "+" not in method.base else str(method)
 
 
+def run_of(block: Block) -> str:
+    """The run that a block is of, by its id."""
+    return str(Run(block["model"], method_of(block), block["level"], block["bits"]))
+
+
 def say(name: str, block: Block) -> None:
     """What was evaluated in the end, and every warning, on stderr."""
-    kind, level, bits = block["kind"], block["level"], block["bits"]
-    run = Run(block["model"], method_of(block), level, bits)
-    parts = [str(run)]
+    kind = block["kind"]
+    parts = [run_of(block)]
     measured, everywhere = block["sparsity_targeted"], block["sparsity_all"]
     zero = "gone or zero" if block.get("structure") else "zero"
     if kind == "pruned" and measured is not None and everywhere is not None:

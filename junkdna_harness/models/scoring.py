@@ -167,11 +167,16 @@ class PrefixScoring:
                     progress(worth)
         return answers
 
+    @property
+    def described(self) -> str:
+        """The model, as a person is told of it."""
+        return str(getattr(self, "model_name", "the model"))
+
     def _meter(self, requests: int) -> Meter:
         """The bar of an evaluation, and one line beforehand on what is asked and how long it will take."""
 
         def expected(took: str) -> None:
-            self.say(f"{requests:,} requests to {getattr(self, 'model_name', 'the model')}: {took}")
+            self.say(f"{requests:,} requests to {self.described}: {took}")
 
         return Meter("loglikelihood", requests, "requests", expected)
 

@@ -56,8 +56,9 @@ class Meter:
         if self._bar is not None:
             self._bar.stop()
 
-    def start(self, what: str, unit: str = "") -> None:
+    def start(self, what: str, unit: str = "", estimated: Callable[[str], None] | None = None) -> None:
         """Begin another work, whose time is measured anew."""
+        self.estimated = estimated
         self.what, self.unit, self.total, self.told, self.done, self.worked = what, unit, None, "", 0.0, 0.0
         self._begun = None
 

@@ -125,7 +125,8 @@ def _parts(
     least = {i: _least(columns, body, i, width) for i in shown}
     unbroken = least | {i: whole[i] for i in shown if columns[i].kind == "number"}
     split = partial(_split, [i for i in shown if columns[i].kind == "key"], width=width, indent=indent)
-    parts = min(split(unbroken), split(least), key=len)
+    either = [split(unbroken), split(least)]
+    parts = min(either, key=lambda found: (any(_sum(part, indent) > width for part in found), len(found)))
     texts = {i: whole[i] for i in shown if columns[i].kind != "number"}
     return [_widened(part, texts, width - _sum(part, indent), shown) for part in parts]
 

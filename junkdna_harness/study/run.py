@@ -90,7 +90,7 @@ def _carry_out(
         started = time.perf_counter()
         store.check_held()
         say(f"== {name}")
-        meter.start(name)
+        meter.start(name, estimated=lambda took: meter.say(f"{meter.total:,.0f} {meter.unit}: {took}"))
         yield
         seconds[name] = time.perf_counter() - started
         say(f"== {name}: {seconds[name]:.0f} s")

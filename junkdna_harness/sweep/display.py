@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.runs.identity import DENSE
+from difficulty.text import score_text
 from junkdna_harness.presentation.amounts import byte_size, time_span
-from junkdna_harness.presentation.lines import show_lines, show_text
+from junkdna_harness.presentation.lines import Line, show_lines, show_text
 from junkdna_harness.presentation.progress import Meter
 from junkdna_harness.presentation.table import Column, table
 from junkdna_harness.sweep.engines import Event, Extended, Failed, Finished, Loaded, Noted, Progress, Started
@@ -23,6 +24,7 @@ from junkdna_harness.sweep.store import Store
 # Seen on the embedded model: 1.3 M weights, 6,000 items and 8,500 requests take a few seconds on one core.
 FLOPS_A_CORE = 4e10
 TOKENS_AN_ITEM = 60
+SHARES = ("acc", "acc_norm", "exact_match")
 MOST_COLUMNS = 6  # of the table at the end
 
 
@@ -147,21 +149,9 @@ def estimate(plan: Plan, runs: int, most_later: int = 0) -> list[str]:
 
 def print_summary(outcome: SweepOutcome) -> None:
     """The runs of the folder with their scores, then failures and where time went."""
-    manifests = sorted(Store(outcome.folder).manifests(), key=_order)
-    named = _columns(manifests)
-    columns = named[:MOST_COLUMNS]
-    heads = [Column("run", told=False), Column("bits per weight", "number")]
-    heads += [Column(name, "number", told=False) for name in (*_short(columns), "seconds")]
-    rows = []
-    for manifest in manifests:
-        cells = [_score(manifest, column) for column in columns]
-        bits = manifest["effective_bits"]
-        rows.append([
-            manifest["run"], "" if bits is None else f"{bits:.2f}", *cells, f"{sum(manifest['seconds'].values()):.1f}",
-        ])  # fmt: skip
-    show_lines(table(heads, rows))
-    if len(named) > MOST_COLUMNS:
-        more = len(named) - MOST_COLUMNS
+    manifests = sorted(Store(outcome.folder).manifests(), key=order)
+    show_lines(runs_table(manifests))
+    if (more := len(_columns(manifests)) - MOST_COLUMNS) > 0:
         show_text(f"{more} more columns: junkdna report {outcome.folder} --by task")
     if matches := matched_rows(outcome.plan.matches):
         heads = [
@@ -173,6 +163,21 @@ def print_summary(outcome: SweepOutcome) -> None:
         show_lines(table(heads, matches))
     for line in _told(outcome):
         show_text(line)
+
+
+def runs_table(manifests: list[dict[str, Any]]) -> list[Line]:
+    """Runs with what they score on the first groups or tasks."""
+    columns = _columns(manifests)[:MOST_COLUMNS]
+    heads = [Column("run", told=False), Column("bits per weight", "number")]
+    heads += [Column(name, "number", told=False) for name in (*_short(columns), "seconds")]
+    rows = []
+    for manifest in manifests:
+        cells = [_score(manifest, column) for column in columns]
+        bits = manifest["effective_bits"]
+        rows.append([
+            manifest["run"], "" if bits is None else f"{bits:.2f}", *cells, f"{sum(manifest['seconds'].values()):.1f}",
+        ])  # fmt: skip
+    return table(heads, rows)
 
 
 def _told(outcome: SweepOutcome) -> list[str]:
@@ -192,7 +197,7 @@ def _told(outcome: SweepOutcome) -> list[str]:
     return [*lines, f"{len(outcome.finished)} runs done{already}{failed}: {outcome.folder}"]
 
 
-def _order(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
+def order(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
     """By model, its dense run first, then by method, and by level and bits as numbers."""
     method, level, bits = (manifest.get(name) for name in ("method", "level", "bits"))
     return (
@@ -223,5 +228,6 @@ def _score(manifest: dict[str, Any], name: str) -> str:
     for key, value in result.items():
         metric = key.partition(",")[0]
         if "," in key and not metric.endswith("_stderr") and isinstance(value, (int, float)):
-            return f"{value:.3f}"
+            share = metric in SHARES and 0 <= value <= 1
+            return score_text(float(value), share)
     return ""

@@ -1,4 +1,4 @@
-"""An awkward table: long model names, thirteen families, eight tiers, several models, and methods of many words."""
+"""An awkward table: long model names, thirteen families, eight tiers, several models, and methods of two words."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ import pandas as pd
 
 from difficulty.runs.identity import Method, Run
 
-MODELS = ("meta-llama/Llama-3.2-1B-Instruct-of-a-rather-long-name", "embedded", "org/other-7b")
+MODELS = ("meta-llama/Llama-3.2-1B-Instruct-of-a-rather-long-name", "embedded")
 FAMILIES = (
     "agreement", "reflexives", "determiners", "word_order", "past_tense", "hypernyms", "opposites", "sequences", "capitals",
     "copying", "pages_of_a_long_book", "retrieval", "names",
 )  # fmt: skip
 STATES = (
-    ("dense", 0.0), ("magnitude", 0.3), ("magnitude", 0.5), ("magnitude", 0.7), ("wanda 4:8", 0.5), ("random", 0.3), ("random", 0.5),
+    ("dense", 0.0), ("magnitude", 0.3), ("magnitude", 0.5), ("magnitude", 0.7), ("wanda 4:8", 0.5), ("random", 0.5),
 )  # fmt: skip
-TIERS, ITEMS = 8, 24
+TIERS, ITEMS = 8, 10
 
 
-def awkward(models: tuple[str, ...] = MODELS, families: tuple[str, ...] = FAMILIES) -> pd.DataFrame:
+def awkward() -> pd.DataFrame:
     """A tidy table; harder tiers fall further, and each item keeps its luck in every state."""
-    draws = np.random.default_rng(0)
-    parts = []
-    for model in models:
-        for family in families:
-            for tier in range(1, TIERS + 1):
-                luck = draws.random(ITEMS)
-                for method, level in STATES:
-                    right = luck < 0.99 - 0.5 * max(0.0, level - 0.1) * (1 + tier / 8)
-                    parts.append(_part(model, family, tier, method, level, right.astype(float)))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _part(model: str, family: str, tier: int, method: str, level: float, value: np.ndarray) -> pd.DataFrame:
-    items = [f"{family}-{tier}-{i}" for i in range(len(value))]
-    run = str(Run(model, Method.parse(method), level, None))
-    return pd.DataFrame(
-        {
-            "run": run, "model": model, "method": method, "level": level, "bits": np.nan, "replicate": 0,
-            "task": f"difficulty_tiers_{family}_t{tier}", "family": family, "axis": "training_frequency", "tier": tier,
-            "item_id": items, "cluster_id": items, "metric": "acc", "value": value, "n_symbols": 1, "chance": 0.25,
-        }
-    )  # fmt: skip
+    grid = pd.MultiIndex.from_product(
+        [range(len(MODELS)), range(len(FAMILIES)), range(1, TIERS + 1), range(ITEMS), range(len(STATES))],
+        names=["m", "f", "tier", "i", "s"],
+    )
+    table = grid.to_frame(index=False)
+    luck = np.repeat(np.random.default_rng(0).random(len(table) // len(STATES)), len(STATES))
+    table["model"], table["family"] = np.array(MODELS)[table["m"]], np.array(FAMILIES)[table["f"]]
+    table["method"] = np.array([method for method, _ in STATES])[table["s"]]
+    table["level"] = np.array([level for _, level in STATES])[table["s"]]
+    falls = 0.5 * (table["level"] - 0.1).clip(lower=0) * (1 + table["tier"] / 8)
+    names = {
+        (m, s): str(Run(model, Method.parse(method), level, None))
+        for m, model in enumerate(MODELS)
+        for s, (method, level) in enumerate(STATES)
+    }
+    table["run"] = [names[key] for key in zip(table["m"], table["s"], strict=True)]
+    table["task"] = "difficulty_tiers_" + table["family"] + "_t" + table["tier"].astype(str)
+    table["item_id"] = table["cluster_id"] = table["task"] + "-" + table["i"].astype(str)
+    return table.assign(
+        bits=np.nan, replicate=0, axis="training_frequency", metric="acc", value=(luck < 0.95 - falls).astype(float), n_symbols=1,
+        chance=0.25,
+    ).drop(columns=["m", "f", "i", "s"])  # fmt: skip

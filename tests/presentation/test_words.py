@@ -9,14 +9,14 @@ import pytest
 
 import difficulty.text
 import junkdna_harness.presentation.amounts
-import junkdna_harness.presentation.console
+import junkdna_harness.presentation.table
 from difficulty.text import estimate_text, interval_text, p_text, p_words
 from junkdna_harness.presentation.amounts import byte_size, time_span
 from junkdna_harness.presentation.console import console
 
 
 @pytest.mark.parametrize(
-    "module", [difficulty.text, junkdna_harness.presentation.amounts, junkdna_harness.presentation.console]
+    "module", [difficulty.text, junkdna_harness.presentation.amounts, junkdna_harness.presentation.table]
 )
 def test_the_examples_are_true(module: object) -> None:
     found = doctest.testmod(module)  # type: ignore[arg-type]

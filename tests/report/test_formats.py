@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from junkdna_harness.presentation.escape import csv_cell, latex, markdown_cell, script_json
+from junkdna_harness.presentation.lines import plain
 from junkdna_harness.report import formats
 from junkdna_harness.report.leaderboard import Leaderboard, leaderboard
 from tests.report.synthetic import tidy
@@ -31,20 +32,18 @@ def numbers(text: str) -> list[str]:
 
 
 def test_every_format_prints_the_same_numbers(board: Leaderboard) -> None:
-    from rich.console import Console
-
     by_csv = [
         [line["score"], line["low"], line["high"], *([line["kept"]] if line["kept"] else [])]
         for line in csv.DictReader(io.StringIO(formats.csv_table([board])))
     ]
     expected = sorted(number for cell in by_csv for number in cell)
     expected += [formats.row_heads(row)[3] for row in board.rows]
-    buffer = io.StringIO()
-    Console(file=buffer, width=300).print(formats.terminal(board))
+    whole, narrow = (plain(formats.terminal(board, width)).split("\n\nacc in %")[0] for width in (300, 80))
     body = {
         "markdown": formats.markdown(board).split("\n\n")[0],
         "latex": formats.latex_table(board).split("midrule")[1],
-        "terminal": "\n".join(line for line in buffer.getvalue().splitlines() if line.startswith("│")),
+        "terminal": whole,
+        "narrow terminal": narrow,
     }
     for name, text in body.items():
         assert sorted(numbers(text)) == sorted(expected), name
