@@ -33,7 +33,7 @@ from junkdna_harness.commands.table import table
 from junkdna_harness.commands.tasks_dir import tasks_dir
 from junkdna_harness.commands.tiers import build
 from junkdna_harness.commands.tiers import show as show_tiers
-from junkdna_harness.commands.verb import CONTEXT, Verb, Verbs, WithSubcommands
+from junkdna_harness.commands.verb import CONTEXT, Group, Plain, Verb, Verbs, WithSubcommands, with_page
 from junkdna_harness.commands.versions import print_versions
 from junkdna_harness.presentation.console import say
 
@@ -61,39 +61,30 @@ def root(
 
 
 for verb in (
-    prune,
-    quantize,
-    inspect,
-    fidelity,
-    show,
-    compare,
-    table,
-    label,
-    fit,
-    report,
-    check,
-    power,
-    gate,
-    recover,
-):
-    app.command(cls=Verb)(verb)
-app.command()(study)
-app.command()(doctor)
-sweep_app = typer.Typer(cls=WithSubcommands, name="sweep", invoke_without_command=True)
-sweep_app.callback()(sweep)
-sweep_app.command("export", cls=Verb)(sweep_export)
-app.add_typer(sweep_app)
-tiers_app = typer.Typer(
-    name="tiers", help="Split any lm-eval task into tiers of difficulty.", no_args_is_help=True
-)
-tiers_app.command("build", cls=Verb)(build)
-tiers_app.command("show", cls=Verb)(show_tiers)
-app.add_typer(tiers_app)
-app.command("tasks-dir")(tasks_dir)
+    prune, quantize, recover, inspect, fidelity, fit, compare, report, show, table, label, check, gate, power,
+):  # fmt: skip
+    app.command(cls=with_page(Verb, verb.__name__))(verb)
+for plain in (study, doctor):
+    app.command(cls=with_page(Plain, plain.__name__))(plain)
+app.command("tasks-dir", cls=with_page(Plain, "tasks-dir"))(tasks_dir)
 app.command(
     "lm-eval",
+    cls=with_page(Plain, "lm-eval"),
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )(lm_eval)
+sweep_app = typer.Typer(cls=with_page(WithSubcommands, "sweep"), name="sweep", invoke_without_command=True)
+sweep_app.callback()(sweep)
+sweep_app.command("export", cls=with_page(Plain, "sweep export"))(sweep_export)
+app.add_typer(sweep_app)
+tiers_app = typer.Typer(
+    cls=with_page(Group, "tiers"),
+    name="tiers",
+    help="Split any lm-eval task into tiers of difficulty.",
+    no_args_is_help=True,
+)
+tiers_app.command("build", cls=with_page(Verb, "tiers build"))(build)
+tiers_app.command("show", cls=with_page(Plain, "tiers show"))(show_tiers)
+app.add_typer(tiers_app)
 
 
 def main() -> None:

@@ -127,7 +127,7 @@ def gate(
     commit: COMMIT = None,
     everything: Annotated[bool, typer.Option("--all", help="List the comparisons that passed, too.")] = False,
 ) -> None:
-    """Judge a model against a baseline, asking only as many items as the verdict needs.
+    """Pass or fail a model, asking only the items that this takes.
 
     The baseline's tasks are asked in one random order, in growing batches; after each, every comparison is judged by evidence that may be
     looked at as often as one likes, and the gate stops when the verdict is known. Exit codes as junkdna check: 0 pass, 1 fail,

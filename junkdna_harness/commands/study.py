@@ -30,7 +30,7 @@ def study(
     ] = None,
     limit: Annotated[
         float | None,
-        typer.Option(help="Items per task."),
+        typer.Option(help="Documents per task: a number, or below 1 a share. Default: the plan's."),
     ] = None,
     dtype: Annotated[
         str | None,
@@ -92,7 +92,7 @@ def study(
         ),
     ] = False,
 ) -> None:
-    """Run the paper on one model: sweep, recovery arms, verdicts on the claims, and an HTML report.
+    """Run the whole paper on one model, with verdicts and a report.
 
     Without arguments: the embedded model, in less than ten minutes on two cores. Exit code 1: some run failed (the
     others are in the report).

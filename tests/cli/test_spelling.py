@@ -84,7 +84,7 @@ def test_lm_eval_gets_its_words_as_they_stand() -> None:
 
 
 def test_the_version_names_what_results_depend_on_and_loads_none_of_it() -> None:
-    done = command("junkdna_harness", "--version")  # `python -m junkdna_harness`
+    done = command("junkdna_harness", "--version", fresh=True)  # `python -m junkdna_harness`
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
         "junkdna-harness",
@@ -114,7 +114,7 @@ def test_a_shell_completes(line: str, expected: list[str], tmp_path: Path) -> No
 def test_completion_can_be_shown_and_plans_are_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = junkdna("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    done = junkdna("--show-completion", "bash", fresh=True, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert done.returncode == 0
     assert "_JUNKDNA_COMPLETE=complete_bash" in done.stdout
     monkeypatch.chdir(tmp_path)
