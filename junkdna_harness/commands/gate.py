@@ -143,7 +143,7 @@ def gate(
     baseline = baseline_of(against, baseline_run, metric, label, metrics_of(limits), noise_floor)
     arguments = parse_model_args(model_args)
     if include_path is not None and not Path(include_path).is_dir():
-        raise UsageError(f"--include_path {include_path!r} is no folder. Name the folder of your task files.")
+        raise UsageError(f"--include-path {include_path!r} is no folder. Name the folder of your task files.")
     from junkdna_harness.gate.flips import Logged
     from junkdna_harness.presentation.progress import Meter
     from junkdna_harness.sequential import Options, Prompting, load, outcome_of, run_gate

@@ -14,7 +14,7 @@ import yaml
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.json_files import read_text
-from junkdna_harness.yaml_values import yaml_of
+from junkdna_harness.yaml_values import same_option, yaml_of
 
 REMEDY = "Correct it, or give the options themselves."
 
@@ -59,33 +59,18 @@ def _settled(
     path: str, values: Mapping[Any, Any], written: Mapping[str, Any], known: Mapping[str, Known]
 ) -> dict[str, Any]:
     """The values of a file that was read twice: as YAML, and with every value as the text that is written there."""
-    in_one_spelling(path, values, {name: one.name for name, one in known.items()})
-    found = {}
-    for key, value in values.items():
-        one = known[key.replace("-", "_")]
-        if value is not None:
-            found[one.name] = _value(f"{path!r}: {key}", one, value, written.get(key))
-    return found
-
-
-def in_one_spelling(path: str, values: Mapping[Any, Any], known: Mapping[str, str]) -> dict[str, Any]:
-    """The values with each name as `known` has it: spelling with underscores -> the option that it is.
-
-    Raises:
-        UsageError: an unknown option, or one that is set twice.
-    """
     found: dict[str, Any] = {}
     given: dict[str, str] = {}
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if not isinstance(key, str) or name not in known:
             raise UsageError(f"{path!r} has the unknown option {key!r}.{did_you_mean(name, known)}")
-        option = known[name]
-        if option in given:
-            raise UsageError(
-                f"{path!r} gives {given[option]!r} and {key!r}, which are one option. Keep one of them."
-            )
-        given[option], found[option] = key, value
+        one = known[name]
+        if one.name in given:
+            raise UsageError(same_option(path, given[one.name], key))
+        given[one.name] = key
+        if value is not None:
+            found[one.name] = _value(f"{path!r}: {key}", one, value, written.get(key))
     return found
 
 

@@ -162,7 +162,7 @@ PAGES: dict[str, Page] = {
         {
             RUNS: ("select", "metric", "label", "allow_different_prompts"),
             "Tables": ("by", "sort", "seed"),
-            OUTPUT: ("markdown", "csv", "latex", "html", "all_documents", "plots"),
+            OUTPUT: ("markdown", "csv", "latex", "latex_form", "html", "all_documents", "plots", "theme"),
         },
     ),
     "show": Page(SHOW, "report", ("junkdna show runs --run 'embedded wanda 0.5'",)),

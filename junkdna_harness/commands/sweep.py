@@ -73,7 +73,7 @@ def sweep(
     dtype: Annotated[
         str | None,
         typer.Option(
-            help="Numbers that models compute in, as dtype= of --model_args. auto-cpu: bfloat16 where the CPU has it, else float32."
+            help="Numbers that models compute in, as dtype= of --model-args. auto-cpu: bfloat16 where the CPU has it, else float32."
         ),
     ] = None,
     tasks: Annotated[
@@ -222,7 +222,6 @@ def _first_words(incomplete: str) -> list[str]:
 
 def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
     """The plan file's options, with those of the command line in front."""
-    from junkdna_harness.commands.options_file import in_one_spelling
     from junkdna_harness.sweep.choose import MACHINE_OPTIONS
     from junkdna_harness.sweep.options import read_plan_file
 
@@ -232,7 +231,10 @@ def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
     if not words:
         return given
     known = (*PLAN_OPTIONS, *MACHINE_OPTIONS, "output")
-    options = in_one_spelling(words[0], read_plan_file(Path(words[0])), {name: name for name in known})
+    options = read_plan_file(Path(words[0]))
+    for name in options:
+        if name not in known:
+            raise UsageError(f"{words[0]!r} has the unknown option {name!r}.{did_you_mean(str(name), known)}")
     return {**options, **given}
 
 

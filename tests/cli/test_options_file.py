@@ -165,3 +165,13 @@ def test_a_sweep_takes_either_spelling_too() -> None:
     Path("p.yaml").write_text("num-fewshot: 1\nnum_fewshot: 2")
     done = CliRunner().invoke(app, ["sweep", "p.yaml"])
     assert "'num-fewshot' and 'num_fewshot', which are one option" in str(done.exception)
+
+
+def test_a_study_takes_its_plan_as_an_argument_too() -> None:
+    Path("p.yaml").write_text("max-length: 5\nstep: 3")
+    said = [
+        str(CliRunner().invoke(app, ["study", *words]).exception)
+        for words in (["p.yaml"], ["--plan", "p.yaml"])
+    ]
+    assert said[0] == said[1]
+    assert "'step'" in said[0] and "max" not in said[0]
