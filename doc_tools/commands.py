@@ -124,6 +124,8 @@ def _wrong_for_typer(arguments: list[str], more: bool) -> str | None:
     except typer.Exit:  # --help, --version
         return None
     except Exception as error:
+        if "there is no file of options" in str(error):  # the page shows it, and writes it nowhere
+            return None
         if not hasattr(error, "format_message"):
             raise
         lacks = type(error).__name__ in {"MissingParameter", "NoArgsIsHelpError", "BadOptionUsage"}

@@ -15,6 +15,8 @@ HEAD = "<!-- Written by `python -m doc_tools docs/reference/cli.md` from the com
 _HELP = re.compile(r"^\* `[^`]*--help`: .*\n", re.M)
 _OPTION = re.compile(r"^(\* `[^`]+`: )(.*)$", re.M)
 _VERBS = re.compile(r"^\*\*Commands\*\*:\n\n((?:\* .*\n)+)", re.M)
+_EXAMPLES = re.compile(r"^Examples?:\n\n((?:junkdna .*\n\n)+)", re.M)
+_MORE = re.compile(r"^More: docs/(\S+)\.md$", re.M)
 _EMPTY = re.compile(r"^\*\*Options\*\*:\n\n(?!\* )", re.M)
 
 
@@ -28,6 +30,8 @@ def text() -> str:
     page = _OPTION.sub(lambda line: line[1] + _plain(line[2]), page)
     lists = iter(_groups(root, "junkdna"))
     page = _VERBS.sub(lambda _: f"**Commands**:\n\n{next(lists)}\n", page)
+    page = _EXAMPLES.sub(lambda found: f"```bash\n{found[1].replace(2 * chr(10), chr(10))}```\n\n", page)
+    page = _MORE.sub(r"More: [\1](../\1.md).", page)
     page = re.sub(r"\n{3,}", "\n\n", page.replace("```console\n", "```text\n"))
     return HEAD + page.strip() + "\n"
 

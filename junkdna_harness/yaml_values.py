@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,27 @@ def read_yaml_file(path: str | Path, what: str, remedy: str) -> Any:
         UsageError: it cannot be read, or is no YAML; the line is named.
     """
     return yaml_of(read_text(path, what, remedy), f"{what} {str(path)!r}", remedy)
+
+
+def in_one_spelling(path: str, values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The options of a file with names as they are in Python: `group-size` is `group_size`.
+
+    Raises:
+        UsageError: one stands there in both spellings.
+    """
+    found: dict[Any, Any] = {}
+    given: dict[Any, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_") if isinstance(key, str) else key
+        if name in given:
+            raise UsageError(same_option(path, given[name], key))
+        given[name], found[name] = key, value
+    return found
+
+
+def same_option(path: str, first: Any, second: Any) -> str:
+    """What is said of an option that a file gives twice, under two names."""
+    return f"{path!r} gives {first!r} and {second!r}, which are one option. Keep one of them."
 
 
 def yaml_of(text: str, what: str, remedy: str, loader: Any = None) -> Any:

@@ -120,7 +120,7 @@ def check(
     since: SINCE = None,
     tolerance: TOLERANCE = None,
 ) -> None:
-    """Judge a run against a baseline: overall, by family and by tier of difficulty.
+    """Pass or fail a run that was evaluated, against a baseline.
 
     Exit codes: 0 pass, 1 fail (or something is missing), 3 inconclusive, 2 wrong usage. The loss is paired
     item by item; "fail" needs Holm-corrected evidence that a loss exceeds the limit, "pass" needs evidence in

@@ -28,7 +28,9 @@ def compare(
     ] = None,
     bins: Annotated[
         int | None,
-        typer.Option(help="Number of tiers (4, or as many as the items allow; text makes one tier a value)."),
+        typer.Option(
+            help="Number of tiers (4, or as many as the items allow; text makes one tier per value)."
+        ),
     ] = None,
     task: Annotated[
         list[str] | None,
@@ -60,7 +62,7 @@ def compare(
         typer.Option("--json", help="Also write the table as JSON."),
     ] = None,
 ) -> None:
-    """Compare two logged lm-eval runs on the same items, split by difficulty.
+    """Compare two logged lm-eval runs item by item, by difficulty.
 
     Ordinary runs will do: no tiers, no special model. Each row is a paired difference, B - A, with a 95 % interval.
     """

@@ -6,7 +6,7 @@ import typer
 
 
 def doctor() -> None:
-    """Say what is installed, where the tasks are, and whether lm_eval finds models and tasks; exit code 1 if not."""
+    """Say what is installed, and whether lm_eval finds us."""
     from junkdna_harness.doctor import examine
     from junkdna_harness.presentation.lines import show_lines
     from junkdna_harness.presentation.table import Cell, Column, table

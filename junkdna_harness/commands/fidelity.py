@@ -75,10 +75,14 @@ def fidelity(
         ),
     ] = "rolling",
     documents: Annotated[
-        int | None, typer.Option(help="Documents of each file or task.", rich_help_panel=PANEL_TEXT)
+        int | None,
+        typer.Option(
+            help="Read so many documents of each file or task. Default: all.", rich_help_panel=PANEL_TEXT
+        ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Tokens of each document.", rich_help_panel=PANEL_TEXT)
+        int | None,
+        typer.Option(help="Read so many tokens of each document. Default: all.", rich_help_panel=PANEL_TEXT),
     ] = None,
     by_bytes: Annotated[
         bool,
@@ -116,7 +120,7 @@ def fidelity(
         int | None, typer.Option("--batch-size", help="Windows that go through a model together.")
     ] = None,
 ) -> None:
-    """Compare a compressed model's predictions of a text with the dense model's, token by token.
+    """Measure what compression changed on a text: perplexity, KL.
 
     Perplexity and its ratio, KL divergence, agreement, with 95 % intervals over blocks of 256 tokens. No benchmark is needed: any text
     will do.

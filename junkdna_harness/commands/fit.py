@@ -75,7 +75,7 @@ def fit(
         Path | None, typer.Option("--cells", help="Write tiers x methods x levels as CSV.")
     ] = None,
 ) -> None:
-    """Judge what compression cost: six claims, each supported, refuted or inconclusive, and the hypothesis as a whole.
+    """Judge six claims on what compression cost, and the hypothesis.
 
     P1 scores fall with sparsity; P2 harder tiers lose more at the same sparsity; P3 their critical sparsity is lower; P4
     quantization orders the tiers less at equal mean loss (and at equal memory); P5 after recovery harder tiers stay further

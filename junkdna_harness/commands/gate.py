@@ -128,7 +128,7 @@ def gate(
     commit: COMMIT = None,
     everything: Annotated[bool, typer.Option("--all", help="List the comparisons that passed, too.")] = False,
 ) -> None:
-    """Judge a model against a baseline, asking only as many items as the verdict needs.
+    """Pass or fail a model, asking only the items that this takes.
 
     The baseline's tasks are asked in one random order, in growing batches; after each, every comparison is judged by evidence that may be
     looked at as often as one likes, and the gate stops when the verdict is known. Exit codes as junkdna check: 0 pass, 1 fail,
@@ -144,7 +144,7 @@ def gate(
     baseline = baseline_of(against, baseline_run, metric, label, metrics_of(limits), noise_floor)
     arguments = parse_model_args(model_args)
     if include_path is not None and not Path(include_path).is_dir():
-        raise UsageError(f"--include_path {include_path!r} is no folder. Name the folder of your task files.")
+        raise UsageError(f"--include-path {include_path!r} is no folder. Name the folder of your task files.")
     from junkdna_harness.gate.flips import Logged
     from junkdna_harness.presentation.progress import Meter
     from junkdna_harness.sequential import Options, Prompting, load, outcome_of, run_gate

@@ -17,7 +17,7 @@ def inspect(
         bool, typer.Option("--json", help="Print the manifest and the checks as JSON.")
     ] = False,
 ) -> None:
-    """Show a checkpoint's manifest, and verify the hash and the zeros of every tensor.
+    """Show what a checkpoint is, and verify that it still is.
 
     Exit codes: 0 all as written, 1 a tensor changed, is missing or is new, 2 wrong usage.
     """

@@ -32,7 +32,7 @@ def label(
         ),
     ] = False,
 ) -> None:
-    """Write a small file beside the log that says which run it is of; every command reads it.
+    """Say which run a log is of, where nothing else says so.
 
     `--label 'FOLDER=wanda 0.5'` of the other commands says the same for one call. Delete the file to take it back.
     """

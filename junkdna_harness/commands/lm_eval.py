@@ -8,7 +8,7 @@ import typer
 
 
 def lm_eval(context: typer.Context) -> None:
-    """Run lm_eval, with all of its own options, with our models and tasks known to it."""
+    """Run lm_eval, all options its own, with our models and tasks."""
     from junkdna_harness.autoload import install
 
     install()

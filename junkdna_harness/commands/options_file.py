@@ -8,25 +8,26 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.json_files import read_text
-from junkdna_harness.yaml_values import yaml_of
+from junkdna_harness.yaml_values import same_option, yaml_of
 
 REMEDY = "Correct it, or give the options themselves."
 
 
 @dataclass(frozen=True)
 class Known:
-    """A parameter as a file may set it: its `kind` (bool, int, float, str, Path, an Enum), many values or one, and the value that a
-    key such as `no_force` takes for false."""
+    """A parameter as a file may set it: its `kind` (bool, int, float, str, Path), many values or one, the `choices` where there are
+    some; `negated` is that of a key such as `no_force`."""
 
     name: str
     kind: type
     many: bool
+    choices: tuple[str, ...] = ()
     negated: bool = False
 
 
@@ -59,33 +60,18 @@ def _settled(
     path: str, values: Mapping[Any, Any], written: Mapping[str, Any], known: Mapping[str, Known]
 ) -> dict[str, Any]:
     """The values of a file that was read twice: as YAML, and with every value as the text that is written there."""
-    in_one_spelling(path, values, {name: one.name for name, one in known.items()})
-    found = {}
-    for key, value in values.items():
-        one = known[key.replace("-", "_")]
-        if value is not None:
-            found[one.name] = _value(f"{path!r}: {key}", one, value, written.get(key))
-    return found
-
-
-def in_one_spelling(path: str, values: Mapping[Any, Any], known: Mapping[str, str]) -> dict[str, Any]:
-    """The values with each name as `known` has it: spelling with underscores -> the option that it is.
-
-    Raises:
-        UsageError: an unknown option, or one that is set twice.
-    """
     found: dict[str, Any] = {}
     given: dict[str, str] = {}
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if not isinstance(key, str) or name not in known:
             raise UsageError(f"{path!r} has the unknown option {key!r}.{did_you_mean(name, known)}")
-        option = known[name]
-        if option in given:
-            raise UsageError(
-                f"{path!r} gives {given[option]!r} and {key!r}, which are one option. Keep one of them."
-            )
-        given[option], found[option] = key, value
+        one = known[name]
+        if one.name in given:
+            raise UsageError(same_option(path, given[one.name], key))
+        given[one.name] = key
+        if value is not None:
+            found[one.name] = _value(f"{path!r}: {key}", one, value, written.get(key))
     return found
 
 
@@ -94,7 +80,7 @@ def _value(where: str, one: Known, value: Any, written: Any) -> Any:
     several = isinstance(value, list)
     values, texts = (value, written or value) if several else ([value], [written])
     taken = [
-        _single(where, one.kind, single, str(single if text is None else text))
+        _single(where, one, single, str(single if text is None else text))
         for single, text in zip(values, texts, strict=True)
     ]
     if one.many:
@@ -102,11 +88,12 @@ def _value(where: str, one: Known, value: Any, written: Any) -> Any:
     if not several:
         return not taken[0] if one.negated else taken[0]
     if one.kind is not str:
-        raise UsageError(f"{where} {value!r:.60} cannot be used. Write {_words(one.kind)}, not a list.")
+        raise UsageError(f"{where} {value!r:.60} cannot be used. Write {_words(one)}, not a list.")
     return ",".join(taken)
 
 
-def _single(where: str, kind: type, value: Any, written: str) -> Any:
+def _single(where: str, one: Known, value: Any, written: str) -> Any:
+    kind = one.kind
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is bool:
         fits, taken = isinstance(value, bool), value
@@ -114,21 +101,20 @@ def _single(where: str, kind: type, value: Any, written: str) -> Any:
         fits, taken = number and isinstance(value, int), value
     elif kind is float:
         fits, taken = number and math.isfinite(value), value
-    elif issubclass(kind, Enum):
-        fits, taken = written in [one.value for one in kind], written
+    elif one.choices:
+        fits, taken = written in one.choices, written
     else:
         fits, taken = number or isinstance(value, str), written
     if not fits:
-        raise UsageError(f"{where} {value!r:.60} cannot be used. Write {_words(kind)}.")
+        raise UsageError(f"{where} {value!r:.60} cannot be used. Write {_words(one)}.")
     return taken
 
 
-def _words(kind: type) -> str:
-    if issubclass(kind, Enum):
-        return " or ".join(str(one.value) for one in kind)
-    return {bool: "true or false", int: "a whole number", float: "a number"}.get(
-        kind, "a text (in quotes, if need be)"
-    )
+def _words(one: Known) -> str:
+    if one.choices:
+        return " or ".join(one.choices)
+    words = {bool: "true or false", int: "a whole number", float: "a number"}
+    return words.get(one.kind, "a text (in quotes, if need be)")
 
 
 def known_options(command: Any) -> dict[str, Known]:
@@ -138,10 +124,10 @@ def known_options(command: Any) -> dict[str, Known]:
     for param in command.params:
         if param.name not in hints:  # --help
             continue
-        kind, many = _kind(hints[param.name])
+        kind, many, choices = _kind(hints[param.name])
         options = [opt for opt in param.opts if opt.startswith("--")]
         for opt in options or [param.name]:
-            known[_key(opt)] = Known(param.name, kind, many)
+            known[_key(opt)] = Known(param.name, kind, many, choices)
             if kind is bool and options:
                 known[f"no_{_key(opt)}"] = Known(param.name, kind, many, negated=True)
         for opt in param.secondary_opts:
@@ -153,10 +139,14 @@ def _key(option: str) -> str:
     return option.removeprefix("--").replace("-", "_")
 
 
-def _kind(hint: Any) -> tuple[type, bool]:
-    """(kind, whether there may be several) of `list[str] | None` and the like."""
+def _kind(hint: Any) -> tuple[type, bool, tuple[str, ...]]:
+    """(kind, whether there may be several, choices) of `list[str] | None` and the like."""
     if get_origin(hint) in (Union, UnionType):
         (hint,) = (one for one in get_args(hint) if one is not type(None))
     if get_origin(hint) is list:
-        return get_args(hint)[0], True
-    return hint, False
+        return get_args(hint)[0], True, ()
+    if get_origin(hint) is Literal:
+        return str, False, tuple(map(str, get_args(hint)))
+    if issubclass(hint, Enum):
+        return str, False, tuple(str(one.value) for one in hint)
+    return hint, False, ()

@@ -57,7 +57,7 @@ def power(
         Path | None, typer.Option("--json", help="Also write the numbers as JSON ('-' prints it alone).")
     ] = None,
 ) -> None:
-    """How many items a gate needs, what those that there are can see, and what to do where they are too few.
+    """Say how many items a gate needs, and what yours can see.
 
     For each comparison of the policy (or of --max-drop): the items with which an equal model passes in 80 and 95 % of runs, how often it
     passes with the given ones, and the smallest true loss that they show.

@@ -74,7 +74,7 @@ def prune(
     private: Private = None,
     push_branch: PushBranch = None,
 ) -> None:
-    """Remove weights from a model and write an ordinary checkpoint, with exact zeros and a manifest.
+    """Remove weights from a model and write an ordinary checkpoint.
 
     The result loads with AutoModelForCausalLM.from_pretrained. Zeros are stored densely: masks simulate sparsity,
     they give no speed. N of N:M is the number kept. A checkpoint that is pruned already keeps its zeros.

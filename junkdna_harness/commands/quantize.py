@@ -58,7 +58,7 @@ def quantize(
     private: Private = None,
     push_branch: PushBranch = None,
 ) -> None:
-    """Round a model's weights to what few bits can hold, and write an ordinary checkpoint.
+    """Round weights to few bits and write an ordinary checkpoint.
 
     Quantization is simulated: the rounded weights are stored densely in the model's dtype, so that any framework
     loads them. The manifest holds the bits that a packed copy would take. What was pruned stays pruned.

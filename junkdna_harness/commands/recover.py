@@ -71,7 +71,7 @@ def recover(
     seed: Annotated[int, typer.Option(help="Seed of data, order and training.")] = 0,
     max_length: Annotated[
         int | None,
-        typer.Option(help="Tokens per row; 512, or what the model can read."),
+        typer.Option(help="Tokens per row of training data; 512, or what the model can read."),
     ] = None,
     adapter: Annotated[
         str | None,
@@ -122,7 +122,7 @@ def recover(
     private: Private = None,
     push_branch: PushBranch = None,
 ) -> None:
-    """Continue training a compressed model and write an ordinary checkpoint with a manifest.
+    """Train a compressed model further, under its mask or freely.
 
     Several GPUs: start it with `accelerate launch -m junkdna_harness.cli recover ...`. Exit code 1: training broke
     down, and the last good weights were kept.

@@ -63,7 +63,7 @@ def report(
     label: Annotated[list[str] | None, LABEL] = None,
     allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
 ) -> None:
-    """Show what compression cost: tables in the terminal, and as files where asked for.
+    """Show what compression cost: tables, plots, one HTML page.
 
     A cell is the mean [its 95 % interval], and in brackets what is left of the dense score. The HTML file needs
     nothing else: verdicts, tables, plots, the documents that flipped, methods, and how to make it again.

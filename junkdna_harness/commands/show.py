@@ -27,7 +27,7 @@ def show(
     ] = None,
     label: Annotated[list[str] | None, LABEL] = None,
 ) -> None:
-    """Print a run's score in every family and tier, with method, level and measured sparsity.
+    """Print one run's score in every family and tier.
 
     The interval is clustered (95 %), and shares are in percent; "above chance" is (score - chance) / (1 - chance).
     """

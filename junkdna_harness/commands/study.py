@@ -8,13 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from junkdna_harness.commands.verb import PLAN_FILES
 from junkdna_harness.presentation.console import say
 
 
 def study(
     pretrained: Annotated[
         str | None,
-        typer.Argument(help="Checkpoint folder, hub id or smollm2-135m; left out: the embedded model."),
+        typer.Argument(
+            help="Checkpoint folder, hub id or smollm2-135m; left out: the embedded model. A .yaml file is taken for --plan."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -30,7 +33,7 @@ def study(
     ] = None,
     limit: Annotated[
         float | None,
-        typer.Option(help="Items per task."),
+        typer.Option(help="Documents per task: a number, or below 1 a share. Default: the plan's."),
     ] = None,
     dtype: Annotated[
         str | None,
@@ -92,11 +95,18 @@ def study(
         ),
     ] = False,
 ) -> None:
-    """Run the paper on one model: sweep, recovery arms, verdicts on the claims, and an HTML report.
+    """Run the whole paper on one model, with verdicts and a report.
 
     Without arguments: the embedded model, in less than ten minutes on two cores. Exit code 1: some run failed (the
     others are in the report).
     """
+    if (
+        pretrained is not None
+        and plan is None
+        and pretrained.lower().endswith(PLAN_FILES)
+        and not Path(pretrained).is_dir()
+    ):
+        plan, pretrained = Path(pretrained), None  # as the other verbs take a file of options
     from junkdna_harness.study.plan import make_plan
     from junkdna_harness.study.plan import quick as cut
 

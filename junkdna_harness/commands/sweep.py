@@ -24,7 +24,7 @@ def sweep(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PLAN.yaml]",
+            metavar="PLAN.yaml",
             help="A plan in YAML; options of the command line come before its own.",
             autocompletion=lambda incomplete: _first_words(incomplete),
         ),
@@ -44,7 +44,10 @@ def sweep(
     patterns: Annotated[str | None, typer.Option(help="N:M patterns, N kept of M, e.g. 7:8,4:8,2:4.")] = None,
     quantize: Annotated[str | None, typer.Option(help="Quantizers with bits, e.g. rtn:8,4,3,2.")] = None,
     replicates: Annotated[
-        int | None, typer.Option(help="Draws of what is drawn by lot: random masks, calibration samples.")
+        int | None,
+        typer.Option(
+            help="Draws of what is drawn by lot (random masks, calibration samples), each with a seed of its own. Default: 1."
+        ),
     ] = None,
     match_loss: Annotated[
         bool,
@@ -54,7 +57,8 @@ def sweep(
         str | None, typer.Option(help="P3: add levels where the claim cannot resolve a critical level.")
     ] = None,
     refine_levels: Annotated[
-        int | None, typer.Option("--refine-levels", help="Most levels that --refine adds for each model: 12.")
+        int | None,
+        typer.Option("--refine-levels", help="Most levels that --refine adds for each model. Default: 12."),
     ] = None,
     one_shot: Annotated[
         bool, typer.Option("--one-shot", help="Gather calibration statistics once, on the dense model.")
@@ -69,7 +73,7 @@ def sweep(
     dtype: Annotated[
         str | None,
         typer.Option(
-            help="Numbers that models compute in, as dtype= of --model_args. auto-cpu: bfloat16 where the CPU has it, else float32."
+            help="Numbers that models compute in, as dtype= of --model-args. auto-cpu: bfloat16 where the CPU has it, else float32."
         ),
     ] = None,
     tasks: Annotated[
@@ -79,7 +83,7 @@ def sweep(
     text: Annotated[
         list[str] | None,
         typer.Option(
-            help="A .txt or .jsonl file, starter or embedded, whose tokens are asked; repeat it for more.",
+            help="Perplexity by token: a .txt or .jsonl file, starter or embedded; repeat it for more.",
             rich_help_panel=PANEL_TASKS,
         ),
     ] = None,
@@ -98,17 +102,38 @@ def sweep(
         ),
     ] = None,
     limit: Annotated[
-        float | None, typer.Option(help="Documents per task.", rich_help_panel=PANEL_TASKS)
+        float | None,
+        typer.Option(
+            help="Documents per task: a number, or below 1 a share. Default: all.",
+            rich_help_panel=PANEL_TASKS,
+        ),
     ] = None,
     num_fewshot: Annotated[
-        int | None, typer.Option("--num-fewshot", help="Examples in the prompt.", rich_help_panel=PANEL_TASKS)
+        int | None,
+        typer.Option(
+            "--num-fewshot",
+            help="Solved examples in each prompt. Default: the task's own.",
+            rich_help_panel=PANEL_TASKS,
+        ),
     ] = None,
     seed: Annotated[
-        str | None, typer.Option(help="One seed, or python,numpy,torch,fewshot.", rich_help_panel=PANEL_TASKS)
+        str | None,
+        typer.Option(
+            help="One for all, or four: python,numpy,torch,fewshot. Default: 0,1234,1234,1234.",
+            rich_help_panel=PANEL_TASKS,
+        ),
     ] = None,
     apply_chat_template: Annotated[
         bool, typer.Option("--apply-chat-template", help="Prompts as chat.", rich_help_panel=PANEL_TASKS)
     ] = False,
+    fewshot_as_multiturn: Annotated[
+        bool | None,
+        typer.Option(
+            "--fewshot-as-multiturn/--no-multiturn",
+            help="With a chat template: each example as a turn of its own. Default: yes, as in lm_eval.",
+            rich_help_panel=PANEL_TASKS,
+        ),
+    ] = None,
     system_instruction: Annotated[
         str | None, typer.Option("--system-instruction", help="System message.", rich_help_panel=PANEL_TASKS)
     ] = None,
@@ -118,7 +143,9 @@ def sweep(
     ] = None,
     batch_size: Annotated[
         str | None,
-        typer.Option("--batch-size", help="A number, auto or auto:N.", rich_help_panel=PANEL_MACHINE),
+        typer.Option(
+            "--batch-size", help="Requests per pass: a number, auto or auto:N.", rich_help_panel=PANEL_MACHINE
+        ),
     ] = None,
     max_batch_size: Annotated[
         int | None, typer.Option("--max-batch-size", help="Limit for auto.", rich_help_panel=PANEL_MACHINE)
@@ -159,7 +186,7 @@ def sweep(
         bool, typer.Option("--dry-run", help="Print the plan and what it will cost, and stop.")
     ] = False,
 ) -> None:
-    """Evaluate a model at every method and level of a grid, into a folder that fit and report read.
+    """Evaluate a model at every method and level of a grid.
 
     The same command goes on where a killed sweep stopped. Exit codes: 0 all runs are there, 1 some failed (the others
     are stored), 2 wrong usage.
@@ -168,7 +195,7 @@ def sweep(
         "model_args": model_args, "methods": methods, "sparsity": sparsity, "patterns": patterns,
         "quantize": quantize, "replicates": replicates, "noise_floor": noise_floor or None, "dtype": dtype, "tasks": tasks, "text": text, "window": window, "surprisal_from": surprisal_from, "output": output, "limit": limit,
         "num_fewshot": num_fewshot, "seed": seed, "apply_chat_template": apply_chat_template or None,
-        "system_instruction": system_instruction, "one_shot": one_shot or None, "include_path": include_path,
+        "fewshot_as_multiturn": fewshot_as_multiturn, "system_instruction": system_instruction, "one_shot": one_shot or None, "include_path": include_path,
         "match_loss": match_loss or None, "refine": refine, "refine_levels": refine_levels, "batch_size": batch_size,
         "max_batch_size": max_batch_size, "device": device, "engine": engine, "workers": workers,
         "prefix_cache": False if no_prefix_cache else None,
@@ -195,7 +222,6 @@ def _first_words(incomplete: str) -> list[str]:
 
 def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
     """The plan file's options, with those of the command line in front."""
-    from junkdna_harness.commands.options_file import in_one_spelling
     from junkdna_harness.sweep.choose import MACHINE_OPTIONS
     from junkdna_harness.sweep.options import read_plan_file
 
@@ -205,7 +231,10 @@ def _options(words: list[str], given: dict[str, Any]) -> dict[str, Any]:
     if not words:
         return given
     known = (*PLAN_OPTIONS, *MACHINE_OPTIONS, "output")
-    options = in_one_spelling(words[0], read_plan_file(Path(words[0])), {name: name for name in known})
+    options = read_plan_file(Path(words[0]))
+    for name in options:
+        if name not in known:
+            raise UsageError(f"{words[0]!r} has the unknown option {name!r}.{did_you_mean(str(name), known)}")
     return {**options, **given}
 
 

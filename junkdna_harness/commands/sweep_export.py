@@ -14,7 +14,7 @@ def sweep_export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A sweep's folder.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
 ) -> None:
-    """Write the finished runs of a sweep as `lm_eval --log_samples` would have."""
+    """Write a sweep's runs as lm_eval --log_samples would have."""
     from junkdna_harness.sweep.export import export
 
     folders = export(folder, out)

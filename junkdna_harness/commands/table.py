@@ -19,7 +19,7 @@ def table(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .parquet or .csv.")],
     label: Annotated[list[str] | None, LABEL] = None,
 ) -> None:
-    """Write one row per item, run and metric, for pandas, DuckDB, or `junkdna fit`.
+    """Write one row per item, run and metric, for pandas or DuckDB.
 
     Columns: run, model, method, level, bits, replicate, task, family, axis, tier, item_id, cluster_id, metric, value,
     n_symbols, chance; others follow where they were logged: higher_is_better, and for perplexities weight and scale

@@ -6,7 +6,7 @@ from junkdna_harness.presentation.console import say
 
 
 def tasks_dir() -> None:
-    """Print the folder of the task YAMLs, for lm_eval's --include_path."""
+    """Print the folder of our task files."""
     from junkdna_harness.autoload import tasks_dir as folder
 
     say(folder())

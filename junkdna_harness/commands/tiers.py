@@ -29,7 +29,7 @@ def build(
     ] = None,
     bins: Annotated[
         int | None,
-        typer.Option(help="Number of tiers (4 for numbers; text makes one tier a value)."),
+        typer.Option(help="Number of tiers (4 for numbers; text makes one tier per value)."),
     ] = None,
     include_path: Annotated[
         str | None,
@@ -80,7 +80,7 @@ def build(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder that is not empty.")] = False,
 ) -> None:
-    """Sort the documents of an lm-eval task by difficulty and write a task a tier."""
+    """Sort the documents of a task by difficulty, and write a task per tier."""
     if output is None and not dry_run:
         raise UsageError(
             "--output is missing: name the folder to write, or pass --dry-run to see the tiers only."
@@ -129,7 +129,7 @@ def build(
 
 
 def show(folder: Annotated[Path, typer.Argument(help="A folder that `junkdna tiers build` wrote.")]) -> None:
-    """Print what is in a folder of tiers."""
+    """Print what a folder of tiers holds."""
     from junkdna_harness.tiers.show import folder_text
 
     say(folder_text(folder))

@@ -10,8 +10,10 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from difficulty.visible import visible
+from junkdna_harness.commands.pages import PAGES, Page
 
 PLAN_FILES = (".yaml", ".yml")
+PLAN = "PLAN.yaml"
 
 
 def kebab(name: str) -> str:
@@ -22,8 +24,56 @@ def kebab(name: str) -> str:
 CONTEXT = {"token_normalize_func": kebab, "help_option_names": ["-h", "--help"]}
 
 
-class Verb(TyperCommand):
-    """A verb, of whose arguments one may be a YAML file with options: those of the command line come before its own."""
+class _Described:
+    """A verb with a page of help: see `commands.pages`."""
+
+    page: Page | None = None
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        """As typer makes it; then options get their headings, and the page its end."""
+        super().__init__(*args, **settings)
+        verb: Any = self
+        if self.page is not None:
+            self.page.arrange(verb.params)
+            verb.help = self.page.paragraphs(verb.help or "")
+            verb.epilog, verb.rich_help_panel = self.page.epilog, self.page.room or None
+
+
+class Plain(_Described, TyperCommand):
+    """A verb that reads no file of options."""
+
+
+class Group(_Described, TyperGroup):
+    """A verb that is nothing without one of its sub-commands."""
+
+
+def with_page(base: type[Any], name: str) -> type[Any]:
+    """The class of a verb with its page of help."""
+    return type(base.__name__, (base,), {"page": PAGES[name]})
+
+
+class Verb(Plain):
+    """A verb, of whose arguments one may be a YAML file with options: those of the command line come before its own.
+
+    `--no-NAME` of a flag is understood and not shown: it is for what a file says.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        """As typer makes it."""
+        super().__init__(*args, **settings)
+        for param in self.params:
+            flag: Any = param
+            if getattr(flag, "is_flag", False) and flag.default is False:
+                flag.secondary_opts = []
+        if self.epilog:
+            self.epilog += (
+                f"\n\n{PLAN} holds options, one per line as NAME: VALUE; the command line comes first."
+            )
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """`[OPTIONS] [PLAN.yaml]`, and the arguments."""
+        options, *arguments = super().collect_usage_pieces(ctx)
+        return [options, f"[{PLAN}]", *arguments]
 
     def make_parser(self, ctx: Any) -> Any:
         """The parser, which also knows `--no-NAME` of a flag, for where a file sets it."""
@@ -90,6 +140,11 @@ class _Word(str):
 class Verbs(TyperGroup):
     """The verbs. `junkdna help VERB` is `junkdna VERB --help`; what is said of a mistake shows no character that acts on a terminal."""
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        """As typer makes it, with the verbs in the order of their pages."""
+        super().__init__(*args, **settings)
+        self.commands = {name: self.commands[name] for name in PAGES if name in self.commands}
+
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Which verb, and its arguments."""
         if args[:1] == ["help"] and "help" not in self.commands:
@@ -118,7 +173,7 @@ def _mistakes_shown() -> Iterator[None]:
         raise
 
 
-class WithSubcommands(TyperGroup):
+class WithSubcommands(Group):
     """A verb that takes arguments of its own, and has sub-commands: `sweep PLAN.yaml`, and `sweep export DIR OUT`.
 
     The first word alone says which; a file of that name is reached as `./export`.
@@ -146,10 +201,9 @@ class WithSubcommands(TyperGroup):
     def get_params(self, ctx: Any) -> Any:
         """The parameters; arguments of the verb itself are none of a sub-command, whose usage would show them."""
         found = super().get_params(ctx)
-        if ctx.command is self and ctx.invoked_subcommand is None:
-            return found
-        return [param for param in found if param.param_type_name != "argument"]
+        of_subcommand = ctx.parent is not None and ctx.parent.command is self
+        return [param for param in found if param.param_type_name != "argument" or not of_subcommand]
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """As of a verb without sub-commands; these stand in a list below."""
-        return TyperCommand.collect_usage_pieces(self, ctx)
+        return [piece.removesuffix("...") for piece in TyperCommand.collect_usage_pieces(self, ctx)]

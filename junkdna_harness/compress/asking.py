@@ -36,7 +36,7 @@ class Help:
     CALIBRATION = "Text: FILE.txt, FILE.jsonl[:FIELD], task:NAME, hf:dataset[:config[:split[:column]]], or graded (training items of the suite)."
     NSAMPLES = "Calibration samples."
     SEQLEN = "Tokens per sample; default 2048 on an accelerator, 128 on a CPU."
-    GROUP = "Weights that share a scale, -1 for a row; default the format's: of rtn, gptq and awq the largest of 128, 64, 32, 16 that fits."
+    GROUP = "Weights that share a scale, -1 for a whole row; default the format's: of rtn, gptq and awq the largest of 128, 64, 32, 16 that fits."
     ACT_ORDER = "columns of the largest inputs first (gptq)."
     ACTIVATIONS = f"Round the inputs of the targeted layers: {' or '.join(ACTIVATIONS)} (E4M3)."
     ACTIVATION_SCALE = (

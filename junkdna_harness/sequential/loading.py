@@ -76,7 +76,7 @@ def load(
     given = dict(arguments or {})
     if given.get("pretrained", model) != model:
         raise UsageError(
-            f"the model is {model!r}, and --model_args names pretrained={given['pretrained']!r}. Give it once."
+            f"the model is {model!r}, and --model-args names pretrained={given['pretrained']!r}. Give it once."
         )
     place = "pretrained"
     if not ours and place not in _parameters(kind) and "model" in _parameters(kind):

@@ -29,7 +29,7 @@ from junkdna_harness.sweep.settings import Settings
 from junkdna_harness.sweep.suite import Suite, build_suite
 from junkdna_harness.sweep.tables import task_facts
 
-_HOW = "Give the baseline's --num_fewshot, --apply_chat_template and --system_instruction, or write the baseline again."
+_HOW = "Give the baseline's --num-fewshot, --apply-chat-template and --system-instruction, or write the baseline again."
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _suite(
             suite = _joined(suite, again)
     if lacking := [name for name in names if name not in suite.tasks]:
         raise UsageError(
-            f"task{'s' * (len(lacking) > 1)} {some(lacking)} of the baseline cannot be found by that name here. --include_path adds a folder."
+            f"task{'s' * (len(lacking) > 1)} {some(lacking)} of the baseline cannot be found by that name here. --include-path adds a folder."
         )
     return suite
 
@@ -173,7 +173,7 @@ def _settings(baseline: RunItems, names: Sequence[str], prompting: Prompting) ->
         multiturn = said == {"True"} if said else None
     if prompting.system_instruction is None and any(one.get("system_instruction_sha") for one in known):
         raise UsageError(
-            "the baseline was asked with a system prompt, of which it keeps the hash alone. Give that prompt: --system_instruction TEXT."
+            "the baseline was asked with a system prompt, of which it keeps the hash alone. Give that prompt: --system-instruction TEXT."
         )
     return Settings(
         tuple(names), num_fewshot=prompting.num_fewshot, seed=prompting.seed, apply_chat_template=template,

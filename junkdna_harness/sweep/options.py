@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.yaml_values import read_yaml_file
+from junkdna_harness.yaml_values import in_one_spelling, read_yaml_file
 
 # Names of models and folders stay text, whatever they look like: a folder may be called 7, 1e5 or true.
 TEXT_ARGUMENTS = ("pretrained", "peft", "delta", "tokenizer", "revision", "subfolder", "gguf_file")
@@ -67,10 +67,10 @@ def joined(value: Any) -> str:
 
 
 def read_plan_file(path: Path) -> dict[str, Any]:
-    """The options written in a YAML plan.
+    """The options written in a YAML plan, in either spelling.
 
     Raises:
-        UsageError: not there, or no mapping.
+        UsageError: not there, no mapping, or an option in both spellings.
     """
     if not path.is_file():
         raise UsageError(f"there is no plan {str(path)!r}. Name a YAML file, or give the options themselves.")
@@ -79,7 +79,7 @@ def read_plan_file(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{str(path)!r} holds no options. Write e.g. 'methods: magnitude' and 'sparsity: 0:0.9:0.1'."
         )
-    return values
+    return in_one_spelling(str(path), values)
 
 
 # What an annotation of an option allows: kind -> (test, words).

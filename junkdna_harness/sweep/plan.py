@@ -308,7 +308,7 @@ def _models(given: Any, dtype: str | None) -> tuple[tuple[Mapping[str, Any], ...
         arguments = dict(one) if isinstance(one, Mapping) else parse_model_args(one)
         if clash := [name for name in GRID_ARGUMENTS if name in arguments]:
             raise UsageError(
-                f"{clash[0]}={arguments[clash[0]]} in --model_args is set by the sweep's grid. "
+                f"{clash[0]}={arguments[clash[0]]} in --model-args is set by the sweep's grid. "
                 "Use --methods, --sparsity, --patterns, --quantize, --replicates."
             )
         commons.append(
@@ -318,7 +318,7 @@ def _models(given: Any, dtype: str | None) -> tuple[tuple[Mapping[str, Any], ...
             name = EMBEDDED
         if dtype is not None and arguments.setdefault("dtype", dtype) != dtype:
             raise UsageError(
-                f"dtype is {arguments['dtype']!r} in --model_args, and {dtype!r} in --dtype. Give it once."
+                f"dtype is {arguments['dtype']!r} in --model-args, and {dtype!r} in --dtype. Give it once."
             )
         models.append({"pretrained": str(name), **arguments})
     names = [str(model["pretrained"]) for model in models]

@@ -71,7 +71,7 @@ def make_settings(tasks: str | Sequence[str] | None, given: Mapping[str, Any]) -
     if "seed" in values:
         values["seed"] = parse_seed(values["seed"])
     if values.get("fewshot_as_multiturn") and not values.get("apply_chat_template"):
-        raise UsageError("fewshot_as_multiturn needs apply_chat_template. Add --apply_chat_template.")
+        raise UsageError("fewshot_as_multiturn needs apply_chat_template. Add --apply-chat-template.")
     text = values.get("text") or ()
     values["text"] = (text,) if isinstance(text, str) else tuple(map(str, text))
     for name in ("window", "surprisal_from"):

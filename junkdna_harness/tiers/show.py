@@ -68,7 +68,7 @@ def folder_text(folder: str | Path) -> str:
         ]
         lines = [
             f"{found['name']}: {len(found['items'])} items of {found['task']}, by {found['rule']} "
-            f"({found['harder']} is harder), seed {found['seed']}",
+            f"({_direction(found)}), seed {found['seed']}",
             table_text(_columns(str(found["rule"])), rows),
             f"source: {_source(found['source'])}",
             f"run: lm_eval --include_path {folder} --tasks {found['name']} ...",
@@ -87,6 +87,12 @@ def _folded(text: str) -> str:
     """The text, lines that are wider than the terminal folded; a command to copy stays whole."""
     lines = text.split("\n")
     return "\n".join(line if line.startswith("run: ") else plain(paragraph(line)) for line in lines)
+
+
+def _direction(found: Mapping[str, Any]) -> str:
+    """Which scores are hard; texts stand in the order that was given."""
+    in_order = any(isinstance(tier["low"], str) for tier in found["tiers"])
+    return "in the order that was given" if in_order else f"{found['harder']} is harder"
 
 
 def plot_plan(plan: TierPlan, path: str | Path) -> None:

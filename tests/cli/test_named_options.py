@@ -37,7 +37,7 @@ SAID_BY = {
     "junkdna_harness.tiers.": ("tiers build", "compare"),
     "junkdna_harness.tiers.compar": ("compare",),
     "junkdna_harness.report.": ("report",),
-    "junkdna_harness.compress.": ("prune", "quantize", "sweep"),
+    "junkdna_harness.compress.": ("prune", "quantize", "recover", "sweep"),
     "junkdna_harness.texts.": ("sweep", "fidelity"),
     "difficulty.judge.": ("fit", "report"),
     "difficulty.cut.": ("tiers build", "compare"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +54,6 @@ def test_the_verbs_that_do_something_take_a_file() -> None:
 WRITTEN = {bool: "true", int: "7", float: "0.25", str: "007", Path: "deep/er.x"}
 
 
-def words_of(value: Any) -> str:
-    return value.value if isinstance(value, Enum) else str(value)
-
-
 @pytest.mark.parametrize("words", WITH_FILES, ids=" ".join)
 def test_every_option_of_a_file_is_read_as_on_the_command_line(words: tuple[str, ...]) -> None:
     verb = WITH_FILES[words]
@@ -66,7 +61,7 @@ def test_every_option_of_a_file_is_read_as_on_the_command_line(words: tuple[str,
     positional: list[str] = []
     for param in verb.params:
         one = next(one for one in known_options(verb).values() if one.name == param.name and not one.negated)
-        text = next(iter(one.kind)).value if issubclass(one.kind, Enum) else WRITTEN[one.kind]
+        text = one.choices[-1] if one.choices else WRITTEN[one.kind]
         if param.param_type_name == "argument":
             positional += [text] * (2 if one.many else 1)
             lines.append(f"{param.name}: {[text, text] if one.many else text}")
@@ -165,3 +160,13 @@ def test_a_sweep_takes_either_spelling_too() -> None:
     Path("p.yaml").write_text("num-fewshot: 1\nnum_fewshot: 2")
     done = CliRunner().invoke(app, ["sweep", "p.yaml"])
     assert "'num-fewshot' and 'num_fewshot', which are one option" in str(done.exception)
+
+
+def test_a_study_takes_its_plan_as_an_argument_too() -> None:
+    Path("p.yaml").write_text("max-length: 5\nstep: 3")
+    said = [
+        str(CliRunner().invoke(app, ["study", *words]).exception)
+        for words in (["p.yaml"], ["--plan", "p.yaml"])
+    ]
+    assert said[0] == said[1]
+    assert "no option 'step'. Did you mean 'steps'" in said[0]

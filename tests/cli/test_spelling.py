@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from junkdna_harness.cli import app
+from junkdna_harness.cli import app, keep_alone
 from tests.commands import OFFLINE, command, junkdna
 
 
@@ -84,7 +85,7 @@ def test_lm_eval_gets_its_words_as_they_stand() -> None:
 
 
 def test_the_version_names_what_results_depend_on_and_loads_none_of_it() -> None:
-    done = command("junkdna_harness", "--version")  # `python -m junkdna_harness`
+    done = command("junkdna_harness", "--version", fresh=True)  # `python -m junkdna_harness`
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
         "junkdna-harness",
@@ -114,7 +115,7 @@ def test_a_shell_completes(line: str, expected: list[str], tmp_path: Path) -> No
 def test_completion_can_be_shown_and_plans_are_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = junkdna("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    done = junkdna("--show-completion", "bash", fresh=True, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert done.returncode == 0
     assert "_JUNKDNA_COMPLETE=complete_bash" in done.stdout
     monkeypatch.chdir(tmp_path)
@@ -156,3 +157,24 @@ def test_a_plan_or_folder_of_the_name_of_the_subcommand_is_reached_by_its_path(
     assert "Missing argument" in run("sweep", "export").output
     assert run("sweep", "export", "--help").output.split()[1:4] == ["junkdna", "sweep", "export"]
     assert "export" in run("sweep", "--help").output
+
+
+@pytest.mark.parametrize(
+    ("word", "left"),
+    [
+        ("prune", ["prune"]),
+        ("sweep", ["sweep"]),
+        ("tasks_dir", ["tasks-dir"]),
+        ("prne", None),
+        ("--version", None),
+        ("help", None),
+    ],
+)
+def test_a_start_makes_the_options_of_the_verb_that_is_asked_for_alone(
+    word: str, left: list[str] | None
+) -> None:
+    every = list(get_command(app).commands)  # type: ignore[attr-defined]
+    one = copy(app)
+    keep_alone([word], one)
+    assert list(get_command(one).commands) == (left or every)  # type: ignore[attr-defined]
+    assert list(get_command(app).commands) == every  # type: ignore[attr-defined]

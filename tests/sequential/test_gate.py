@@ -337,7 +337,7 @@ def test_shots_are_those_of_the_baseline_and_other_prompts_are_refused(sparse, b
     assert unknown.finished.prepared.suite.tasks[name].config.num_fewshot == 2
     assert any("holds no prompts" in note for note in unknown.gate.notes)
     told = {task: {**found, "system_instruction_sha": "abc"} for task, found in baseline.settings.items()}
-    with pytest.raises(UsageError, match="Give that prompt: --system_instruction"):
+    with pytest.raises(UsageError, match="Give that prompt: --system-instruction"):
         gate(sparse, replace(baseline, settings=told), tmp_path / "e")
     assert not any((tmp_path / letter).exists() for letter in "bce")  # before anything was asked
 
@@ -394,7 +394,7 @@ def test_a_document_that_the_data_set_holds_twice_is_two_items_in_any_batch(spar
         (["embedded", "--model_args", "sparsty=0.5"], "Did you mean 'sparsity'?"),
         (["./nowhere"], "'./nowhere' is no folder here"),
         (["./nowhere", "--model", "hf"], "--model hf cannot load './nowhere'"),
-        (["embedded", "--include_path", "nowhere"], "--include_path 'nowhere' is no folder"),
+        (["embedded", "--include_path", "nowhere"], "--include-path 'nowhere' is no folder"),
         (["embedded", "--device", "tpu9"], "is no device"),
         (["embedded", "--metadata", "text"], "--metadata 'text' is no JSON object"),
     ],

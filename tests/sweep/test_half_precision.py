@@ -181,7 +181,7 @@ def test_dtype_is_given_once() -> None:
         build_plan(TASKS, methods="magnitude", sparsity="0.5", dtype="float16").models[0]["dtype"]
         == "float16"
     )
-    with pytest.raises(UsageError, match="dtype is 'float32' in --model_args, and 'auto-cpu' in --dtype"):
+    with pytest.raises(UsageError, match="dtype is 'float32' in --model-args, and 'auto-cpu' in --dtype"):
         build_plan(TASKS, "dtype=float32", methods="magnitude", sparsity="0.5", dtype="auto-cpu")
 
 

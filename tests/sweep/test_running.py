@@ -100,7 +100,7 @@ def test_the_call_of_lm_eval_gives_the_same_scores(mixed: Path) -> None:
     [
         ({"quantize": "kv:4,3"}, "bits=3 is no width of a cache here"),
         ({"quantize": "kv:4", "model_args": "kv_bits=8"}, "method=kv takes its bits=4 for the cache, and kv_bits=8 was given too"),
-        ({"quantize": "rtn:4", "model_args": "scheme=W8A8"}, "scheme=W8A8 in --model_args is set by the sweep's grid"),
+        ({"quantize": "rtn:4", "model_args": "scheme=W8A8"}, "scheme=W8A8 in --model-args is set by the sweep's grid"),
         ({"model_args": "kv_tokens=9"}, "kv_tokens=9 is of a cache of few bits"),
     ],
 )  # fmt: skip

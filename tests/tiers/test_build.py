@@ -201,6 +201,8 @@ def test_categories_and_python_functions(own_task, tmp_path, monkeypatch):
     assert plan.assignment.n_tiers == 3 and plan.name == "own_obqa_rules_of_a_user_words"
     plan = plan_tiers("own_obqa", "field:answerKey", include_path=str(own_task), order=["D", "C", "B", "A"])
     assert [t.low for t in plan.assignment.tiers] == ["D", "C", "B", "A"]
+    write_tiers(plan, tmp_path / "letters")
+    assert "(in the order that was given)" in " ".join(folder_text(tmp_path / "letters").split())
     with pytest.raises(UsageError, match="--order A,B,C,D "):
         plan_tiers("own_obqa", "field:answerKey", include_path=str(own_task))
     with pytest.raises(UsageError, match="--harder low is of numbers"):
