@@ -13,7 +13,7 @@ from tests.warm import Warm
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 # What another value of changes nothing in what is imported.
-_READ_LATE = {"PYTEST_CURRENT_TEST", "COLUMNS", "NO_COLOR"}
+_READ_LATE = {"PYTEST_CURRENT_TEST", "COLUMNS", "NO_COLOR", "LM_HARNESS_CACHE_PATH"}
 
 
 @cache

@@ -134,6 +134,7 @@ def _become(
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    importlib.reload(sys.modules["lm_eval.caching.cache"])  # it reads LM_HARNESS_CACHE_PATH when imported
     sys.path[0] = cwd
     sys.argv = [module, *arguments]
     random.seed()  # every Python start draws numbers of its own
