@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -12,8 +13,11 @@ from pathlib import Path
 from tests.warm import Warm
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-# What another value of changes nothing in what is imported.
-_READ_LATE = {"PYTEST_CURRENT_TEST", "COLUMNS", "NO_COLOR"}
+# What libraries read of their environment when they are imported; all else is read when it is needed.
+_READ_AT_IMPORT = re.compile(
+    "(PYTHON|PYTORCH|TORCH|HF_|TRANSFORMERS_|TOKENIZERS_|DATASETS_|OMP_|MKL_|OPENBLAS_|KMP_|LD_|CUDA_|TQDM_|ARROW_|NUMPY_|NPY_|XDG_|LC_|_TYPER_)"
+    "|(HOME|TMPDIR|LANG|JUNKDNA_NO_AUTOLOAD|TERMINAL_WIDTH|FORCE_COLOR|PY_COLORS|NO_COLOR|GITHUB_ACTIONS)$"
+)
 
 
 @cache
@@ -33,7 +37,7 @@ def command(
     """
     wanted = os.environ | OFFLINE | environment
     warm = None if fresh else _warm()
-    if warm and not {name for name, _ in wanted.items() ^ warm.environment.items()} - _READ_LATE:
+    if warm and not any(_READ_AT_IMPORT.match(name) for name, _ in wanted.items() ^ warm.environment.items()):
         return warm.run(module, *arguments, cwd=cwd, environment=wanted)
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from junkdna_harness.lock import locked
 from tests.commands import lm_eval
+from tests.warm import remember_task_files, remember_what_is_installed
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,6 +20,14 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Test processes share the cores: their threads would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_never_changes() -> None:
+    """Where a test of this process uses lm-eval, what lm-eval brings along and what is installed is looked at once."""
+    if "lm_eval" in sys.modules:
+        remember_task_files()
+        remember_what_is_installed()
 
 
 @pytest.fixture(scope="session")

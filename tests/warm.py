@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,13 @@ def remember_task_files() -> None:
         return found
 
     _index.load_yaml = remembered
+
+
+def remember_what_is_installed() -> None:
+    """From now on this process lists the installed packages, which each of lm-eval's results tells, once."""
+    from torch.utils import collect_env
+
+    collect_env.get_pip_packages = cache(collect_env.get_pip_packages)
 
 
 class Warm:
@@ -126,6 +134,7 @@ def _become(
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    importlib.reload(sys.modules["lm_eval.caching.cache"])  # it reads LM_HARNESS_CACHE_PATH when imported
     sys.path[0] = cwd
     sys.argv = [module, *arguments]
     random.seed()  # every Python start draws numbers of its own
@@ -137,9 +146,12 @@ def _main() -> None:
     for name in IMPORTED:
         importlib.import_module(name)
     from lm_eval.tasks import TaskManager
+    from torch.utils import collect_env
 
     remember_task_files()
     TaskManager()
+    remember_what_is_installed()
+    collect_env.get_pip_packages(collect_env.run)
     gc.collect()
     gc.freeze()  # what all children share is not looked through in each
     _become(*_serve())

@@ -11,12 +11,12 @@ import typer
 
 from difficulty.errors import UsageError
 from junkdna_harness.commands.pushing import push
+from junkdna_harness.compress.quant_spec import QuantSpec
 from junkdna_harness.compress.schema import help_of
 from junkdna_harness.presentation.console import say
 
 if TYPE_CHECKING:
     from junkdna_harness.compress.loading import Source
-    from junkdna_harness.compress.quant_spec import QuantSpec
     from junkdna_harness.compress.report import CompressionReport
     from junkdna_harness.compress.spec import PruneSpec
     from junkdna_harness.hub import Repository
@@ -116,14 +116,21 @@ def look_first(
         UsageError: something is not there, or there is no room.
     """
     from junkdna_harness.arguments import resolve_pretrained
+    from junkdna_harness.compress.before import refuse_a_rounded_file
+    from junkdna_harness.compress.checkpoint_files import check_checkpoint
     from junkdna_harness.compress.estimate import estimate_of
     from junkdna_harness.compress.loading import load_tokenizer
+    from junkdna_harness.compress.manifest import manifest_of
     from junkdna_harness.compress.sources import check_spec
     from junkdna_harness.device import default_device
     from junkdna_harness.output_folder import check_output_folder
     from junkdna_harness.presentation.lines import show_text
     from junkdna_harness.resources import check_room
 
+    rounding = spec.rounds_weights if isinstance(spec, QuantSpec) else spec.bits is not None
+    if rounding and source.gguf_file is not None:
+        check_checkpoint(source.pretrained, source.gguf_file, source.trust_remote_code, source.revision)
+        refuse_a_rounded_file(manifest_of(source.name, source.revision, source.gguf_file))
     cost = estimate_of(source, spec)
     say(f"{source.name}: {cost.describe()}", stderr=True)
     if output is not None:

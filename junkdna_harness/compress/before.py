@@ -174,6 +174,17 @@ def refuse_rounding_again(before: Before) -> None:
         )
 
 
+def refuse_a_rounded_file(manifest: Mapping[str, Any]) -> None:
+    """`refuse_rounding_again` of a GGUF file by its own manifest, before its weights are unpacked.
+
+    Raises:
+        UsageError: names how it was rounded.
+    """
+    bits = number(manifest, "bits")
+    if bits is not None:
+        refuse_rounding_again(Before(0.0, {}, bits=int(bits), quantizer=manifest.get("method")))
+
+
 def refuse_other_targets(before: Before) -> None:
     """Refuse to go on with a checkpoint of which other weights were rounded than are targeted now: their bits would be counted alike.
 

@@ -24,7 +24,7 @@ from junkdna_harness.study.checkpoints import check_same_start, finished_manifes
 from junkdna_harness.study.plan import DTYPE, Job, StudyPlan
 from junkdna_harness.sweep.engines.pool import SMALL_MODEL_BYTES, can_fork, end_with
 from junkdna_harness.sweep.fingerprint import glance
-from junkdna_harness.sweep.machine import available_cores
+from junkdna_harness.sweep.machine import available_cores, threads_of_each
 from junkdna_harness.sweep.plan import Plan, PlannedRun, build_plan
 from junkdna_harness.sweep.store import Store
 
@@ -65,7 +65,7 @@ def train_all(
         # Forked, they need not import all anew; but a process that has used threads or a GPU cannot be forked.
         forks = asked is None and can_fork()
         context = multiprocessing.get_context("fork" if forks else "spawn")
-        threads = max(1, available_cores() // workers)
+        threads = threads_of_each(workers)
         told = context.SimpleQueue()
         with ProcessPoolExecutor(
             workers, context, initializer=_start, initargs=(threads, os.getpid(), told)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from difficulty.errors import UsageError
@@ -41,6 +43,28 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
+
+
+def threads_of_each(workers: int) -> int:
+    """Threads of each of so many processes: its share of the cores, and no more than OMP_NUM_THREADS says, where it is set.
+
+    Threads that wait for each other spin. Where others use the cores too, each small operation then takes a hundred times its time.
+    """
+    share = max(1, available_cores() // workers)
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return max(1, min(share, int(said))) if said.isdecimal() else share
+
+
+@contextmanager
+def threads_given_back() -> Iterator[None]:
+    """Leaves torch as many threads as it had."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def keep_freed_memory() -> None:

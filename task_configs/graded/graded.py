@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import datasets
@@ -66,6 +67,12 @@ def _check_chance(family: str, level: int | None, chance: float | None) -> None:
             f"level={level} of family {family!r} is guessed right with probability {true:.8f}, and the metadata say "
             f"chance={chance}. Give both: level={level}, chance={true:.8f}."
         )
+
+
+def place_of_the_answer(doc: Mapping[str, Any]) -> int:
+    """Which of the options is right."""
+    place: int = doc["choices"].index(doc["answer"])
+    return place
 
 
 def _documents(items: list[Any]) -> datasets.Dataset:

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from difficulty.errors import UsageError
+from junkdna_harness.commands.compressing import look_first
 from junkdna_harness.compress import PruneSpec, QuantSpec, find_targets, prune, quantize
 from junkdna_harness.compress.gguf_file import gguf_manifest
+from junkdna_harness.compress.loading import Source
 from junkdna_harness.models.quantized import QuantizedLM
 from tests.commands import junkdna
 from tests.models_factory import make_model
@@ -93,6 +95,13 @@ def test_what_is_pruned_further_counts_the_files_bits_and_is_not_rounded_again(t
     assert again.effective_bits == report.effective_bits
     with pytest.raises(UsageError, match=r"quantized already \(gguf-q4_1, 4 bits, by its GGUF file\)"):
         quantize(make_model("llama")[0], QuantSpec(), manifest=told)
+
+
+def test_what_is_rounded_already_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    folder = write(tmp_path, Kind.Q4_1, Kind.Q8_0, None)
+    for spec in (QuantSpec(), PruneSpec(sparsity=0.5, bits=4)):
+        with pytest.raises(UsageError, match=r"quantized already \(gguf-q4_1, 4 bits, by its GGUF file\)"):
+            look_first(Source(folder, gguf_file="m.gguf"), spec, None, False, True)
 
 
 def test_weights_on_a_grid_are_told_when_they_are_quantized() -> None:

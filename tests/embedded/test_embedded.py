@@ -296,7 +296,9 @@ def test_calibration_text_is_long_enough_and_seeded() -> None:
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_a_shipped_model_is_safetensors_marked_and_made_by_the_recipe(number: int) -> None:
+def test_a_shipped_model_is_safetensors_marked_and_made_by_the_recipe(
+    number: int, suite_tokenizer: Any
+) -> None:
     from transformers import AutoConfig, AutoTokenizer
 
     folder = model_path(f"embedded:{number}")
@@ -307,8 +309,8 @@ def test_a_shipped_model_is_safetensors_marked_and_made_by_the_recipe(number: in
     assert recipe == asdict(replace(Recipe(), seed=number + 1)), "train anew, or say the recipe that was used"
     last = json.loads((folder / "train_log.jsonl").read_text().splitlines()[-1])
     assert last["step"] == recipe["steps"]
-    tokenizer, words = AutoTokenizer.from_pretrained(folder), build_tokenizer()
-    assert tokenizer.get_vocab() == words.get_vocab(), "the suite's words have changed: train anew"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.get_vocab() == suite_tokenizer.get_vocab(), "the suite's words have changed: train anew"
 
 
 def test_the_shipped_models_are_small() -> None:

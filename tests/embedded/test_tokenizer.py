@@ -22,9 +22,9 @@ from junkdna_harness.embedded.tokenizer import (
 )
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> Any:
-    return build_tokenizer()
+@pytest.fixture
+def tokenizer(suite_tokenizer: Any) -> Any:
+    return suite_tokenizer
 
 
 @pytest.mark.parametrize(

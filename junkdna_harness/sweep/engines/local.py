@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 from junkdna_harness.device import default_device
 from junkdna_harness.sweep.engines import Loaded, Progress, Started, Tell, Work
 from junkdna_harness.sweep.engines.pool import SMALL_MODEL_BYTES, can_fork, run_cell, run_pool
-from junkdna_harness.sweep.machine import Machine, available_cores, keep_freed_memory
+from junkdna_harness.sweep.machine import (
+    Machine,
+    available_cores,
+    keep_freed_memory,
+    threads_given_back,
+    threads_of_each,
+)
 from junkdna_harness.sweep.plan import PlannedRun
 
 if TYPE_CHECKING:
@@ -38,7 +44,8 @@ class LocalEngine:
             if (devices := self._for_each_worker(work.machine)) is not None:
                 self._on_devices(work, model, group, tell, devices)
             else:
-                self._on_one(work, model, group, tell)
+                with threads_given_back():
+                    self._on_one(work, model, group, tell)
 
     def _for_each_worker(self, machine: Machine) -> list[str] | None:
         """The device of every worker that loads the model for itself; None where one process loads it."""
@@ -63,7 +70,7 @@ class LocalEngine:
         tell(Loaded.of(session))
         more = functools.partial(work.more, model) if work.more else None
         workers = self._count(session, None if more else len(cells), cores)
-        threads = machine.threads or max(1, cores // workers)
+        threads = machine.threads or threads_of_each(workers)
         if workers == 1:
             import torch
 
@@ -98,7 +105,7 @@ class LocalEngine:
     def _on_devices(
         self, work: Work, model: int, cells: list[PlannedRun], tell: Tell, devices: list[str]
     ) -> None:
-        threads = work.machine.threads or max(1, available_cores() // len(devices))
+        threads = work.machine.threads or threads_of_each(len(devices))
         machines = [replace(work.machine, device=device, threads=threads) for device in devices]
         more = functools.partial(work.more, model) if work.more else None
         opener = functools.partial(open_session, replace(work, more=None), model, self.open_state)
