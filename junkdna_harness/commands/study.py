@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from junkdna_harness.commands.options import WandbArgs, WandbConfigArgs, wandb_of
 from junkdna_harness.presentation.console import say
 
 
@@ -91,12 +92,15 @@ def study(
             help="Print the plan and what it would cost, also on 7B and 70B models; write nothing.",
         ),
     ] = False,
+    wandb_args: WandbArgs = None,
+    wandb_config_args: WandbConfigArgs = None,
 ) -> None:
     """Run the paper on one model: sweep, recovery arms, verdicts on the claims, and an HTML report.
 
     Without arguments: the embedded model, in less than ten minutes on two cores. Exit code 1: some run failed (the
     others are in the report).
     """
+    wandb = wandb_of(wandb_args, wandb_config_args)
     from junkdna_harness.study.plan import make_plan
     from junkdna_harness.study.plan import quick as cut
 
@@ -133,6 +137,11 @@ def study(
     for line in verdict_lines(outcome.fit):
         show_text(line)
     say(f"report: {outcome.report}")
+    if wandb is not None:
+        from junkdna_harness.study.logged import log_study
+
+        log_study(wandb, asked, outcome)
+        wandb.tell()
     for name, why in outcome.failed.items():
         say(f"junkdna: {name}: {why}.", stderr=True)
     if outcome.failed:
