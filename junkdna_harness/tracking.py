@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,8 +98,12 @@ class WandbRun:
             raise _Broken
         import wandb
 
-        quiet = {"console": "off", "silent": True, **_SECONDS}
-        known = {name: value for name, value in quiet.items() if name in wandb.Settings.model_fields}
+        wanted = {"console": "off", "silent": True, "x_disable_meta": _secret_on_command_line(), **_SECONDS}
+        known = {
+            name: value
+            for name, value in wanted.items()
+            if name in wandb.Settings.model_fields and f"WANDB_{name.upper()}" not in os.environ
+        }
         self._run = wandb.init(
             **arguments, config=loggable(config), reinit="create_new", settings=wandb.Settings(**known)
         )
@@ -240,6 +245,13 @@ def _pairs(option: str, text: str) -> dict[str, Any]:
             raise UsageError(f"{option} has {part!r}, which is not name=value. Write e.g. project=NAME.")
         pairs[name.strip()] = value.strip()
     return pairs
+
+
+def _secret_on_command_line() -> bool:
+    """Whether the command holds a key, for wandb keeps the command."""
+    return any(
+        _SECRET.fullmatch(name.lstrip("-")) for word in sys.argv for name in re.split(r"[=,\s]", word) if name
+    )
 
 
 def loggable(value: Any, depth: int = 0) -> Any:
