@@ -33,7 +33,7 @@ def run(*arguments: object) -> Result:
 
 
 def forget_settings() -> None:
-    """wandb reads its variables once per process."""
+    """wandb reads its variables once per process, and its service writes in its own time."""
     if tracking.find_spec("wandb") is not None:
         import wandb
 
@@ -71,6 +71,7 @@ def records(path: Path) -> Iterator[Any]:
 
 def logged(folder: Path) -> list[dict[str, Any]]:
     """Of each run: its name, group and tags; config, summary, the rows of its history, and its tables, by name."""
+    forget_settings()  # its service writes what is left
     found = []
     for path in sorted((folder / "wandb").glob("offline-run-*/*.wandb")):
         one: dict[str, Any] = {"config": {}, "summary": {}, "history": [], "files": path.parent / "files"}
