@@ -168,7 +168,12 @@ def recover(
         if wandb is not None:
             from junkdna_harness.recover.logged import LogSteps, log_outcome
 
-            config = {"model": pretrained or "embedded", "output": str(output), **spec.to_dict(), "prune": asked}
+            config = {
+                "model": pretrained or "embedded",
+                "output": str(output),
+                **spec.to_dict(),
+                "prune": asked,
+            }
             logged = stack.enter_context(wandb.run(f"{output.name} {spec.arm}", "recovery", config))
             called.append(LogSteps(logged))
         done = run(pretrained, output, spec, prune_spec, force=force, name=name, callbacks=called)

@@ -17,7 +17,7 @@ _VERDICTS = ("model", "claim", "statement", "method", "verdict", "holds_for", "e
 
 def log_report(wandb: Wandb, report: Report, name: str, options: dict[str, Any]) -> None:
     """Log a report as one run."""
-    config = {"models": report.models, "sources": list(report.sources), "metric": report.metric, **options}
+    config = {"models": report.models, "sources": list(report.sources), **options}
     with wandb.run(name, "report", config) as run:
         for board in report.boards:
             run.table(f"leaderboard/{board.by}", *leaderboard_rows(board))

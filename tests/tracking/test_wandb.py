@@ -87,7 +87,7 @@ def logged(folder: Path) -> list[dict[str, Any]]:
             elif record.HasField("history"):
                 one["history"].append(_values(record.history.item))
         found.append(one)
-    return found
+    return sorted(found, key=lambda one: str(one["name"]))
 
 
 def _values(items: Any) -> dict[str, Any]:
