@@ -27,7 +27,13 @@ from junkdna_harness.commands.limits import (
     limits_of,
     metrics_of,
 )
-from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+from junkdna_harness.commands.options import (
+    ALLOW_DIFFERENT_PROMPTS,
+    LABEL,
+    WandbArgs,
+    WandbConfigArgs,
+    wandb_of,
+)
 from junkdna_harness.commands.trend_of import (
     COMMIT,
     FALSE_ALARM_RATE,
@@ -44,6 +50,7 @@ from junkdna_harness.presentation.console import say, say_json
 
 if TYPE_CHECKING:
     from junkdna_harness.gate import Limits, Policy, RunItems
+    from junkdna_harness.tracking import Wandb
 
 PANEL_TEXT = "Limits on a text (NEW is the JSON of junkdna fidelity)"
 
@@ -119,6 +126,8 @@ def check(
     false_alarm_rate: FALSE_ALARM_RATE = None,
     since: SINCE = None,
     tolerance: TOLERANCE = None,
+    wandb_args: WandbArgs = None,
+    wandb_config_args: WandbConfigArgs = None,
 ) -> None:
     """Pass or fail a run that was evaluated, against a baseline.
 
@@ -137,10 +146,14 @@ def check(
             "--write-baseline": write_baseline, "--write-policy": write_policy, "--junit-xml": junit_xml, "--history": history,
             "--commit": commit, "--noise-floor": noise_floor, "--max-perplexity-ratio": max_perplexity_ratio, "--max-kl": max_kl, "--min-agreement": min_agreement,
             "--lower-is-better": lower_is_better, "--higher-is-better": higher_is_better, "--validate": validate or None,
+            "--wandb-args": wandb_args,
         }  # fmt: skip
         show_trend(trend, false_alarm_rate, since, tolerance, json_file, judging)
     refuse_without_trend(false_alarm_rate, since, tolerance)
+    wandb = wandb_of(wandb_args, wandb_config_args)
     if validate:
+        if wandb is not None:
+            raise UsageError("--validate judges nothing, so there is nothing to log. Leave --wandb-args out.")
         drops = (max_drop, max_relative_drop, alpha, by, lower_is_better, higher_is_better)
         _validate(new, policy, against, drops, baseline_run, metric, label)
         return
@@ -160,7 +173,7 @@ def check(
                 f"{wrong[0]} is of runs that were evaluated on tasks, and --max-perplexity-ratio, --max-kl and --min-agreement are "
                 "of the JSON of junkdna fidelity. Check the two one after the other, or write both into a policy."
             )
-        _check_text(new, run, text_limits, 0.05 if alpha is None else alpha, inconclusive, json_file)
+        _check_text(new, run, text_limits, 0.05 if alpha is None else alpha, inconclusive, json_file, wandb)
     if against is None and write_baseline is None and write_policy is None:
         raise UsageError(
             "there is nothing to compare with. Give --against BASELINE, or --write-baseline FILE to make one from this run."
@@ -192,6 +205,8 @@ def check(
     code = exit_code_of(outcome, inconclusive)
     finish(outcome, code, inconclusive, as_json(outcome, code), json_file, junit_xml, everything)
     keep(history, outcome, code, commit, allow_different_prompts)
+    if wandb is not None:
+        _log(wandb, as_json(outcome, code))
     raise typer.Exit(code)
 
 
@@ -245,7 +260,7 @@ def _validate(
 
 def _check_text(
     new: Path, run: str | None, limits: tuple[float | None, float | None, float | None], alpha: float,
-    inconclusive: Inconclusive, json_file: Path | None,
+    inconclusive: Inconclusive, json_file: Path | None, wandb: Wandb | None,
 ) -> NoReturn:  # fmt: skip
     """The gate on a text; ends with its exit code."""
     import json
@@ -263,4 +278,13 @@ def _check_text(
         say_json(content)
     else:
         show_text(text_of(outcome))
+    if wandb is not None:
+        _log(wandb, content)
     raise typer.Exit(code)
+
+
+def _log(wandb: Wandb, document: str) -> None:
+    from junkdna_harness.gate.logged import log_decision
+
+    log_decision(wandb, document)
+    wandb.tell()

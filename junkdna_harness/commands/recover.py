@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from difficulty.errors import UsageError
+from junkdna_harness.commands.options import WandbArgs, WandbConfigArgs, wandb_of
 from junkdna_harness.commands.pushing import Private, PushBranch, PushToHub, push, repository_of
 from junkdna_harness.commands.spelled import names_options
 from junkdna_harness.compress.spec import PruneSpec
@@ -121,6 +123,8 @@ def recover(
     push_to_hub: PushToHub = None,
     private: Private = None,
     push_branch: PushBranch = None,
+    wandb_args: WandbArgs = None,
+    wandb_config_args: WandbConfigArgs = None,
 ) -> None:
     """Train a compressed model further, under its mask or freely.
 
@@ -141,6 +145,7 @@ def recover(
         "method": method, "sparsity": sparsity, "pattern": pattern, "mask": mask, "calibration": calibration,
     }  # fmt: skip
     asked: dict[str, Any] = {name: str(value) for name, value in given.items() if value is not None}
+    wandb = wandb_of(wandb_args, wandb_config_args)
     repository = repository_of(push_to_hub, private, push_branch, output, dry_run)
     from junkdna_harness.recover.run import recover as run
 
@@ -155,11 +160,27 @@ def recover(
     from junkdna_harness.recover.progress import Shown
 
     name = None if repository is None else repository.name
-    with Meter(
-        arm, steps, "steps", lambda took: say(f"{arm}: {steps:,} steps, {took}", stderr=True)
-    ) as meter:
-        shown = Shown(lambda step, most, told: meter.move(step, most, told=told))
-        done = run(pretrained, output, spec, prune_spec, force=force, name=name, callbacks=(shown,))
+    with ExitStack() as stack:
+        ended = f"{arm}: {steps:,} steps, {{}}".format
+        meter = stack.enter_context(Meter(arm, steps, "steps", lambda took: say(ended(took), stderr=True)))
+        called: list[Any] = [Shown(lambda step, most, told: meter.move(step, most, told=told))]
+        logged = None
+        if wandb is not None:
+            from junkdna_harness.recover.logged import LogSteps, log_outcome
+
+            config = {
+                "model": pretrained or "embedded",
+                "output": str(output),
+                **spec.to_dict(),
+                "prune": asked,
+            }
+            logged = stack.enter_context(wandb.run(f"{output.name} {spec.arm}", "recovery", config))
+            called.append(LogSteps(logged))
+        done = run(pretrained, output, spec, prune_spec, force=force, name=name, callbacks=called)
+        if logged is not None:
+            log_outcome(logged, done)
+    if wandb is not None:
+        wandb.tell()
     training = done.training
     if done.manifest:
         first, last = training.first_loss, training.last_loss

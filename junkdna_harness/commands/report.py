@@ -9,7 +9,13 @@ from typing import Annotated, Literal
 import typer
 
 from junkdna_harness.commands.looking import log
-from junkdna_harness.commands.options import ALLOW_DIFFERENT_PROMPTS, LABEL
+from junkdna_harness.commands.options import (
+    ALLOW_DIFFERENT_PROMPTS,
+    LABEL,
+    WandbArgs,
+    WandbConfigArgs,
+    wandb_of,
+)
 from junkdna_harness.presentation.console import say
 
 SCREEN = Path("-")
@@ -62,6 +68,8 @@ def report(
     seed: Annotated[int, typer.Option(help="Seed of the resamples behind bands and verdicts.")] = 0,
     label: Annotated[list[str] | None, LABEL] = None,
     allow_different_prompts: Annotated[bool, ALLOW_DIFFERENT_PROMPTS] = False,
+    wandb_args: WandbArgs = None,
+    wandb_config_args: WandbConfigArgs = None,
 ) -> None:
     """Show what compression cost: tables, plots, one HTML page.
 
@@ -73,8 +81,10 @@ def report(
     from junkdna_harness.report.style import THEMES
 
     check_writable(markdown, csv, latex, html, plots and plots / "plot.png")
-    whole = html is not None or plots is not None
-    with Finisher(plots is not None, html is not None, THEMES[theme], beside=whole) as finisher:
+    wandb = wandb_of(wandb_args, wandb_config_args)
+    whole = html is not None or plots is not None or wandb is not None
+    files = plots is not None or wandb is not None
+    with Finisher(files, html is not None, THEMES[theme], beside=whole) as finisher:
         from junkdna_harness.report.build import DEFAULT_BY, build  # while the finisher starts
 
         made = build(
@@ -136,3 +146,8 @@ def report(
         show_text(f"note: {warning}", stderr=True)
     for path in written:
         say(f"wrote {path}", stderr=True)
+    if wandb is not None:
+        from junkdna_harness.report.logged import log_report
+
+        log_report(wandb, made, f"report {runs[0].name}", {**options, "by": by, "sort": sort})
+        wandb.tell()

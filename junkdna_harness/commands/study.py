@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from junkdna_harness.commands.options import WandbArgs, WandbConfigArgs, wandb_of
 from junkdna_harness.commands.verb import PLAN_FILES
 from junkdna_harness.presentation.console import say
 
@@ -94,6 +95,8 @@ def study(
             help="Print the plan and what it would cost, also on 7B and 70B models; write nothing.",
         ),
     ] = False,
+    wandb_args: WandbArgs = None,
+    wandb_config_args: WandbConfigArgs = None,
 ) -> None:
     """Run the whole paper on one model, with verdicts and a report.
 
@@ -107,6 +110,7 @@ def study(
         and not Path(pretrained).is_dir()
     ):
         plan, pretrained = Path(pretrained), None  # as the other verbs take a file of options
+    wandb = wandb_of(wandb_args, wandb_config_args)
     from junkdna_harness.study.plan import make_plan
     from junkdna_harness.study.plan import quick as cut
 
@@ -144,6 +148,11 @@ def study(
     for line in verdict_lines(outcome.fit):
         show_text(line)
     say(f"report: {outcome.report}")
+    if wandb is not None:
+        from junkdna_harness.study.logged import log_study
+
+        log_study(wandb, asked, outcome)
+        wandb.tell()
     for name, why in outcome.failed.items():
         say(f"junkdna: {name}: {why}.", stderr=True)
     if outcome.failed:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from difficulty.errors import UsageError, did_you_mean
+from junkdna_harness.commands.options import WandbArgs, WandbConfigArgs, wandb_of
 from junkdna_harness.presentation.console import say
 
 if TYPE_CHECKING:
     from junkdna_harness.sweep.plan import Plan
+    from junkdna_harness.tracking import Wandb
 
 PANEL_MACHINE = "Machine (changes no score)"
 PANEL_TASKS = "Evaluation, as in lm_eval"
@@ -185,6 +187,8 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and what it will cost, and stop.")
     ] = False,
+    wandb_args: WandbArgs = None,
+    wandb_config_args: WandbConfigArgs = None,
 ) -> None:
     """Evaluate a model at every method and level of a grid.
 
@@ -205,7 +209,10 @@ def sweep(
         raise UsageError(
             "--rule is written into a preregistration. Add --preregister FILE, or give the option to fit."
         )
-    code = _sweep(options, extend=extend, dry_run=dry_run, preregister=preregister, rule=rule or [])
+    wandb = wandb_of(wandb_args, wandb_config_args)
+    code = _sweep(
+        options, extend=extend, dry_run=dry_run, preregister=preregister, rule=rule or [], wandb=wandb
+    )
     if code:
         raise typer.Exit(code)
 
@@ -246,10 +253,16 @@ PLAN_OPTIONS = (
 
 
 def _sweep(
-    options: dict[str, Any], extend: bool, dry_run: bool, preregister: Path | None, rule: list[str]
+    options: dict[str, Any],
+    extend: bool,
+    dry_run: bool,
+    preregister: Path | None,
+    rule: list[str],
+    wandb: Wandb | None = None,
 ) -> int:
     from junkdna_harness.sweep.choose import engine_and_machine
     from junkdna_harness.sweep.display import Display, print_plan, print_summary
+    from junkdna_harness.sweep.logged import Logged
     from junkdna_harness.sweep.plan import build_plan
     from junkdna_harness.sweep.run import run_sweep
 
@@ -267,8 +280,11 @@ def _sweep(
     begin = None if preregister is None else _registration(plan, preregister, Path(output), rule)
     engine, machine = engine_and_machine(options)
     with Display(plan) as display:
-        outcome = run_sweep(plan, output, machine, engine, extend, display.hear, begin=begin)
+        hear = display.hear if wandb is None else Logged(plan, output, wandb, display.hear).hear
+        outcome = run_sweep(plan, output, machine, engine, extend, hear, begin=begin)
     print_summary(outcome)
+    if wandb is not None:
+        wandb.tell()
     return outcome.exit_code
 
 

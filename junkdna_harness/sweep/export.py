@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,14 @@ def export(folder: Path, out: Path) -> list[Path]:
     manifests = {manifest.get("planned", manifest["run"]): manifest for manifest in store.manifests()}
     with output_folder(out) as home:
         for cell in cells:
-            results = _results(store, plan, cell, manifests[plan.run_id(cell)])
+            results = results_of(store, plan, cell, manifests[plan.run_id(cell)])
             target = home / plan.file_name(cell)
             write_log(target, "junkdna-sweep", plan.model_name(cell), results, _samples(store, plan, cell))
     return [out / plan.file_name(cell) for cell in cells]
 
 
-def _results(store: Store, plan: Plan, cell: PlannedRun, manifest: dict[str, Any]) -> dict[str, Any]:
+def results_of(store: Store, plan: Plan, cell: PlannedRun, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's results as lm-eval's `simple_evaluate` gives them, without samples."""
     results = {name: value for name, value in manifest["results"].items() if value}
     settings = plan.settings
     config = {

@@ -44,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("junkdna_harness.output_folder",),
     ("junkdna_harness.smollm2",),
     ("junkdna_harness.arguments", "junkdna_harness.harness", "junkdna_harness.hub"),
-    ("junkdna_harness.texts",),
+    ("junkdna_harness.texts", "junkdna_harness.tracking"),
     ("junkdna_harness.compress",),
     ("junkdna_harness.models",),
     ("junkdna_harness.tiers", "junkdna_harness.gate", "junkdna_harness.report"),

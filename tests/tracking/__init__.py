@@ -1,0 +1,1 @@
+"""What is logged to Weights & Biases, for real, into a folder of this machine."""
