@@ -48,7 +48,6 @@ def _wide(board: Leaderboard) -> str:
 def _narrow(board: Leaderboard) -> str:
     """Means with a decimal less, in the last column (of tiers the hardest) with the interval; what does not fit stands below."""
     columns = (OVERALL, *board.columns)
-    width = 2 + min(len(columns), _SIDE)
     parts = []
     for start in range(0, len(columns), _SIDE):
         shown = columns[start : start + _SIDE]
@@ -57,7 +56,7 @@ def _narrow(board: Leaderboard) -> str:
         for i, row in enumerate(board.rows):
             if row.model != model and len({one.model for one in board.rows}) > 1:
                 model = row.model
-                rows.append([rf"\multicolumn{{{width}}}{{@{{}}l}}{{\emph{{{latex(model)}}}}}"])
+                rows.append([rf"\multicolumn{{{2 + len(shown)}}}{{@{{}}l}}{{\emph{{{latex(model)}}}}}"])
             cells = [_short(board, i, column, column == columns[-1]) for column in shown]
             rows.append([*(latex(formats.row_heads(row)[k]) for k in (1, 2)), *cells])
         heads = [formats.HEADS[1], formats.HEADS[2], *("All" if c == OVERALL else c for c in shown)]

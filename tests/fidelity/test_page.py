@@ -34,7 +34,7 @@ def test_the_page_has_every_state_with_its_figures_parts_and_passages(runs: list
     for run in runs:
         assert page.count(f"<summary>{run['model']}</summary>") == 2
         assert f"{run['kl_mean']:.4g}" in page
-    assert page.count("<mark>") == 2 * len(runs) and "<script" not in page and page.count("<img") == 3
+    assert page.count("<mark>") == 2 * len(runs) and "<script" not in page and page.count("<figure") == 3
 
 
 def test_curves_are_drawn_of_methods_with_two_levels(runs: list[dict[str, Any]]) -> None:
