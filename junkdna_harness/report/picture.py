@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from junkdna_harness.report.figures import file_part
-from junkdna_harness.report.style import SCREEN, Theme
+from junkdna_harness.report.style import SCREEN, Theme, file_part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
