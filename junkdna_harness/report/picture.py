@@ -71,7 +71,7 @@ class Picture:
                     axes.set_ylabel(self.label)
             _legend(figure, self.note)
             letters = int(figure.get_figwidth() * 12.5)
-            lines = [*textwrap.wrap(self.heading, letters), *textwrap.wrap(self.counted, letters)]
+            lines = [*_even(self.heading, letters), *_even(self.counted, letters)]
             figure.suptitle("\n".join(lines), fontsize=10)
         return figure
 
@@ -96,6 +96,12 @@ class Picture:
                 axes.set_ylabel(self.label)
                 _legend(figure, self.note, grow=True)
             yield ending, panel.title, figure
+
+
+def _even(text: str, most: int) -> list[str]:
+    """`text` in as few lines as fit, all about as long."""
+    lines = -(-len(text) // most)
+    return textwrap.wrap(text, min(most, len(text) // lines + 12)) if text else []
 
 
 def _across(count: int, width: float) -> int:
