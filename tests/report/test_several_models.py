@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from difficulty.simulate.world import Arm, World
 from junkdna_harness.report import forest as drawing
 from junkdna_harness.report import verdicts
 from junkdna_harness.report.build import Report, build
+from junkdna_harness.report.curves import measure
 from junkdna_harness.report.figures import write_plots
 from junkdna_harness.report.forest import Forest, over_families, over_models
 from junkdna_harness.report.formats import markdown_page
 from junkdna_harness.report.html import render
+from junkdna_harness.report.trainings import over_trainings, scores_of
 from tests.report.test_page import HOSTILE, Collector
 
 SIZES = (410_000_000, 70_000_000, 1_400_000_000)
@@ -225,3 +228,23 @@ def test_seeds_of_one_model_are_shown_as_its_trainings(tmp_path: Path) -> None:
     assert "m, m:1, m:2 are taken for 3 trainings of one model" in page
     assert "Verdicts: Over 3 trainings of m: m, m:1, m:2" in verdicts.markdown(found.fits, found.over)
     assert [plot.name for plot in found.plots if plot.name == "forest_models"]
+    (plot,) = [plot for plot in found.plots if plot.name == "score_over_trainings"]
+    assert [panel.alt for panel in plot.panels] == ["magnitude", "random"] and "3 trainings" in plot.alt
+    assert page.index('<figure id="score_over_trainings">') < page.index('<figure id="score_by_level_1">')
+
+
+def test_trainings_are_a_mean_with_a_band_from_the_lowest_to_the_highest() -> None:
+    found = []
+    for k, name in enumerate(("m", "m:1", "m:2")):
+        table = tables([name]).assign(run=lambda t: t["run"])
+        right = (table["metric"] == "acc") & (table["method"] == "magnitude") & (table["tier"] == 2)
+        table.loc[right, "value"] = [0.0, 1.0, 1.0][k]
+        found.append(scores_of(measure(table, {}, name)))
+    picture = over_trainings("m", found)
+    assert picture is not None
+    axes = next(picture.apart())[2].axes[0]
+    means = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3]
+    assert any(np.allclose(np.asarray(mean)[1:], 2 / 3) for mean in means)
+    bands = [band.get_paths()[0].vertices[:, 1] for band in axes.collections]
+    assert any(band.min() == 0 and band.max() == 1 for band in bands)
+    assert over_trainings("m", [found[0], replace(found[1], curves={})]) is None
