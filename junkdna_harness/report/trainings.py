@@ -11,7 +11,7 @@ import numpy as np
 from junkdna_harness.report.curves import Curve, Measured, score_curve
 from junkdna_harness.report.lead import controls_of
 from junkdna_harness.report.picture import Panel, Picture
-from junkdna_harness.report.plots import EASIEST, counted, draw_curves
+from junkdna_harness.report.plots import EASIEST, LEFT, counted, draw_curves
 from junkdna_harness.report.style import shorten
 
 NAME = "score_over_trainings"
@@ -60,7 +60,7 @@ def over_trainings(model: str, found: Sequence[Scores]) -> Picture | None:
     )
     first = found[0]
     about = counted(model, first.n_items, first.n_families)
-    return Picture(NAME, heading, about, tuple(panels), (3.6, 2.7), first.metric, note=EASIEST)
+    return Picture(NAME, heading, about, tuple(panels), (3.6, 2.7), first.metric, note=EASIEST, left=LEFT)
 
 
 def _mean(curves: Sequence[Curve]) -> Curve:

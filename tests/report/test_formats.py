@@ -63,7 +63,7 @@ def test_bold_is_the_same_cell_in_every_format() -> None:
     wanda = next(i for i, row in enumerate(board.rows) if row.method == "wanda")
     assert (wanda, "Tier 4") in board.best
     assert "**100.00 [" in formats.markdown(board)
-    assert r"\textbf{100.00 [" in latex_table(board)
+    assert r"\textbf{100.00} (" in latex_table(board)
     bold = [
         (r["method"], r["column"])
         for r in csv.DictReader(io.StringIO(formats.csv_table([board])))
