@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LETTER, _KEY = 0.075, 0.6  # inches in a legend: of a letter, of the line before them
-_ROW = 0.17  # inches of a row of a legend
+_ROW = 0.19  # inches of a row of a legend
 _EDGE, _NUMBERED, _LABELLED = (
     0.1,
     0.34,
