@@ -24,6 +24,7 @@ from junkdna_harness.cli import app
 from junkdna_harness.report.build import Report, build
 from junkdna_harness.report.divergence import divergences_in
 from junkdna_harness.report.explorer import explorer
+from junkdna_harness.report.figures import Finisher
 from junkdna_harness.report.html import render
 from tests.report.synthetic import COLUMNS, item_hash, tidy
 
@@ -507,7 +508,11 @@ def test_divergences_on_a_text_are_drawn_where_they_lie_or_are_named(tmp_path: P
     file = tmp_path / "f.json"
     file.write_text(json.dumps({"runs": [compared(0.1), compared(0.3)]}))
     (tmp_path / "other.json").write_text('{"kind": "something else"}')
-    options: dict[str, Any] = {"with_fit": False, "with_documents": False}
+    options: dict[str, Any] = {
+        "with_fit": False,
+        "with_documents": False,
+        "with_plots": Finisher(files=False),
+    }
     report = build([tmp_path / "t.parquet", file], **options)
     names = [plot.name for plot in report.plots if plot.name.startswith("kl_")]
     assert names == ["kl_by_level", "kl_by_frequency", "kl_by_context"]
