@@ -1,10 +1,12 @@
 """How long a report's page with 200,000 samples takes to open in Chromium, and its explorer, and how many elements it then holds.
 
-python benchmarks/page.py            # needs chromium and the package playwright
+python benchmarks/page.py                                      # needs chromium and the package playwright
+python benchmarks/page.py --picture report.html docs/report.png    # the top of a page, as docs/report.md shows it
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import shutil
 import tempfile
@@ -69,8 +71,25 @@ def opened(browser: Browser, path: Path) -> tuple[float, float, float, int]:
     return loaded, first, search, elements
 
 
+def picture(page: Path, output: Path) -> None:
+    """Write the top of a page as PNG, light, on a screen of 1,280 pixels."""
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        opened = browser.new_page(viewport={"width": 1280, "height": 1180}, color_scheme="light")
+        opened.goto(page.resolve().as_uri())
+        opened.screenshot(path=output)
+        browser.close()
+
+
 def main() -> None:
-    """Make the pages, open each several times, print a line on each."""
+    """Make the pages, open each several times, print a line on each; or make a picture."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--picture", nargs=2, type=Path, metavar=("PAGE", "PNG"))
+    if files := parser.parse_args().picture:
+        picture(*files)
+        return
     cases = {"": (ITEMS, RUNS, 8), "long prompts, as much as a page takes: ": (ITEMS, RUNS, 60)}
     print(
         "| samples | flipped documents | MB | load, ms | then first page, ms | search through all, ms | elements |"

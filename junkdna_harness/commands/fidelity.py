@@ -272,7 +272,7 @@ def _draw(found: dict[str, Any], html: Path | None, plots: Path | None) -> None:
     if html is not None:
         write_atomic(html, render(runs))
     if plots is not None:
-        write_plots(drawn(runs), plots)
+        write_plots(drawn(runs, page=False), plots)
 
 
 def _write_tokens(path: Path | None, found: Sequence[Fidelity]) -> None:

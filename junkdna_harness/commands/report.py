@@ -24,7 +24,9 @@ SCREEN = Path("-")
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="lm-eval output folders, a sweep's folder, or tidy tables (.parquet, .csv)."),
+        typer.Argument(
+            help="lm-eval output folders, a sweep's folder, tidy tables (.parquet, .csv), what fidelity --json wrote."
+        ),
     ],
     by: Annotated[
         list[str] | None, typer.Option(help="Columns: tier, family, axis or task (may be repeated).")

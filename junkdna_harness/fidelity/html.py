@@ -29,7 +29,7 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
             css=Markup(page_file("page.css")),  # our own file
             heads=GRID_HEADER,
             rows=[grid_row(run) for run in runs],
-            plots=figures(plots(runs)),
+            plots=figures(plots(runs, page=True)),
             part_heads=PART_HEADER[1:],
             runs=[_run(run) for run in runs],
             block=first["block"],

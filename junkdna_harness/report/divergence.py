@@ -78,9 +78,9 @@ def read_divergences(path: Path) -> list[Divergence]:
     return list(runs)
 
 
-def plots(runs: Sequence[Divergence]) -> list[Plot]:
-    """The same, finished."""
-    finisher = Finisher()
+def plots(runs: Sequence[Divergence], page: bool) -> list[Plot]:
+    """The same, finished for a page or as files."""
+    finisher = Finisher(files=not page, page=page)
     for picture in pictures(runs):
         finisher.add(picture.name, picture)
     return list(finisher.plots().values())

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from difficulty.errors import UsageError
+from difficulty.runs.replicates import trainings
 from junkdna_harness.report import divergence
 from junkdna_harness.report.curves import measure
 from junkdna_harness.report.forest import forest, over_families, over_models
 from junkdna_harness.report.plots import LEAD, ORDER, counted, critical_sparsity, pictures
+from junkdna_harness.report.trainings import NAME as OVER_TRAININGS
+from junkdna_harness.report.trainings import Scores, over_trainings, scores_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +38,7 @@ class Drawing:
     def scores(self, bits: Mapping[str, float], matched: Sequence[str], options: Options) -> list[str]:
         """Draw the scores of each model; a sentence on each that has no plots."""
         missing = []
+        found: dict[str, Scores] = {}
         for model, ending in self._endings.items():
             part = self._items[self._items["model"] == model]
             if part["run"].nunique() < 2:
@@ -42,13 +46,22 @@ class Drawing:
                 continue
             asked = options.metric, options.seed, options.allow_different_prompts, matched
             try:
-                found = pictures(measure(part, bits, model, *asked))
+                measured = measure(part, bits, model, *asked)
             except UsageError as error:
                 missing.append(f"no plots of {model}: {error}")
                 continue
-            for picture in found:
+            for picture in pictures(measured):
                 self._finisher.add(picture.name + ending, picture)
+            found[model] = scores_of(measured)
+        self._trainings(found)
         return missing
+
+    def _trainings(self, found: Mapping[str, Scores]) -> None:
+        """Draw the scores of each model of which there are several trainings."""
+        for base, names in trainings(found).items():
+            if len(names) > 1 and (picture := over_trainings(base, [found[name] for name in names])):
+                ending = self._endings[names[0]] if len(names) < len(self._endings) else ""
+                self._finisher.add(OVER_TRAININGS + ending, picture)
 
     def fits(self, fits: Sequence[FitResult], over: ModelsResult | None) -> None:
         """Draw the verdicts over models, and of each model with more than its dense run."""
@@ -78,10 +91,20 @@ class Drawing:
     def plots(self) -> tuple[Plot, ...]:
         """Over models first, then model by model, each in the order of `ORDER`, then what is of a text."""
         plots = self._finisher.plots()
-        of_model = [name + ending for ending in self._endings.values() for name in (*ORDER, OF_FAMILIES)]
-        return tuple(plots[name] for name in (OVER_MODELS, *of_model, *_DIVERGENCES) if name in plots)
+        of_model = [
+            name + ending
+            for ending in self._endings.values()
+            for name in (OVER_TRAININGS, *ORDER, OF_FAMILIES)
+        ]
+        names = (OVER_MODELS, OVER_TRAININGS, *of_model, *_DIVERGENCES)
+        return tuple(plots[name] for name in dict.fromkeys(names) if name in plots)
+
+    @staticmethod
+    def over(name: str) -> bool:
+        """Whether a plot is of several models or trainings."""
+        return name.startswith((OVER_MODELS, OVER_TRAININGS))
 
     @staticmethod
     def leads(name: str) -> bool:
         """Whether a plot stands on top of a page."""
-        return name == OVER_MODELS or name.rstrip("0123456789").rstrip("_") in LEAD
+        return Drawing.over(name) or name.rstrip("0123456789").rstrip("_") in LEAD

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import threading
@@ -180,13 +179,3 @@ def write_plots(made: Sequence[Plot], folder: str | Path, prefix: str = "") -> l
                     write_atomic(path, data)
                     paths.append(path)
     return paths
-
-
-def file_part(text: str) -> str:
-    """A panel's title as a part of a file's name.
-
-    >>> file_part("tier 4"), file_part("$m$ <x>"), file_part("☃")
-    ('_tier_4', '_m_x', '')
-    """
-    kept = re.sub(r"[^A-Za-z0-9.:+-]+", "_", text).strip("_.")[:40]
-    return f"_{kept}".replace(":", "-") if kept else ""

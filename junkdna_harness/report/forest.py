@@ -139,7 +139,7 @@ def _forest(panel: Forest, axes: Axes) -> None:
         if bounds is None:
             axes.text(
                 0.5, at, "not judged", transform=axes.get_yaxis_transform(), ha="center", va="center", color=GREY,
-                fontsize=7.5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+                fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )  # fmt: skip
             continue
         _line(axes, at, bounds.low, bounds.high, limits, color=_COLOUR, linewidth=1.4)

@@ -18,7 +18,7 @@ from difficulty.visible import visible_json
 from junkdna_harness.presentation.escape import script_json
 from junkdna_harness.report import formats
 from junkdna_harness.report.build import Report
-from junkdna_harness.report.drawing import OVER_MODELS, Drawing
+from junkdna_harness.report.drawing import Drawing
 from junkdna_harness.report.explorer import MOST_TEXT, Explorer, explorer
 from junkdna_harness.report.leaderboard import OVERALL, Leaderboard
 from junkdna_harness.report.parts import environment, figures, page_file
@@ -83,7 +83,7 @@ def _plots(report: Report) -> tuple[list[dict[str, Any]], list[dict[str, Any]], 
     own = [
         plot
         for plot in leads
-        if plot.name == OVER_MODELS or len(report.models) == 1 or plot.name.endswith("_1")
+        if Drawing.over(plot.name) or len(report.models) == 1 or plot.name.endswith("_1")
     ]
     others = [plot for plot in report.plots if plot not in leads]
     return figures(own), figures([plot for plot in leads if plot not in own]), figures(others)

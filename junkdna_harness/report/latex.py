@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from difficulty.text import NOISE_MARK, interval_text
 from junkdna_harness.presentation.escape import latex
@@ -14,7 +14,7 @@ from junkdna_harness.report.leaderboard import OVERALL, Leaderboard
 _NEEDS = "% needs \\usepackage{booktabs}"
 # docs/statistics.md has the formulas.
 _INTERVALS = "Intervals: Wilson's where items are right or wrong, else cluster-robust t; items of one cluster count together."
-_SIDE = 5  # scores that stand side by side within a column of 3.25 inches
+_WIDE, _NARROW = 6, 5  # scores that stand side by side in 6.75 and in 3.25 inches
 
 
 def latex_tables(boards: Sequence[Leaderboard], form: str = "wide") -> str:
@@ -23,47 +23,66 @@ def latex_tables(boards: Sequence[Leaderboard], form: str = "wide") -> str:
 
 
 def latex_table(board: Leaderboard, form: str = "wide") -> str:
-    """The table with caption and label; columns that say the same in every row are left to the caption."""
+    """The table with caption and label; a single model is left to the caption."""
     return _narrow(board) if form == "narrow" else _wide(board)
 
 
 def label(board: Leaderboard) -> str:
-    """What `\\ref` takes, e.g. `tab:acc-by-tier`."""
+    r"""What `\ref` takes, e.g. `tab:acc-by-tier`."""
     metric = re.sub(r"[^A-Za-z0-9]+", "-", board.metric).strip("-") or "score"
     return f"tab:{metric}-by-{board.by}"
 
 
 def _wide(board: Leaderboard) -> str:
-    columns = (OVERALL, *board.columns)
-    heads = _heads(board)
-    rows = []
-    for i, row in enumerate(board.rows):
-        cells = [formats.compose(formats.cell(board, i, c), r"\textbf{{{}}}", latex) for c in columns]
-        rows.append([*(latex(formats.row_heads(row)[k]) for k in heads), *cells])
-    spec = "".join("l" if k < 2 else "r" for k in heads) + "r" * len(columns)
-    names = [*(formats.HEADS[k] for k in heads), *columns]
-    return _table(board, "table*", _caption(board, formats.caption(board)), [_tabular(spec, names, rows)])
+    """Each row in two lines: the mean with the share left, below it the interval; what does not fit stands below."""
+    parts = []
+    for shown in _parts(board, _WIDE):
+        rows = []
+        for i, row in enumerate(board.rows):
+            cells = [formats.cell(board, i, column) for column in shown]
+            rows += _of_model(board, i, 3 + len(shown))
+            rows.append([*(latex(name) for name in formats.row_heads(row)[1:]), *map(_mean, cells)])
+            rows.append(["", "", "", *(_small(cell.interval) for cell in cells)])
+        parts.append(_tabular(f"@{{}}lrr{'r' * len(shown)}@{{}}", [*formats.HEADS[1:], *shown], rows))
+    return _table(board, "table*", "4pt", formats.caption(board), parts)
 
 
 def _narrow(board: Leaderboard) -> str:
     """Means with a decimal less, in the last column (of tiers the hardest) with the interval; what does not fit stands below."""
-    columns = (OVERALL, *board.columns)
-    width = 2 + min(len(columns), _SIDE)
+    last = (OVERALL, *board.columns)[-1]
     parts = []
-    for start in range(0, len(columns), _SIDE):
-        shown = columns[start : start + _SIDE]
-        rows: list[list[str]] = []
-        model = None
+    for shown in _parts(board, _NARROW):
+        rows = []
         for i, row in enumerate(board.rows):
-            if row.model != model and len({one.model for one in board.rows}) > 1:
-                model = row.model
-                rows.append([rf"\multicolumn{{{width}}}{{@{{}}l}}{{\emph{{{latex(model)}}}}}"])
-            cells = [_short(board, i, column, column == columns[-1]) for column in shown]
-            rows.append([*(latex(formats.row_heads(row)[k]) for k in (1, 2)), *cells])
-        heads = [formats.HEADS[1], formats.HEADS[2], *("All" if c == OVERALL else c for c in shown)]
+            rows += _of_model(board, i, 2 + len(shown))
+            cells = [_short(board, i, column, column == last) for column in shown]
+            rows.append([*(latex(name) for name in formats.row_heads(row)[1:3]), *cells])
+        heads = [*formats.HEADS[1:3], *("All" if column == OVERALL else column for column in shown)]
         parts.append(_tabular(f"@{{}}lr{'r' * len(shown)}@{{}}", heads, rows))
-    interval = f"mean, in the column {columns[-1]} with its 95 % interval"
-    return _table(board, "table", _caption(board, formats.caption(board, interval, kept=False)), parts)
+    interval = f"mean, in the column {last} with its 95 % interval"
+    return _table(board, "table", "2.5pt", formats.caption(board, interval, kept=False), parts)
+
+
+def _parts(board: Leaderboard, most: int) -> Iterator[Sequence[str]]:
+    """The columns of scores, as many as fit at a time."""
+    columns = (OVERALL, *board.columns)
+    for start in range(0, len(columns), most):
+        yield columns[start : start + most]
+
+
+def _of_model(board: Leaderboard, number: int, width: int) -> list[list[str]]:
+    """A row with the model's name above the first of its rows, where there are several models."""
+    model = board.rows[number].model
+    new = number == 0 or board.rows[number - 1].model != model
+    if not new or len({row.model for row in board.rows}) == 1:
+        return []
+    return [[rf"\multicolumn{{{width}}}{{@{{}}l}}{{\emph{{{latex(model)}}}}}"]]
+
+
+def _mean(cell: formats.Cell) -> str:
+    """The mean, what is left of the dense score, and whether the difference is noise."""
+    parts = [_bold(latex(cell.mean), cell), f"({cell.kept})" if cell.kept else "", _noise(cell)]
+    return " ".join(part for part in parts if part)
 
 
 def _short(board: Leaderboard, number: int, column: str, interval: bool) -> str:
@@ -73,21 +92,20 @@ def _short(board: Leaderboard, number: int, column: str, interval: bool) -> str:
         return ""
     times, form = (100, ".1f") if board.percent else (1, ".3g")
     mean = f"{times * found.mean:{form}}" if math.isfinite(found.mean) else latex(cell.mean)
-    parts = [rf"\textbf{{{mean}}}" if cell.bold else mean]
     bounds = interval_text(times * found.low, times * found.high, form) if interval else ""
-    parts += [rf"{{\scriptsize {bounds}}}"] if bounds else []
-    parts += [latex(NOISE_MARK)] if cell.near else []
-    return " ".join(parts)
+    return " ".join(part for part in (_bold(mean, cell), _small(bounds), _noise(cell)) if part)
 
 
-def _heads(board: Leaderboard) -> list[int]:
-    """The first columns: the model only where there are several."""
-    return [0, 1, 2, 3] if len({row.model for row in board.rows}) > 1 else [1, 2, 3]
+def _bold(text: str, cell: formats.Cell) -> str:
+    return rf"\textbf{{{text}}}" if cell.bold else text
 
 
-def _caption(board: Leaderboard, text: str) -> str:
-    models = list(dict.fromkeys(row.model for row in board.rows))
-    return f"{models[0]}: {text} {_INTERVALS}" if len(models) == 1 else f"{text} {_INTERVALS}"
+def _small(interval: str) -> str:
+    return rf"{{\scriptsize {interval}}}" if interval else ""
+
+
+def _noise(cell: formats.Cell) -> str:
+    return latex(NOISE_MARK) if cell.near else ""
 
 
 def _tabular(spec: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -102,16 +120,18 @@ def _tabular(spec: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     ]
 
 
-def _table(board: Leaderboard, kind: str, caption: str, parts: Sequence[Sequence[str]]) -> str:
-    """`kind`: the environment, `table*` for both columns of a paper."""
-    small = [r"\footnotesize", r"\setlength{\tabcolsep}{2.5pt}"] if kind == "table" else [r"\small"]
+def _table(board: Leaderboard, kind: str, between: str, caption: str, parts: Sequence[Sequence[str]]) -> str:
+    """`kind`: the environment, `table*` for both columns of a paper; `between`: half of what lies between two columns."""
+    models = list(dict.fromkeys(row.model for row in board.rows))
+    said = f"{models[0]}: {caption} {_INTERVALS}" if len(models) == 1 else f"{caption} {_INTERVALS}"
     lines = [
         _NEEDS,
         rf"\begin{{{kind}}}",
         r"\centering",
-        rf"\caption{{{latex(caption)}}}",
+        rf"\caption{{{latex(said)}}}",
         rf"\label{{{label(board)}}}",
-        *small,
+        r"\footnotesize",
+        rf"\setlength{{\tabcolsep}}{{{between}}}",
     ]
     for number, part in enumerate(parts):
         lines += [r"\par\medskip"] * (number > 0) + list(part)

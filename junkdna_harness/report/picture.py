@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from junkdna_harness.report.figures import file_part
-from junkdna_harness.report.style import SCREEN, Theme
+from junkdna_harness.report.style import SCREEN, Theme, file_part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _LETTER, _KEY = 0.075, 0.6  # inches in a legend: of a letter, of the line before them
-_ROW = 0.17  # inches of a row of a legend
+_ROW = 0.19  # inches of a row of a legend
+_EDGE, _NUMBERED, _LABELLED = (
+    0.1,
+    0.34,
+    0.48,
+)  # inches about axes: above and right; below with numbers; with a label too
 # Entries that are no series; they come last in a legend.
 DENSE, CHANCE, MATCHED, SEEDS = "dense", "chance", "matched loss", "seeds"
 _LAST = (DENSE, MATCHED, SEEDS, CHANCE)
@@ -35,7 +39,8 @@ class Picture:
     """`heading`: what is shown; `counted`: of which model, on how many items. `size` of one panel, inches.
 
     `label`: of the vertical axis, which `share` says that all have; it then stands at the first panel of a row. `note`: above
-    the legend.
+    the legend. `left`: inches that numbers and label take at the left of a panel that stands alone, where they are known; a
+    panel is then laid out without drawing it twice.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Picture:
     label: str = ""
     share: bool = True
     note: str = ""
+    left: float | None = None
 
     @property
     def alt(self) -> str:
@@ -72,7 +78,7 @@ class Picture:
                     axes.set_ylabel(self.label)
             _legend(figure, self.note)
             letters = int(figure.get_figwidth() * 12.5)
-            lines = [*textwrap.wrap(self.heading, letters), *textwrap.wrap(self.counted, letters)]
+            lines = [*_even(self.heading, letters), *_even(self.counted, letters)]
             figure.suptitle("\n".join(lines), fontsize=10)
         return figure
 
@@ -95,8 +101,18 @@ class Picture:
                 axes = figure.add_subplot()
                 panel.draw(axes)
                 axes.set_ylabel(self.label)
-                _legend(figure, self.note, grow=True)
+                if self.left is not None:
+                    figure.set_layout_engine("none")
+                rows = _legend(figure, self.note, grow=True)
+                if self.left is not None:
+                    _place(axes, self.left, rows)
             yield ending, panel.title, figure
+
+
+def _even(text: str, most: int) -> list[str]:
+    """`text` in as few lines as fit, all about as long."""
+    lines = -(-len(text) // most)
+    return textwrap.wrap(text, min(most, len(text) // lines + 12)) if text else []
 
 
 def _across(count: int, width: float) -> int:
@@ -106,24 +122,36 @@ def _across(count: int, width: float) -> int:
     return min(count, 2 if width > 4.5 else 3)
 
 
-def _legend(figure: Figure, note: str, grow: bool = False) -> None:
-    """What the lines of all panels mean, each once, below them. `grow`: the figure gets higher by it."""
+def _place(axes: Axes, left: float, rows: int) -> None:
+    """The axes within their figure, above `rows` of a legend."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width, height = figure.get_size_inches()
+    bottom = _ROW * rows + (_LABELLED if axes.get_xlabel() else _NUMBERED)
+    axes.set_position(
+        (left / width, bottom / height, 1 - (left + _EDGE) / width, 1 - (bottom + _EDGE) / height)
+    )
+
+
+def _legend(figure: Figure, note: str, grow: bool = False) -> int:
+    """What the lines of all panels mean, each once, below them; the rows that it takes. `grow`: the figure gets higher by it."""
     known: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             known.setdefault(label, handle)
     labels = sorted(known, key=lambda label: _LAST.index(label) + 1 if label in _LAST else 0)
     if not labels:
-        return
+        return 0
     width, height = figure.get_size_inches()
     widest = _KEY + _LETTER * max(map(len, labels))
     columns = max(1, min(len(labels), int(width / widest)))
+    rows = -(-len(labels) // columns) + bool(note)
     if grow:
-        figure.set_size_inches(width, height + _ROW * (-(-len(labels) // columns) + bool(note)))
+        figure.set_size_inches(width, height + _ROW * rows)
     figure.legend(
         [known[label] for label in labels],
         labels,
-        loc="outside lower center",
+        loc="lower center" if figure.get_layout_engine() is None else "outside lower center",
         ncols=columns,
         title=note or None,
         title_fontsize=8 if grow else 8.5,
@@ -131,3 +159,4 @@ def _legend(figure: Figure, note: str, grow: bool = False) -> None:
         columnspacing=1.0,
         borderpad=0.1,
     )
+    return rows

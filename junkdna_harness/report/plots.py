@@ -24,10 +24,11 @@ LEAD = ("score_by_level", "loss_at_matched_damage")
 ORDER = (
     *LEAD, "score_other_methods", "score_by_family", "drop_heatmap", "critical_sparsity", "equal_memory", "recovery_gap",
 )  # fmt: skip
-_EASIEST = "tier 1 is the easiest"
-_SPARSITY = "sparsity (share of weights removed)"
+EASIEST = "tier 1 is the easiest"
+_SPARSITY, _GONE = "sparsity (share of weights removed)", "share of 16 bits that is gone"
 _CURVES = "points as measured, lines isotonic, bands 95 %"
 _DOTS = (0, (1, 2))
+LEFT = 0.58  # inches of numbers such as 0.75 or 100 and a label of one line
 _MANY = 7  # families that a picture can tell apart; more are thin lines about their mean
 
 
@@ -74,7 +75,7 @@ def _score_panels(measured: Measured, name: str, heading: str, series: Sequence[
         Panel(shorten(one.method, 40), partial(_scores, measured, one, groups, last)) for one in series
     )
     return Picture(
-        name, heading, _counted(measured), panels, (3.6, 2.7), _score_label(measured), note=_EASIEST
+        name, heading, _counted(measured), panels, (3.6, 2.7), _score_label(measured), note=EASIEST, left=LEFT
     )
 
 
@@ -94,7 +95,9 @@ def loss_at_matched_damage(measured: Measured) -> Picture | None:
 
     panels = tuple(Panel(one.title, partial(draw, one.rows), f"{100 * one.loss:.0f}_points") for one in found)
     heading = "Loss by tier where all methods lose the same on average over the tiers, mean over families, bars 95 %"
-    return Picture("loss_at_matched_damage", heading, _counted(measured), panels, (3.6, 2.7), "points lost")
+    return Picture(
+        "loss_at_matched_damage", heading, _counted(measured), panels, (3.6, 2.7), "points lost", left=LEFT
+    )
 
 
 def score_by_family(measured: Measured) -> Picture | None:
@@ -114,7 +117,7 @@ def score_by_family(measured: Measured) -> Picture | None:
         )
     heading = f"Score of each family under {series[0].method}: {_CURVES}"
     return Picture(
-        "score_by_family", heading, _counted(measured), tuple(panels), (2.9, 2.3), _score_label(measured), note=_EASIEST
+        "score_by_family", heading, _counted(measured), tuple(panels), (2.9, 2.3), _score_label(measured), note=EASIEST, left=LEFT
     )  # fmt: skip
 
 
@@ -164,7 +167,7 @@ def critical_sparsity(fit: FitResult) -> Picture | None:
         heading += "; of a quantizer, the share of 16 bits that is gone"
     return Picture(
         "critical_sparsity", heading, counted(fit.model, fit.n_items, fit.cells["family"].nunique()), panels, (3.6, 2.7),
-        "critical sparsity",
+        "critical sparsity", left=LEFT,
     )  # fmt: skip
 
 
@@ -211,7 +214,9 @@ def equal_memory(measured: Measured) -> Picture | None:
     tiers = measured.tiers if len(measured.tiers) <= 4 else [measured.tiers[0], measured.tiers[-1]]
     panels = tuple(Panel(f"tier {tier}", partial(_memory, measured, tier)) for tier in tiers)
     heading = "Pruning (open, dashed) and quantization (filled, solid) at equal memory, mean over families, bands 95 %"
-    return Picture("equal_memory", heading, _counted(measured), panels, (3.2, 2.7), _score_label(measured))
+    return Picture(
+        "equal_memory", heading, _counted(measured), panels, (3.2, 2.7), _score_label(measured), left=LEFT
+    )
 
 
 def _memory(measured: Measured, tier: int, axes: Axes) -> None:
@@ -276,25 +281,28 @@ def _scores(
     last: float,
     axes: Axes,
 ) -> None:
-    """A curve per tier up to the level `last`, `groups` being its label, cells and number; what the dense model scores, and guessing."""
-    colors = _shades(len(measured.tiers))
+    """A curve per tier, `groups` being its label, cells and number."""
     curves = [(score_curve(measured, series, cells, label), k) for label, cells, k in groups]
+    draw_curves(axes, curves, len(measured.tiers), last, _SPARSITY if series.kind != "quantized" else _GONE)
+
+
+def draw_curves(
+    axes: Axes, curves: Sequence[tuple[Curve, int]], n_tiers: int, last: float, label: str = _SPARSITY
+) -> None:
+    """Curves with the numbers of their tiers, up to the level `last`; what the dense model scores, and guessing."""
+    colors = _shades(n_tiers)
     for curve, k in curves:
         _curve(axes, curve, colors[k], k)
-    for mark, label in (
-        (any(c.matched.any() for c, _ in curves), MATCHED),
-        (any(c.seeds for c, _ in curves), SEEDS),
-    ):
-        if mark and label == MATCHED:
-            axes.plot([], [], "o", color=GREY, markersize=9, markerfacecolor="none", label=label)
-        elif mark:
-            axes.fill_between([], [], [], color=GREY, alpha=0.45, linewidth=0, label=label)
+    if any(curve.matched.any() for curve, _ in curves):
+        axes.plot([], [], "o", color=GREY, markersize=9, markerfacecolor="none", label=MATCHED)
+    if any(curve.seeds for curve, _ in curves):
+        axes.fill_between([], [], [], color=GREY, alpha=0.45, linewidth=0, label=SEEDS)
     axes.plot([], [], color=GREY, linewidth=0.8, alpha=0.8, label=DENSE)
     same = len({round(curve.chance, 9) for curve, _ in curves}) == 1
     _chances(axes, {curve.chance: GREY if same else colors[k] for curve, k in curves})
     axes.set_xlim(-0.04 * last, 1.04 * last)
     axes.set_ylim(-0.03, 1.03)
-    axes.set_xlabel(_SPARSITY if series.kind != "quantized" else "share of 16 bits that is gone")
+    axes.set_xlabel(label)
 
 
 def _curve(axes: Axes, curve: Curve, color: Any, k: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,3 +59,13 @@ def shorten(text: str, most: int) -> str:
     """At most `most` characters of a name, without what cannot be drawn."""
     line = "".join(c if c.isprintable() else " " for c in text)
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def file_part(text: str) -> str:
+    """A panel's title as a part of a file's name.
+
+    >>> file_part("tier 4"), file_part("$m$ <x>"), file_part("☃")
+    ('_tier_4', '_m_x', '')
+    """
+    kept = re.sub(r"[^A-Za-z0-9.:+-]+", "_", text).strip("_.")[:40]
+    return f"_{kept}".replace(":", "-") if kept else ""

@@ -48,16 +48,17 @@ def answers(fits: Sequence[FitResult], over: ModelsResult | None = None) -> list
     found = []
     for name, whole, headline in asked:
         halves = [headline[claim] for claim in ("P2", "P6") if claim in headline]
-        abouts = [half.about for half in halves if half.about]
-        about = [
-            one for one in dict.fromkeys(abouts) if not any(other.startswith(f"{one},") for other in abouts)
-        ]
+        abouts = {half.claim: half.about for half in halves if half.about}
+        longest = max(abouts.values(), key=len, default="")
+        one = all(longest.startswith(about) for about in abouts.values())
+        about = [longest] if one else [f"{claim} in {text}" for claim, text in abouts.items()]
         holds = " This holds for " if whole.verdict in ("supported", "refuted") else " It was judged in "
+        holds = holds if one else " Judged: "
         found.append(
             {
                 "name": name,
                 **_hypothesis(whole),
-                "holds": f"{holds}{'; '.join(about)}." if about else "",
+                "holds": f"{holds}{'; '.join(about)}." if abouts else "",
                 "halves": [_claim(half, rules) for half in halves if rules is not None],
             }
         )

@@ -257,9 +257,10 @@ class _Listener:
 def _report(folder: Path, sources: list[Path], seed: int) -> tuple[FitResult, Path]:
     from difficulty.judge.fit_output import cells_csv, claims_csv, to_json
     from junkdna_harness.report.build import build
+    from junkdna_harness.report.figures import Finisher
     from junkdna_harness.report.html import render
 
-    made = build(sources, seed=seed)
+    made = build(sources, seed=seed, with_plots=Finisher(files=False))
     if not made.fits:
         raise UsageError(
             next((w for w in made.warnings if w.startswith("no verdicts")), "nothing could be judged.")

@@ -158,7 +158,7 @@ def test_the_seed_of_a_report_reaches_its_bands(
     assert (band(1) != band(2)).any()
     table.to_parquet(tmp_path / "t.parquet")
     seen = []
-    monkeypatch.setattr("junkdna_harness.report.build.measure", lambda *a: seen.append(a[4]) or measure(*a))
+    monkeypatch.setattr("junkdna_harness.report.drawing.measure", lambda *a: seen.append(a[4]) or measure(*a))
     build([tmp_path / "t.parquet"], with_fit=False, with_documents=False, seed=7)
     assert seen == [7]
 

@@ -9,12 +9,17 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from matplotlib import get_data_path
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from junkdna_harness.presentation.escape import csv_cell, latex, markdown_cell, script_json
 from junkdna_harness.presentation.lines import plain
 from junkdna_harness.report import formats
-from junkdna_harness.report.leaderboard import Leaderboard, leaderboard
+from junkdna_harness.report.latex import latex_table, latex_tables
+from junkdna_harness.report.leaderboard import Leaderboard, leaderboard, leaderboards
 from tests.report.synthetic import tidy
 
 HOSTILE = "<script>alert(1)</script> 100%_$x$ & #1 | `a` \\input{/etc/passwd} ~^{}\n=1+1"
@@ -41,7 +46,7 @@ def test_every_format_prints_the_same_numbers(board: Leaderboard) -> None:
     whole, narrow = (plain(formats.terminal(board, width)).split("\n\nacc in %")[0] for width in (300, 80))
     body = {
         "markdown": formats.markdown(board).split("\n\n")[0],
-        "latex": formats.latex_table(board).split("midrule")[1],
+        "latex": latex_table(board).split("midrule")[1],
         "terminal": whole,
         "narrow terminal": narrow,
     }
@@ -57,7 +62,7 @@ def test_bold_is_the_same_cell_in_every_format() -> None:
     wanda = next(i for i, row in enumerate(board.rows) if row.method == "wanda")
     assert (wanda, "Tier 4") in board.best
     assert "**100.00 [" in formats.markdown(board)
-    assert r"\textbf{100.00 [" in formats.latex_table(board)
+    assert r"\textbf{100.00} (" in latex_table(board)
     bold = [
         (r["method"], r["column"])
         for r in csv.DictReader(io.StringIO(formats.csv_table([board])))
@@ -87,7 +92,7 @@ def test_hostile_names_stay_text_in_every_format() -> None:
     }
     assert len(widths) == 1
     assert "<script" not in formats.markdown(board).replace(r"\<script", "")
-    assert r"\textbackslash{}input\{/etc/passwd\}" in formats.latex_table(board)
+    assert r"\textbackslash{}input\{/etc/passwd\}" in latex_table(board)
     rows = list(csv.DictReader(io.StringIO(formats.csv_table([board]))))
     assert {row["model"] for row in rows} == {HOSTILE}
 
@@ -124,14 +129,71 @@ def has_booktabs() -> bool:
 
 
 @pytest.mark.skipif(not has_booktabs(), reason="pdflatex with booktabs is not installed")
-def test_latex_compiles_with_hostile_names(tmp_path: Path) -> None:
-    board = leaderboard(tidy(model=HOSTILE, n_items=20), "tier")
-    document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n%s\\end{document}"
-    (tmp_path / "t.tex").write_text(document % formats.latex_table(board))
+@pytest.mark.parametrize("form", ["wide", "narrow"])
+def test_latex_compiles_with_hostile_names(tmp_path: Path, form: str) -> None:
+    two = pd.concat([tidy(model=HOSTILE, n_items=20), tidy(model="other", n_items=20)])
+    document = "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\\begin{document}\n%s\\end{document}"
+    (tmp_path / "t.tex").write_text(document % latex_tables(leaderboards(two, ("tier", "task")), form))
     done = subprocess.run(
         ["pdflatex", "-interaction=batchmode", "t.tex"], cwd=tmp_path, capture_output=True, timeout=60
     )
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("form", ["wide", "narrow"])
+def test_latex_has_caption_label_rules_and_as_many_cells_as_columns(board: Leaderboard, form: str) -> None:
+    """What a LaTeX engine would refuse: other numbers of cells than columns, environments and braces left open."""
+    two = pd.concat(
+        [tidy(model=name, methods=("magnitude", "wanda"), n_items=20) for name in (HOSTILE, "other")]
+    )
+    for text, tables in (
+        (latex_tables([board], form), 1),
+        (latex_tables(leaderboards(two, ("tier", "task")), form), 2),
+    ):
+        assert text.count(r"\caption{") == text.count(r"\label{tab:acc-by-") == tables
+        for rule in ("toprule", "midrule", "bottomrule"):
+            assert text.count(rf"\{rule}") == text.count(r"\begin{tabular}")
+        bare = re.sub(r"\\[{}%&]|(?<!\\)%.*", "", text)
+        assert bare.count("{") == bare.count("}")
+        opened = re.findall(r"\\begin\{(.*?)\}", text)
+        assert sorted(opened) == sorted(re.findall(r"\\end\{(.*?)\}", text))
+        for spec, body in re.findall(r"\\begin\{tabular\}\{(.*?)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):
+            columns = len(spec.replace("@{}", ""))
+            for row in re.findall(r"^(.*) \\\\$", body, re.MULTILINE):
+                spanned = re.match(r"\\multicolumn\{(\d+)\}", row)
+                cells = int(spanned[1]) if spanned else len(re.findall(r"(?<!\\)&", row)) + 1
+                assert cells == columns, row
+    assert r"on 480 items" in latex_tables([board], form) and "95 \\% interval" in latex_tables([board], form)
+    assert "Intervals: Wilson" in latex_tables([board], form) and "Bold: best" in latex_tables([board], form)
+    assert (
+        len(set(re.findall(r"\\label\{(.*?)\}", latex_tables(leaderboards(two, ("tier", "task")), form))))
+        == 2
+    )
+
+
+def test_the_narrow_form_fits_a_column_of_a_paper(board: Leaderboard) -> None:
+    """In a column of 3.25 inches, by the widths of Computer Modern, which comes with matplotlib: 8 points, the interval 7."""
+    text = latex_tables([board], "narrow")
+    assert r"\begin{table}" in text and r"\begin{table*}" in latex_tables([board])
+    font = str(Path(get_data_path(), "fonts", "ttf", "cmr10.ttf"))
+
+    def points(cell: str) -> float:
+        large, _, small = cell.partition(" [")
+        sizes = [(large, 8), (f"[{small}", 7)] if small else [(large, 8)]
+        drawn = [TextPath((0, 0), part, size=size, prop=FontProperties(fname=font)) for part, size in sizes]
+        return sum(path.get_extents().width for path in drawn) + (2.7 if small else 0.0)
+
+    rows = [
+        [re.sub(r"\\[a-z]+\{?|[{}\\]", "", cell).strip() for cell in re.split(r"(?<!\\)&", row)]
+        for row in re.findall(r"^(.*) \\\\$", text, re.MULTILINE)
+    ]
+    widest = [max(points(row[k]) for row in rows) for k in range(len(rows[0]))]
+    between = float(re.findall(r"tabcolsep\}\{([\d.]+)pt", text)[0])
+    assert sum(widest) + 2 * between * (len(widest) - 1) <= 3.25 * 72.27
+    cells = [re.sub(" +", " ", row[-1]) for row in rows[1:]]
+    assert all(re.fullmatch(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", cell) for cell in cells)
+    hardest = board.rows[0].scores["Tier 4"]
+    assert cells[0] == f"{100 * hardest.mean:.1f} [{100 * hardest.low:.1f}, {100 * hardest.high:.1f}]"
 
 
 def test_latex_escapes_all_specials() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from difficulty.errors import UsageError
 from difficulty.visible import visible
+from junkdna_harness.cli import app
 from junkdna_harness.report.build import Report, build
+from junkdna_harness.report.divergence import divergences_in
 from junkdna_harness.report.explorer import explorer
+from junkdna_harness.report.figures import Finisher
 from junkdna_harness.report.html import render
 from tests.report.synthetic import COLUMNS, item_hash, tidy
 
@@ -34,6 +43,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         n_items=40,
         model="tiny " + HOSTILE,
     )
+    table["matched"] = table["method"] == "wanda"
     table["prompt"] = HOSTILE + table["item_id"].str[:8]
     table["target"] = HOSTILE
     table["answer"] = HOSTILE
@@ -75,20 +85,29 @@ def test_the_page_is_one_file_without_links_to_elsewhere(page_text: str) -> None
 def test_cards_tables_plots_methods_and_the_command_are_there(report: Report, page_text: str) -> None:
     assert page_text.count('<article class="card') == 7
     assert page_text.count('<table class="sortable board"') == len(report.boards)
-    assert page_text.count("<figure>") == len(report.plots) == 6
+    assert page_text.count("<figure id=") == len(report.plots) == 7
+    assert page_text.count("<img ") == sum(len(plot.panels) for plot in report.plots)
     assert "junkdna report" in page_text
     assert "Tables: acc" in page_text
 
 
-def test_the_hypothesis_stands_above_the_cards_which_say_what_they_hold_for(
+def test_the_page_opens_with_the_answer_and_a_picture_then_cards_which_say_what_they_hold_for(
     report: Report, page_text: str
 ) -> None:
     (fit,) = report.fits
     line = f"The hypothesis is {fit.hypothesis.verdict}: {fit.hypothesis.reason}"
     assert page_text.count(line) == 1
-    assert (
-        page_text.index("<h2>Verdicts</h2>") < page_text.index(line) < page_text.index('<article class="card')
-    )
+    order = [
+        '<section id="answer"', line, '<figure id="score_by_level">', '<figure id="loss_at_matched_damage">', "<h2>Verdicts</h2>",
+        '<article class="card', '<section id="tables">', '<section id="plots">',
+    ]  # fmt: skip
+    places = [page_text.index(part) for part in order]
+    assert places == sorted(places)
+    answer = page_text.split('<section id="answer"')[1].split("<figure")[0]
+    for name in ("P2", "P6"):
+        claim = fit.headline()[name]
+        assert f"{name} {claim.verdict}</b>" in answer
+        assert not claim.about or claim.about in answer
     cards = page_text.split('<article class="card')[1:]
     for card, claim in zip(cards, fit.headline().values(), strict=True):
         assert f"<h4>{claim.claim}: " in card
@@ -133,8 +152,6 @@ def test_margins_stand_by_tier_and_level(report: Report, page_text: str) -> None
 
 
 def test_what_is_left_out_is_told(report: Report, page_text: str) -> None:
-    from html import unescape
-
     (fit,) = report.fits
     plain = unescape(page_text)
     assert all(sentence in plain for sentence in (*fit.excluded, *fit.warnings))
@@ -144,6 +161,7 @@ def test_the_tables_hold_the_numbers_of_the_other_formats(report: Report, page_t
     from junkdna_harness.report import formats
 
     text = re.sub(r"<[^>]+>", "", page_text.split("<h3>By tier</h3>")[1].split("</table>")[0])
+    text = re.sub(r"\s+", " ", text)
     for i in range(len(report.boards[0].rows)):
         for column in ("Overall", *report.boards[0].columns):
             cell = formats.cell(report.boards[0], i, column)
@@ -203,10 +221,10 @@ def column(page: Any, index: int) -> list[str]:
 def test_a_heading_sorts_up_and_down_by_mouse_and_keyboard(page: Any) -> None:
     heading = page.locator("#tables table").first.get_by_role("button", name="Overall")
     heading.click()
-    up = [float(text.split()[0]) for text in column(page, 5)]
+    up = [float(text.split()[0]) for text in column(page, 4)]
     assert up == sorted(up)
     heading.press("Enter")
-    down = [float(text.split()[0]) for text in column(page, 5)]
+    down = [float(text.split()[0]) for text in column(page, 4)]
     assert down == sorted(down, reverse=True)
     assert page.locator("#tables th[aria-sort=descending]").count() == 1
 
@@ -214,12 +232,19 @@ def test_a_heading_sorts_up_and_down_by_mouse_and_keyboard(page: Any) -> None:
 @pytest.mark.slow
 def test_rows_are_filtered_by_words_and_by_method(page: Any) -> None:
     bar = page.locator("#bar-1")
-    bar.get_by_label("Filter rows").fill("wanda")
-    assert set(column(page, 2)) == {"wanda"}
+    assert set(column(page, 1)) == {"dense", "magnitude"}
+    assert bar.locator("output").inner_text() == "3 of 7 rows"
+    bar.get_by_label("Filter rows").fill("wanda")  # who looks for something looks among all
+    assert set(column(page, 1)) == {"wanda"}
     assert bar.locator("output").inner_text() == "2 of 7 rows"
     bar.get_by_label("Filter rows").fill("")
     bar.get_by_label("Method").select_option("rtn")
-    assert set(column(page, 2)) == {"rtn"}
+    assert set(column(page, 1)) == {"rtn"}
+    bar.get_by_label("Method").select_option("all")
+    bar.get_by_role("button").click()
+    assert set(column(page, 1)) == {"dense", "magnitude"}
+    bar.get_by_role("button", name="Show all 7 rows").press("Enter")
+    assert set(column(page, 1)) == {"dense", "magnitude", "wanda", "rtn"}
 
 
 @pytest.mark.slow
@@ -274,10 +299,48 @@ def test_both_themes_have_the_same_structure(page: Any) -> None:
     assert tree() == light and shown() == heights
 
 
+BOXES = """(wanted) => [...document.querySelectorAll(wanted)].filter((e) => e.checkVisibility()).map((e) => {
+  const box = e.getBoundingClientRect();
+  return { left: box.left, right: box.right, top: box.top + scrollY, bottom: box.bottom + scrollY, width: box.width };
+})"""
+
+
 @pytest.mark.slow
-def test_a_phone_needs_no_sideways_scrolling_of_the_page(page: Any) -> None:
-    page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_what_matters_is_in_sight_on_a_screen_and_on_a_phone(
+    page: Any, width: int, height: int, scheme: str, tmp_path: Path
+) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    (answer,), figures, tables = (
+        page.evaluate(BOXES, w) for w in ("#answer .hypothesis", "#answer figure", ".board")
+    )
+    assert answer["bottom"] <= figures[0]["top"] and figures[-1]["bottom"] <= tables[0]["top"]
+    assert answer["bottom"] < height
+    panels = page.evaluate(BOXES, ".panel")
+    assert all(panel["left"] >= 0 and panel["right"] <= width for panel in panels)
+    drawn = page.evaluate(
+        "[...document.querySelectorAll('.panel img')].map((e) => [e.getBoundingClientRect().width / e.naturalWidth, e.complete])"
+    )
+    assert all(done and scale > 0.8 for scale, done in drawn)  # texts of 9 points stay above 7
+    first = page.evaluate(BOXES, "#answer .panel img")[0]
+    if width > 1000:
+        assert first["bottom"] < height  # the picture with its legend is above the fold
+        assert len({panel["top"] for panel in page.evaluate(BOXES, "#score_by_level .panel")}) == 1
+    else:
+        assert len({panel["left"] for panel in panels}) == 1  # one below the other
+    for name in ("hardest", "method"):
+        cells = page.evaluate(BOXES, f"#tables .board .{name}")
+        assert cells and all(cell["left"] >= 0 and cell["right"] <= width for cell in cells), name
+    moved = "document.querySelector('#tables .scroll').scrollLeft = 80"
+    page.evaluate(moved)
+    for name in ("hardest", "method"):
+        cells = page.evaluate(BOXES, f"#tables .board .{name}")
+        assert all(cell["left"] >= 0 and cell["right"] <= width for cell in cells), name
+    shot = page.screenshot(path=str(tmp_path / f"{width}-{scheme}.png"))
+    assert shot.startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
@@ -381,3 +444,80 @@ def test_of_many_samples_one_page_is_built_and_all_are_found(browser: Any, tmp_p
     assert page.locator("#detail pre").last.inner_text() == visible(HOSTILE) and "owned" not in page.title()
     assert page.evaluate("document.querySelectorAll('*').length") < 2000
     page.close()
+
+
+def test_the_command_makes_the_page_again_as_it_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from a path that a shell would take apart, with options that a shell would read."""
+    folder = tmp_path / 'it\'s a "sweep" $(x) & more'
+    folder.mkdir()
+    tidy(methods=("magnitude", "random"), levels=(0.0, 0.5), n_items=20).to_parquet(folder / "t.parquet")
+    monkeypatch.chdir(tmp_path)
+    asked = [
+        folder.name + "/t.parquet",
+        "--by=tier",
+        "--select=level<=0.5",
+        "--sort=-overall",
+        "--seed=3",
+        "--metric=acc",
+    ]
+    run = CliRunner().invoke(app, ["report", *asked, "--html=first page.html"], catch_exceptions=False)
+    assert run.exit_code == 0
+    page = (tmp_path / "first page.html").read_text("utf-8")
+    command = unescape(re.findall(r'<pre id="command">(.*?)</pre>', page, re.DOTALL)[0])
+    assert "pip install" not in page
+    # As a shell reads it, which starts the command in the end.
+    words = subprocess.run(
+        ["sh", "-c", f"set -- {command}; printf '%s\\n' \"$@\""], capture_output=True, text=True, check=True
+    )
+    name, *arguments = words.stdout.splitlines()
+    assert name == "junkdna"
+    (tmp_path / "first page.html").unlink()
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    assert (tmp_path / "first page.html").read_text("utf-8") == page
+
+
+def test_answers_that_were_only_scored_are_called_so(tmp_path: Path) -> None:
+    from difficulty.runs.asked import asked
+
+    options = {
+        "arguments": [["Q", " yes"], ["Q", " no"]],
+        "target": 0,
+        "filtered_resps": [["-1.0"], ["-2.0"]],
+    }
+    wanted = {"arguments": [["Q", " yes"]], "target": "yes", "filtered_resps": [["-1.0", "False"]]}
+    written = {"arguments": [["Q", {"until": ["."]}]], "target": "yes", "filtered_resps": ["yes"]}
+    assert [asked(sample).scored for sample in (options, wanted, written)] == [True, True, False]
+    report = two_runs(tmp_path, 40)
+    scored = replace(report, documents=replace(report.documents, scored=frozenset({"t2"})))
+    found = explorer(scored)
+    assert found is not None
+    assert dict(zip(found.head["tasks"], found.head["scored"], strict=True))["t2"] is True
+    assert sum(found.head["scored"]) == 1
+
+
+def test_divergences_on_a_text_are_drawn_where_they_lie_or_are_named(tmp_path: Path) -> None:
+    def compared(level: float) -> dict[str, Any]:
+        figures = {"kl_mean": level, "kl_mean_low": level / 2, "kl_mean_high": 2 * level}
+        parts = {name: [{"part": "some", **figures}] for name in ("by_frequency", "by_context")}
+        head = {"schema": 1, "kind": "junkdna-fidelity", "method": "magnitude", "level": level, "bits": None}
+        return {**head, "against": "tiny", "n_tokens": 1000, **figures, **parts}
+
+    tidy(levels=(0.0, 0.5), n_items=20).to_parquet(tmp_path / "t.parquet")
+    file = tmp_path / "f.json"
+    file.write_text(json.dumps({"runs": [compared(0.1), compared(0.3)]}))
+    (tmp_path / "other.json").write_text('{"kind": "something else"}')
+    options: dict[str, Any] = {
+        "with_fit": False,
+        "with_documents": False,
+        "with_plots": Finisher(files=False),
+    }
+    report = build([tmp_path / "t.parquet", file], **options)
+    names = [plot.name for plot in report.plots if plot.name.startswith("kl_")]
+    assert names == ["kl_by_level", "kl_by_frequency", "kl_by_context"]
+    assert divergences_in(tmp_path) == [file]
+    assert "f.json" in render(report).split('id="command"')[1]
+    file.write_text('{"kind": "junkdna-fidelity"}')
+    with pytest.raises(UsageError, match=r"f\.json.*is damaged"):
+        build([tmp_path / "t.parquet", file], **options)

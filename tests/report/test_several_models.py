@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from difficulty.simulate.world import Arm, World
 from junkdna_harness.report import forest as drawing
 from junkdna_harness.report import verdicts
 from junkdna_harness.report.build import Report, build
+from junkdna_harness.report.curves import measure
 from junkdna_harness.report.figures import write_plots
 from junkdna_harness.report.forest import Forest, over_families, over_models
 from junkdna_harness.report.formats import markdown_page
 from junkdna_harness.report.html import render
+from junkdna_harness.report.trainings import over_trainings, scores_of
 from tests.report.test_page import HOSTILE, Collector
 
 SIZES = (410_000_000, 70_000_000, 1_400_000_000)
@@ -89,7 +92,7 @@ def test_hostile_names_are_text_everywhere(page_text: str) -> None:
     tags = [tag for tag, _ in parsed.tags]
     scripts = [attributes.get("type") for tag, attributes in parsed.tags if tag == "script"]
     assert scripts.count(None) == 1 and set(scripts) == {None, "application/json"}
-    assert tags.count("img") == tags.count("figure")
+    assert tags.count("img") > tags.count("figure") > 6
     for tag, attributes in parsed.tags:
         assert not [name for name in attributes if name.startswith("on")], tag
 
@@ -98,8 +101,9 @@ def test_the_forest_has_a_row_per_model_and_their_mean(report: Report) -> None:
     assert report.over is not None
     panels = over_models(report.over)
     assert [panel.claim for panel in panels] == ["P2", "P6", "P3"]
-    drawn = drawing.forest(panels, "heading")
-    names = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
+    drawn = drawing.forest(panels, "forest", "heading", "")
+    assert drawn is not None
+    names = [label.get_text() for label in next(drawn.apart())[2].axes[0].get_yticklabels()]
     assert [name[0] for name in names] == ["b", "a", "c", "m"] and names[0].endswith("(70 M)")
     for panel in panels:
         over = report.over.headline()[panel.claim]
@@ -116,7 +120,9 @@ def test_the_forest_has_a_row_per_model_and_their_mean(report: Report) -> None:
 def test_lines_stand_at_0_and_at_delta_and_all_is_within_the_axis(report: Report) -> None:
     assert report.over is not None
     panels = over_models(report.over)
-    for axes, panel in zip(drawing.forest(panels, "heading").axes, panels, strict=True):
+    picture = drawing.forest(panels, "forest", "heading", "")
+    assert picture is not None
+    for axes, panel in zip(picture.whole().axes, panels, strict=True):
         upright = [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1]
         assert upright[:2] == [0, {"P3": 0.02}.get(panel.claim, 0.1)]
         low, high = axes.get_xlim()
@@ -129,7 +135,9 @@ def test_an_interval_without_end_is_cut_off_with_an_arrow() -> None:
         "P2", "refuted", "log-odds", "T", 0.1, (("a", drawing.Bounds(0.1, -50.0, np.inf)), ("b", None)),
         drawing.Bounds(0.1, 0.0, 0.2), "this family", None,
     )  # fmt: skip
-    axes = drawing.forest([wide], "heading").axes[0]
+    picture = drawing.forest([wide], "forest", "heading", "")
+    assert picture is not None
+    axes = picture.whole().axes[0]
     assert axes.get_xlim()[1] - axes.get_xlim()[0] < 1
     assert [line.get_marker() for line in axes.lines if line.get_marker() in "<>"] == ["<", ">"]
     assert [text.get_text() for text in axes.texts] == ["not judged"]
@@ -159,7 +167,7 @@ def test_each_plot_has_a_file_of_its_own(report: Report, tmp_path: Path) -> None
     assert len(set(names)) == len(names) and names[0] == "forest_models"
     assert sum(name.startswith("forest_families") for name in names) == 3
     written = write_plots(report.plots, tmp_path)
-    assert len(set(written)) == 2 * len(names) == len(list(tmp_path.iterdir()))
+    assert len(set(written)) == 3 * len(names) == len(list(tmp_path.iterdir()))
 
 
 def test_markdown_has_the_hypothesis_first_and_whole_tables(report: Report) -> None:
@@ -220,3 +228,23 @@ def test_seeds_of_one_model_are_shown_as_its_trainings(tmp_path: Path) -> None:
     assert "m, m:1, m:2 are taken for 3 trainings of one model" in page
     assert "Verdicts: Over 3 trainings of m: m, m:1, m:2" in verdicts.markdown(found.fits, found.over)
     assert [plot.name for plot in found.plots if plot.name == "forest_models"]
+    (plot,) = [plot for plot in found.plots if plot.name == "score_over_trainings"]
+    assert [panel.alt for panel in plot.panels] == ["magnitude", "random"] and "3 trainings" in plot.alt
+    assert page.index('<figure id="score_over_trainings">') < page.index('<figure id="score_by_level_1">')
+
+
+def test_trainings_are_a_mean_with_a_band_from_the_lowest_to_the_highest() -> None:
+    found = []
+    for k, name in enumerate(("m", "m:1", "m:2")):
+        table = tables([name]).assign(run=lambda t: t["run"])
+        right = (table["metric"] == "acc") & (table["method"] == "magnitude") & (table["tier"] == 2)
+        table.loc[right, "value"] = [0.0, 1.0, 1.0][k]
+        found.append(scores_of(measure(table, {}, name)))
+    picture = over_trainings("m", found)
+    assert picture is not None
+    axes = next(picture.apart())[2].axes[0]
+    means = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3]
+    assert any(np.allclose(np.asarray(mean)[1:], 2 / 3) for mean in means)
+    bands = [band.get_paths()[0].vertices[:, 1] for band in axes.collections]
+    assert any(band.min() == 0 and band.max() == 1 for band in bands)
+    assert over_trainings("m", [found[0], replace(found[1], curves={})]) is None

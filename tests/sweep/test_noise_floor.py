@@ -311,7 +311,7 @@ def test_every_format_of_the_report_marks_the_same_cells(noisy: Path) -> None:
 def test_the_page_marks_them_too(noisy: Path, tmp_path: Path) -> None:
     text(report_command, noisy, "--by", "tier", "--html", tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
-    assert f"</small> {NOISE_MARK}</td>" in page and LEGEND[2:] in page
+    assert f"{NOISE_MARK}</small></span></td>" in page and LEGEND[2:] in page
 
 
 def test_a_floor_of_zero_marks_nothing_and_is_said(swept: Path) -> None:

@@ -181,7 +181,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     const scored = data.scored[place(data.ends, i)], said = scored ? "Likeliest to" : "Answer of";
     part(`${said} the dense model (${right(dense, i) === "1" ? "right" : "wrong"})`, answer(dense, i), "(not logged)");
     part(`${said} ${data.runs[r]} (${right(r, i) === "1" ? "right" : "wrong"})`, answer(r, i), "(not logged)");
-    if (scored) parts.push(make("p", "Nothing was generated: the answers that the task offers were only scored, and the likeliest one is shown.", "soft"));
+    if (scored) parts.push(make("p", "Nothing was generated: the texts that the task offers were only scored, and the likeliest is shown.", "soft"));
     parts.push(make("p", `Lost by ${data.losers[i].toLocaleString("en")} of the runs.`, "soft"));
     detail.replaceChildren(...parts);
   };
