@@ -73,6 +73,9 @@ def _whole_lines(script: str) -> Iterator[str]:
 
 
 def _command(words: list[str]) -> Iterator[list[str]]:
+    for word in words:
+        for inner in re.findall(r"\$\(([^()]*)\)", word):  # in quotation marks
+            yield from commands_of(inner)
     while words and (words[0] in _FIRST or _ASSIGNS.fullmatch(words[0])):
         words = words[1:]
     if words:
