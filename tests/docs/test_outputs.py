@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from doc_tools.blocks import Malformed, blocks_of
-from doc_tools.commands import commands_of, mistakes
+from doc_tools.commands import commands_of, mistakes, wrong_plan
 from doc_tools.outputs import settled, shown, strangers
 
 PRINTED = "one\ntwo\nthree 3\nfour\n"
@@ -105,3 +105,11 @@ def test_commands_that_could_not_be_run_are_found(command: str, word: str) -> No
 )  # fmt: skip
 def test_others_are_not(command: str) -> None:
     assert not mistakes(command)
+
+
+@pytest.mark.parametrize(
+    ("verb", "plan", "word"),
+    [("sweep", "sparsty: 0.5", "sparsty"), ("study", "arms: [sparse_transfr]", "sparse_transfr"), ("study", "steps: many", "steps")],
+)  # fmt: skip
+def test_plans_that_could_not_be_used_are_found(verb: str, plan: str, word: str) -> None:
+    assert word in (wrong_plan(verb, plan) or "")

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from doc_tools import reference
 from doc_tools.blocks import KINDS, MARKS, ROOT, SHOWN, Block, blocks_of, pages
-from doc_tools.commands import mistakes, spoken
+from doc_tools.commands import mistakes, spoken, wrong_plan
 from doc_tools.outputs import strangers
 from doc_tools.session import Session
 from doc_tools.shared import Shared, makers
@@ -47,6 +47,8 @@ def _wrong(block: Block, before: Block | None) -> list[str]:
         and "wide" not in block.marks
     ):
         wrong.append("wider than 80 columns")
+    if verb := block.marks.get("plan of"):
+        wrong += [told] if (told := wrong_plan(verb, block.body)) else []
     for mark in ("not run", "long", "example"):
         if block.marks.get(mark) == "":
             wrong.append(f"<!-- {mark}: --> says no reason")
