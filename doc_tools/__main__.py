@@ -55,17 +55,17 @@ def one(page: str, shared: Shared, *, check: bool, short: bool) -> bool:
         print(f"{page}: {error}", file=sys.stderr)
         return False
     seconds = time.perf_counter() - began
-    same = settled(before) == settled(after)
+    same = before == after if page == reference.PAGE else settled(before) == settled(after)
+    if not check:
+        path.write_text(before if same else after, encoding="utf-8")
+        if not short and seconds >= 1:
+            remember(page, seconds)
     print(
         f"{page}: {'as it was' if same else 'differs' if check else 'written anew'} ({seconds:.0f} s)",
         flush=True,
     )
     if not same and page != notebook.PAGE:
         print("\n".join(difflib.unified_diff(settled(before), settled(after), "shown", "printed", "", "", 1)))
-    if not check:
-        path.write_text(before if same else after, encoding="utf-8")
-        if not short and seconds >= 1:
-            remember(page, seconds)
     return same or not check
 
 

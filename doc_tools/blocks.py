@@ -32,6 +32,7 @@ MARKS = {
     "may differ",
     "example",
     "wide",
+    "plan of",
     "output",
     "end",
 }

@@ -8,16 +8,21 @@ import contextlib
 import io
 import re
 import shlex
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import typer
 from lm_eval._cli.harness import HarnessCLI
 
+from difficulty.errors import UsageError
 from doc_tools.blocks import ROOT
 from junkdna_harness.cli import app
+from junkdna_harness.study.plan import make_plan
+from junkdna_harness.sweep.options import read_plan_file
 
 _SEPARATES = re.compile(r"[|&;()\n]+")
 _REDIRECTS = re.compile(r"[<>&]*[<>][<>&]*")
@@ -73,6 +78,9 @@ def _whole_lines(script: str) -> Iterator[str]:
 
 
 def _command(words: list[str]) -> Iterator[list[str]]:
+    for word in words:
+        for inner in re.findall(r"\$\(([^()]*)\)", word):  # in quotation marks
+            yield from commands_of(inner)
     while words and (words[0] in _FIRST or _ASSIGNS.fullmatch(words[0])):
         words = words[1:]
     if words:
@@ -146,6 +154,23 @@ def _wrong_for_lm_eval(arguments: list[str], more: bool) -> str | None:
     if given.command == "run" and not (given.tasks or given.config or more):
         return "no --tasks"
     return None
+
+
+def wrong_plan(of: str, text: str) -> str | None:
+    """Why a file with this text could not be the plan of `sweep`, `study` or `study MODEL`; None where it could."""
+    verb, *model = of.split()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "plan.yaml"
+        path.write_text(text, encoding="utf-8")
+        try:
+            if verb == "study":
+                make_plan(*model, plan_file=path)
+                return None
+            known = {option.name for option in _verbs().commands[verb].params}
+            unknown = [key for key in read_plan_file(path) if key.replace("-", "_") not in known]
+            return f"{verb} has no option {', '.join(unknown)}" if unknown else None
+        except UsageError as error:
+            return str(error)
 
 
 def spoken(page: str) -> list[str]:

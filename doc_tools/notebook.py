@@ -26,7 +26,7 @@ def run(folder: Path, limit: int | None = None) -> Any:
         for cell in book.cells:
             cell.source = _SETTING.sub(rf"\g<1>{limit}", cell.source)
     before = dict(os.environ)
-    os.environ.update(environment(commands(folder / "bin")))
+    os.environ.update(environment(commands(folder / "bin")) | {"PYTHONWARNINGS": "ignore"})
     try:
         home = folder / "home"
         home.mkdir()

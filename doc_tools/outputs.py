@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from doc_tools.blocks import Block, Malformed
 
 GAP = "…"
-_PIECE = re.compile(r"/(?P<first>.+?)/(?P<on>-(?:/(?P<last>.+?)/)?)?|(?P<from>\d+)(?P<to>-\d*)?")
+_END = r"(\d+|/(?:[^/])+/)"
+_PIECE = re.compile(rf"{_END}(-(!)?{_END}?)?")
 # Of one run of the same command and another: times, dates, hashes.
 _DIFFERS = [
     (re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?)?"), "DATE"),
@@ -31,6 +32,8 @@ def shown(printed: str, block: Block) -> str:
             text.append(GAP)
         text.append(lines[number])
         before = number
+    while text and not text[-1]:
+        del text[-1]
     if before < len(lines) - 1 and block.kind == "text":
         text.append(GAP)
     return "".join(f"{line}\n" for line in text)
@@ -40,30 +43,31 @@ def _pieces(block: Block) -> list[re.Match[str]]:
     found = [_PIECE.fullmatch(piece.strip()) for piece in block.marks["cut"].split(";")]
     if None in found:
         raise Malformed(
-            f"{block}: cut takes 3, 3-7, 3-, /words/, /words/- and /words/-/words/, with ; between them"
+            f"{block}: a cut is of 3, 3-7, 3-, /words/, /words/-, /from/-/to/, /from/-!/before/, with ; between"
         )
     return [piece for piece in found if piece is not None]
 
 
 def _numbers(piece: re.Match[str], lines: list[str], block: Block) -> Iterable[int]:
     """The lines that a piece of a cut keeps, counted from 0."""
-    if piece["from"]:
-        first = int(piece["from"]) - 1
-        last = (
-            first + 1 if piece["to"] is None else len(lines) if piece["to"] == "-" else int(piece["to"][1:])
-        )
-        return range(first, min(last, len(lines)))
-    hits = [number for number, line in enumerate(lines) if re.search(piece["first"], line)]
+    first, on, before, last = piece.groups()
+    starts = _found(first, lines, 0, block)
+    if not on:
+        return starts
+    if last is None:
+        return range(starts[0], len(lines))
+    end = _found(last, lines, starts[0] + 1, block)[0]
+    return range(starts[0], end if before else end + 1)
+
+
+def _found(place: str, lines: list[str], after: int, block: Block) -> list[int]:
+    """The lines that a place names, from `after` on: a number, counted from 1, or words between slashes."""
+    if place.isdigit():
+        return [min(int(place), len(lines)) - 1]
+    hits = [number for number in range(after, len(lines)) if re.search(place[1:-1], lines[number])]
     if not hits:
-        raise Malformed(f"{block}: no line has /{piece['first']}/ in:\n" + "\n".join(lines))
-    if not piece["on"]:
-        return hits
-    if piece["last"] is None:
-        return range(hits[0], len(lines))
-    ends = [number for number in range(hits[0] + 1, len(lines)) if re.search(piece["last"], lines[number])]
-    if not ends:
-        raise Malformed(f"{block}: no line after /{piece['first']}/ has /{piece['last']}/")
-    return range(hits[0], ends[0] + 1)
+        raise Malformed(f"{block}: {place} is in no line, from line {after + 1} on, of:\n" + "\n".join(lines))
+    return hits
 
 
 def settled(text: str) -> list[str]:

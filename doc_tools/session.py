@@ -177,4 +177,6 @@ def readable(printed: str, home: Path) -> str:
     lines = (line.rstrip("\r").rpartition("\r")[2].rstrip() for line in printed.split("\n"))
     kept = [line for line in lines if not re.search(r"\d+%\|.*\||(it/s|s/it)\]", line)]
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", "\n".join(kept))
-    return text.replace(f"{home.resolve()}/", "").replace(f"{home}/", "")
+    for folder in (home.resolve(), ROOT):
+        text = text.replace(f"{folder}/", "")
+    return text

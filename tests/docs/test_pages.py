@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
+from inspect import isclass, isfunction
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,8 @@ import yaml
 from rich.cells import cell_len
 
 from doc_tools import reference
-from doc_tools.blocks import KINDS, ROOT, SHOWN, Block, blocks_of, pages
-from doc_tools.commands import mistakes, spoken
+from doc_tools.blocks import KINDS, MARKS, ROOT, SHOWN, Block, blocks_of, pages
+from doc_tools.commands import mistakes, spoken, wrong_plan
 from doc_tools.outputs import strangers
 from doc_tools.session import Session
 from doc_tools.shared import Shared, makers
@@ -44,6 +47,8 @@ def _wrong(block: Block, before: Block | None) -> list[str]:
         and "wide" not in block.marks
     ):
         wrong.append("wider than 80 columns")
+    if verb := block.marks.get("plan of"):
+        wrong += [told] if (told := wrong_plan(verb, block.body)) else []
     for mark in ("not run", "long", "example"):
         if block.marks.get(mark) == "":
             wrong.append(f"<!-- {mark}: --> says no reason")
@@ -86,6 +91,23 @@ def test_the_reference_of_the_command_line_is_that_of_the_commands() -> None:
     assert (ROOT / reference.PAGE).read_text(encoding="utf-8") == reference.text(), (
         f"run: python -m doc_tools {reference.PAGE}"
     )
+
+
+@pytest.mark.parametrize("face", ["difficulty", "junkdna_harness", "junkdna_harness.compress", "junkdna_harness.sweep", "junkdna_harness.recover", "junkdna_harness.gate"])  # fmt: skip
+def test_the_reference_of_python_lists_every_public_name(face: str) -> None:
+    listed = set(
+        re.findall(r"^::: (\S+)$", (ROOT / "docs/reference/api.md").read_text(encoding="utf-8"), re.M)
+    )
+    names = {name: getattr(import_module(face), name) for name in import_module(face).__all__}
+    homes = {
+        f"{one.__module__}.{one.__qualname__}" for one in names.values() if isfunction(one) or isclass(one)
+    }
+    assert homes <= listed
+
+
+def test_every_mark_is_described() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert not [mark for mark in MARKS if f"| `{mark}: " not in table and f"<!-- {mark} -->" not in table]
 
 
 def test_what_pages_use_is_made_by_a_block() -> None:
