@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
+from junkdna_harness.harness.wandb_results import log_results
 from junkdna_harness.presentation.console import say
 from junkdna_harness.presentation.escape import one_line
 
@@ -152,8 +153,6 @@ class WandbRun:
         """lm-eval's results, as `lm_eval --wandb_args` logs them."""
         with self._wandb.guarded():
             run = self._live()
-            from junkdna_harness.harness.wandb_results import log_results
-
             log_results(run, loggable(results))
 
     def _live(self) -> Any:
