@@ -20,6 +20,7 @@ from difficulty.text import estimate_text
 from junkdna_harness.held_folder import LOCK
 from junkdna_harness.presentation.progress import Meter
 from junkdna_harness.recover.data import check_data
+from junkdna_harness.report.figures import Finisher
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.sweep.engines import Extended, Failed, Finished, Loaded, Noted, Progress, Started
 from junkdna_harness.sweep.engines.local import LocalEngine
@@ -257,7 +258,6 @@ class _Listener:
 def _report(folder: Path, sources: list[Path], seed: int) -> tuple[FitResult, Path]:
     from difficulty.judge.fit_output import cells_csv, claims_csv, to_json
     from junkdna_harness.report.build import build
-    from junkdna_harness.report.figures import Finisher
     from junkdna_harness.report.html import render
 
     made = build(sources, seed=seed, with_plots=Finisher(files=False))
