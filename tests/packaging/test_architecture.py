@@ -278,7 +278,7 @@ def test_every_module_has_a_room_and_every_room_is_there() -> None:
 
 def test_the_documents_draw_the_rooms_as_they_are() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    drawn = text.split("```")[1].strip().splitlines()
+    drawn = text.split("```")[1].removeprefix("text").strip().splitlines()
     rows = [
         ", ".join(sorted(room.removeprefix("junkdna_harness.") for room in row)) for row in reversed(LAYERS)
     ]
