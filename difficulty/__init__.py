@@ -1,7 +1,13 @@
 """Difficulty tiers and the statistics of what compression costs on them; needs neither torch nor lm_eval.
 
->>> from difficulty import read_runs, fit
->>> fit(read_runs("runs/embedded")).headline()  # doctest: +SKIP
+* `read_runs("runs/embedded")` reads lm-eval's logs, sweeps and tidy tables into `Runs`.
+* `fit(runs, rules=Rules(...))` judges the claims, and returns a `FitResult`, which prints the verdicts.
+* `assign_tiers(scores)` cuts items into tiers of difficulty.
+* `UsageError` is what a user's mistake raises, with one sentence.
+
+>>> from difficulty import assign_tiers
+>>> assign_tiers([0.1, 0.2, 0.7, 0.9], bins=2, min_items=2).tier_of
+{'0': 1, '1': 1, '2': 2, '3': 2}
 """
 
 from __future__ import annotations
@@ -39,4 +45,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__})

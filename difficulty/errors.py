@@ -10,6 +10,12 @@ class UsageError(ValueError):
     """What was given cannot be used; the message says what is allowed and how to fix it, in one sentence.
 
     `exit_code`: what a command ends with.
+
+    >>> try:
+    ...     raise UsageError("sparsity=2 is no share. Give a number from 0 to 1.")
+    ... except ValueError as error:
+    ...     print(error)
+    sparsity=2 is no share. Give a number from 0 to 1.
     """
 
     exit_code = 2

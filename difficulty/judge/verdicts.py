@@ -38,6 +38,9 @@ class Rules:
     log-odds, that matters (P2, P4, P5, P6). `delta_latent`: latent loss, in log-odds, that marks the critical sparsity (P3).
     `delta_level`: change of critical sparsity a tier that matters (P3). `floor`: how far above chance a score must be
     shown to lie, as a share of the way to 1.
+
+    >>> Rules(delta_tier=0.2).alpha
+    0.05
     """
 
     alpha: float = 0.05

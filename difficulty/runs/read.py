@@ -147,6 +147,17 @@ def read_runs(
 
     Raises:
         UsageError: nothing to read, a damaged file (named, with the line), no logged samples, or one run twice.
+
+    One row per item, run and metric; values are the scores as lm-eval logged them.
+
+    >>> import tempfile
+    >>> from difficulty.simulate.draw import tidy
+    >>> from difficulty.simulate.world import World
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tidy(World(), seed=0).to_parquet(f"{folder}/runs.parquet")
+    ...     runs = read_runs(f"{folder}/runs.parquet")
+    >>> bool(runs.table["tier"].min() == 1), len(runs.names) > 1
+    (True, True)
     """
     listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
     if not listed:

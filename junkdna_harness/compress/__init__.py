@@ -1,6 +1,16 @@
 """Compression of any Hugging Face causal language model: score, mask, apply; and quantize.
 
 Names are loaded when they are first asked for, so that specs can be read and checked without torch.
+
+* `prune(model, PruneSpec(...), tokenizer)` and `quantize(model, QuantSpec(...), tokenizer)` change a loaded model in place.
+* `measure(model)` tells what is zero, `weights_sha256(model)` by which hash it is known again, `effective_bits(...)` what a weight takes up.
+* `find_targets(model)` and `find_blocks(model)` tell what would be changed.
+* `sparsifier("name")` and `quantizer("name")` register methods of your own; `Statistic` and its kin are what they may ask of a layer.
+
+>>> from junkdna_harness.compress import PruneSpec, effective_bits, parse_pattern
+>>> spec = PruneSpec.from_strings({"method": "wanda", "pattern": "2:4"})
+>>> effective_bits(parse_pattern("2:4").level, pattern=parse_pattern("2:4"))
+9.0
 """
 
 from __future__ import annotations

@@ -53,6 +53,15 @@ def quantize(
 
     Raises:
         UsageError: the model or the spec cannot be used; nothing has been changed then.
+
+    Weights keep their dtype. Bits are per targeted weight, with scales and zero points.
+
+    >>> from transformers import AutoModelForCausalLM
+    >>> from junkdna_harness.embedded import model_path
+    >>> model = AutoModelForCausalLM.from_pretrained(model_path())
+    >>> from junkdna_harness.compress import QuantSpec
+    >>> quantize(model, QuantSpec(method="rtn", bits=4)).effective_bits
+    4.3125
     """
     spec = spec or QuantSpec()
     check_simulated(spec.method, spec.running)

@@ -1,4 +1,12 @@
-"""Recovery: what pruning took away, can training give it back? Four arms, equal compute, ordinary checkpoints out."""
+"""Recovery: what pruning took away, can training give it back? Four arms, equal compute, ordinary checkpoints out.
+
+* `recover("checkpoint", "out", RecoverSpec(...))` trains a model and writes a checkpoint; it returns a `Recovered`.
+* `RecoverSpec` says by which arm (`ARMS`), on what, and how long.
+
+>>> from junkdna_harness.recover import ARMS, RecoverSpec
+>>> [RecoverSpec(arm=arm).needs_mask for arm in ARMS]
+[False, True, True, True]
+"""
 
 from __future__ import annotations
 
@@ -26,3 +34,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(run, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
