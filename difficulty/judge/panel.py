@@ -369,7 +369,7 @@ def _whole_margins(
 
 
 def _consistent(judged: pd.DataFrame, items: pd.DataFrame) -> None:
-    """One family, tier and cluster an item, whatever the run."""
+    """One family, tier and cluster per item, whatever the run."""
     columns = ["task", "item_id", "family", "tier", "cluster_id"]
     kinds = judged[columns].drop_duplicates()
     if len(kinds) > len(items):

@@ -13,7 +13,7 @@ from difficulty.runs.running import leaves_weights
 from difficulty.runs.table import DENSE
 
 FULL_BITS = 16.0  # what a weight of the dense model is counted with
-MASK_BITS = 1.0  # a bit a weight says which weights are kept
+MASK_BITS = 1.0  # a bit per weight says which weights are kept
 PRIMARY = "magnitude"  # the hypothesis is about small weights
 
 
@@ -98,7 +98,7 @@ def _key(value: float) -> float:
 
 
 def nominal_bits(kind: str, level: float, bits: float) -> float:
-    """Bits a weight where no run says: 16 for each kept weight and 1 for the mask, or the nominal bits."""
+    """Bits per weight where no run says: 16 for each kept weight and 1 for the mask, or the nominal bits."""
     width = bits if bits > 0 else FULL_BITS
     if kind == "quantized":
         return width

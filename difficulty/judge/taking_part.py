@@ -20,7 +20,7 @@ _CEILING = 15
 _LIMIT_SHARE = 0.01  # more of a cell's margins than this at its extreme, and they are cut off there
 _LIMIT_WIDTH = 1e-6
 _SEPARATED = 0.99
-_ENOUGH = 20  # items a tier: fewer can be separated by chance, in one of many runs
+_ENOUGH = 20  # items per tier: fewer can be separated by chance, in one of many runs
 
 
 def at_floor(draws: Draws, rules: Rules) -> Bools:

@@ -34,9 +34,9 @@ class Rules:
     """What counts as a difference. Fixed before looking; each is an option of `fit`.
 
     `alpha`: error rate, intervals cover 1 - alpha. `delta`: loss of accuracy that matters (P1; observed critical levels).
-    `delta_rise`: rise between neighbouring levels that breaks monotony (P1). `delta_tier`: extra latent loss a tier, in
+    `delta_rise`: rise between neighbouring levels that breaks monotony (P1). `delta_tier`: extra latent loss per tier, in
     log-odds, that matters (P2, P4, P5, P6). `delta_latent`: latent loss, in log-odds, that marks the critical sparsity (P3).
-    `delta_level`: change of critical sparsity a tier that matters (P3). `floor`: how far above chance a score must be
+    `delta_level`: change of critical sparsity per tier that matters (P3). `floor`: how far above chance a score must be
     shown to lie, as a share of the way to 1.
 
     >>> Rules(delta_tier=0.2).alpha

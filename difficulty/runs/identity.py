@@ -137,7 +137,7 @@ class Run:
     """One evaluated state of one model. Two runs are the same where all but `known_by` is.
 
     `level`: the fraction of the targeted weights that is zero, as measured; None for quantization alone. `bits`: nominal
-    bits a weight; None without quantization. `replicate`: which draw (mask, calibration, training). `known_by`: how we know.
+    bits per weight; None without quantization. `replicate`: which draw (mask, calibration, training). `known_by`: how we know.
     `noise_floor`: a second evaluation of the dense weights in other batches, which is never judged as a run of its own
     (`difficulty.runs.noise`).
     """

@@ -99,7 +99,7 @@ def _tensors(folder: Path) -> list[_Tensor]:
 
 
 def _is_whole(one: Entry) -> bool:
-    """False where the bytes are not those of the shape, as with several values a byte."""
+    """False where the bytes are not those of the shape, as with several values per byte."""
     code = _CODES.get(one.dtype)
     return code is None or one.size == math.prod(one.shape) * np.dtype(code[0]).itemsize
 

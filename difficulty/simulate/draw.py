@@ -101,13 +101,13 @@ def tidy(world: World, seed: int) -> pd.DataFrame:
 
 
 def family_slopes(world: World, seed: int) -> Floats:
-    """u_f, the families' own slopes on the tier beside the arm's, log-odds a tier, shape (families,)."""
+    """u_f, the families' own slopes on the tier beside the arm's, log-odds per tier, shape (families,)."""
     drawn: Floats = world.family_sd * _stream(seed, "families").normal(size=world.families)
     return drawn
 
 
 def replicate_slopes(world: World, seed: int, arm: int = 0) -> Floats:
-    """v_r, the replicates' own slopes on the tier beside the arm's, log-odds a tier, shape (replicates,)."""
+    """v_r, the replicates' own slopes on the tier beside the arm's, log-odds per tier, shape (replicates,)."""
     of = world.arms[arm]
     drawn = [_stream(seed, "replicate", of.method, r).normal() for r in range(of.replicates)]
     slopes: Floats = of.replicate_sd * np.array(drawn)

@@ -37,7 +37,7 @@ class Arm:
     `method`: as `difficulty.runs.identity.Method` writes it; recovered models too, e.g. "magnitude+sparse_transfer".
     `levels`: sparsities. `bits`: nominal bits in their place, for a quantizer. `losses`: log-odds that the average tier loses at
     each; below 0 is a gain. `share`: part of the mean loss that every tier up adds. `replicates`, `replicate_sd`: draws of the
-    mask, calibration or training, and the SD over them of the slope on the tier (log-odds a tier, averaged over levels, the same
+    mask, calibration or training, and the SD over them of the slope on the tier (log-odds per tier, averaged over levels, the same
     in all families and at all levels of a draw).
     `critical`: if given, the sparsity at which each tier loses 0.5 log-odds, and `losses`, `share` do not count: tier t loses
     top (1 - exp(-k (level / critical[t])^power)) with k such that this is 0.5 at the critical level.
@@ -96,7 +96,7 @@ class Arm:
 
     @property
     def true_slope(self) -> float:
-        """Slope of the loss on the tier in truth, log-odds a tier, averaged over levels."""
+        """Slope of the loss on the tier in truth, log-odds per tier, averaged over levels."""
         return self.share * float(np.mean(self.losses))
 
 

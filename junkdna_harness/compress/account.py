@@ -83,7 +83,7 @@ def make_report(
 
 
 def _shared_bits(targets: Sequence[Target], outcome: Outcome) -> float:
-    """Bits a weight of scales and zero points."""
+    """Bits per weight of scales and zero points."""
     if outcome.shared_bits is not None:
         return outcome.shared_bits
     if outcome.bits is None or outcome.group is None:

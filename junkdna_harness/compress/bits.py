@@ -1,4 +1,4 @@
-"""How many bits a weight takes once stored well, so that pruned and quantized models are compared at equal memory.
+"""How many bits per weight takes once stored well, so that pruned and quantized models are compared at equal memory.
 
 * A dense weight counts 16 bits, the width at which models ship, whatever dtype it is computed in.
 * A quantized weight counts its code, plus its share of what codes share: scales, zero points (`formats.Format.shared_bits`).
@@ -24,7 +24,7 @@ def effective_bits(
     shared: float = 0.0,
     pattern: NM | None = None,
 ) -> float:
-    """Bits a weight: codes, scales, zero points and mask, by the rules of this module.
+    """Bits per weight: codes, scales, zero points and mask, by the rules of this module.
 
     `sparsity` is the fraction of zeros in [0, 1]; `bits` the code's width (None: not quantized); `shared` the bits a
     weight of scales and zero points; `pattern` the N:M in which the zeros lie, if they do.

@@ -24,7 +24,7 @@ class Outcome:
     `kind` is 'pruned' (quantized too or not) or 'quantized'. `requested` is the sparsity that was asked for (None: nothing was); `sparsity` the share of the targets that is zero
     before anything is rounded, for rounding makes zeros of its own; `level` is set where it is known otherwise than by
     these two; `packing` the N:M that the weights keep; `moved` is true where weights that were kept have changed;
-    `on_top_of` names what had been done to weights that were pruned further; `shared_bits` the bits a weight of scales where a file
+    `on_top_of` names what had been done to weights that were pruned further; `shared_bits` the bits per weight of scales where a file
     says them; `allocation` the share of each block; `structure` which whole blocks or experts are gone.
     """
 

@@ -123,7 +123,7 @@ def _input_widths(targets: list[Target]) -> list[int]:
 
 
 def _speed(device: str) -> float:
-    """Floating-point operations a second of this machine's matrix product, measured for a moment."""
+    """Floating-point operations per second of this machine's matrix product, measured for a moment."""
     size = 512 if device == "cpu" else 4096
     left = torch.randn(size, size, device=device)
     best = float("inf")

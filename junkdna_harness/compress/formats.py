@@ -11,7 +11,7 @@ from junkdna_harness.compress.notation import BITS, KV, NONE
 from junkdna_harness.compress.plugins import import_own
 
 ENTRY_POINTS = "junkdna_harness.quantizers"
-WHOLE_ROW = -1  # the group size of one scale a row
+WHOLE_ROW = -1  # the group size of one scale per row
 SCALE_BITS = 16
 
 
@@ -55,7 +55,7 @@ class Format:
     def shared_bits(
         self, shapes: Iterable[tuple[int, int]], bits: float, group: int, symmetric: bool = False
     ) -> float:
-        """Bits a weight of what codes share (scales, zero points), on average over matrices of these (out, in) shapes."""
+        """Bits per weight of what codes share (scales, zero points), on average over matrices of these (out, in) shapes."""
         a_group = self.scale_bits + (bits if self.integer and not symmetric else 0)
         stored = weights = 0.0
         for out, width in shapes:
@@ -74,7 +74,7 @@ FORMATS: dict[str, Format] = {
         Format("gptq", _INTEGERS, integer=True, calibrated=True, ordered=True),
         # Where a model's own layers cannot take in the scales of input features, they are stored: counted so, in fp16.
         Format("awq", _INTEGERS, integer=True, calibrated=True, column_bits=16),
-        # As compressed-tensors stores FP8: a scale a row, in the model's 16 bits.
+        # As compressed-tensors stores FP8: a scale per row, in the model's 16 bits.
         Format("fp8", (8,), groups=()),
         Format("fp8-e5m2", (8,), groups=()),
         # OCP Microscaling Formats 1.0, section 5.4: blocks of 32 and an E8M0 scale.

@@ -57,7 +57,7 @@ def gguf_manifest(name: str, file: str, revision: str | None = None) -> dict[str
 
 
 def _bits(tensors: list[Any]) -> float:
-    """Bits a weight as they lie in the file, at most those of a dense model."""
+    """Bits per weight as they lie in the file, at most those of a dense model."""
     stored = sum(int(t.n_bytes) * 8 for t in tensors) / sum(int(t.n_elements) for t in tensors)
     return min(stored, float(DENSE_BITS))
 

@@ -82,7 +82,7 @@ def describe_loaded(model: nn.Module, spec: QuantSpec) -> QuantReport:
 
 
 def _format(model: nn.Module, config: Any) -> tuple[float, float] | None:
-    """Nominal bits, and bits a weight with scales and zero points; None where the format is not known."""
+    """Nominal bits, and bits per weight with scales and zero points; None where the format is not known."""
     if config is None:
         return None
     method = quantization_method(config)
@@ -91,7 +91,7 @@ def _format(model: nn.Module, config: Any) -> tuple[float, float] | None:
     row = sum(width * out for width, out in shapes) / max(1, sum(out for _, out in shapes))
     if method == "bitsandbytes":
         if values.get("load_in_8bit"):
-            return 8, 8 + 32 / row  # one fp32 scale a row (SCB)
+            return 8, 8 + 32 / row  # one fp32 scale per row (SCB)
         double = values.get("bnb_4bit_use_double_quant")
         return 4, 4 + (8 / 64 + 32 / (64 * 256) if double else 32 / 64)  # an absmax for each 64 weights
     if method == "torchao" and "Int8WeightOnly" in str(values.get("quant_type")):
@@ -126,7 +126,7 @@ def _compressed_tensors(values: Mapping[str, Any], row: float) -> tuple[float, f
 
 
 def _shared(weights: Mapping[str, Any], bits: float, row: float) -> float:
-    """Bits a weight of scales and zero points."""
+    """Bits per weight of scales and zero points."""
     strategy, size = weights.get("strategy"), weights.get("group_size")
     if strategy == "tensor":
         return 0.0  # a few bytes a matrix

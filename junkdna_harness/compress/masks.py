@@ -1,4 +1,4 @@
-"""Masks alone, one bit a weight, to put on another checkpoint of the same shapes."""
+"""Masks alone, one bit per weight, to put on another checkpoint of the same shapes."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: t
 
 
 def zeros_in(tensor: Tensor) -> int:
-    """Number of zeros, counted without a copy of the tensor: `(tensor == 0).sum()` makes one of eight bytes a weight.
+    """Number of zeros, counted without a copy of the tensor: `(tensor == 0).sum()` makes one of eight bytes per weight.
 
     Floats of eight bits and unsigned integers of more cannot be counted as they are.
     """
@@ -184,7 +184,7 @@ def with_gone(zeros: Zeros, share: float, n_all: int) -> Zeros:
 
 
 def bits_of_model(effective: float, zeros: Zeros, gone: int = 0) -> float:
-    """Bits a weight over the whole model, what is not targeted counted dense; `gone`: how many of those are there no more."""
+    """Bits per weight over the whole model, what is not targeted counted dense; `gone`: how many of those are there no more."""
     rest = zeros.n_all - zeros.n_targeted - gone
     return (effective * zeros.n_targeted + DENSE_BITS * rest) / zeros.n_all
 

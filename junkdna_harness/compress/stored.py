@@ -65,7 +65,7 @@ def _read(file: Path) -> Iterator[Stored]:
             first, size, shape = header[name].begin, header[name].size, header[name].shape
             empty = handle.get_slice(name)[:0] if shape else handle.get_tensor(name)
             if not shape or size != torch.Size(shape).numel() * empty.element_size():
-                tensor = handle.get_tensor(name)  # several values a byte, or one in all
+                tensor = handle.get_tensor(name)  # several values per byte, or one in all
                 return Stored(name, tensor_sha256(tensor), tuple(tensor.shape), zeros_in(tensor))
             digest, zeros = start_of(empty.dtype, shape), 0
             for piece in _pieces(file, first, size):

@@ -52,7 +52,7 @@ def model_path(name: str = EMBEDDED) -> Path:
 
 
 def calibration_text(n_chars: int, seed: int = 0) -> str:
-    """At least `n_chars` characters of the embedded models' own training text, one example a line."""
+    """At least `n_chars` characters of the embedded models' own training text, one example per line."""
     rng = random.Random(f"calibration/{seed}")
     lines: list[str] = []
     length = 0

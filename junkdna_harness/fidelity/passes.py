@@ -18,7 +18,7 @@ from junkdna_harness.texts.tokens import TokenizedText
 
 @dataclass(frozen=True)
 class Scored:
-    """What was measured. `tokens`: one row a token, see `COLUMNS`; `top_dense` and `top`: the likeliest tokens, shape (n, 5).
+    """What was measured. `tokens`: one row per token, see `COLUMNS`; `top_dense` and `top`: the likeliest tokens, shape (n, 5).
 
     `tokens` has document (number), source, place (of the token in its document), token, context (tokens that its prediction saw), n_bytes
     (-1 where nobody knows), block (a number for each 256 tokens of a document), loss_dense and loss (nats), kl (nats), top1

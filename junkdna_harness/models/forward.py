@@ -19,7 +19,7 @@ from junkdna_harness.models.parts import Part, packed_part, plain_part, visible
 from junkdna_harness.models.prefix_plan import Batch, Tokens
 
 PACKABLE = ("sdpa", "eager")  # attention that takes a mask of every pair of tokens
-KeysValues = list[tuple[Tensor, Tensor]]  # one pair a layer, each (rows, heads, tokens, head size)
+KeysValues = list[tuple[Tensor, Tensor]]  # one pair per layer, each (rows, heads, tokens, head size)
 
 
 @dataclass(frozen=True)

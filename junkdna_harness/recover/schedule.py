@@ -51,7 +51,7 @@ def _text_rows(ids: list[int], max_length: int) -> list[Row]:
 
 
 def longest(model: Any, asked: int | None) -> int:
-    """Tokens a row may have: as asked, else 512 or what the model can read.
+    """Tokens per row may have: as asked, else 512 or what the model can read.
 
     Raises:
         UsageError: more is asked for than the model can read.

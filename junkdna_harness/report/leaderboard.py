@@ -271,7 +271,7 @@ def _runs(rows: pd.DataFrame) -> dict[tuple[str, str, float, float], tuple[str, 
 
 
 def _nominal(method: str, level: float, bits: float) -> float:
-    """Bits a weight where no run says: 16, times the share that is kept, and 1 for the mask; or the nominal bits."""
+    """Bits per weight where no run says: 16, times the share that is kept, and 1 for the mask; or the nominal bits."""
     kind = "quantized" if level == -1.0 else "pruned"
     return (
         FULL_BITS

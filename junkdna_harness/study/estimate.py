@@ -41,7 +41,7 @@ class Shape:
 
 
 def llama_shape(name: str, blocks: int, width: int, inner: int, keys: int, vocabulary: int = 32000) -> Shape:
-    """A Llama: four attention and three feed-forward matrices a block, untied embeddings."""
+    """A Llama: four attention and three feed-forward matrices per block, untied embeddings."""
     layers = (
         (width, width),
         (keys, width),
@@ -128,7 +128,7 @@ def cost(work: Work, shape: Shape, speed: Speed) -> Cost:
     solving = sum(n * flops[1] for n, flops in calibrations)
     training = 6 * shape.parameters * work.trainings * work.training_tokens
     flops = {"evaluation": evaluation, "calibration": passes + solving, "training": training}
-    forward_speed, training_speed = 2 / speed.forward, 6 / speed.training  # operations a second
+    forward_speed, training_speed = 2 / speed.forward, 6 / speed.training  # operations per second
     here = ((evaluation + passes + solving) / forward_speed + training / training_speed) / 3600
     largest = max(i for _, i in shape.layers)
     # bf16 weights; their pristine copy is in main memory. One Hessian, its inverse and its factor in fp32.

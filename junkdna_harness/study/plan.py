@@ -238,7 +238,7 @@ def _seeds(trainings: object, seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def quick(plan: StudyPlan) -> StudyPlan:
-    """A small cut of the plan, to try everything out in a minute or two: two levels, 20 items a task, few steps."""
+    """A small cut of the plan, to try everything out in a minute or two: two levels, 20 items per task, few steps."""
     level = plan.recovery_levels[0] if plan.recovery_levels else 0.5
     return replace(
         plan, limit=20, methods=("magnitude", "random"), sparsity=f"0,{level:g},0.8" if level != 0.8 else "0,0.4,0.8",

@@ -1,4 +1,4 @@
-"""The word lists of the families: plain text, one entry a line, columns separated by tabs."""
+"""The word lists of the families: plain text, one entry per line, columns separated by tabs."""
 
 from __future__ import annotations
 

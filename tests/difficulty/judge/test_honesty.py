@@ -53,7 +53,7 @@ WITHOUT_EFFECT = (
     ("5 items of 1,000 at -200, equal loss", "P2"),
     ("nine, slopes N(0, .25)", "P2"),
     ("3 masks, mean 0", "P2"),
-    ("a rise of 0.03 at one step, 2 families of 100 items a tier", "P1"),
+    ("a rise of 0.03 at one step, 2 families of 100 items per tier", "P1"),
     ("equal, fine grid, logits x1.3", "P3"),
     ("the same tiers' law, equal losses", "P4"),
     ("the same law of loss, 0.3 more a tier", "P6"),
@@ -69,8 +69,8 @@ def test_what_is_not_there_is_hardly_ever_called_supported(
 
 
 WITH_EFFECT = (
-    ("0.4 more loss a tier", "P2", "supported"),
-    ("0.3 less loss a tier", "P2", "refuted"),
+    ("0.4 more loss per tier", "P2", "supported"),
+    ("0.3 less loss per tier", "P2", "refuted"),
     ("only magnitude has 0.3 a tier", "P6", "supported"),
     ("pruning 0.4 a tier, quantization 0", "P4", "supported"),
 )
