@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,20 @@ from junkdna_harness.embedded import model_path
 from junkdna_harness.smollm2 import model_path as smollm2_path
 
 SMOLLM2 = "smollm2-135m"
+
+
+def refuse_twice(given: Mapping[str, Any], beside: Mapping[str, Any]) -> None:
+    """Refuse model arguments that `lm_eval` has options for and passes on `beside` them: of `hf`, a TypeError.
+
+    Raises:
+        UsageError: one is there, with the option to use.
+    """
+    for name in given:
+        if beside.get(name) is not None:
+            raise UsageError(
+                f"{name}={given[name]} stands among the model arguments, and lm_eval passes {name} on by itself. "
+                f"Give it as an option: --{name} {given[name]}."
+            )
 
 
 def resolve_pretrained(name: str | None) -> str:

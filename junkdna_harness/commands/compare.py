@@ -40,7 +40,7 @@ def compare(
         str | None,
         typer.Option(help="Metric to compare (acc, else exact_match, else the first)."),
     ] = None,
-    min_items: Annotated[int, typer.Option(help="Fewest items per tier may have.")] = 30,
+    min_items: Annotated[int, typer.Option(help="Fewest items that a tier may have.")] = 30,
     cuts: Annotated[
         str | None,
         typer.Option(help="Instead of --bins: scores at which tiers 2, 3, ... begin, e.g. 3,5."),

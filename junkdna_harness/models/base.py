@@ -17,7 +17,7 @@ from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.checkpoint import EMBEDDED, NONE
 from difficulty.runs.dtypes import DTYPE, plain_dtype
 from difficulty.runs.running import Running
-from junkdna_harness.arguments import resolve_pretrained, restore_names
+from junkdna_harness.arguments import refuse_twice, resolve_pretrained, restore_names
 from junkdna_harness.border import end_lm_eval_with_a_sentence, exit_on_usage_error
 from junkdna_harness.compress.checkpoint_files import check_model_arguments
 from junkdna_harness.compress.hashing import is_plain
@@ -247,6 +247,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
             UsageError: an argument, or a model, that cannot be used.
         """
         cls.check_arguments(arguments)
+        refuse_twice(arguments, additional_config or {})
         lm = super().create_from_arg_obj(arguments, additional_config)
         arguments.update(lm.filled)
         return lm

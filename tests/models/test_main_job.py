@@ -115,6 +115,7 @@ MISTAKES = [
     ("pretrained=no-such-org/no-such-model", "no-such-org/no-such-model"),
     ("targets=nothing_here", "nothing_here"),
     ("pattern=3:7", "7"),
+    ("device=cpu", "Give it as an option: --device cpu."),
 ]
 
 
@@ -130,7 +131,7 @@ def test_bad_arguments_get_one_sentence(
     assert words in _sentence(capfd.readouterr().err)
 
 
-@pytest.mark.parametrize(("arguments", "words"), [MISTAKES[0], MISTAKES[7], MISTAKES[9]])
+@pytest.mark.parametrize(("arguments", "words"), [MISTAKES[0], MISTAKES[7], MISTAKES[9], MISTAKES[11]])
 def test_lm_eval_ends_with_that_sentence(arguments: str, words: str, tmp_path: Path) -> None:
     run = lm_eval(
         "--model_args", arguments, "--tasks", "difficulty_tiers_hypernyms_t1", "--limit", "1", cwd=tmp_path
