@@ -5,9 +5,10 @@
 * `assign_tiers(scores)` cuts items into tiers of difficulty.
 * `UsageError` is what a user's mistake raises, with one sentence.
 
->>> from difficulty import assign_tiers
->>> assign_tiers([0.1, 0.2, 0.7, 0.9], bins=2, min_items=2).tier_of
-{'0': 1, '1': 1, '2': 2, '3': 2}
+Examples:
+    >>> from difficulty import assign_tiers
+    >>> assign_tiers([0.1, 0.2, 0.7, 0.9], bins=2, min_items=2).tier_of
+    {'0': 1, '1': 1, '2': 2, '3': 2}
 """
 
 from __future__ import annotations

@@ -11,11 +11,12 @@ class UsageError(ValueError):
 
     `exit_code`: what a command ends with.
 
-    >>> try:
-    ...     raise UsageError("sparsity=2 is no share. Give a number from 0 to 1.")
-    ... except ValueError as error:
-    ...     print(error)
-    sparsity=2 is no share. Give a number from 0 to 1.
+    Examples:
+        >>> try:
+        ...     raise UsageError("sparsity=2 is no share. Give a number from 0 to 1.")
+        ... except ValueError as error:
+        ...     print(error)
+        sparsity=2 is no share. Give a number from 0 to 1.
     """
 
     exit_code = 2

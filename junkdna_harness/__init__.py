@@ -8,13 +8,14 @@ What the commands do, in one call each; all are loaded when first asked for:
 * `recover("checkpoint", "out", RecoverSpec(...))` trains a pruned model and writes a checkpoint.
 * `check("runs/new", "baseline.json", max_drop=0.02)` is the gate: pass, fail or inconclusive.
 
->>> from transformers import AutoModelForCausalLM
->>> from junkdna_harness import prune
->>> from junkdna_harness.compress import PruneSpec
->>> from junkdna_harness.embedded import model_path
->>> model = AutoModelForCausalLM.from_pretrained(model_path())
->>> prune(model, PruneSpec.from_strings({"method": "magnitude", "sparsity": 0.5})).level
-0.5
+Examples:
+    >>> from transformers import AutoModelForCausalLM
+    >>> from junkdna_harness import prune
+    >>> from junkdna_harness.compress import PruneSpec
+    >>> from junkdna_harness.embedded import model_path
+    >>> model = AutoModelForCausalLM.from_pretrained(model_path())
+    >>> prune(model, PruneSpec.from_strings({"method": "magnitude", "sparsity": 0.5})).level
+    0.5
 """
 
 from __future__ import annotations

@@ -39,11 +39,12 @@ def sweep(
     Raises:
         UsageError: an option that cannot be used, or a folder that belongs to another sweep.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     done = sweep(folder + "/runs", "difficulty_tiers_hypernyms_t1", methods="magnitude", sparsity=0.9, limit=10)
-    >>> [run.method for run in done.finished]
-    ['dense', 'magnitude']
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     done = sweep(folder + "/runs", "difficulty_tiers_hypernyms_t1", methods="magnitude", sparsity=0.9, limit=10)
+        >>> [run.method for run in done.finished]
+        ['dense', 'magnitude']
     """
     options = {
         "engine": engine, "workers": workers, "device": device, "batch_size": batch_size,
@@ -78,15 +79,16 @@ def check(
 
     Losses and limits are in the units of the metric: 0.02 of accuracy is two points in a hundred.
 
-    >>> import tempfile
-    >>> import pandas as pd
-    >>> rows = [{"model": "m", "method": method, "level": level, "task": "t", "tier": 1, "item_id": str(item), "metric": "acc", "value": float(item >= lost)}
-    ...         for method, level, lost in (("dense", 0.0, 0), ("wanda", 0.5, 60)) for item in range(200)]
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     pd.DataFrame(rows).to_csv(f"{folder}/runs.csv", index=False)
-    ...     gate = check(f"{folder}/runs.csv", f"{folder}/runs.csv", 0.02, run="m wanda 0.5", baseline_run="m dense")
-    >>> gate.verdict
-    'fail'
+    Examples:
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> rows = [{"model": "m", "method": method, "level": level, "task": "t", "tier": 1, "item_id": str(item), "metric": "acc", "value": float(item >= lost)}
+        ...         for method, level, lost in (("dense", 0.0, 0), ("wanda", 0.5, 60)) for item in range(200)]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     pd.DataFrame(rows).to_csv(f"{folder}/runs.csv", index=False)
+        ...     gate = check(f"{folder}/runs.csv", f"{folder}/runs.csv", 0.02, run="m wanda 0.5", baseline_run="m dense")
+        >>> gate.verdict
+        'fail'
     """
     from junkdna_harness.gate import Limits, Policy, read_baseline, read_policy, read_run
     from junkdna_harness.gate import check as judge

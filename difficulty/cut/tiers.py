@@ -83,8 +83,9 @@ def assign_tiers(
     Raises:
         UsageError: scores are missing or not finite, all equal, of mixed kinds, or text without an order; or a tier would be too small.
 
-    >>> assign_tiers({"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}, bins=2, min_items=2).tier_of
-    {'a': 1, 'b': 1, 'c': 2, 'd': 2}
+    Examples:
+        >>> assign_tiers({"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}, bins=2, min_items=2).tier_of
+        {'a': 1, 'b': 1, 'c': 2, 'd': 2}
     """
     table = dict(scores) if isinstance(scores, Mapping) else {str(i): s for i, s in enumerate(scores)}
     if min_items < 1:

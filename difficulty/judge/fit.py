@@ -112,11 +112,12 @@ def fit(
 
     Losses are in log-odds or as shares, as each claim says; the formulas and their sources are in docs/statistics.md.
 
-    >>> from difficulty.simulate.draw import tidy
-    >>> from difficulty.simulate.world import World
-    >>> result = fit(tidy(World(), seed=0), claims=["P1"], n_resamples=100)
-    >>> {claim.claim for claim in result.claims}
-    {'P1'}
+    Examples:
+        >>> from difficulty.simulate.draw import tidy
+        >>> from difficulty.simulate.world import World
+        >>> result = fit(tidy(World(), seed=0), claims=["P1"], n_resamples=100)
+        >>> {claim.claim for claim in result.claims}
+        {'P1'}
     """
     rules = rules or Rules()
     wanted = _wanted(claims)

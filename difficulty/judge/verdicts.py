@@ -39,8 +39,9 @@ class Rules:
     `delta_level`: change of critical sparsity per tier that matters (P3). `floor`: how far above chance a score must be
     shown to lie, as a share of the way to 1.
 
-    >>> Rules(delta_tier=0.2).alpha
-    0.05
+    Examples:
+        >>> Rules(delta_tier=0.2).alpha
+        0.05
     """
 
     alpha: float = 0.05

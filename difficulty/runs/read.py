@@ -150,14 +150,15 @@ def read_runs(
 
     One row per item, run and metric; values are the scores as lm-eval logged them.
 
-    >>> import tempfile
-    >>> from difficulty.simulate.draw import tidy
-    >>> from difficulty.simulate.world import World
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     tidy(World(), seed=0).to_parquet(f"{folder}/runs.parquet")
-    ...     runs = read_runs(f"{folder}/runs.parquet")
-    >>> bool(runs.table["tier"].min() == 1), len(runs.names) > 1
-    (True, True)
+    Examples:
+        >>> import tempfile
+        >>> from difficulty.simulate.draw import tidy
+        >>> from difficulty.simulate.world import World
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tidy(World(), seed=0).to_parquet(f"{folder}/runs.parquet")
+        ...     runs = read_runs(f"{folder}/runs.parquet")
+        >>> bool(runs.table["tier"].min() == 1), len(runs.names) > 1
+        (True, True)
     """
     listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
     if not listed:

@@ -7,10 +7,11 @@ Names are loaded when they are first asked for, so that specs can be read and ch
 * `find_targets(model)` and `find_blocks(model)` tell what would be changed.
 * `sparsifier("name")` and `quantizer("name")` register methods of your own; `Statistic` and its kin are what they may ask of a layer.
 
->>> from junkdna_harness.compress import PruneSpec, effective_bits, parse_pattern
->>> spec = PruneSpec.from_strings({"method": "wanda", "pattern": "2:4"})
->>> effective_bits(parse_pattern("2:4").level, pattern=parse_pattern("2:4"))
-9.0
+Examples:
+    >>> from junkdna_harness.compress import PruneSpec, effective_bits, parse_pattern
+    >>> spec = PruneSpec.from_strings({"method": "wanda", "pattern": "2:4"})
+    >>> effective_bits(parse_pattern("2:4").level, pattern=parse_pattern("2:4"))
+    9.0
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ def effective_bits(
     `sparsity` is the fraction of zeros in [0, 1]; `bits` the code's width (None: not quantized); `shared` the bits a
     weight of scales and zero points; `pattern` the N:M in which the zeros lie, if they do.
 
-    >>> effective_bits(0.5), effective_bits(bits=4, shared=0.3125)
-    (9.0, 4.3125)
+    Examples:
+        >>> effective_bits(0.5), effective_bits(bits=4, shared=0.3125)
+        (9.0, 4.3125)
     """
     code = DENSE_BITS if bits is None else bits
     dense = code + shared

@@ -61,9 +61,10 @@ def weights_sha256(model: nn.Module) -> str:
 
     64 hexadecimal digits.
 
-    >>> from torch import nn
-    >>> model = nn.Linear(2, 2)
-    >>> weights_sha256(model) == weights_sha256(model), len(weights_sha256(model))
-    (True, 64)
+    Examples:
+        >>> from torch import nn
+        >>> model = nn.Linear(2, 2)
+        >>> weights_sha256(model) == weights_sha256(model), len(weights_sha256(model))
+        (True, 64)
     """
     return combine(hash_named((n, p.data) for n, p in model.named_parameters()))

@@ -94,8 +94,9 @@ def parse_sparsity(given: object) -> Sparsity:
     Raises:
         UsageError: no number, or outside [0, 1).
 
-    >>> parse_sparsity("0.5").level
-    0.5
+    Examples:
+        >>> parse_sparsity("0.5").level
+        0.5
     """
     try:
         if isinstance(given, bool):
@@ -115,8 +116,9 @@ def parse_pattern(given: object) -> NM:
     Raises:
         UsageError: not N:M with 0 < N < M.
 
-    >>> parse_pattern("2:4")
-    NM(kept=2, group=4)
+    Examples:
+        >>> parse_pattern("2:4")
+        NM(kept=2, group=4)
     """
     match = _NM.fullmatch(str(given))
     how = "Write N:M with 0 < N < M, e.g. pattern=2:4 (keep 2 of every 4)."

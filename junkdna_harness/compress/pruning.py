@@ -70,12 +70,13 @@ def prune(
 
     The formulas are those of the papers that each method's module names.
 
-    >>> from transformers import AutoModelForCausalLM
-    >>> from junkdna_harness.embedded import model_path
-    >>> model = AutoModelForCausalLM.from_pretrained(model_path())
-    >>> report = prune(model, PruneSpec.from_strings({"method": "magnitude", "sparsity": 0.5}))
-    >>> round(report.sparsity_targeted, 4), report.effective_bits
-    (0.5, 9.0)
+    Examples:
+        >>> from transformers import AutoModelForCausalLM
+        >>> from junkdna_harness.embedded import model_path
+        >>> model = AutoModelForCausalLM.from_pretrained(model_path())
+        >>> report = prune(model, PruneSpec.from_strings({"method": "magnitude", "sparsity": 0.5}))
+        >>> round(report.sparsity_targeted, 4), report.effective_bits
+        (0.5, 9.0)
     """
     spec = spec or PruneSpec()
     started = time.perf_counter()
@@ -130,11 +131,12 @@ def measure(
 
     Shares lie in [0, 1]; the report is that of `prune`.
 
-    >>> from transformers import AutoModelForCausalLM
-    >>> from junkdna_harness.embedded import model_path
-    >>> model = AutoModelForCausalLM.from_pretrained(model_path())
-    >>> measure(model).level
-    0.0
+    Examples:
+        >>> from transformers import AutoModelForCausalLM
+        >>> from junkdna_harness.embedded import model_path
+        >>> model = AutoModelForCausalLM.from_pretrained(model_path())
+        >>> measure(model).level
+        0.0
     """
     return prune(
         model, PruneSpec(method=NONE, targets=tuple(targets), exclude=tuple(exclude)), manifest=manifest

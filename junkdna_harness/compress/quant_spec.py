@@ -51,8 +51,9 @@ class QuantSpec:
     Raises:
         UsageError: a value that cannot be used.
 
-    >>> QuantSpec.from_strings({"method": "gptq", "bits": 4}).bits
-    4
+    Examples:
+        >>> QuantSpec.from_strings({"method": "gptq", "bits": 4}).bits
+        4
     """
 
     method: str = argument(

@@ -78,12 +78,13 @@ def quantizer(
     Raises:
         UsageError: the name is taken by another function, or `form` is of another name.
 
-    >>> import torch
-    >>> @quantizer("nearest-whole", Format("nearest-whole", (8,)))
-    ... def nearest_whole(weight, rounding):
-    ...     return weight.round()
-    >>> nearest_whole(torch.tensor([[0.4, 1.6]]), Rounding(8)).tolist()
-    [[0.0, 2.0]]
+    Examples:
+        >>> import torch
+        >>> @quantizer("nearest-whole", Format("nearest-whole", (8,)))
+        ... def nearest_whole(weight, rounding):
+        ...     return weight.round()
+        >>> nearest_whole(torch.tensor([[0.4, 1.6]]), Rounding(8)).tolist()
+        [[0.0, 2.0]]
     """
 
     def register(function: Function) -> Function:
@@ -117,8 +118,9 @@ def get_quantizer(name: str) -> Quantizer:
     Raises:
         UsageError: no such quantizer; the nearest name is suggested.
 
-    >>> get_quantizer("gptq").needs.__name__
-    'Hessian'
+    Examples:
+        >>> get_quantizer("gptq").needs.__name__
+        'Hessian'
     """
     own = get_format(name).name
     if own in _HOMES:

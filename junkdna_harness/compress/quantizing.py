@@ -56,12 +56,13 @@ def quantize(
 
     Weights keep their dtype. Bits are per targeted weight, with scales and zero points.
 
-    >>> from transformers import AutoModelForCausalLM
-    >>> from junkdna_harness.embedded import model_path
-    >>> model = AutoModelForCausalLM.from_pretrained(model_path())
-    >>> from junkdna_harness.compress import QuantSpec
-    >>> quantize(model, QuantSpec(method="rtn", bits=4)).effective_bits
-    4.3125
+    Examples:
+        >>> from transformers import AutoModelForCausalLM
+        >>> from junkdna_harness.embedded import model_path
+        >>> model = AutoModelForCausalLM.from_pretrained(model_path())
+        >>> from junkdna_harness.compress import QuantSpec
+        >>> quantize(model, QuantSpec(method="rtn", bits=4)).effective_bits
+        4.3125
     """
     spec = spec or QuantSpec()
     check_simulated(spec.method, spec.running)

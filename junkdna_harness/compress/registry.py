@@ -71,12 +71,13 @@ def sparsifier(
     Raises:
         UsageError: the name is taken by another function, the scope is unknown, or the function takes other arguments.
 
-    >>> from junkdna_harness.compress import InputNorm
-    >>> @sparsifier("twice-wanda", needs=InputNorm, scope="row")
-    ... def twice_wanda(weight, inputs):
-    ...     return 2 * weight.abs() * inputs.norm
-    >>> get_sparsifier("twice-wanda").scope
-    'row'
+    Examples:
+        >>> from junkdna_harness.compress import InputNorm
+        >>> @sparsifier("twice-wanda", needs=InputNorm, scope="row")
+        ... def twice_wanda(weight, inputs):
+        ...     return 2 * weight.abs() * inputs.norm
+        >>> get_sparsifier("twice-wanda").scope
+        'row'
     """
     if scope not in SCOPES:
         raise UsageError(f"scope={scope!r} of method {name!r} is unknown. Choose one of {', '.join(SCOPES)}.")
@@ -104,8 +105,9 @@ def sparsifier(
 def sparsifiers() -> dict[str, Sparsifier]:
     """All registered methods by name, those of installed plugins (entry points of `junkdna_harness.sparsifiers`) too.
 
-    >>> {"magnitude", "random", "sparsegpt", "wanda"} <= set(sparsifiers())
-    True
+    Examples:
+        >>> {"magnitude", "random", "sparsegpt", "wanda"} <= set(sparsifiers())
+        True
     """
     for name in BUILT_IN:
         importlib.import_module(f"{__package__}.{name}")
@@ -137,8 +139,9 @@ def get_sparsifier(name: str) -> Sparsifier:
     Raises:
         UsageError: no such method; the nearest name is suggested.
 
-    >>> get_sparsifier("wanda").name
-    'wanda'
+    Examples:
+        >>> get_sparsifier("wanda").name
+        'wanda'
     """
     check_method(name)
     return sparsifiers()[name.rpartition(":")[2]]

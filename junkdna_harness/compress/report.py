@@ -143,12 +143,13 @@ def count_zeros(
 ) -> Zeros:
     """Zeros in the model as it is; `by_module` are those of the targets where they are counted already.
 
-    >>> from transformers import AutoModelForCausalLM
-    >>> from junkdna_harness.compress import find_targets
-    >>> from junkdna_harness.embedded import model_path
-    >>> model = AutoModelForCausalLM.from_pretrained(model_path())
-    >>> count_zeros(model, find_targets(model)).sparsity_targeted
-    0.0
+    Examples:
+        >>> from transformers import AutoModelForCausalLM
+        >>> from junkdna_harness.compress import find_targets
+        >>> from junkdna_harness.embedded import model_path
+        >>> model = AutoModelForCausalLM.from_pretrained(model_path())
+        >>> count_zeros(model, find_targets(model)).sparsity_targeted
+        0.0
     """
     zero = zeros_by_module(targets) if by_module is None else by_module
     size: dict[str, int] = {}

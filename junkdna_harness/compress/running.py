@@ -160,12 +160,13 @@ def begun_on(model: nn.Module) -> Begun | None:
 def stop_running(model: nn.Module) -> None:
     """Take off what is rounded while `model` runs; nothing happens where nothing is.
 
-    >>> from transformers import AutoModelForCausalLM
-    >>> from junkdna_harness.embedded import model_path
-    >>> model = AutoModelForCausalLM.from_pretrained(model_path())
-    >>> from junkdna_harness.compress import QuantSpec, quantize
-    >>> report = quantize(model, QuantSpec.from_strings({"method": "none", "kv_bits": 8}))
-    >>> stop_running(model)
+    Examples:
+        >>> from transformers import AutoModelForCausalLM
+        >>> from junkdna_harness.embedded import model_path
+        >>> model = AutoModelForCausalLM.from_pretrained(model_path())
+        >>> from junkdna_harness.compress import QuantSpec, quantize
+        >>> report = quantize(model, QuantSpec.from_strings({"method": "none", "kv_bits": 8}))
+        >>> stop_running(model)
     """
     begun = model.__dict__.pop(_LIES, None)
     if begun is not None:

@@ -65,8 +65,9 @@ class PruneSpec:
     Raises:
         UsageError: a value that cannot be used.
 
-    >>> PruneSpec.from_strings({"method": "wanda", "pattern": "2:4"}).method
-    'wanda'
+    Examples:
+        >>> PruneSpec.from_strings({"method": "wanda", "pattern": "2:4"}).method
+        'wanda'
     """
 
     method: str = argument(

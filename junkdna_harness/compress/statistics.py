@@ -19,14 +19,15 @@ class Statistic:
 
     `width` is the number of the layer's input features.
 
-    >>> class Largest(Statistic):
-    ...     def update(self, inputs: Tensor) -> None:
-    ...         super().update(inputs)
-    ...         self.largest = inputs.abs().amax(dim=0)
-    >>> layer = Largest(2, torch.device("cpu"))
-    >>> layer.update(torch.tensor([[1.0, -3.0], [2.0, 0.0]]))
-    >>> layer.tokens, layer.largest.tolist()
-    (2, [2.0, 3.0])
+    Examples:
+        >>> class Largest(Statistic):
+        ...     def update(self, inputs: Tensor) -> None:
+        ...         super().update(inputs)
+        ...         self.largest = inputs.abs().amax(dim=0)
+        >>> layer = Largest(2, torch.device("cpu"))
+        >>> layer.update(torch.tensor([[1.0, -3.0], [2.0, 0.0]]))
+        >>> layer.tokens, layer.largest.tolist()
+        (2, [2.0, 3.0])
     """
 
     from_inputs: ClassVar[bool] = True
@@ -46,9 +47,10 @@ class Statistic:
 class Seeded(Statistic):
     """No inputs, only a generator that depends on the seed and on the layer's name.
 
-    >>> layer = Seeded(2, torch.device("cpu"), seed=1, name="layers.0")
-    >>> torch.equal(torch.rand(3, generator=layer.generator()), torch.rand(3, generator=layer.generator()))
-    True
+    Examples:
+        >>> layer = Seeded(2, torch.device("cpu"), seed=1, name="layers.0")
+        >>> torch.equal(torch.rand(3, generator=layer.generator()), torch.rand(3, generator=layer.generator()))
+        True
     """
 
     from_inputs: ClassVar[bool] = False
@@ -62,10 +64,11 @@ class Seeded(Statistic):
 class InputNorm(Statistic):
     """The Euclidean norm of each input feature over all calibration tokens.
 
-    >>> layer = InputNorm(2, torch.device("cpu"))
-    >>> layer.update(torch.tensor([[3.0, 0.0], [4.0, 1.0]]))
-    >>> layer.norm.tolist()
-    [5.0, 1.0]
+    Examples:
+        >>> layer = InputNorm(2, torch.device("cpu"))
+        >>> layer.update(torch.tensor([[3.0, 0.0], [4.0, 1.0]]))
+        >>> layer.norm.tolist()
+        [5.0, 1.0]
     """
 
     def __init__(self, width: int, device: torch.device, seed: int = 0, name: str = "") -> None:
@@ -92,10 +95,11 @@ class InputNorm(Statistic):
 class Hessian(Statistic):
     """2/n XᵀX of the layer's inputs: the Hessian of its squared output error (SparseGPT and GPTQ use it).
 
-    >>> layer = Hessian(2, torch.device("cpu"))
-    >>> layer.update(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
-    >>> layer.matrix().tolist()
-    [[1.0, 0.0], [0.0, 4.0]]
+    Examples:
+        >>> layer = Hessian(2, torch.device("cpu"))
+        >>> layer.update(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
+        >>> layer.matrix().tolist()
+        [[1.0, 0.0], [0.0, 4.0]]
     """
 
     def __init__(self, width: int, device: torch.device, seed: int = 0, name: str = "") -> None:

@@ -65,12 +65,13 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     Raises:
         UsageError: the model has no list of blocks with linear layers.
 
-    >>> from transformers import AutoModelForCausalLM
-    >>> from junkdna_harness.embedded import model_path
-    >>> model = AutoModelForCausalLM.from_pretrained(model_path())
-    >>> name, blocks = find_blocks(model)
-    >>> name, len(blocks)
-    ('model.layers', 4)
+    Examples:
+        >>> from transformers import AutoModelForCausalLM
+        >>> from junkdna_harness.embedded import model_path
+        >>> model = AutoModelForCausalLM.from_pretrained(model_path())
+        >>> name, blocks = find_blocks(model)
+        >>> name, len(blocks)
+        ('model.layers', 4)
     """
     depth = getattr(_text_config(model), "num_hidden_layers", None)
     best: tuple[tuple[bool, bool, int], str, nn.ModuleList] | None = None
@@ -131,11 +132,12 @@ def find_targets(model: nn.Module, targets: Sequence[str] = (), exclude: Sequenc
     Raises:
         UsageError: a pattern matches nothing, everything is excluded, or the blocks hold no plain weights.
 
-    >>> from transformers import AutoModelForCausalLM
-    >>> from junkdna_harness.embedded import model_path
-    >>> model = AutoModelForCausalLM.from_pretrained(model_path())
-    >>> [target.name for target in find_targets(model, ("q_proj",))][:1]
-    ['model.layers.0.self_attn.q_proj']
+    Examples:
+        >>> from transformers import AutoModelForCausalLM
+        >>> from junkdna_harness.embedded import model_path
+        >>> model = AutoModelForCausalLM.from_pretrained(model_path())
+        >>> [target.name for target in find_targets(model, ("q_proj",))][:1]
+        ['model.layers.0.self_attn.q_proj']
     """
     inside, delicate = _inside(model)
     if targets:

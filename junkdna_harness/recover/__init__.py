@@ -3,9 +3,10 @@
 * `recover("checkpoint", "out", RecoverSpec(...))` trains a model and writes a checkpoint; it returns a `Recovered`.
 * `RecoverSpec` says by which arm (`ARMS`), on what, and how long.
 
->>> from junkdna_harness.recover import ARMS, RecoverSpec
->>> [RecoverSpec(arm=arm).needs_mask for arm in ARMS]
-[False, True, True, True]
+Examples:
+    >>> from junkdna_harness.recover import ARMS, RecoverSpec
+    >>> [RecoverSpec(arm=arm).needs_mask for arm in ARMS]
+    [False, True, True, True]
 """
 
 from __future__ import annotations

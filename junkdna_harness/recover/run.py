@@ -70,12 +70,13 @@ def recover(
 
     Reference: Yin et al., Junk DNA Hypothesis (2310.02277).
 
-    >>> import tempfile
-    >>> from junkdna_harness.compress import PruneSpec
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     done = recover("embedded", folder + "/out", RecoverSpec(steps=1, batch_size=2), PruneSpec(method="magnitude"))
-    >>> done.training.steps, done.manifest["method"]
-    (1, 'magnitude+sparse_transfer')
+    Examples:
+        >>> import tempfile
+        >>> from junkdna_harness.compress import PruneSpec
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     done = recover("embedded", folder + "/out", RecoverSpec(steps=1, batch_size=2), PruneSpec(method="magnitude"))
+        >>> done.training.steps, done.manifest["method"]
+        (1, 'magnitude+sparse_transfer')
     """
     check_output_folder(output, force, pretrained)  # before a lock is put beside it
     with alone(Path(output)) as check:

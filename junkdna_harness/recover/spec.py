@@ -66,8 +66,9 @@ class RecoverSpec:
     Raises:
         UsageError: a value that cannot be used.
 
-    >>> RecoverSpec(arm="sparse_to_dense", steps=100).suffix
-    '+sparse_to_dense'
+    Examples:
+        >>> RecoverSpec(arm="sparse_to_dense", steps=100).suffix
+        '+sparse_to_dense'
     """
 
     arm: str = SPARSE_TRANSFER
