@@ -236,12 +236,12 @@ def test_a_dry_run_writes_and_loads_nothing(
 @pytest.mark.parametrize(
     "options,message",
     [
-        (("--sparsity", "1.5", "-o", "x"), "sparsity=1.5"),
+        (("--sparsity", "1.5", "-o", "x"), "--sparsity 1.5"),
         (("--method", "wandda", "-o", "x"), "Did you mean 'wanda'"),
         (("--method", "wanda", "-o", "x"), "needs text"),
         ((), "Give --output"),
-        (("--dtype", "int3", "-o", "x"), "dtype='int3'"),
-        (("--bits", "5.5", "-o", "x"), "bits=5.5"),
+        (("--dtype", "int3", "-o", "x"), "--dtype 'int3'"),
+        (("--bits", "5.5", "-o", "x"), "--bits 5.5"),
     ],
 )
 def test_mistakes_on_the_command_line(
