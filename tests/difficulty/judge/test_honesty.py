@@ -56,7 +56,7 @@ WITHOUT_EFFECT = (
     ("a rise of 0.03 at one step, 2 families of 100 items per tier", "P1"),
     ("equal, fine grid, logits x1.3", "P3"),
     ("the same tiers' law, equal losses", "P4"),
-    ("the same law of loss, 0.3 more a tier", "P6"),
+    ("the same law of loss, 0.3 more per tier", "P6"),
 )
 
 
@@ -71,8 +71,8 @@ def test_what_is_not_there_is_hardly_ever_called_supported(
 WITH_EFFECT = (
     ("0.4 more loss per tier", "P2", "supported"),
     ("0.3 less loss per tier", "P2", "refuted"),
-    ("only magnitude has 0.3 a tier", "P6", "supported"),
-    ("pruning 0.4 a tier, quantization 0", "P4", "supported"),
+    ("only magnitude has 0.3 per tier", "P6", "supported"),
+    ("pruning 0.4 per tier, quantization 0", "P4", "supported"),
 )
 
 
@@ -82,7 +82,7 @@ def test_what_is_there_is_found(honesty: ModuleType, name: str, claim: str, verd
 
 
 def test_a_true_effect_under_flatter_logits_is_not_refuted(honesty: ModuleType) -> None:
-    world = named(honesty, "logits x0.7 with the level, 0.3 more a tier")
+    world = named(honesty, "logits x0.7 with the level, 0.3 more per tier")
     assert verdicts(honesty, world, "P2", 10).count("refuted") == 0
 
 
@@ -94,8 +94,8 @@ def test_tiers_cut_from_a_judged_run_are_not_judged(honesty: ModuleType, cut: Cu
 
 def test_a_coarse_grid_gives_no_verdict_on_critical_levels(honesty: ModuleType) -> None:
     for name in (
-        "fall of .05 a tier, all passed at the first level",
-        "fall of .05 a tier, all within one wide step",
+        "fall of .05 per tier, all passed at the first level",
+        "fall of .05 per tier, all within one wide step",
     ):
         assert verdicts(honesty, named(honesty, name), "P3", 5) == ["inconclusive"] * 5
 

@@ -263,7 +263,7 @@ def test_show_marks_scores_near_those_of_the_dense_run(tmp_path: Path) -> None:
     write_table(two_tiers(), tmp_path / "t.parquet")
     shown = command(show_command, tmp_path / "t.parquet", "--run", "m magnitude 0.5")
     lines = shown.splitlines()
-    easy, hard = (next(line for line in lines if score in line) for score in ("0.6250 ", "0.2500 "))
+    easy, hard = (next(line for line in lines if score in line) for score in (" 62.50 [", " 25.00 ["))
     assert easy.count(NOISE_MARK) == 1
     assert NOISE_MARK not in hard, "the floor of tier 2 is 0"
     assert noise_legend(True, what="difference from dense") in shown and "2 of 12 items" in shown
