@@ -60,7 +60,7 @@ def test_states_of_a_grid(tmp_path: Path) -> None:
     assert runs[0]["kl_mean"] < runs[1]["kl_mean"]
     assert "embedded magnitude 0.6" in done.stdout
     assert (tmp_path / "g.html").read_text().startswith("<!DOCTYPE html>")
-    assert {path.suffix for path in (tmp_path / "p").iterdir()} == {".png", ".svg"}
+    assert {path.suffix for path in (tmp_path / "p").iterdir()} == {".pdf", ".png", ".svg"}
     assert pd.read_csv(tmp_path / "t.csv")["run"].value_counts().to_dict() == dict.fromkeys(
         [r["model"] for r in runs], 600
     )
