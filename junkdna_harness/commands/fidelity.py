@@ -107,7 +107,7 @@ def fidelity(
         ),
     ] = None,
     plots: Annotated[
-        Path | None, typer.Option(help="Also write the plots of a grid as PNG and SVG into this folder.")
+        Path | None, typer.Option(help="Also write the plots of a grid as PNG, SVG and PDF into this folder.")
     ] = None,
     tokens: Annotated[
         Path | None, typer.Option(help="Also write every token's scores to this .parquet or .csv file.")

@@ -18,6 +18,13 @@ FACES = ("junkdna_harness", "difficulty", "junkdna_harness.compress", "junkdna_h
 REGISTERED = {"registry": "twice-wanda", "quantizers": "nearest-whole"}  # by examples
 
 
+HOMES = {  # of packages and modules that are called like the function they are about
+    "sweep": "junkdna_harness.faces",
+    "recover": "junkdna_harness.recover.run",
+    "fit": "difficulty.judge.fit",
+}
+
+
 def public(face: str) -> list[tuple[str, Any]]:
     """The names of a package and what they are; a package that is called like a function is that function."""
     module = import_module(face)
@@ -25,7 +32,7 @@ def public(face: str) -> list[tuple[str, Any]]:
     for name in module.__all__:
         value = getattr(module, name)
         if isinstance(value, ModuleType):
-            home = {"sweep": "junkdna_harness.faces", "recover": "junkdna_harness.recover.run"}[name]
+            home = HOMES[name]
             value = getattr(import_module(home), name)
         found.append((name, value))
     return found
