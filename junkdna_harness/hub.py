@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
-from junkdna_harness.presentation.escape import one_line
+from junkdna_harness.presentation.escape import first_line, one_line
 
 # Weights that were there before, under names that the new ones may not have: transformers would load them in the place of these.
 STALE = (
@@ -51,7 +51,7 @@ def check(repository: Repository) -> str:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise UsageError(f"--push-to-hub {name!r} is no name of a repository ({_first_line(error)}). Write ORG/NAME.") from error  # fmt: skip
+        raise UsageError(f"--push-to-hub {name!r} is no name of a repository ({_said(error)}). Write ORG/NAME.") from error  # fmt: skip
     api = HfApi()
     who = _asked(name, api.whoami)
     user = str(who.get("name"))
@@ -121,7 +121,7 @@ def push(folder: str | Path, files: Sequence[str], repository: Repository, messa
         )
     except Exception as error:  # of its own, of its libraries, of the network
         raise PushError(
-            f"the checkpoint is whole in {str(folder)!r}, and could not be uploaded to {name!r} ({_first_line(error)}). Upload it later: "
+            f"the checkpoint is whole in {str(folder)!r}, and could not be uploaded to {name!r} ({_said(error)}). Upload it later: "
             f"hf upload {name} {folder}"
         ) from error
     return str(address)
@@ -153,13 +153,11 @@ def _asked(name: str, ask: Callable[[], Any], passing: tuple[type[Exception], ..
 
 
 def _unreachable(name: str, error: Exception) -> str:
-    return f"the Hub cannot be asked about {name!r} ({_first_line(error)}). Try again, or leave --push-to-hub out."
+    return f"the Hub cannot be asked about {name!r} ({_said(error)}). Try again, or leave --push-to-hub out."
 
 
-def _first_line(error: BaseException) -> str:
-    """What an error says, in one line; where it was raised from another one without a word of that, the other's too."""
+def _said(error: BaseException) -> str:
+    """What an error says, in one line; where it was raised from another one, what that says too."""
     cause = error.__cause__
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if cause is not None and (more := str(cause).strip().splitlines()):
-        text += f": {more[0]}"
+    text = first_line(error) + (f": {first_line(cause)}" if cause is not None and str(cause).strip() else "")
     return one_line(text).rstrip(".")

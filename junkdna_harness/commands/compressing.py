@@ -207,4 +207,4 @@ def compress(
         )
     say(f"checkpoint: {output}")
     if repository is not None:
-        push(output, repository, f"{report.summary()}")
+        push(output, repository, report.summary())

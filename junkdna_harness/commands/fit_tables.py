@@ -73,8 +73,7 @@ def models_lines(found: ModelsResult, every: bool = False) -> list[Line]:
 
 
 def _hypothesis(found: Hypothesis) -> list[Line]:
-    told = f"The hypothesis is {found.verdict}: {found.reason}"
-    first, *others = paragraph(told, indent="")
+    first, *others = paragraph(str(found), indent="")
     text = first[0][0]
     before, verdict, after = text.partition(found.verdict)
     return [[(before, "bold"), (verdict, _COLOURS[found.verdict]), (after, "")], *others]

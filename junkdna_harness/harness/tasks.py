@@ -16,6 +16,7 @@ from junkdna_harness.autoload import tasks_dir
 from junkdna_harness.border import TaskRefused
 from junkdna_harness.harness.patches import quiet, without_hints
 from junkdna_harness.harness.versions import matching, task_index
+from junkdna_harness.presentation.escape import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -184,12 +185,6 @@ def _why_not(manager: Any, name: str) -> str:
     except Exception as error:  # whatever a data set's loader raises
         return f"it cannot be loaded: {first_line(error)}"
     return ""
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its kind where it says nothing."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def none_left(failed: Mapping[str, str]) -> str:

@@ -61,6 +61,12 @@ def one_line(text: str) -> str:
     return visible(_BREAK.sub(" ", text))
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
 def workflow_command(command: str, message: str, title: str) -> str:
     """A line that a GitHub runner takes as `command` (`error`, `warning`, `notice`), whatever the texts hold.
 

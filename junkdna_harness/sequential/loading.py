@@ -23,9 +23,9 @@ from junkdna_harness.compress.checkpoint_files import check_model_arguments
 from junkdna_harness.device import check_device, default_device
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.harness.models import model_class, model_names
-from junkdna_harness.harness.tasks import first_line
 from junkdna_harness.models.answer_cache import fingerprint
 from junkdna_harness.models.base import JunkDNALM
+from junkdna_harness.presentation.escape import first_line
 from junkdna_harness.sweep.session import CPU_BATCH_SIZE
 
 DEFAULT_MODEL = "junkdna-pruned"

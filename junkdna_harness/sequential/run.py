@@ -25,8 +25,8 @@ from junkdna_harness.gate.rule import counted, nothing_to_judge
 from junkdna_harness.gate.simple import policy_of
 from junkdna_harness.gate.walk import Compared, Integers, Stop, Walk
 from junkdna_harness.harness.requests import Sample
-from junkdna_harness.harness.tasks import first_line
 from junkdna_harness.models.base import JunkDNALM
+from junkdna_harness.presentation.escape import first_line
 from junkdna_harness.sequential.answers import Answers
 from junkdna_harness.sequential.loading import Candidate
 from junkdna_harness.sequential.prepared import Prepared, Prompting, prepare

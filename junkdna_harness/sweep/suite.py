@@ -15,8 +15,9 @@ from junkdna_harness.border import TaskRefused
 from junkdna_harness.harness import results
 from junkdna_harness.harness.patches import templates_compiled_once
 from junkdna_harness.harness.requests import Document, Sample, build_documents, seed_all, tokenize
-from junkdna_harness.harness.tasks import first_line, load_tasks, none_left
+from junkdna_harness.harness.tasks import load_tasks, none_left
 from junkdna_harness.harness.versions import needs_images
+from junkdna_harness.presentation.escape import first_line
 from junkdna_harness.sweep.plan import Settings
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from typing import Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.harness.patches import quiet
-from junkdna_harness.harness.tasks import find_task, first_line
+from junkdna_harness.harness.tasks import find_task
+from junkdna_harness.presentation.escape import first_line
 from junkdna_harness.tiers import config as task_files
 
 MODULE, NAME = "junkdna_harness.tiers.task", "TieredTask"
