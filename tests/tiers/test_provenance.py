@@ -48,7 +48,7 @@ def test_a_run_that_made_the_tiers_is_known_in_every_log_on_them(small_task, tmp
     assert entry["cross_fitted"] is False and "prompts" not in entry
     source = json.loads((tmp_path / "tiers" / "assignment.json").read_text())["source"]
     assert source["cross_fitted"] is False and source["made_by"][0]["run"] == "a dense"
-    assert f"{made} (a dense)" in folder_text(tmp_path / "tiers")
+    assert f"{made} (a dense)" in " ".join(folder_text(tmp_path / "tiers").split())  # lines are folded
 
     own = log_run(tmp_path / "own", [plan.name], tmp_path / "tiers", "a", limit=20)
     other = log_run(tmp_path / "other", [plan.name], tmp_path / "tiers", "b", limit=20)
