@@ -1,8 +1,8 @@
 """Which run it is: the model, what was done to it, and which draw of it. One value, written and read in one place.
 
->>> run = Run("llama", Method.parse("magnitude 2:4+sparse_transfer_lora@0.25"), level=0.5, replicate=1)
+>>> run = Run("llama", Method.parse("magnitude 2:4+sparse_transfer_lora@0.25~300steps"), level=0.5, replicate=1)
 >>> str(run)
-'llama magnitude 2:4+sparse_transfer_lora@0.25 0.5 #1'
+'llama magnitude 2:4+sparse_transfer_lora@0.25~300steps 0.5 #1'
 >>> Run.parse(str(run)) == run
 True
 """
@@ -19,7 +19,10 @@ from difficulty.errors import UsageError, did_you_mean
 DENSE = "dense"
 DENSE_TRANSFER, SPARSE_TRANSFER = "dense_transfer", "sparse_transfer"
 SPARSE_TO_DENSE, DENSE_FREEZING = "sparse_to_dense", "dense_freezing"
-ARMS = (DENSE_TRANSFER, SPARSE_TRANSFER, SPARSE_TO_DENSE, DENSE_FREEZING)
+LOCAL_RECONSTRUCTION = "local_reconstruction"
+PAPER_ARMS = (DENSE_TRANSFER, SPARSE_TRANSFER, SPARSE_TO_DENSE, DENSE_FREEZING)
+# The last one trains block by block, under the mask, towards the outputs of the dense model's block.
+ARMS = (*PAPER_ARMS, LOCAL_RECONSTRUCTION)
 ADAPTERS = ("lora", "dora")
 # The last word of the name of a second evaluation of the dense weights (`Run.noise_floor`).
 NOISE_FLOOR = "noise-floor"
@@ -30,19 +33,27 @@ Kind = Literal["dense", "pruned", "quantized", "recovered"]
 KnownBy = Literal["label", "block", "store", "table", "checkpoint", "arguments", "guess"]
 GUESS: KnownBy = "guess"
 
-_ARM = re.compile(rf"({'|'.join(ARMS)})(_{KEPT})?(?:_({'|'.join(ADAPTERS)}))?(?:@([0-9.eE+-]+))?")
+_PLAIN = r"(?:\d+\.?\d*|\.\d+)(?:[eE]-?\d+)?"  # no plus, which stands between trainings
+_ARM = re.compile(
+    rf"({'|'.join(ARMS)})(_{KEPT})?(?:_({'|'.join(ADAPTERS)}))?(?:@({_PLAIN}))?(?:~(\d+)steps)?(?:~lr({_PLAIN}))?"
+)
 _NM = re.compile(r"(\S.*?)\s+(\d+:\d+)")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """One training after pruning: the `arm`, what it holds (`kept`), its `adapter`, and its `share` of the data."""
+    """One training after pruning: the `arm`, what it holds (`kept`), its `adapter`, and its `share` of the data.
+
+    `steps` and `lr` (the learning rate) are set where trainings that differ in them alone are to be told apart.
+    """
 
     arm: str
     kept: bool = False
     adapter: str | None = None
     share: float = 1.0
+    steps: int | None = None
+    lr: float | None = None
 
     def __post_init__(self) -> None:
         _one_of("arm", self.arm, ARMS)
@@ -52,18 +63,32 @@ class Recovery:
             raise UsageError(
                 f"arm {self.arm} holds no chosen weights, so freeze=kept is for {DENSE_FREEZING}."
             )
+        if self.adapter is not None and self.arm == LOCAL_RECONSTRUCTION:
+            raise UsageError(
+                f"adapter={self.adapter}: arm {LOCAL_RECONSTRUCTION} fits the weights that pruning left, and has no adapter. "
+                "Leave it out."
+            )
         object.__setattr__(self, "share", _rounded(self.share))
         if not 0 < self.share <= 1:
             raise UsageError(f"share={self.share} of the training data is not above 0 and at most 1.")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"steps={self.steps} is no number of steps. Give a whole number of at least 1.")
+        if self.lr is not None:
+            object.__setattr__(self, "lr", _rounded(self.lr))
+            if not 0 < self.lr < 1:
+                raise UsageError(f"lr={self.lr} is no learning rate. Give a number above 0 and below 1.")
 
     def __str__(self) -> str:
         kept = f"_{KEPT}" if self.kept else ""
         adapter = f"_{self.adapter}" if self.adapter else ""
-        return f"{self.arm}{kept}{adapter}" + (f"@{self.share:.10g}" if self.share < 1 else "")
+        share = f"@{self.share:.10g}" if self.share < 1 else ""
+        steps = f"~{self.steps}steps" if self.steps is not None else ""
+        rate = f"~lr{self.lr:.10g}" if self.lr is not None else ""
+        return f"{self.arm}{kept}{adapter}{share}{steps}{rate}"
 
     @classmethod
     def parse(cls, text: str) -> Recovery:
-        """The recovery that `str` wrote, e.g. `"sparse_transfer_lora@0.25"`.
+        """The recovery that `str` wrote, e.g. `"sparse_transfer_lora@0.25~300steps~lr2e-05"`.
 
         Raises:
             UsageError: it is none.
@@ -71,11 +96,18 @@ class Recovery:
         match = _ARM.fullmatch(text)
         if match is None:
             raise UsageError(
-                f"recovery {text!r} is unknown. Write one of {', '.join(ARMS)}, with _lora or _dora and @share where they are "
-                f"used.{did_you_mean(text, ARMS)}"
+                f"recovery {text!r} is unknown. Write one of {', '.join(ARMS)}, with _lora or _dora, @share, ~Nsteps and "
+                f"~lrRATE where they are used.{did_you_mean(text, ARMS)}"
             )
-        arm, kept, adapter, share = match.groups()
-        return cls(arm, bool(kept), adapter, float(share) if share else 1.0)
+        arm, kept, adapter, share, steps, lr = match.groups()
+        return cls(
+            arm,
+            bool(kept),
+            adapter,
+            float(share) if share else 1.0,
+            int(steps) if steps else None,
+            float(lr) if lr else None,
+        )
 
 
 @dataclass(frozen=True)

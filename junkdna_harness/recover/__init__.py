@@ -1,4 +1,4 @@
-"""Recovery: what pruning took away, can training give it back? Four arms, equal compute, ordinary checkpoints out.
+"""Recovery: what pruning took away, can training give it back? Five arms, equal compute, ordinary checkpoints out.
 
 * `recover("checkpoint", "out", RecoverSpec(...))` trains a model and writes a checkpoint; it returns a `Recovered`.
 * `RecoverSpec` says by which arm (`ARMS`), on what, and how long.
@@ -6,7 +6,7 @@
 Examples:
     >>> from junkdna_harness.recover import ARMS, RecoverSpec
     >>> [RecoverSpec(arm=arm).needs_mask for arm in ARMS]
-    [False, True, True, True]
+    [False, True, True, True, True]
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
-from difficulty.runs.identity import DENSE_FREEZING, SPARSE_TRANSFER
+from difficulty.runs.identity import DENSE_FREEZING, LOCAL_RECONSTRUCTION, SPARSE_TRANSFER
 from difficulty.runs.running import Running
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.card import PRUNED_BY
@@ -96,6 +96,8 @@ def recover_here(
     """`recover`, where the caller sees to it that nothing else trains into `output`."""
     check_output_folder(output, force, pretrained)  # before hours of training, not after
     source = resolve_pretrained(pretrained)
+    if "lr" in spec.name_by and spec.lr is None:
+        spec = replace(spec, lr=default_lr(spec, source))  # the name holds it
     check_checkpoint(pretrained)
     given = pretrained or EMBEDDED
     refuse_unfit(spec, prune_spec)
@@ -171,6 +173,8 @@ def refuse_unfit(spec: RecoverSpec, prune_spec: PruneSpec | None) -> None:
     Raises:
         UsageError: says why.
     """
+    if spec.arm == LOCAL_RECONSTRUCTION:
+        raise UsageError(f"arm={spec.arm} cannot be trained by this version yet. Choose another.")
     if prune_spec is None:
         return
     if not spec.needs_mask:

@@ -14,11 +14,11 @@ from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.identity import (
-    ADAPTERS,
     ARMS,
     DENSE_FREEZING,
     DENSE_TRANSFER,
     KEPT,
+    LOCAL_RECONSTRUCTION,
     SPARSE_TO_DENSE,
     SPARSE_TRANSFER,
     Recovery,
@@ -26,6 +26,7 @@ from difficulty.runs.identity import (
 
 MERGES = ("masked", "dense", "keep")
 FREEZES = ("removed", KEPT)
+NAMED_BY = ("steps", "lr")
 
 PAPER_LR = 2e-5  # the paper's GLUE scripts
 ADAPTER_LR = 2e-4
@@ -61,7 +62,8 @@ class RecoverSpec:
     weights dense_freezing holds: those that pruning would have 'removed' (the paper's) or those it would have 'kept'.
     `early_stop` ends training after so many evaluations without a better held-out loss, and gives up equal compute.
     `save_every` is the steps between checkpoints (None: by the clock, 2 % of the time, 2 to 30 minutes apart).
-    `include_path` is a folder of task files for 'task:NAME'. `trainer` goes to `transformers.TrainingArguments`.
+    `include_path` is a folder of task files for 'task:NAME'. `trainer` goes to `transformers.TrainingArguments`. `name_by`
+    says which of steps and lr the run's name holds, for where trainings that differ in them are to be compared.
 
     Raises:
         UsageError: a value that cannot be used.
@@ -69,6 +71,8 @@ class RecoverSpec:
     Examples:
         >>> RecoverSpec(arm="sparse_to_dense", steps=100).suffix
         '+sparse_to_dense'
+        >>> RecoverSpec(steps=100, name_by=("steps",)).suffix
+        '+sparse_transfer~100steps'
     """
 
     arm: str = SPARSE_TRANSFER
@@ -88,12 +92,15 @@ class RecoverSpec:
     save_every: int | None = None
     include_path: str | None = None
     trainer: Mapping[str, Any] = field(default_factory=dict)
+    name_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _one_of("arm", self.arm, ARMS)
+        for name in self.name_by:
+            _one_of("name_by", name, NAMED_BY)
         _one_of("freeze", self.freeze, FREEZES)
         if self.adapter is not None:
-            _one_of("adapter", self.adapter, ADAPTERS)
+            Recovery(self.arm, adapter=self.adapter)  # which says what is wrong with it
         if self.merge is not None:
             _one_of("merge", self.merge, MERGES)
             if self.adapter is None:
@@ -130,7 +137,7 @@ class RecoverSpec:
     @property
     def under_mask(self) -> bool:
         """True where some weights are held."""
-        return self.arm in (SPARSE_TRANSFER, DENSE_FREEZING)
+        return self.arm in (SPARSE_TRANSFER, DENSE_FREEZING, LOCAL_RECONSTRUCTION)
 
     @property
     def needs_mask(self) -> bool:
@@ -139,9 +146,17 @@ class RecoverSpec:
 
     @property
     def recovery(self) -> Recovery:
-        """What tables say of the training: arm, what it holds, adapter, and share of the data."""
+        """What tables say of the training: arm, what it holds, adapter, share of the data, and what `name_by` asks for.
+
+        Raises:
+            UsageError: the name is to hold a rate that nobody gave.
+        """
+        if "lr" in self.name_by and self.lr is None:
+            raise UsageError("name_by=lr, and the training has no lr yet. Give lr=.")
         kept = self.arm == DENSE_FREEZING and self.freeze == KEPT
-        return Recovery(self.arm, kept, self.adapter, self.fraction)
+        steps = self.steps if "steps" in self.name_by else None
+        lr = self.lr if "lr" in self.name_by else None
+        return Recovery(self.arm, kept, self.adapter, self.fraction, steps, lr)
 
     @property
     def suffix(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from difficulty.errors import UsageError, did_you_mean
 from difficulty.runs.checkpoint import EMBEDDED
-from difficulty.runs.identity import ARMS, DENSE, DENSE_TRANSFER, Method, Recovery
+from difficulty.runs.identity import ARMS, DENSE, DENSE_TRANSFER, PAPER_ARMS, Method, Recovery
 from junkdna_harness.compress.notation import read_repeats
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.recover.spec import RecoverSpec
@@ -49,7 +49,7 @@ class StudyPlan:
     calibration: str | None = None
     nsamples: int | None = None
     seqlen: int | None = None
-    arms: tuple[str, ...] = ARMS
+    arms: tuple[str, ...] = PAPER_ARMS
     recovery_method: str = "magnitude"
     recovery_levels: tuple[float, ...] = (0.5,)
     data: str = "graded"

@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from difficulty.errors import UsageError
+from difficulty.runs.identity import PAPER_ARMS
 from junkdna_harness.compress import PruneSpec, find_targets, prune, weights_sha256
 from junkdna_harness.compress.checkpoint import inspect_checkpoint
-from junkdna_harness.recover import ARMS, RecoverSpec
+from junkdna_harness.recover import RecoverSpec
 from junkdna_harness.recover.masks import kept_masks
 from junkdna_harness.recover.run import recover
 from tests.recover.conftest import small_model
@@ -87,7 +88,7 @@ def test_dense_transfer_trains_everything(checkpoint: Path, lines: Path, tmp_pat
 
 
 def test_all_arms_see_the_same_number_of_tokens(checkpoint: Path, lines: Path, tmp_path: Path) -> None:
-    seen = {arm: run(checkpoint, lines, tmp_path / arm, arm)[0].training for arm in ARMS}
+    seen = {arm: run(checkpoint, lines, tmp_path / arm, arm)[0].training for arm in PAPER_ARMS}
     assert len({(training.steps, training.tokens) for training in seen.values()}) == 1
 
 

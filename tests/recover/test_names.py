@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from transformers import AutoModelForCausalLM
 from difficulty.errors import UsageError
 from difficulty.runs import identity
 from difficulty.runs.checkpoint import method_of
-from difficulty.runs.identity import ADAPTERS, ARMS, Method, Recovery
+from difficulty.runs.identity import ADAPTERS, ARMS, LOCAL_RECONSTRUCTION, Method, Recovery
 from junkdna_harness import recover as room
 from junkdna_harness.compress import PruneSpec, QuantSpec, prune, quantize
 from junkdna_harness.compress.checkpoint import save_checkpoint
@@ -47,22 +48,47 @@ QUICK = {"steps": 2, "batch_size": 4, "lr": 0.01}
             "wanda+sparse_transfer_dora@0.5",
         ]
     ),
+    st.sampled_from([(), ("steps",), ("lr",), ("steps", "lr")]),
+    st.integers(1, 10**6),
+    st.floats(1e-9, 0.1),
 )
 def test_every_recovery_is_read_back_as_it_was(
-    arm: str, freeze: str, adapter: str | None, fraction: float, before: str
+    arm: str,
+    freeze: str,
+    adapter: str | None,
+    fraction: float,
+    before: str,
+    name_by: tuple[str, ...],
+    steps: int,
+    lr: float,
 ) -> None:
-    asked = RecoverSpec(arm=arm, freeze=freeze, adapter=adapter, fraction=fraction)
+    asked = RecoverSpec(
+        arm=arm, freeze=freeze, adapter=None if arm == LOCAL_RECONSTRUCTION else adapter, fraction=fraction,
+        name_by=name_by, steps=steps, lr=lr,
+    )  # fmt: skip
     method = Method.parse(before).then(asked.recovery)
     assert Method.parse(str(method)) == method
     assert method.recoveries[-1] == asked.recovery == Recovery.parse(asked.suffix.removeprefix("+"))
     assert str(method).endswith(asked.suffix)
 
 
+def test_a_run_is_named_by_steps_and_rate_where_that_is_asked_for() -> None:
+    asked = RecoverSpec(steps=40, lr=2e-5, fraction=0.25, adapter="lora")
+    assert asked.suffix == "+sparse_transfer_lora@0.25"
+    assert replace(asked, name_by=("lr", "steps")).suffix == "+sparse_transfer_lora@0.25~40steps~lr2e-05"
+    with pytest.raises(UsageError, match="name_by='data' is unknown"):
+        replace(asked, name_by=("data",))
+    with pytest.raises(UsageError, match="has no adapter"):
+        replace(asked, arm=LOCAL_RECONSTRUCTION)
+    with pytest.raises(UsageError, match="Give lr="):
+        _ = RecoverSpec(name_by=("lr",)).suffix
+
+
 def test_a_spec_is_built_by_names_and_its_words_stand_once() -> None:
     with pytest.raises(TypeError):
         RecoverSpec("dense_transfer")  # type: ignore[misc]
     assert all(p.kind is p.KEYWORD_ONLY for p in inspect.signature(RecoverSpec).parameters.values())
-    assert room.ARMS is identity.ARMS and spec.ADAPTERS is identity.ADAPTERS
+    assert room.ARMS is identity.ARMS and spec.ARMS is identity.ARMS
 
 
 def block_of(kind: Any, folder: Path | str, **arguments: Any) -> dict[str, Any]:

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difficulty.errors import UsageError
-from difficulty.runs.identity import Run
+from difficulty.runs.identity import PAPER_ARMS, Run
 from difficulty.runs.table import run_name
-from junkdna_harness.recover import ARMS
 from junkdna_harness.study.dry_run import describe
 from junkdna_harness.study.plan import PRESETS, StudyPlan, make_plan, quick
 from junkdna_harness.study.run import check_trainings, claim, refuse_another
@@ -34,7 +33,7 @@ def test_without_arguments_it_is_the_papers_grid_on_the_embedded_model() -> None
     assert [cell.bits for cell in cells if cell.kind == "quantize"] == [8, 6, 4, 3, 2]
     later = sweep_plan(plan).later
     assert later is not None and (later.primary, later.controls) == ("magnitude", ("random", "largest"))
-    assert {job.arm for job in plan.jobs()} == set(ARMS)
+    assert {job.arm for job in plan.jobs()} == set(PAPER_ARMS)
 
 
 def test_smollm2_is_asked_the_suite_and_not_what_only_the_embedded_models_know() -> None:
@@ -93,7 +92,7 @@ LEVELS = st.lists(st.integers(1, 9).map(lambda i: i / 10), unique=True, min_size
 SHARES = st.lists(
     st.one_of(st.just(1.0), st.integers(1, 99).map(lambda i: i / 100)), unique=True, min_size=1, max_size=3
 )
-OTHERS = st.lists(st.sampled_from([arm for arm in ARMS if arm != "dense_transfer"]), unique=True)
+OTHERS = st.lists(st.sampled_from([arm for arm in PAPER_ARMS if arm != "dense_transfer"]), unique=True)
 
 
 @settings(max_examples=60, deadline=None)

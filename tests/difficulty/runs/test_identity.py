@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from difficulty.errors import UsageError
-from difficulty.runs.identity import ADAPTERS, ARMS, DENSE_FREEZING, Method, Recovery, Run
+from difficulty.runs.identity import (
+    ADAPTERS,
+    ARMS,
+    DENSE_FREEZING,
+    LOCAL_RECONSTRUCTION,
+    PAPER_ARMS,
+    Method,
+    Recovery,
+    Run,
+)
 
 BASES = (
     "dense",
@@ -22,10 +31,14 @@ BASES = (
     "bitsandbytes",
     "my_own-2",
 )
+adapters = st.sampled_from([None, *ADAPTERS])
+steps = st.one_of(st.none(), st.integers(1, 10**9))
+rates = st.one_of(st.none(), st.floats(1e-300, 0.999))
 shares = st.one_of(st.just(1.0), st.floats(1e-6, 1.0))
 recoveries = st.one_of(
-    st.builds(Recovery, st.sampled_from(ARMS), st.just(False), st.sampled_from([None, *ADAPTERS]), shares),
-    st.builds(Recovery, st.just(DENSE_FREEZING), st.just(True), st.sampled_from([None, *ADAPTERS]), shares),
+    st.builds(Recovery, st.sampled_from(PAPER_ARMS), st.just(False), adapters, shares, steps, rates),
+    st.builds(Recovery, st.just(DENSE_FREEZING), st.just(True), adapters, shares, steps, rates),
+    st.builds(Recovery, st.just(LOCAL_RECONSTRUCTION), st.just(False), st.none(), shares, steps, rates),
 )
 patterns = st.one_of(
     st.none(), st.tuples(st.integers(1, 7), st.integers(8, 16)).map(lambda p: f"{p[0]}:{p[1]}")
@@ -78,6 +91,9 @@ def test_the_name_of_somebody_elses_method_is_kept(text: str) -> None:
         ("m magnitude+dense_freezing_kept_dora@0.25 0.5", "recovered", "magnitude+dense_freezing_kept_dora@0.25"),
         ("m magnitude+sparse_transfer+sparse_to_dense@0.1 0.5", "recovered", "magnitude+sparse_transfer+sparse_to_dense@0.1"),
         ("m dense+dense_transfer 0", "recovered", "dense+dense_transfer"),
+        ("m magnitude 2:4+sparse_transfer_lora@0.25~300steps~lr2e-05 0.5", "recovered", "magnitude N:4+sparse_transfer_lora@0.25~300steps~lr2e-05"),
+        ("m magnitude+local_reconstruction~50steps 0.5", "recovered", "magnitude+local_reconstruction~50steps"),
+        ("m dense+dense_transfer~lr0.001 0 #2", "recovered", "dense+dense_transfer~lr0.001"),
     ],
 )  # fmt: skip
 def test_what_a_run_is(text: str, kind: str, series: str) -> None:
@@ -96,3 +112,23 @@ def test_an_unknown_training_is_no_training() -> None:
     assert (method.base, method.recoveries) == ("magnitude+frobnicate", ())
     with pytest.raises(UsageError, match="Did you mean 'sparse_transfer'"):
         Recovery.parse("sparse_transfr")
+
+
+def test_every_arm_is_read_and_the_four_of_the_paper_come_first() -> None:
+    assert [Recovery.parse(arm).arm for arm in ARMS] == list(ARMS) == [*PAPER_ARMS, LOCAL_RECONSTRUCTION]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sparse_transfer~0steps", "at least 1"),
+        ("sparse_transfer~lr1.5", "above 0 and below 1"),
+        ("local_reconstruction_lora", "has no adapter"),
+        ("sparse_transfer@--", "is unknown"),
+        ("sparse_transfer~lr", "is unknown"),
+        ("sparse_transfer~lr2e-05~3steps", "is unknown"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_in_a_sentence(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Recovery.parse(text)
