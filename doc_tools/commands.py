@@ -21,7 +21,7 @@ from lm_eval._cli.harness import HarnessCLI
 from difficulty.errors import UsageError
 from doc_tools.blocks import ROOT
 from junkdna_harness.cli import app
-from junkdna_harness.study.plan import make_plan
+from junkdna_harness.study.asked import make_plan
 from junkdna_harness.sweep.options import read_plan_file
 
 _SEPARATES = re.compile(r"[|&;()\n]+")

@@ -112,6 +112,12 @@ def claims_csv(*results: FitResult) -> str:
     return safe_csv(claims_table(*results))
 
 
+def over_csv(found: ModelsResult) -> str:
+    """The verdicts over models as CSV text, one row per claim, without the nested details."""
+    rows = [{**claim_dict(claim), "over": ", ".join(claim.over)} for claim in found.over]
+    return safe_csv(pd.DataFrame(rows).drop(columns="details"))
+
+
 def cells_csv(*results: FitResult) -> str:
     """The cells as CSV text, with a column `model` where there are several."""
     if len(results) == 1:

@@ -17,7 +17,7 @@ def study(
     pretrained: Annotated[
         str | None,
         typer.Argument(
-            help="Checkpoint folder, hub id or smollm2-135m; left out: the embedded model. A .yaml file is taken for --plan."
+            help="Checkpoint folder, hub id, several joined by commas, or the name of a shipped plan (smollm2-135m, ...); left out: the three embedded models. A .yaml file is taken for --plan."
         ),
     ] = None,
     output: Annotated[
@@ -30,7 +30,9 @@ def study(
     ] = None,
     plan: Annotated[
         Path | None,
-        typer.Option(help="A YAML plan with any of the study's options, see docs/recovery.md."),
+        typer.Option(
+            help="A YAML plan with any of the study's options, see docs/recovery.md, or the name of a shipped one."
+        ),
     ] = None,
     limit: Annotated[
         float | None,
@@ -43,8 +45,18 @@ def study(
         ),
     ] = None,
     steps: Annotated[
-        int | None,
-        typer.Option(help="Steps of each training."),
+        str | None,
+        typer.Option(help="Steps of each training: one budget, or several, e.g. 100,300."),
+    ] = None,
+    lr: Annotated[
+        str | None,
+        typer.Option(help="Learning rates, e.g. 2e-5,1e-4; left out: the arm's own."),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A text whose tokens are asked too: a file, starter or embedded. Repeat for several."
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Training data: graded, task:NAME, or a .txt/.jsonl file.")
@@ -98,9 +110,9 @@ def study(
     wandb_args: WandbArgs = None,
     wandb_config_args: WandbConfigArgs = None,
 ) -> None:
-    """Run the whole paper on one model, with verdicts and a report.
+    """Run the whole paper on one model or several, with verdicts and a report.
 
-    Without arguments: the embedded model, in less than ten minutes on two cores. Exit code 1: some run failed (the
+    Without arguments: the three embedded models, a quarter of an hour on two cores. Exit code 1: some run failed (the
     others are in the report).
     """
     if (
@@ -111,7 +123,7 @@ def study(
     ):
         plan, pretrained = Path(pretrained), None  # as the other verbs take a file of options
     wandb = wandb_of(wandb_args, wandb_config_args)
-    from junkdna_harness.study.plan import make_plan
+    from junkdna_harness.study.asked import make_plan
     from junkdna_harness.study.plan import quick as cut
 
     asked = make_plan(
@@ -122,6 +134,8 @@ def study(
         data=data,
         calibration=calibration,
         steps=steps,
+        lr=lr,
+        text=text or None,
         recovery_levels=recovery_levels,
         fractions=fractions,
         seeds=seeds,
@@ -129,7 +143,7 @@ def study(
         replicates=replicates,
     )
     asked = cut(asked) if quick else asked
-    folder = output or Path("junkdna-study") / (Path(asked.pretrained).name + ("-quick" if quick else ""))
+    folder = output or Path("junkdna-study") / (asked.name + ("-quick" if quick else ""))
     if dry_run:
         from junkdna_harness.presentation.lines import show_text
         from junkdna_harness.study.dry_run import dry_run as estimate
@@ -138,15 +152,22 @@ def study(
         return
     from junkdna_harness.presentation.lines import show_text
     from junkdna_harness.presentation.progress import Meter
-    from junkdna_harness.study.run import run_study, verdict_lines
+    from junkdna_harness.study.run import run_study
+    from junkdna_harness.study.verdicts import ON_TOKENS
 
     started = time.perf_counter()
     runner, machine = _engine(engine, workers, device, batch_size)
     with Meter("study") as meter:
         outcome = run_study(asked, folder, runner, machine, say=meter.say, meter=meter)
-    say(f"\n{outcome.fit.model}: {outcome.fit.n_items:,} items, {time.perf_counter() - started:.0f} s")
-    for line in verdict_lines(outcome.fit):
+    say(
+        f"\n{outcome.verdicts.title}: {outcome.verdicts.n_items:,} items, {time.perf_counter() - started:.0f} s"
+    )
+    for line in outcome.verdicts.lines():
         show_text(line)
+    if outcome.tokens is not None:
+        say(f"\n{ON_TOKENS}: {outcome.tokens.n_items:,} items")
+        for line in outcome.tokens.lines():
+            show_text(line)
     say(f"report: {outcome.report}")
     if wandb is not None:
         from junkdna_harness.study.logged import log_study

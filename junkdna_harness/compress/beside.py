@@ -36,6 +36,12 @@ SCHEMES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+def scheme_bits(scheme: str) -> int:
+    """The width of its weights."""
+    given = SCHEMES[scheme]
+    return int(given["bits"] if "bits" in given else FORMATS[given["method"]].widths[0])
+
+
 def read_activations(name: str, given: object) -> str:
     """int8 or fp8.
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -27,13 +28,19 @@ from junkdna_harness.report.verdicts import answers, blocks
 _HEADS = ("model", "method", "number level", "number bits")  # classes of the first columns
 
 
-def render(report: Report, all_documents: bool = False, name: str = "report.html") -> str:
-    """The whole page. `all_documents`: with every document that flipped, however large it gets; `name`: of its file."""
+def render(
+    report: Report,
+    all_documents: bool = False,
+    name: str = "report.html",
+    also: Sequence[tuple[str, Report]] = (),
+) -> str:
+    """The whole page. `all_documents`: with every document that flipped, however large it gets; `name`: of its file; `also`: titles and reports
+    of other items, each judged by itself, that get a section of their own.
+    """
     from markupsafe import Markup
 
     js = page_file("page.js")
     found = explorer(report, math.inf if all_documents else MOST_TEXT)
-    items = report.boards[0].n_items
     run_heads, run_rows = _runs(report)
     first, same, others = _plots(report)
     return (
@@ -41,8 +48,7 @@ def render(report: Report, all_documents: bool = False, name: str = "report.html
         .from_string(page_file("page.html.j2"))
         .render(
             title="What compression cost: " + ", ".join(report.models),
-            subtitle=f"{report.items['run'].nunique()} runs on {items:,} items each, "
-            f"{report.items['family'].nunique()} families, {report.items['tier'].nunique()} tiers of difficulty",
+            subtitle=_subtitle(report),
             css=Markup(page_file("page.css")),
             js=Markup(js),
             script_hash=base64.b64encode(hashlib.sha256(js.encode()).digest()).decode(),
@@ -67,7 +73,35 @@ def render(report: Report, all_documents: bool = False, name: str = "report.html
             ],
             version=version("junkdna-harness"),
             one_model=len(report.models) == 1,
+            also=[_part(f"also-{k}", title, other) for k, (title, other) in enumerate(also, start=1)],
         )
+    )
+
+
+def _part(name: str, title: str, report: Report) -> dict[str, Any]:
+    """A report as a section of another one's page: answer, pictures, verdicts and tables."""
+    first, same, others = _plots(report)
+    for plot in (*first, *same, *others):
+        plot["name"] = f"{name}-{plot['name']}"
+    return {
+        "id": name,
+        "title": title,
+        "subtitle": _subtitle(report),
+        "answers": answers(report.fits, report.over),
+        "first": first,
+        "same": same,
+        "plots": others,
+        "verdicts": blocks(report.fits, report.over, report.warnings),
+        "boards": [_board(board, report) for board in report.boards],
+        "warnings": _remarks(report),
+    }
+
+
+def _subtitle(report: Report) -> str:
+    """How much was measured."""
+    return (
+        f"{report.items['run'].nunique()} runs on {report.boards[0].n_items:,} items each, "
+        f"{report.items['family'].nunique()} families, {report.items['tier'].nunique()} tiers of difficulty"
     )
 
 

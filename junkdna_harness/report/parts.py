@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from junkdna_harness.report.figures import Plot
 
 _SIZE = re.compile(rb'<svg[^>]*?\b(width|height)="([\d.]+)pt"[^>]*?\b(?:width|height)="([\d.]+)pt"')
+_MACROS = ("figure.html.j2", "verdict.html.j2", "board.html.j2")
 _GROWN = 1.13  # a panel may grow by so much, so that three fill a row of a page
 _PIXELS = 4 / 3  # CSS pixels of a point
 
@@ -27,7 +28,7 @@ def page_file(name: str) -> str:
 
 
 def environment() -> Environment:
-    """Templates in which every value is escaped; `figure.html.j2` has the macro that shows a figure."""
+    """Templates in which every value is escaped, and the macros that show a figure, a verdict and a table."""
     from jinja2 import DictLoader, Environment, StrictUndefined
 
     return Environment(
@@ -36,7 +37,7 @@ def environment() -> Environment:
         finalize=page_value,
         trim_blocks=True,
         lstrip_blocks=True,
-        loader=DictLoader({"figure.html.j2": page_file("figure.html.j2")}),
+        loader=DictLoader({name: page_file(name) for name in _MACROS}),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import MANIFEST, read_manifest
 from junkdna_harness.compress.hashing import tensor_sha256
-from junkdna_harness.study.plan import Job
+from junkdna_harness.study.job import Job
 from junkdna_harness.sweep.plan import PlannedRun
 from junkdna_harness.sweep.states import Dense
 
@@ -90,29 +90,31 @@ def trained_since(root: Path, cell: PlannedRun, run: Mapping[str, Any]) -> str |
     )
 
 
-def check_same_start(trained: Iterable[tuple[Job, Path]], swept: Mapping[float, str]) -> None:
-    """Refuse trainings that cannot be compared: those of one level start from one model, and those of one share see one text.
+def check_same_start(trained: Iterable[tuple[Job, Path]], swept: Mapping[tuple[int, float], str]) -> None:
+    """Refuse trainings that cannot be compared: those of one model and level start from the same weights, and those of one share and
+    budget see one text.
 
-    `swept`: level -> sha256 of the weights that the sweep evaluated there; level 0 is the dense model. Empty where the sweep's
-    numbers have another width than those that are trained.
+    `swept`: (model, level) -> sha256 of the weights that the sweep evaluated there; level 0 is the dense model. None of a model whose
+    numbers have another width in the sweep than those that are trained.
 
     Raises:
         UsageError: names the training that differs.
     """
-    starts: dict[float, tuple[str | None, str]] = {
-        level: (sha256, "the sweep") for level, sha256 in swept.items()
+    starts: dict[tuple[int, float], tuple[str | None, str]] = {
+        key: (sha256, "the sweep") for key, sha256 in swept.items()
     }
-    texts: dict[tuple[float, int], tuple[str | None, str]] = {}
+    texts: dict[tuple[object, ...], tuple[str | None, str]] = {}
     for job, folder in trained:
         recovery = finished_manifest(folder)["recovery"]
         start, text = recovery.get("weights_sha256_before"), recovery.get("data_sha256")
+        budget = (job.task, job.fraction, job.seed, job.steps, job.local)
         for what, value, (known, where) in (
-            ("started from other weights", start, starts.setdefault(job.level, (start, folder.name))),
             (
-                "saw another training text",
-                text,
-                texts.setdefault((job.fraction, job.seed), (text, folder.name)),
+                "started from other weights",
+                start,
+                starts.setdefault((job.model, job.level), (start, folder.name)),
             ),
+            ("saw another training text", text, texts.setdefault(budget, (text, folder.name))),
         ):
             if None not in (known, value) and known != value:
                 raise UsageError(

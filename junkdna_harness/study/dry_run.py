@@ -33,6 +33,7 @@ from junkdna_harness.study.estimate import (
 )  # fmt: skip
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.run import check_trainings, refuse_another
+from junkdna_harness.study.stages import sweep_plan, tokens_plan
 from junkdna_harness.sweep.estimate import largest_model
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.outlook import outlook
@@ -45,12 +46,10 @@ EXAMPLES = 500  # of the training data, to know how long they are
 
 def describe(plan: StudyPlan) -> list[str]:
     """The plan in lines."""
-    from junkdna_harness.study.stages import sweep_plan
-
     grid = sweep_plan(plan)
     jobs = plan.jobs()
     lines = [
-        f"model {plan.pretrained}; tasks {', '.join(plan.tasks)}"
+        f"model {', '.join(plan.pretrained)}; tasks {', '.join(plan.tasks)}"
         + (f", {plan.limit:g} items per task" if plan.limit else ""),
         f"sweep: {len(grid.cells)} runs = dense, {', '.join(plan.methods)} at sparsity {plan.sparsity}"
         + (f" and N:M {plan.patterns} (N kept)" if plan.patterns else "")
@@ -59,15 +58,18 @@ def describe(plan: StudyPlan) -> list[str]:
         *grid.notes,
         *outlook(grid)[1],
     ]
+    if plan.text:
+        tokens = tokens_plan(plan)
+        lines += [f"tokens of {', '.join(plan.text)}: {len(tokens.cells)} runs", *outlook(tokens)[1]]
     if len(plan.seeds) > 1:
         lines.append(
             f"{len(jobs)} trainings: each of {len(jobs) // len(plan.seeds)} once with each seed of {', '.join(map(str, plan.seeds))}"
         )
-    for job in jobs:
-        at = f" at {job.level:g}" if job.level else ""
+    of = f" of each of {len(plan.pretrained)} models" if len(plan.pretrained) > 1 else ""
+    for job in (job for job in jobs if job.model == 0):
+        each = " per block" if job.local else ""
         lines.append(
-            f"train: {job.method(plan.recovery_method)}{at}, seed {job.seed}: {plan.steps} steps of {plan.batch_size} examples "
-            f"of {plan.data}"
+            f"train{of}: {job.label(plan.recovery_method)}: {job.steps} steps{each} of {plan.batch_size} examples of {plan.data}"
         )
     return lines
 
@@ -94,10 +96,10 @@ def dry_run(plan: StudyPlan, say: Callable[[str], None], output: Path | None = N
     )
     say(
         f"{work.runs} runs of {work.tokens_a_run:,} tokens; {sum(work.calibrated.values())} calibrations of "
-        f"{work.calibration_tokens:,}; {work.trainings} trainings of {work.training_tokens:,}"
+        f"{work.calibration_tokens:,}; {work.trainings} trainings of {work.training_tokens:,} in all"
         + ("; later rounds of the sweep are not counted" if plan.controls or plan.refine else "")
     )
-    costs = [cost(work, shape, speed) for shape in (shape_of(model, plan.pretrained), LLAMA_7B, LLAMA_70B)]
+    costs = [cost(work, shape, speed) for shape in (shape_of(model, plan.pretrained[0]), LLAMA_7B, LLAMA_70B)]
     say("")
     say(table(costs))
     say(
@@ -116,13 +118,13 @@ def check_study(plan: StudyPlan, output: Path | None) -> Iterator[str]:
     Raises:
         UsageError: it would be refused.
     """
-    from junkdna_harness.study.stages import sweep_plan
-
     grid, jobs = sweep_plan(plan), len(plan.jobs())
     if output is not None:
         refuse_another(output, plan)
     check_tasks(grid)
-    yield from check_models(grid, [0])
+    if plan.text:
+        check_tasks(tokens_plan(plan))
+    yield from check_models(grid, list(range(len(grid.models))))
     yield from check_data(grid)
     yield from check_trainings(plan, output)
     yield from check_machine(grid, len(grid.cells) + jobs, output)
@@ -179,7 +181,6 @@ def _memory(size: float) -> str:
 
 def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     """The loaded model, tokens that one evaluation computes, tokens of a training example."""
-    from junkdna_harness.study.stages import sweep_plan
     from junkdna_harness.sweep.session import load_model
 
     grid = sweep_plan(plan)

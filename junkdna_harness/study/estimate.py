@@ -106,14 +106,14 @@ def count_work(plan: StudyPlan, tokens_a_run: int, tokens_an_example: float, seq
     jobs = plan.jobs()
     runs = len(cells) + len(jobs)
     calibration = (plan.nsamples or DEFAULT_NSAMPLES) * (plan.seqlen or seqlen)
-    steps = int(plan.trainer.get("gradient_accumulation_steps", 1)) * plan.steps
+    per_step = int(plan.trainer.get("gradient_accumulation_steps", 1)) * plan.batch_size * tokens_an_example
     return Work(
         runs,
         tokens_a_run,
         calibrated,
         calibration,
         len(jobs),
-        int(steps * plan.batch_size * tokens_an_example),
+        int(sum(job.steps for job in jobs) * per_step),
     )
 
 
@@ -126,7 +126,7 @@ def cost(work: Work, shape: Shape, speed: Speed) -> Cost:
     ]
     passes = sum(n * flops[0] for n, flops in calibrations)
     solving = sum(n * flops[1] for n, flops in calibrations)
-    training = 6 * shape.parameters * work.trainings * work.training_tokens
+    training = 6 * shape.parameters * work.training_tokens
     flops = {"evaluation": evaluation, "calibration": passes + solving, "training": training}
     forward_speed, training_speed = 2 / speed.forward, 6 / speed.training  # operations per second
     here = ((evaluation + passes + solving) / forward_speed + training / training_speed) / 3600

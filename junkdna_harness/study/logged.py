@@ -11,6 +11,7 @@ from junkdna_harness.study.checkpoints import finished_manifest
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.run import StudyOutcome
 from junkdna_harness.study.stages import checkpoint, is_trained
+from junkdna_harness.study.verdicts import TOKENS
 from junkdna_harness.sweep.logged import log_run
 from junkdna_harness.sweep.store import Store
 from junkdna_harness.tracking import Wandb
@@ -21,7 +22,7 @@ def log_study(wandb: Wandb, plan: StudyPlan, outcome: StudyOutcome) -> None:
     folder = outcome.folder
     wandb.arguments = {"group": folder.name, **wandb.arguments}
     with wandb.guarded():
-        for stage in ("sweep", "recovered"):
+        for stage in ("sweep", TOKENS, "recovered"):
             store = Store(folder / stage)
             if (grid := store.plan()) is None:
                 continue
@@ -31,7 +32,12 @@ def log_study(wandb: Wandb, plan: StudyPlan, outcome: StudyOutcome) -> None:
             made = checkpoint(folder, plan, job)
             if is_trained(made):
                 rows = [json.loads(line) for line in (made / LOG).read_text(encoding="utf-8").splitlines()]
-                log_finished(wandb, job.folder(plan.recovery_method), finished_manifest(made), rows)
+                log_finished(
+                    wandb,
+                    job.folder(plan.recovery_method, len(plan.pretrained)),
+                    finished_manifest(made),
+                    rows,
+                )
     with wandb.run(f"study {folder.name}", "study", {"plan": plan.to_dict()}) as run:
-        log_verdicts(run, [outcome.fit])
+        log_verdicts(run, outcome.verdicts.fits, outcome.verdicts.over)
         run.summary({"failed": outcome.failed, "seconds": outcome.seconds})

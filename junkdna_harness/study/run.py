@@ -1,4 +1,4 @@
-"""`run_study`: sweep, train, evaluate, judge, report; whatever is finished in the folder is not done again."""
+"""`run_study`: sweep, texts, train, evaluate, judge, report; whatever is finished in the folder is not done again."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from difficulty.files import PARTIAL, write_atomic
 from difficulty.json_files import read_json
-from difficulty.runs.looks import log_look
 from difficulty.runs.store import PLAN as SWEEP_PLAN
-from difficulty.text import estimate_text
 from junkdna_harness.held_folder import LOCK
 from junkdna_harness.presentation.progress import Meter
 from junkdna_harness.recover.data import check_data
-from junkdna_harness.report.figures import Finisher
 from junkdna_harness.study.plan import StudyPlan
+from junkdna_harness.study.stages import (
+    check_trained,
+    checkpoint,
+    is_trained,
+    recovered_plan,
+    sweep_plan,
+    tokens_plan,
+    train_all,
+)
+from junkdna_harness.study.verdicts import TOKENS, Verdicts, write_report
 from junkdna_harness.sweep.engines import Extended, Failed, Finished, Loaded, Noted, Progress, Started
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.run import run_sweep
@@ -30,7 +37,6 @@ from junkdna_harness.sweep.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from difficulty.judge.fit import FitResult
     from junkdna_harness.sweep.engines import Event
     from junkdna_harness.sweep.plan import Plan
     from junkdna_harness.sweep.run import SweepOutcome
@@ -40,11 +46,13 @@ PLAN = "study.json"
 
 @dataclass
 class StudyOutcome:
-    """What a study came to: the fit with its verdicts, the report's path, what failed, seconds by stage."""
+    """What a study came to: the verdicts on the tasks, and on the tokens of its texts where it has some; the report's path, what failed,
+    seconds by stage."""
 
     folder: Path
-    fit: FitResult
+    verdicts: Verdicts
     report: Path
+    tokens: Verdicts | None = None
     failed: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -98,27 +106,29 @@ def _carry_out(
 
     failed: dict[str, str] = {}
     with stage("sweep"):
-        failed |= _sweep(plan, folder, engine, machine, say, meter)
+        begin = partial(claim, folder, plan)
+        failed |= _sweep(sweep_plan(plan), folder / "sweep", engine, machine, say, meter, begin)
     sources = [folder / "sweep"]
+    if plan.text:
+        with stage("tokens of texts"):
+            failed |= _sweep(tokens_plan(plan), folder / TOKENS, engine, machine, say, meter)
     if plan.arms:
-        from junkdna_harness.study.stages import check_trained, train_all
-
         with stage("recovery"):
             check_trained(plan, folder)
             for job in train_all(plan, folder, say, local.workers, meter):
-                name = job.folder(plan.recovery_method)
+                name = job.folder(plan.recovery_method, len(plan.pretrained))
                 failed[name] = "training broke down; the last good weights were evaluated"
             check_trained(plan, folder)
         with stage("evaluation of what was recovered"):
             failed |= _evaluate(plan, folder, local, machine, say, meter)
         sources.append(folder / "recovered")
     with stage("verdicts and report"):
-        fit, report = _report(folder, sources, seed)
+        verdicts, tokens, report = write_report(folder, sources, seed)
     rounded = {name: round(value, 1) for name, value in seconds.items()}
     record = {"plan": plan.to_dict(), "seconds": rounded, "failed": failed}
     store.check_held()
     write_atomic(folder / "outcome.json", json.dumps(record, indent=1) + "\n")
-    return StudyOutcome(folder, fit, report, failed, seconds)
+    return StudyOutcome(folder, verdicts, report, tokens, failed, seconds)
 
 
 def check_trainings(plan: StudyPlan, folder: Path | None) -> Iterator[str]:
@@ -128,8 +138,6 @@ def check_trainings(plan: StudyPlan, folder: Path | None) -> Iterator[str]:
     Raises:
         UsageError: an option of theirs cannot be used, or the data are not there.
     """
-    from junkdna_harness.study.stages import checkpoint, is_trained
-
     for job in plan.jobs():
         plan.recover_spec(job)
     if not all(folder is not None and is_trained(checkpoint(folder, plan, job)) for job in plan.jobs()):
@@ -179,19 +187,15 @@ def _is_of_a_beginning(path: Path) -> bool:
 
 
 def _sweep(
-    plan: StudyPlan, folder: Path, engine: Any, machine: Any, say: Callable[[str], None], meter: Meter
+    grid: Plan,
+    folder: Path,
+    engine: Any,
+    machine: Any,
+    say: Callable[[str], None],
+    meter: Meter,
+    begin: Callable[[], None] | None = None,
 ) -> dict[str, str]:
-    from junkdna_harness.study.stages import sweep_plan
-
-    grid = sweep_plan(plan)
-    outcome = run_sweep(
-        grid,
-        folder / "sweep",
-        machine,
-        engine,
-        listener=_Listener(grid, say, meter),
-        begin=lambda: claim(folder, plan),
-    )
+    outcome = run_sweep(grid, folder, machine, engine, listener=_Listener(grid, say, meter), begin=begin)
     return _failures(outcome)
 
 
@@ -199,15 +203,15 @@ def _evaluate(
     plan: StudyPlan, folder: Path, local: LocalEngine, machine: Any, say: Callable[[str], None], meter: Meter
 ) -> dict[str, str]:
     from junkdna_harness.study.checkpoints import Checkpoints, trained_since
-    from junkdna_harness.study.stages import recovered_plan
 
     grid = recovered_plan(plan)
     swept = Store(folder / "sweep")
-    taken = swept.fingerprint(swept.need_plan(), 0)
+    base = swept.need_plan()
+    taken = {model: swept.fingerprint(base, model) for model in range(len(grid.models))}
     outcome = run_sweep(
         grid, folder / "recovered", machine, replace(local, open_state=Checkpoints), listener=_Listener(grid, say, meter),
         outdated=lambda cell, manifest: trained_since(folder, cell, manifest),
-        like={} if taken is None else {0: taken},
+        like={model: known for model, known in taken.items() if known is not None},
     )  # fmt: skip
     return _failures(outcome)
 
@@ -253,48 +257,3 @@ class _Listener:
     def _move(self, run: str | None) -> None:
         what = None if run is None else f"{self.stage}: {run}"
         self.meter.move(self.answered, self.asked * len(self.plan.cells), what)
-
-
-def _report(folder: Path, sources: list[Path], seed: int) -> tuple[FitResult, Path]:
-    from difficulty.judge.fit_output import cells_csv, claims_csv, to_json
-    from junkdna_harness.report.build import build
-    from junkdna_harness.report.html import render
-
-    made = build(sources, seed=seed, with_plots=Finisher(files=False))
-    if not made.fits:
-        raise UsageError(
-            next((w for w in made.warnings if w.startswith("no verdicts")), "nothing could be judged.")
-        )
-    fit = made.fits[0]
-    verdicts = {
-        one.model: {name: claim.verdict for name, claim in one.headline().items()} for one in made.fits
-    }
-    for source in made.folders:
-        log_look(
-            source,
-            "study",
-            version("junkdna-harness"),
-            options={"seed": seed},
-            rules=asdict(fit.rules),
-            verdicts=verdicts,
-        )
-    write_atomic(folder / "fit.json", to_json(fit))
-    write_atomic(folder / "claims.csv", claims_csv(fit))
-    write_atomic(folder / "cells.csv", cells_csv(fit))
-    report = folder / "report.html"
-    write_atomic(report, render(made))
-    return fit, report
-
-
-def verdict_lines(fit: FitResult) -> list[str]:
-    """The hypothesis, then one line per claim: verdict, statement, estimate with interval, what it holds for, and what decided."""
-    from difficulty.judge.verdicts import STATEMENTS
-
-    lines = [str(fit.hypothesis)]
-    width = max(len(name) for name in fit.headline())
-    for name, claim_ in fit.headline().items():
-        number = estimate_text(claim_.estimate, claim_.ci_low, claim_.ci_high, ".3g")
-        about = f" in {claim_.about}" if claim_.about else ""
-        number = f" {number} {claim_.unit}{about};" if number else ""
-        lines.append(f"{name:<{width}} {claim_.verdict:<13}{STATEMENTS[name]}:{number} {claim_.reason}")
-    return lines

@@ -20,8 +20,10 @@ from junkdna_harness.compress.spec import PruneSpec
 from junkdna_harness.precision import AUTO_CPU
 from junkdna_harness.presentation.progress import Meter
 from junkdna_harness.recover.alone import alone
+from junkdna_harness.study.asked import DTYPE
 from junkdna_harness.study.checkpoints import check_same_start, finished_manifest
-from junkdna_harness.study.plan import DTYPE, Job, StudyPlan
+from junkdna_harness.study.job import Job
+from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.sweep.engines.pool import SMALL_MODEL_BYTES, can_fork, end_with
 from junkdna_harness.sweep.fingerprint import glance
 from junkdna_harness.sweep.machine import available_cores, threads_of_each
@@ -32,18 +34,32 @@ Say = Callable[[str], None]
 TRAINED_DTYPE = "float32"  # whatever the checkpoint's own
 
 
+def models_of(plan: StudyPlan) -> list[dict[str, Any]]:
+    """Each model's arguments, with those of calibration, which all share."""
+    shared = {**plan.model_args, **plan.calibration_arguments()}
+    return [{"pretrained": name, **shared} for name in plan.pretrained]
+
+
 def sweep_plan(plan: StudyPlan) -> Plan:
     """The grid of the study as a sweep."""
-    model = {"pretrained": plan.pretrained, **plan.model_args, **plan.calibration_arguments()}
     return build_plan(
-        plan.tasks, [model], plan.methods, plan.sparsity, plan.patterns, plan.quantize, plan.replicates,
-        match_loss=plan.controls or False, refine=plan.refine, limit=plan.limit, num_fewshot=plan.num_fewshot, include_path=plan.include_path,
+        plan.tasks, models_of(plan), plan.methods, plan.sparsity, plan.patterns, plan.quantize, plan.replicates,
+        match_loss=plan.controls or False, refine=plan.refine, refine_levels=plan.refine_levels, limit=plan.limit,
+        num_fewshot=plan.num_fewshot, include_path=plan.include_path,
+    )  # fmt: skip
+
+
+def tokens_plan(plan: StudyPlan) -> Plan:
+    """The grid of the texts, whose tokens are asked, as a sweep of its own."""
+    return build_plan(
+        None, models_of(plan), plan.text_methods or plan.methods, plan.text_sparsity or plan.sparsity, None,
+        plan.text_quantize or plan.quantize, plan.replicates, match_loss=plan.controls or False, limit=plan.text_limit, text=plan.text,
     )  # fmt: skip
 
 
 def checkpoint(folder: Path, plan: StudyPlan, job: Job) -> Path:
     """Where a training's result lies."""
-    return folder / "checkpoints" / job.folder(plan.recovery_method)
+    return folder / "checkpoints" / job.folder(plan.recovery_method, len(plan.pretrained))
 
 
 def is_trained(output: Path) -> bool:
@@ -92,20 +108,22 @@ def check_trained(plan: StudyPlan, folder: Path) -> None:
     """
     store = Store(folder / "sweep")
     grid = store.need_plan()
-    taken = store.fingerprint(grid, 0)
-    if taken is not None and taken.files is not None and taken.files != glance(grid.models[0]):
-        raise UsageError(
-            f"the files of model {plan.pretrained!r} have changed since it was swept into {str(folder)!r}: what is trained now "
-            "would be another model. Bring back what it was, or give another --output."
-        )
-    swept: dict[float, str] = {}
-    held = TRAINED_DTYPE if grid.models[0].get(DTYPE) == AUTO_CPU else taken and taken.dtype
-    if held == TRAINED_DTYPE:
-        runs = {manifest["run"]: manifest for manifest in store.manifests()}
-        for cell in grid.cells:
+    runs = {manifest["run"]: manifest for manifest in store.manifests()}
+    swept: dict[tuple[int, float], str] = {}
+    for model, name in enumerate(plan.pretrained):
+        taken = store.fingerprint(grid, model)
+        if taken is not None and taken.files is not None and taken.files != glance(grid.models[model]):
+            raise UsageError(
+                f"the files of model {name!r} have changed since it was swept into {str(folder)!r}: what is trained now "
+                "would be another model. Bring back what it was, or give another --output."
+            )
+        held = TRAINED_DTYPE if grid.models[model].get(DTYPE) == AUTO_CPU else taken and taken.dtype
+        if held != TRAINED_DTYPE:
+            continue
+        for cell in (cell for cell in grid.cells if cell.model == model):
             starts = cell.kind == "dense" or (cell.method == plan.recovery_method and cell.pattern is None)
             if starts and cell.level is not None and cell.replicate == 0 and grid.run_id(cell) in runs:
-                swept[cell.level] = str(runs[grid.run_id(cell)]["weights_sha256"])
+                swept[model, cell.level] = str(runs[grid.run_id(cell)]["weights_sha256"])
     trained = [(job, checkpoint(folder, plan, job)) for job in plan.jobs()]
     check_same_start([(job, output) for job, output in trained if is_trained(output)], swept)
 
@@ -114,15 +132,14 @@ class _Steps:
     """The steps of all trainings that are to be done, as they are told of, in one meter."""
 
     def __init__(self, meter: Meter, plan: StudyPlan, jobs: Sequence[Job]) -> None:
-        self.meter, self.plan, self.whole = meter, plan, plan.steps * len(jobs)
+        self.meter, self.plan, self.whole = meter, plan, sum(job.steps for job in jobs)
         self.stage, self.at = meter.what, dict.fromkeys(map(repr, jobs), 0)
         meter.unit = "steps"
 
     def hear(self, job: Job, step: int, most: int, told: str) -> None:
-        """One training has come to `step` of `most`."""
-        self.at[repr(job)] = step
-        level = f" at {job.level:g}" if job.level else ""
-        what = f"{self.stage}: {job.method(self.plan.recovery_method)}{level}"
+        """One training has come to `step` of `most`; a local reconstruction, whose steps are those of all blocks, to a share of them."""
+        self.at[repr(job)] = step * job.steps // most if job.local else step
+        what = f"{self.stage}: {job.label(self.plan.recovery_method)}"
         self.meter.move(sum(self.at.values()), self.whole, what, f"step {step:,} of {most:,}, {told}")
 
 
@@ -158,23 +175,23 @@ def _train(
     from junkdna_harness.recover.progress import Shown
     from junkdna_harness.recover.run import recover_here
 
-    output, name = checkpoint(folder, plan, job), str(job.method(plan.recovery_method))
-    level = f" at {job.level:g}" if job.level else ""
+    output, pretrained = checkpoint(folder, plan, job), plan.pretrained[job.model]
+    name = job.label(plan.recovery_method) + (f" of {pretrained}" if len(plan.pretrained) > 1 else "")
     if is_trained(output):  # by a worker that outlived its study for a moment
-        return f"{name}{level}: trained already"
+        return f"{name}: trained already"
 
     pruning = {"method": plan.recovery_method, "sparsity": job.level, **plan.calibration_arguments()}
     spec = None if job.arm == DENSE_TRANSFER else PruneSpec.from_strings(pruning)
     shown = (Shown(told),) if told is not None else ()
     callbacks = (StillAlone(check), *shown)
-    done = recover_here(plan.pretrained, output, plan.recover_spec(job), spec, callbacks=callbacks)
+    done = recover_here(pretrained, output, plan.recover_spec(job), spec, callbacks=callbacks)
     training = done.training
     losses = (
         "" if training.last_loss is None else f", loss {training.first_loss:.3g} -> {training.last_loss:.3g}"
     )
     stopped = f" ({training.stopped})" if training.stopped else ""
     return (
-        f"{name}{level}: {training.steps} steps, {training.tokens:,} tokens in "
+        f"{name}: {training.steps} steps, {training.tokens:,} tokens in "
         f"{training.seconds:.0f} s{losses}{stopped}"
     )
 
@@ -187,7 +204,7 @@ def recovered_plan(plan: StudyPlan) -> Plan:
     base = sweep_plan(plan)
     cells = tuple(
         PlannedRun(
-            0, "checkpoint", str(job.method(plan.recovery_method)), job.level, None, None, job.replicate,
+            job.model, "checkpoint", str(job.method(plan.recovery_method)), job.level, None, None, job.replicate,
             {"pretrained": str(checkpoint(Path(), plan, job)), "method": "none"},
         )
         for job in plan.jobs()
@@ -198,16 +215,20 @@ def recovered_plan(plan: StudyPlan) -> Plan:
 
 
 def _workers(plan: StudyPlan, jobs: int) -> int:
-    """Trainings at a time: one per core for a small model on a CPU, else one."""
+    """Trainings at a time: one per core for small models on a CPU, else one."""
     import torch
 
-    folder = Path(resolve_pretrained(plan.pretrained))
-    size = (
-        sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else sys.maxsize
-    )
-    if torch.cuda.is_available() or not 0 < size < SMALL_MODEL_BYTES:
+    sizes = [_bytes_of(name) for name in plan.pretrained]
+    if torch.cuda.is_available() or not all(0 < size < SMALL_MODEL_BYTES for size in sizes):
         return 1
     return max(1, min(available_cores(), jobs))
+
+
+def _bytes_of(pretrained: str) -> int:
+    folder = Path(resolve_pretrained(pretrained))
+    return (
+        sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else sys.maxsize
+    )
 
 
 _told: Any = None  # of a worker: the queue by which it tells of its steps

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
 from difficulty.errors import UsageError
+from junkdna_harness.compress.beside import SCHEMES, scheme_bits
 from junkdna_harness.compress.formats import FORMATS
 from junkdna_harness.compress.notation import parse_pattern
 
@@ -80,7 +81,7 @@ def parse_patterns(text: str) -> tuple[str, ...]:
 
 
 def parse_quantize(text: str) -> tuple[tuple[str, int], ...]:
-    """(method, bits) pairs from `rtn:8,4,3,2` or `rtn:8,4,gptq:4,fp8`; a format of one width needs no number.
+    """(method, bits) pairs from `rtn:8,4,3,2` or `rtn:8,4,gptq:4,fp8,W4A8`; a format of one width and a scheme need no number.
 
     Raises:
         UsageError: no method before the first number, bits that are no whole number, or a pair that is there twice.
@@ -92,11 +93,16 @@ def parse_quantize(text: str) -> tuple[tuple[str, int], ...]:
             found.append((part, FORMATS[part].widths[0]))
             method = ""
             continue
+        if part.upper() in SCHEMES:
+            found.append((part.upper(), scheme_bits(part.upper())))
+            method = ""
+            continue
         name, colon, bits = part.rpartition(":")
         method = name.strip() if colon else method
         if not method or not bits.strip().isdigit() or int(bits) < 1:
             raise UsageError(
-                f"quantize {text!r} has {part!r}. Write METHOD:BITS,BITS, e.g. rtn:8,4,3,2 or rtn:4,gptq:4,fp8."
+                f"quantize {text!r} has {part!r}. Write METHOD:BITS,BITS, e.g. rtn:8,4,3,2 or rtn:4,gptq:4,fp8, or the name of "
+                f"a scheme, e.g. W4A8."
             )
         found.append((method, int(bits)))
     return tuple(_distinct(found, f"quantize {text!r}"))

@@ -13,9 +13,10 @@ from typing import Any
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE, Run
+from junkdna_harness.compress.beside import SCHEMES
 from junkdna_harness.compress.formats import BUILT_IN, known_format
 from junkdna_harness.compress.notation import KV, read_repeats
-from junkdna_harness.compress.quant_spec import NOT_SIMULATED, QUANT_ARGUMENTS
+from junkdna_harness.compress.quant_spec import NOT_SIMULATED, QUANT_ARGUMENTS, QuantSpec
 from junkdna_harness.compress.spec import PRUNE_ARGUMENTS
 from junkdna_harness.sweep.draws import with_replicates
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
@@ -196,17 +197,7 @@ def build_plan(
             cells.append(PlannedRun(i, "dense", DENSE, 0.0, noise_floor=True))
         for name in dict.fromkeys((*names, *matched)):
             cells += _prune_cells(i, name, levels, shapes if name in names else (), common)
-        for name, bits in quantizers:
-            cells.append(
-                PlannedRun(
-                    i,
-                    "quantize",
-                    name,
-                    None,
-                    bits,
-                    arguments={**_of_quantizer(common, name), "method": name, "bits": bits},
-                )
-            )
+        cells += [_quantized(i, name, bits, common) for name, bits in quantizers]
     for cell in cells:
         check_cell(cell)
     drawn, notes = with_replicates(cells, replicates)
@@ -248,6 +239,16 @@ def _prune_cells(
             )
         )
     return cells
+
+
+def _quantized(model: int, name: str, bits: int, common: Mapping[str, Any]) -> PlannedRun:
+    """The run of a quantizer at its bits, or of a scheme, which says both and what is rounded beside weights."""
+    if name in SCHEMES:
+        method = str(SCHEMES[name].get("method", QuantSpec.method))
+        arguments = {**_of_quantizer(common, method), "method": method, "scheme": name}
+        return PlannedRun(model, "quantize", method, None, bits, arguments=arguments)
+    arguments = {**_of_quantizer(common, name), "method": name, "bits": bits}
+    return PlannedRun(model, "quantize", name, None, bits, arguments=arguments)
 
 
 def _fitting(common: Mapping[str, Any], kind: Kind) -> dict[str, Any]:

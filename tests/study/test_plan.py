@@ -15,7 +15,8 @@ from difficulty.errors import UsageError
 from difficulty.runs.identity import PAPER_ARMS, Run
 from difficulty.runs.table import run_name
 from junkdna_harness.study.dry_run import describe
-from junkdna_harness.study.plan import PRESETS, StudyPlan, make_plan, quick
+from junkdna_harness.study.asked import make_plan, shipped
+from junkdna_harness.study.plan import StudyPlan, quick
 from junkdna_harness.study.run import check_trainings, claim, refuse_another
 from junkdna_harness.study.stages import checkpoint, recovered_plan, sweep_plan
 
