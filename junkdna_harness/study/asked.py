@@ -41,10 +41,13 @@ def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **gi
     values = {**_preset(models), **from_file} if models or from_file or plan_file is None else dict(from_file)
     if pretrained is not None and tuple(models) not in [(name,) for name in shipped()]:
         values["pretrained"] = models
-    values |= {key: value for key, value in given.items() if value is not None}
-    if given.get("seeds") is not None and given.get(TRAININGS) is None:
-        values.pop(TRAININGS, None)  # of the plan file
-    return _plan(values)
+    said = {key: value for key, value in given.items() if value is not None}
+    for layer in (from_file, said):  # what comes later says both, or the number alone, or the seeds alone
+        if TRAININGS in layer and "seeds" not in layer and "seeds" in values:
+            values["seeds"] = _tuple("seeds", values["seeds"])[:1]
+        elif "seeds" in layer and TRAININGS not in layer:
+            values.pop(TRAININGS, None)
+    return _plan({**values, **said})
 
 
 def _shipped_or(path: Path) -> Path:

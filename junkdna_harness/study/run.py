@@ -19,15 +19,6 @@ from junkdna_harness.held_folder import LOCK
 from junkdna_harness.presentation.progress import Meter
 from junkdna_harness.recover.data import check_data
 from junkdna_harness.study.plan import StudyPlan
-from junkdna_harness.study.stages import (
-    check_trained,
-    checkpoint,
-    is_trained,
-    recovered_plan,
-    sweep_plan,
-    tokens_plan,
-    train_all,
-)
 from junkdna_harness.study.verdicts import TOKENS, Verdicts, write_report
 from junkdna_harness.sweep.engines import Extended, Failed, Finished, Loaded, Noted, Progress, Started
 from junkdna_harness.sweep.engines.local import LocalEngine
@@ -90,6 +81,8 @@ def _carry_out(
     seed: int,
     meter: Meter,
 ) -> StudyOutcome:
+    from junkdna_harness.study.stages import check_trained, sweep_plan, tokens_plan, train_all
+
     folder = store.folder
     seconds: dict[str, float] = {}
     local = engine if isinstance(engine, LocalEngine) else LocalEngine()
@@ -138,6 +131,8 @@ def check_trainings(plan: StudyPlan, folder: Path | None) -> Iterator[str]:
     Raises:
         UsageError: an option of theirs cannot be used, or the data are not there.
     """
+    from junkdna_harness.study.stages import checkpoint, is_trained
+
     for job in plan.jobs():
         plan.recover_spec(job)
     if not all(folder is not None and is_trained(checkpoint(folder, plan, job)) for job in plan.jobs()):
@@ -203,6 +198,7 @@ def _evaluate(
     plan: StudyPlan, folder: Path, local: LocalEngine, machine: Any, say: Callable[[str], None], meter: Meter
 ) -> dict[str, str]:
     from junkdna_harness.study.checkpoints import Checkpoints, trained_since
+    from junkdna_harness.study.stages import recovered_plan
 
     grid = recovered_plan(plan)
     swept = Store(folder / "sweep")

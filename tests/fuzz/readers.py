@@ -306,7 +306,8 @@ def make_study(folder: Path) -> None:
 
 
 def read_study(folder: Path, changed: Path) -> None:
-    from junkdna_harness.study.plan import make_plan, quick
+    from junkdna_harness.study.asked import make_plan
+    from junkdna_harness.study.plan import quick
     from junkdna_harness.study.run import claim
 
     plan = make_plan(None, folder / "study.yaml")

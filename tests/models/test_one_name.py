@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from difficulty.runs.identity import DENSE_TRANSFER
+from difficulty.runs.identity import DENSE_TRANSFER, Recovery
 from difficulty.runs.read import read_runs
 from junkdna_harness.cli import app
 from junkdna_harness.embedded import model_path
-from junkdna_harness.study.plan import Job
+from junkdna_harness.study.job import Job
 
 pytestmark = pytest.mark.slow
 
@@ -131,7 +131,7 @@ def test_a_sweep_and_a_study_name_their_runs_as_hf_does(folder: Path) -> None:
     swept = read_runs(folder / "swept").names
     assert set(swept) == {"embedded dense", *(f"embedded {STATES[n][1]}" for n in ("p7", "nm", "r4"))}
     for state, arm, level in (("dt", DENSE_TRANSFER, 0.0), *((s, a, 0.5) for s, a in ARM_STATES)):
-        assert STATES[state][1] == f"{Job(arm, level, 1.0, 0, 0).method('magnitude')} {level:g}"
+        assert STATES[state][1] == f"{Job(0, Recovery(arm), level, 0, 0, 1).method('magnitude')} {level:g}"
 
 
 ARM_STATES = (("st", "sparse_transfer"), ("sd", "sparse_to_dense"), ("df", "dense_freezing"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,29 +13,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difficulty.errors import UsageError
-from difficulty.runs.identity import PAPER_ARMS, Run
+from difficulty.runs.identity import ARMS, PAPER_ARMS, Run
 from difficulty.runs.table import run_name
-from junkdna_harness.study.dry_run import describe
 from junkdna_harness.study.asked import make_plan, shipped
+from junkdna_harness.study.dry_run import describe
 from junkdna_harness.study.plan import StudyPlan, quick
 from junkdna_harness.study.run import check_trainings, claim, refuse_another
-from junkdna_harness.study.stages import checkpoint, recovered_plan, sweep_plan
+from junkdna_harness.study.stages import checkpoint, recovered_plan, sweep_plan, tokens_plan
 
 
 def test_without_arguments_it_is_the_papers_grid_on_the_embedded_model() -> None:
     plan = make_plan()
     cells = sweep_plan(plan).cells
     pruned = [cell for cell in cells if cell.kind == "prune"]
-    assert plan.pretrained == "embedded"
+    assert plan.pretrained == ("embedded:0", "embedded:1", "embedded:2") and plan.name == "embedded"
     assert {cell.method for cell in pruned} == {"magnitude", "wanda", "sparsegpt", "random"}
-    for method in ("magnitude", "wanda", "sparsegpt", "random"):
-        own = [cell for cell in pruned if cell.method == method]
-        assert [c.level for c in own if c.pattern is None] == pytest.approx([i / 10 for i in range(1, 10)])
+    for model, method in itertools.product(range(3), ("magnitude", "wanda", "sparsegpt", "random")):
+        own = [cell for cell in pruned if cell.method == method and cell.model == model]
+        assert [c.level for c in own if c.pattern is None] == [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
         assert [c.pattern for c in own if c.pattern] == [f"{n}:8" for n in range(7, 0, -1)]
-    assert [cell.bits for cell in cells if cell.kind == "quantize"] == [8, 6, 4, 3, 2]
+    rounded = [(c.table_method, c.bits) for c in cells if c.kind == "quantize" and c.model == 1]
+    whole = [("rtn", 8), ("rtn", 4), ("rtn", 3), ("rtn", 2)]
+    assert rounded == [*whole, ("rtn-aint8", 8), ("rtn-aint8", 4), ("nvfp4", 4), ("mxfp4", 4)]
     later = sweep_plan(plan).later
     assert later is not None and (later.primary, later.controls) == ("magnitude", ("random", "largest"))
-    assert {job.arm for job in plan.jobs()} == set(PAPER_ARMS)
+    assert later.refine == "P3"
+    jobs = plan.jobs()
+    assert {job.arm for job in jobs} == set(ARMS) and {job.seed for job in jobs} == {0, 1}
+    budgets = {(job.model, job.steps) for job in jobs if not job.local}
+    assert budgets == {(model, steps) for model in range(3) for steps in plan.steps} and len(plan.steps) == 2
+    tokens = tokens_plan(plan)
+    assert tokens.settings.tasks == ("difficulty_tiers_text",) and len(tokens.models) == 3
 
 
 def test_smollm2_is_asked_the_suite_and_not_what_only_the_embedded_models_know() -> None:
@@ -43,12 +52,20 @@ def test_smollm2_is_asked_the_suite_and_not_what_only_the_embedded_models_know()
     grid = sweep_plan(plan)
     assert grid.models == ({"pretrained": "smollm2-135m", "dtype": "bfloat16"},)
     assert grid.later is not None and grid.later.controls == ("random", "largest")
-    assert {c.method for c in grid.cells} == {"dense", "magnitude", "wanda", "rtn"}
+    assert {c.method for c in grid.cells} == {"dense", "magnitude", "wanda", "rtn", "nvfp4"}
+    assert len({job.steps for job in plan.jobs() if not job.local}) == 2 and {
+        job.lr for job in plan.jobs()
+    } == {
+        2e-5,
+        1e-4,
+        None,
+    }
+    assert "sparse_transfer_lora" in {str(replace(job.recovery, steps=None, lr=None)) for job in plan.jobs()}
     assert all(cell.arguments["pretrained"].startswith("checkpoints/") for cell in recovered_plan(plan).cells)
 
 
 def test_controls_and_refined_levels_can_be_left_out_and_named(tmp_path: Path) -> None:
-    assert sweep_plan(replace(make_plan(), controls=())).later is None
+    assert sweep_plan(replace(make_plan(), controls=(), refine=None)).later is None
     path = tmp_path / "plan.yaml"
     path.write_text("controls: [largest]\nrefine: P3\ndtype: float16\nmodel_args: {revision: main}\n")
     plan = make_plan(plan_file=path)
@@ -59,7 +76,9 @@ def test_controls_and_refined_levels_can_be_left_out_and_named(tmp_path: Path) -
 
 
 def test_dense_transfer_is_trained_once_for_all_levels_and_once_a_fraction_and_seed() -> None:
-    plan = make_plan(recovery_levels="0.5,0.7", fractions="0.25,1", seeds="3,4")
+    plan = make_plan(
+        "embedded", recovery_levels="0.5,0.7", fractions="0.25,1", seeds="3,4", steps=9, arms=PAPER_ARMS
+    )
     jobs = plan.jobs()
     dense = [job for job in jobs if job.arm == "dense_transfer"]
     assert len(dense) == 4
@@ -73,19 +92,62 @@ def test_dense_transfer_is_trained_once_for_all_levels_and_once_a_fraction_and_s
 
 
 def test_all_trainings_ask_for_the_same_compute() -> None:
-    plan = make_plan(recovery_levels="0.5,0.7")
+    plan = make_plan("embedded", recovery_levels="0.5,0.7", arms=PAPER_ARMS, steps=9, seeds=0)
     asked = {(s.steps, s.batch_size, s.lr, s.data, s.seed) for s in map(plan.recover_spec, plan.jobs())}
     assert len(asked) == 1
 
 
 def test_recovered_runs_are_named_as_the_statistics_expect() -> None:
-    plan = make_plan(recovery_levels="0.7")
+    plan = make_plan("embedded", recovery_levels="0.7", steps=300)
     grid = recovered_plan(plan)
     names = [grid.run_id(cell) for cell in grid.cells]
     assert names == [run_name("embedded", c.table_method, c.level, c.bits, c.replicate) for c in grid.cells]
     assert "embedded magnitude+sparse_transfer 0.7" in names
     assert "embedded dense+dense_transfer 0" in names
     assert grid.settings == sweep_plan(plan).settings
+
+
+def test_several_budgets_and_rates_are_told_apart_by_name_and_each_has_its_dense_model() -> None:
+    arms = "dense_transfer,sparse_transfer,dense_transfer_lora,sparse_transfer_lora,local_reconstruction"
+    plan = make_plan(
+        "org/model",
+        arms=arms,
+        steps="9,30",
+        lr="2e-5,1e-4",
+        adapter_lr="3e-4",
+        recovery_levels="0.5",
+        text=None,
+    )
+    names = {str(job.method("magnitude")) for job in plan.jobs()}
+    rates = [f"~{steps}steps~lr{lr}" for steps in (9, 30) for lr in ("2e-05", "0.0001")]
+    wanted = {
+        f"{arm}{rate}" for arm in ("dense+dense_transfer", "magnitude+sparse_transfer") for rate in rates
+    }
+    one_rate = {
+        f"{arm}_lora~{n}steps"
+        for arm in ("dense+dense_transfer", "magnitude+sparse_transfer")
+        for n in (9, 30)
+    }
+    assert names == wanted | one_rate | {"magnitude+local_reconstruction"}
+    specs = {str(job.method("magnitude")): plan.recover_spec(job) for job in plan.jobs()}
+    assert all(name.endswith(spec.suffix) for name, spec in specs.items() if spec.lr is not None)
+    assert specs["dense+dense_transfer_lora~9steps"].lr == 3e-4
+    assert specs["magnitude+local_reconstruction"].steps == plan.local_steps
+
+
+def test_several_models_are_one_study_with_trainings_of_each() -> None:
+    plan = make_plan("embedded:0,embedded:2", steps=5, recovery_levels="0.8")
+    assert plan.pretrained == ("embedded:0", "embedded:2") and plan.limit == make_plan().limit
+    assert {job.model for job in plan.jobs()} == {0, 1}
+    grid = recovered_plan(plan)
+    assert len({cell.arguments["pretrained"] for cell in grid.cells}) == len(grid.cells) == len(plan.jobs())
+    assert "embedded:2 magnitude+sparse_transfer 0.8" in map(grid.run_id, grid.cells)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_plan_is_taken_by_its_name_and_by_its_file(name: str) -> None:
+    assert make_plan(plan_file=Path(name)) == make_plan(plan_file=shipped()[name])
+    assert make_plan(name if name != "embedded" else None) == make_plan(plan_file=shipped()[name])
 
 
 BASES = ["magnitude", "largest", "wanda", "sparsegpt", "random"]
@@ -108,7 +170,7 @@ def test_every_training_is_read_back_from_its_name_and_has_a_folder_and_a_file_o
     base, levels, shares, arms, seeds
 ):
     plan = StudyPlan(
-        pretrained="org/model", arms=("dense_transfer", *arms), recovery_method=base, recovery_levels=tuple(levels),
+        pretrained=("org/model",), arms=("dense_transfer", *arms), recovery_method=base, recovery_levels=tuple(levels),
         methods=tuple(BASES), fractions=tuple(shares), seeds=tuple(seeds), calibration="text.txt",
     )  # fmt: skip
     grid, jobs = recovered_plan(plan), plan.jobs()
@@ -129,7 +191,7 @@ def test_a_plan_file_overrides_the_preset_and_the_command_line_overrides_both(tm
     plan = make_plan(plan_file=path, steps=9)
     assert (plan.methods, plan.steps, plan.limit, plan.fractions) == (
         ("magnitude", "random"),
-        9,
+        (9,),
         5,
         (0.1, 1.0),
     )
@@ -138,11 +200,11 @@ def test_a_plan_file_overrides_the_preset_and_the_command_line_overrides_both(tm
 
 
 def test_trainings_are_seeds_that_follow_each_other_and_arms_that_share_one_share_the_replicate() -> None:
-    assert make_plan(trainings=3) == make_plan(seeds="0,1,2") and make_plan(trainings=1) == make_plan()
-    plan = make_plan(trainings=3, seeds="41", recovery_levels="0.5,0.7")
+    assert make_plan(trainings=3) == make_plan(seeds="0,1,2") and make_plan(trainings=2) == make_plan()
+    plan = make_plan("embedded", trainings=3, seeds="41", recovery_levels="0.5,0.7", steps=9)
     assert plan.seeds == (41, 42, 43)
     jobs = plan.jobs()
-    assert len(jobs) == 3 * len(make_plan(recovery_levels="0.5,0.7").jobs())
+    assert len(jobs) == 3 * len(make_plan("embedded", recovery_levels="0.5,0.7", steps=9, seeds=0).jobs())
     by_seed = {seed: {job.replicate for job in jobs if job.seed == seed} for seed in plan.seeds}
     assert by_seed == {41: {0}, 42: {1}, 43: {2}}
     grid = recovered_plan(plan)
@@ -153,8 +215,22 @@ def test_trainings_are_seeds_that_follow_each_other_and_arms_that_share_one_shar
 
 
 def test_a_dry_run_counts_trainings_and_draws() -> None:
-    plan = make_plan(trainings=3, replicates=2, methods="magnitude,wanda", sparsity="0,0.8,0.9")
-    lines = describe(replace(plan, patterns=None, quantize="rtn:4,gptq:4"))
+    plan = make_plan(
+        "embedded", trainings=3, replicates=2, methods="magnitude,wanda", sparsity="0,0.8,0.9", steps=9, arms=PAPER_ARMS,
+        recovery_levels="0.8,0.9",
+    )  # fmt: skip
+    lines = describe(
+        replace(
+            plan,
+            patterns=None,
+            quantize="rtn:4,gptq:4",
+            refine=None,
+            text=(),
+            text_limit=None,
+            text_methods=(),
+            text_sparsity=None,
+        )
+    )
     assert lines[1].startswith("sweep: 10 runs = dense")  # 1 + 2 + 2 x 2 + 1 + 2 x 1
     assert lines[1].endswith("; 2 draws of what is drawn by lot")
     assert (
@@ -190,14 +266,16 @@ def test_a_model_may_be_written_as_model_args_write_it() -> None:
     assert make_plan("pretrained=smollm2-135m") == make_plan("smollm2-135m")
 
 
-@pytest.mark.parametrize("model", [None, *PRESETS])
-def test_every_preset_has_a_quick_cut(model: str | None) -> None:
-    small = quick(make_plan(model))
-    assert len(small.recovery_levels) == 1 and small.controls == ()
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_plan_has_a_quick_cut(name: str) -> None:
+    plan = make_plan(plan_file=Path(name))
+    small = quick(plan)
+    assert len(small.recovery_levels) == 1 and small.controls == plan.controls[:1]
+    assert len(small.jobs()) <= len(plan.jobs()) / 2 and max(small.steps) <= 20
 
 
 def test_a_quick_study_has_its_recovery_level_in_the_sweep() -> None:
-    small = quick(make_plan(recovery_levels="0.7"))
+    small = quick(make_plan("embedded", recovery_levels="0.7"))
     assert len(sweep_plan(small).cells) < 12
     assert 0.7 in [cell.level for cell in sweep_plan(small).cells]
 
@@ -216,7 +294,7 @@ def test_a_quick_study_has_its_recovery_level_in_the_sweep() -> None:
         ({"trainings": 3, "seeds": "1,2"}, "trainings 3 and seeds 1,2"),
         ({"training": 3}, "Did you mean 'trainings'"),
         ({"arms": "dense_transfer,sparse_transfr"}, "Did you mean 'sparse_transfer'"),
-        ({"fractions": "0"}, "give a number above 0 and at most 1"),
+        ({"fractions": "0"}, "is not above 0 and at most 1"),
         ({"stepz": 3}, "a study has no option 'stepz'. Did you mean 'steps'"),
         ({"steps": 0}, "steps=0 is too few"),
         ({"seeds": "1,1"}, "seeds has 1 twice"),
@@ -233,8 +311,8 @@ def test_a_folder_belongs_to_one_study(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
     claim(tmp_path / "s", StudyPlan())
     claim(tmp_path / "s", StudyPlan())
-    with pytest.raises(UsageError, match="holds another study: its steps is 300, not 301"):
-        refuse_another(tmp_path / "s", StudyPlan(steps=301))
+    with pytest.raises(UsageError, match="holds another study: its steps is \\[300\\], not \\[301\\]"):
+        refuse_another(tmp_path / "s", StudyPlan(steps=(301,)))
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "thesis.tex").write_text("")
     with pytest.raises(UsageError, match="exists and holds no study"):

@@ -22,14 +22,14 @@ from difficulty.errors import UsageError
 from junkdna_harness.embedded import model_path
 from junkdna_harness.recover.alone import alone
 from junkdna_harness.study.plan import StudyPlan
-from junkdna_harness.study.run import claim, run_study, verdict_lines
+from junkdna_harness.study.run import claim, run_study
 from junkdna_harness.study.stages import checkpoint, train_one
 from junkdna_harness.sweep.engines.local import LocalEngine
 from tests.conftest import ROOT
 
 PLAN = StudyPlan(
     tasks=("difficulty_tiers_agreement", "difficulty_tiers_names"), limit=40, methods=("magnitude",), sparsity="0,0.6,0.8",
-    patterns=None, quantize="rtn:4,2", recovery_levels=(0.6,), steps=4, batch_size=4,
+    patterns=None, quantize="rtn:4,2", recovery_levels=(0.6,), steps=(4,), batch_size=4,
 )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("study") / "s"
     outcome = run_study(PLAN, path, say=lambda _: None)
     assert not outcome.failed
-    lines = verdict_lines(outcome.fit)
+    lines = outcome.verdicts.lines()
     assert lines[0].startswith(
         "The hypothesis is inconclusive: "
     )  # P6 too is judged, by controls at equal loss
@@ -92,7 +92,7 @@ def test_a_checkpoint_that_was_trained_anew_is_evaluated_again(folder: Path, tmp
     study = Path(shutil.copytree(folder, tmp_path / "s"))
     job = PLAN.jobs()[1]
     shutil.rmtree(checkpoint(study, PLAN, job))
-    other = replace(PLAN, lr=1e-4)
+    other = replace(PLAN, lr=(1e-4,))
     train_one(other, study, job)
     said: list[str] = []
     run_study(PLAN, study, say=said.append)
@@ -145,7 +145,7 @@ def test_a_training_of_another_model_or_text_is_refused(
 @pytest.mark.slow
 def test_a_model_that_changed_between_sweep_and_training_is_refused(tmp_path: Path) -> None:
     model = Path(shutil.copytree(model_path(), tmp_path / "m"))
-    plan = replace(PLAN, pretrained=str(model), arms=(), limit=4)
+    plan = replace(PLAN, pretrained=(str(model),), arms=(), limit=4)
     with contextlib.suppress(UsageError):  # too few items for a verdict
         run_study(plan, tmp_path / "s", say=lambda _: None)
     (tmp_path / "s" / "study.json").unlink()
