@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +45,7 @@ def load_data(
         UsageError: nothing there, no training split, or an empty subset.
     """
     if name == GRADED:
-        examples = graded_examples(max(GRADED_POOL, seen), seed)
+        examples: Sequence[Example] = graded_examples(max(GRADED_POOL, seen), seed)
     elif name.startswith(TASK):
         examples = task_examples(name.removeprefix(TASK), include_path)
     elif Path(name).suffix in TEXT_SUFFIXES:
@@ -100,8 +102,12 @@ def nested_subset(
     return order[:count]
 
 
-def graded_examples(n: int, seed: int) -> list[Example]:
-    """`n` training items of the graded suite, families evenly, facts and ciphers as frequent as in its training."""
+@functools.lru_cache(maxsize=2)
+def graded_examples(n: int, seed: int) -> tuple[Example, ...]:
+    """`n` training items of the graded suite, families evenly, facts and ciphers as frequent as in its training.
+
+    They are kept, for a study trains one model after another on the same ones.
+    """
     rng = random.Random(f"recover/{seed}")
     shares = [float(TRAINING_SHARE[tier]) for tier in TIERS]
     found = []
@@ -110,7 +116,7 @@ def graded_examples(n: int, seed: int) -> list[Example]:
         tier = rng.choices(TIERS, shares)[0] if family in BY_SHARE else rng.choice(TIERS)
         item = draw_training_item(family, tier, rng)
         found.append(Example(item.prompt, item.answer, "\n"))
-    return found
+    return tuple(found)
 
 
 def file_examples(path: Path) -> list[Example]:

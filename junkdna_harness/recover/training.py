@@ -35,6 +35,7 @@ from junkdna_harness.recover.checkpoints import (
 )
 from junkdna_harness.recover.divergence import Losses
 from junkdna_harness.recover.hold import HoldWeights
+from junkdna_harness.recover.learned import can_skip, learned_only
 from junkdna_harness.recover.schedule import IGNORED, Row, batches
 from junkdna_harness.recover.spec import WARMUP, RecoverSpec
 from junkdna_harness.recover.storage import while_writing
@@ -73,6 +74,7 @@ class HoldingTrainer(Trainer):  # type: ignore[misc]
         super().__init__(callbacks=[hold, *kwargs.pop("callbacks", [])], **kwargs)
         self.hold, self.losses, self.beside = hold, losses, beside
         self._loss = 0.0  # of the passes of a step so far
+        self._skips = can_skip(self.model, self.args)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """One forward and backward pass; the loss is looked at before the optimizer may use its gradient."""
@@ -87,6 +89,10 @@ class HoldingTrainer(Trainer):  # type: ignore[misc]
                 raise Diverged("the loss diverged", self.state.global_step, f": {self.losses.described()}")
             self.hold.mask_gradients()
         return loss
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Of what is learned; the logits of the rest are not computed."""
+        return super().compute_loss(model, learned_only(inputs) if self._skips else inputs, *args, **kwargs)
 
     def _everywhere(self, loss: Tensor) -> float:
         """The mean over processes, so that all of them judge alike and stop at the same step."""

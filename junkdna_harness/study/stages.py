@@ -26,7 +26,7 @@ from junkdna_harness.study.job import Job
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.sweep.engines.pool import SMALL_MODEL_BYTES, can_fork, end_with
 from junkdna_harness.sweep.fingerprint import glance
-from junkdna_harness.sweep.machine import available_cores, threads_of_each
+from junkdna_harness.sweep.machine import available_cores, keep_freed_memory, threads_of_each
 from junkdna_harness.sweep.plan import Plan, PlannedRun, build_plan
 from junkdna_harness.sweep.store import Store
 
@@ -171,6 +171,8 @@ def _train(
     check: Callable[[], None],
     told: Callable[[int, int, str], None] | None,
 ) -> str:
+    import torch
+
     from junkdna_harness.recover.checkpoints import StillAlone
     from junkdna_harness.recover.progress import Shown
     from junkdna_harness.recover.run import recover_here
@@ -180,6 +182,8 @@ def _train(
     if is_trained(output):  # by a worker that outlived its study for a moment
         return f"{name}: trained already"
 
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     pruning = {"method": plan.recovery_method, "sparsity": job.level, **plan.calibration_arguments()}
     spec = None if job.arm == DENSE_TRANSFER else PruneSpec.from_strings(pruning)
     shown = (Shown(told),) if told is not None else ()
