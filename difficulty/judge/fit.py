@@ -26,6 +26,7 @@ from difficulty.runs.same import (
     versions_of,
 )
 from difficulty.runs.table import DENSE, MATCHED, some, validate
+from difficulty.runs.trained import trained_runs
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,9 @@ def fit(
         family: ids[0]
         for family, ids in cut_from(one_axis(table[table["run"].isin(set(panel.runs["run"]))]), runs).items()
     }
-    judged, found = judge_panel(panel, rules, known, wanted, n_resamples, seed, cut_from=own)
+    judged, found = judge_panel(
+        panel, rules, known, wanted, n_resamples, seed, cut_from=own, trained=trained_runs(runs)
+    )
     warnings.extend(panel.warnings)
     warnings.extend(_remarks(judged, known))
     return FitResult(

@@ -14,6 +14,7 @@ from difficulty.judge.claims import critical, interaction, memory, recovery, sma
 from difficulty.judge.claims.context import Context, Setting, excluded, make_context
 from difficulty.judge.claims.monotone import Curves
 from difficulty.judge.claims.parts import Part, Pooled, Question, over_the_tested, verdicts
+from difficulty.judge.controls import Trained
 from difficulty.judge.drawn import common_replicates, for_this
 from difficulty.judge.draws import draw
 from difficulty.judge.panel import Panel
@@ -54,16 +55,19 @@ def judge_panel(
     cross_checks: bool = True,
     cut_from: Mapping[str, str] | None = None,
     tables: bool = True,
+    trained: Trained | None = None,
 ) -> tuple[Judgement, list[Claim]]:
     """The claims on a panel, and what they stand on; also for simulations, which make panels and no tables.
 
     `n_resamples` grows until p-values resolve alpha over the number of families, as far as memory allows. `tables`: make the
-    tables of cells and critical levels too.
+    tables of cells and critical levels too. `trained`: run id -> what its manifest says of its trainings.
 
     Raises:
         UsageError: the tiers of families that are told apart by the panel cannot be judged at all (see `fit`).
     """
-    setting = Setting(panel, tuple(conditions(panel.runs, effective_bits)), rules, cut_from or {})
+    setting = Setting(
+        panel, tuple(conditions(panel.runs, effective_bits)), rules, cut_from or {}, trained or {}
+    )
     n_resamples = resolving(panel, setting, n_resamples)
     asked = _Asked(
         setting, claims, n_resamples if cross_checks else 0, np.random.default_rng(seed + 1), tables

@@ -7,19 +7,24 @@ else they differ in has no place in a name, and is refused.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
-from difficulty.runs.identity import LOCAL_RECONSTRUCTION, Method, Recovery, Run
+from difficulty.runs.identity import LOCAL_RECONSTRUCTION, Recovery, Run
 from difficulty.runs.part import Part
 from difficulty.runs.replicates import NUMBERED
 
 LENGTH = ("steps", "batch_size", "max_length", "early_stop", "trainer")  # how long, and on how much
 DATA = ("data", "examples")
 ADAPTER = ("rank", "alpha", "merge")
+SAME_SEED = ("data_sha256",)  # a share of the data is drawn by the seed
 NAMED = ("steps", "lr")  # what a name can hold
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _Links = Sequence[Mapping[str, Any]]
 _Key = tuple[str, bool, str | None]  # model, whether it is local reconstruction, adapter
@@ -37,6 +42,18 @@ def trainings_of(manifest: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         found.insert(0, training)
         training = training.get("before")
     return tuple(found)
+
+
+def trained_runs(runs: pd.DataFrame | None) -> dict[str, tuple[Mapping[str, Any], ...]]:
+    """Run id -> `trainings_of` its manifest, of a table of runs; runs without trainings are left out."""
+    if runs is None or "manifest" not in runs:
+        return {}
+    found = {}
+    for run, text in zip(runs["run"], runs["manifest"], strict=True):
+        manifest = json.loads(text) if isinstance(text, str) and '"recovery"' in text else {}
+        if isinstance(manifest, dict) and (links := trainings_of(manifest)):
+            found[str(run)] = links
+    return found
 
 
 def unlike(
@@ -196,10 +213,3 @@ def broken_down(parts: Sequence[Part]) -> list[str]:
                     f"the training of {str(part.run)!r} broke down: its weights are those of before, not after {_said(one.get('steps'))} steps."
                 )
     return found
-
-
-def method_facts(method: Method, links: _Links) -> list[tuple[Recovery, Mapping[str, Any]]]:
-    """The trainings of a method, the last one first, each with what is known of it (empty where nothing is)."""
-    known: list[Mapping[str, Any]] = list(reversed(links))
-    known += [{}] * len(method.recoveries)
-    return list(zip(reversed(method.recoveries), known, strict=False))

@@ -1,4 +1,8 @@
-"""P5: after recovery the harder tiers stay further behind a dense model that was trained as long."""
+"""P5: after recovery the harder tiers stay further behind a dense model that was trained as long.
+
+Every arm, adapter, share of the data, number of steps and learning rate is a way of recovery, judged by itself: what is not
+recovered is not recovered by this much training. How the slope goes along as training does is in `difficulty.judge.budgets`.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +19,47 @@ from difficulty.judge.controls import (
     control_method,
     control_of,
     recovered_from_pruned,
+    trained_otherwise,
     untrained,
 )
 from difficulty.judge.effect import one_family
 from difficulty.judge.ordering import lost, tier_slope
-from difficulty.judge.series import PRIMARY, Condition
+from difficulty.judge.series import PRIMARY
 from difficulty.judge.verdicts import Claim, Rules, Scope, as_dict, not_tested
-from difficulty.runs.identity import DENSE, SPARSE_TO_DENSE, SPARSE_TRANSFER, Method
+from difficulty.runs.identity import (
+    DENSE,
+    DENSE_FREEZING,
+    LOCAL_RECONSTRUCTION,
+    SPARSE_TO_DENSE,
+    SPARSE_TRANSFER,
+    Method,
+)
 from difficulty.stats.bootstrap import interval
 from difficulty.stats.result import Floats
 
 UNIT = "log-odds of remaining gap per tier"
 NONE_USABLE = "at no level are two tiers above chance after training."
-JUDGED_ARMS = (SPARSE_TRANSFER, SPARSE_TO_DENSE)  # the first one found gives the headline
+# The first one found gives the headline.
+JUDGED_ARMS = (SPARSE_TRANSFER, SPARSE_TO_DENSE, DENSE_FREEZING, LOCAL_RECONSTRUCTION)
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way of recovery: its conditions (by level) and the dense model trained as long, if there is one."""
+    """One way of recovery: its conditions (by level) and the dense model trained as long, if there is one, else `why` not.
+
+    `why` follows on "has no dense model trained as long". `budget`: the steps of each of its trainings, empty where they are not known of all.
+    """
 
     method: str
     at: tuple[int, ...]
     control: Control | None
+    budget: tuple[int, ...] = ()
+    why: str = ""
+
+    @property
+    def steps(self) -> int | None:
+        """The steps of all its trainings together."""
+        return sum(self.budget) if self.budget else None
 
 
 def rule(rules: Rules) -> str:
@@ -55,28 +78,65 @@ def ways_of(setting: Setting) -> list[Way]:
         if recovered_from_pruned(condition):
             ways.setdefault(condition.method, []).append(k)
     conditions = setting.conditions
-    ranked = sorted(ways, key=lambda name: _rank(conditions[ways[name][0]].done, name))
-    return [Way(name, tuple(ways[name]), _control(conditions, ways[name])) for name in ranked]
+    budgets = {name: budget_of(setting, at) for name, at in ways.items()}
+    ranked = sorted(ways, key=lambda name: _rank(conditions[ways[name][0]].done, budgets[name], name))
+    return [Way(name, tuple(ways[name]), *_control(setting, ways[name], budgets[name])) for name in ranked]
 
 
-def _control(conditions: Sequence[Condition], at: Sequence[int]) -> Control | None:
-    """The dense model trained as long; said where it was trained once beside several trainings of the pruned model."""
-    found = control_of(conditions, conditions[at[0]].done)
-    if found is None or len(conditions[found.at].columns) > 1:
-        return found
-    if min(len(conditions[k].columns) for k in at) < 2:
-        return found
-    once = "The dense model was trained once, so that the luck of its training is not in the interval."
-    return replace(found, remark=f"{found.remark} {once}".strip())
+def budget_of(setting: Setting, at: Sequence[int]) -> tuple[int, ...]:
+    """The steps of each training of some conditions, by their names or what their manifests say; empty where it is not known."""
+    said = set()
+    for k in at:
+        condition = setting.conditions[k]
+        named = [recovery.steps for recovery in condition.done.recoveries]
+        for run in setting.runs_of(k):
+            facts = [one.get("steps") for one in setting.trained.get(run, ())][-len(named) :]
+            facts = [None] * (len(named) - len(facts)) + facts
+            said.add(tuple(one if one is not None else fact for one, fact in zip(named, facts, strict=True)))
+    budget = said.pop() if len(said) == 1 else ()
+    return tuple(steps for steps in budget if isinstance(steps, int)) if None not in budget else ()
 
 
-def _rank(done: Method, name: str) -> tuple[bool, int, int, bool, bool, str]:
-    """Magnitude first, then sparse training, one training before several, no adapter, all of the data."""
+def _control(
+    setting: Setting, at: Sequence[int], budget: tuple[int, ...]
+) -> tuple[Control | None, tuple[int, ...], str]:
+    """The dense model trained as long, the budget, and why there is no such model.
+
+    It is said where it was trained once beside several trainings of the pruned model, or with another adapter.
+    """
+    conditions = setting.conditions
+    done = conditions[at[0]].done
+    found = control_of(conditions, done)
+    if found is None:
+        return None, budget, f"(method {control_method(done)}, level 0) to compare with"
+    recovered = [run for k in at for run in setting.runs_of(k)]
+    why, remark = trained_otherwise(setting.trained, recovered, setting.runs_of(found.at))
+    if why:
+        return None, budget, f"to compare with: {why}"
+    once = ""
+    own = min(len(conditions[k].columns) for k in at)
+    if conditions[found.at].done.recovered and len(conditions[found.at].columns) == 1 and own > 1:
+        once = "The dense model was trained once, so that the luck of its training is not in the interval."
+    words = " ".join(filter(None, (found.remark, remark, once)))
+    return replace(found, remark=words), budget, ""
+
+
+def _rank(done: Method, budget: tuple[int, ...], name: str) -> tuple[object, ...]:
+    """What the headline is about: magnitude first, then sparse training, one training before several, the most steps, the highest
+    rate, no adapter, all of the data."""
     last = done.recoveries[-1]
     arm = JUDGED_ARMS.index(last.arm) if last.arm in JUDGED_ARMS else len(JUDGED_ARMS)
     adapter = any(r.adapter is not None for r in done.recoveries)
-    share = any(r.share < 1 for r in done.recoveries)
-    return done.before.base != PRIMARY, arm, len(done.recoveries), adapter, share, name
+    rate, share = max(r.lr or 0.0 for r in done.recoveries), min(r.share for r in done.recoveries)
+    return done.before.base != PRIMARY, arm, len(done.recoveries), -sum(budget), -rate, adapter, -share, name
+
+
+def budget_words(way: Way, done: Method) -> str:
+    """How long was trained, e.g. `100 steps then 400 steps`; "" where it is not known."""
+    return " then ".join(
+        f"{steps:,} steps" + (" for each block" if recovery.arm == LOCAL_RECONSTRUCTION else "")
+        for steps, recovery in zip(way.budget, done.recoveries, strict=False)
+    )
 
 
 def of_family(context: Context, way: Way) -> Part | None:
@@ -135,7 +195,7 @@ def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, 
             else "there are no recovered runs. Make some with junkdna recover."
         )
         return [not_tested("P5", setting.primary, reason)]
-    claims = [_without_control(setting, way) for way in ways if way.control is None]
+    claims = [_without_control(way) for way in ways if way.control is None]
     judged = [
         way.method for way in ways if way.control is not None and any(p.method == way.method for p in parts)
     ]
@@ -149,16 +209,26 @@ def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, 
         return claims
     rules = setting.rules
     question = Question("P5", UNIT, rule(rules), rules.delta_tier, rules, judged[0], for_this, NONE_USABLE)
-    return [*verdicts(question, parts, lambda usable: _pool(usable, rules)), *claims]
+    found = verdicts(question, parts, lambda usable: _pool(usable, rules))
+    words = {way.method: budget_words(way, setting.conditions[way.at[0]].done) for way in ways}
+    steps = {way.method: way.steps for way in ways}
+    return [*(_after(claim, words[claim.method], steps[claim.method]) for claim in found), *claims]
 
 
-def _without_control(setting: Setting, way: Way) -> Claim:
-    wanted = control_method(setting.conditions[way.at[0]].done)
-    return not_tested(
-        "P5",
-        way.method,
-        f"{way.method} has no dense model trained as long (method {wanted}, level 0) to compare with.",
+def _after(claim: Claim, words: str, steps: int | None) -> Claim:
+    """The claim with what it holds for: this much training."""
+    if not words:
+        return claim
+    so_far = (
+        "Not recovered by this much training" if claim.verdict == "supported" else "After this much training"
     )
+    return replace(
+        claim, reason=f"{claim.reason} {so_far}: {words}.", details={**claim.details, "steps": steps}
+    )
+
+
+def _without_control(way: Way) -> Claim:
+    return not_tested("P5", way.method, f"{way.method} has no dense model trained as long {way.why}.")
 
 
 def _pool(parts: Sequence[Part], rules: Rules) -> Pooled:
