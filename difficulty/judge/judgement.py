@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from difficulty.judge.budgets import BudgetCurve, Budgets
 from difficulty.judge.cells import COLUMNS, cell_rows, critical_rows
 from difficulty.judge.claims import critical, interaction, memory, recovery, small_weights
 from difficulty.judge.claims.context import Context, Setting, excluded, make_context
@@ -38,6 +39,7 @@ class Judgement:
     excluded: tuple[str, ...]
     cut_by: Mapping[str, str]
     n_resamples: int
+    budgets: tuple[BudgetCurve, ...] = ()
 
     @property
     def primary(self) -> str:
@@ -79,7 +81,7 @@ def judge_panel(
     judged = asked.claims()
     found = Judgement(
         setting, asked.table_of_cells(), pd.DataFrame(asked.critical),
-        tuple(asked.excluded), asked.cut_by, n_resamples,
+        tuple(asked.excluded), asked.cut_by, n_resamples, asked.budgets.curves() if "P5" in claims else (),
     )  # fmt: skip
     return found, judged
 
@@ -114,6 +116,7 @@ class _Asked:
         self.parts: dict[str, list[Part]] = {name: [] for name in CLAIMS}
         self.curves = {s.method: Curves(setting, s, self.once(s)) for s in setting.series if len(s.at) > 1}
         self.ways = recovery.ways_of(setting)
+        self.budgets = Budgets(setting, self.ways)
         self.cells: list[pd.DataFrame] = []
         self.critical: list[dict[str, Any]] = []
         self.excluded: list[str] = []
@@ -139,6 +142,8 @@ class _Asked:
             self.few_tiers.append(context.family)
         for claim, found in self._said(context):
             self.parts[claim] += [part for part in found if part is not None]
+        if "P5" in self.wanted:
+            self.budgets.add(context)
         if "P1" in self.wanted:
             for curves in self.curves.values():
                 curves.add(context)

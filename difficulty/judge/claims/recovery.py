@@ -143,22 +143,10 @@ def of_family(context: Context, way: Way) -> Part | None:
     """What a family says on P5 for one way of recovery; None without a control, or with fewer than two tiers that take part."""
     if not context.ordered_cells or way.control is None:
         return None
-    levels = [(k, _above_chance(context, k, way.control.at)) for k in way.at]
-    levels = [(k, cells) for k, cells in levels if len(cells) > 1]
     draws, extra = {}, {}
     every = context.ordered_cells
-    scales = [name for name in context.draws.values if name != "retention"]
-    slopes = {
-        scale: np.mean(
-            [
-                tier_slope(context.draws, lost(context.draws, scale, cells, k, way.control.at), cells)
-                for k, cells in levels
-            ],
-            axis=0,
-        )
-        for scale in scales
-        if levels
-    }
+    control = way.control.at
+    slopes, levels = gap_slopes(context, [(k, control) for k in way.at], beside=True)
     details: dict[str, Any] = {"levels": _by_level(context, way)}
     against = ""
     sample = context.sample(every)
@@ -166,7 +154,7 @@ def of_family(context: Context, way: Way) -> Part | None:
         draws = {scale: slopes.pop(scale) for scale in context.draws.scales}
         first = context.draws.scales[0]
         extra["hardest"] = np.mean(
-            [lost(context.draws, first, cells[-1:], k, way.control.at)[..., 0] for k, cells in levels], axis=0
+            [lost(context.draws, first, cells[-1:], k, control)[..., 0] for (k, _), cells in levels], axis=0
         )
         hardest = one_family(extra["hardest"], sample, context.rules.confidence).deciding
         details["hardest_tier_gap"] = as_dict(hardest)
@@ -177,11 +165,33 @@ def of_family(context: Context, way: Way) -> Part | None:
     )  # fmt: skip
 
 
-def _above_chance(context: Context, k: int, control: int) -> tuple[int, ...]:
-    """The tiers that take part and are above chance both after recovery and in the control."""
-    return tuple(
-        i for i in context.ordered_cells if not context.floor[i, k] and not context.floor[i, control]
-    )
+def gap_slopes(
+    context: Context,
+    pairs: Sequence[tuple[int, int]],
+    cells: Sequence[tuple[int, ...]] | None = None,
+    beside: bool = False,
+) -> tuple[dict[str, Floats], list[tuple[tuple[int, int], tuple[int, ...]]]]:
+    """The slope on the tier of the gap between a recovered model and its control, averaged over `pairs` of them, one per level.
+
+    By scale, those shown `beside` too, (1 + K, 1 + B); with the pairs that have two tiers above chance (or of `cells`), and these
+    tiers. Nothing where no pair has.
+    """
+    among = cells or [above_chance(context, *pair) for pair in pairs]
+    levels = [(pair, own) for pair, own in zip(pairs, among, strict=True) if len(own) > 1]
+    draws = context.draws
+    scales = [s for s in draws.values if s != "retention"] if beside else list(draws.scales)
+    if not levels:
+        return {}, []
+    each = {
+        scale: [tier_slope(draws, lost(draws, scale, own, k, c), own) for (k, c), own in levels]
+        for scale in scales
+    }
+    return {scale: np.mean(found, axis=0) for scale, found in each.items()}, levels
+
+
+def above_chance(context: Context, *at: int) -> tuple[int, ...]:
+    """The tiers that take part and are above chance in all of some conditions: after recovery, in the control."""
+    return tuple(i for i in context.ordered_cells if not context.floor[i, list(at)].any())
 
 
 def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, str]) -> list[Claim]:
