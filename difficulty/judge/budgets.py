@@ -10,7 +10,7 @@ trainings of one seed, and on the tiers that are above chance at both, so that n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -19,13 +19,14 @@ import numpy as np
 from difficulty.judge.claims.context import Context, Setting
 from difficulty.judge.claims.parts import Part, effects_of
 from difficulty.judge.claims.recovery import Way, above_chance, gap_slopes
+from difficulty.judge.combining import over_observed
 from difficulty.judge.controls import untrained
 from difficulty.judge.drawn import common_replicates, for_this
 from difficulty.judge.effect import Effect, holds_for
 from difficulty.judge.ordering import lost
 from difficulty.judge.scales import SCORE
 from difficulty.judge.series import series_name
-from difficulty.judge.verdicts import Rules
+from difficulty.judge.verdicts import Rules, as_dict
 from difficulty.runs.identity import Run
 from difficulty.stats.multiple import holm
 from difficulty.stats.result import Estimate, Floats
@@ -254,6 +255,72 @@ def _slope_change(context: Context, start: Pairs, end: Pairs) -> dict[str, Float
     cells = [above_chance(context, *one, *other) for one, other in zip(start, end, strict=True)]
     earlier, later = (gap_slopes(context, pairs, cells)[0] for pairs in (start, end))
     return {scale: later[scale] - earlier[scale] for scale in later}
+
+
+def over_budgets(
+    found: Mapping[str, Sequence[BudgetCurve]], about: Callable[[Sequence[str]], str], rules: Rules
+) -> tuple[BudgetCurve, ...]:
+    """The curves over models (or over trainings of one), from each one's own: model -> curves. `about`: models -> what it holds for.
+
+    A budget, a tier or a change that one model lacks is that of the others; a curve of one model alone is none.
+    """
+    by_method: dict[str, dict[str, BudgetCurve]] = {}
+    for model, curves in found.items():
+        for curve in curves:
+            by_method.setdefault(curve.method, {})[model] = curve
+    together = []
+    for method, own in by_method.items():
+        if len(own) < 2:
+            continue
+        levels = sorted(set.intersection(*(set(curve.levels) for curve in own.values())))
+        budgets = [
+            _over_budget({m: b for m, curve in own.items() for b in curve.budgets if b.steps == steps}, rules)
+            for steps in sorted({b.steps for curve in own.values() for b in curve.budgets})
+        ]
+        spans = dict.fromkeys((c.start, c.end) for curve in own.values() for c in curve.changes)
+        changes = []
+        for start, end in spans:
+            each = {
+                m: c for m, curve in own.items() for c in curve.changes if (c.start, c.end) == (start, end) and c.effects
+            }  # fmt: skip
+            effects = _over_effects({m: c.effects for m, c in each.items()}, rules)
+            words = about(list(each)) if effects else ""
+            changes.append(Change(start, end, effects, "cannot be told", float("nan"), len(each), words))
+        together.append(BudgetCurve(method, tuple(levels), tuple(budgets), tuple(changes)))
+    return with_directions(together, rules)
+
+
+def _over_budget(own: Mapping[str, Budget], rules: Rules) -> Budget:
+    """One budget over the models that have it."""
+    first = next(iter(own.values()))
+    slope = _over_effects({m: b.slope for m, b in own.items() if b.slope}, rules)
+    tiers = []
+    for number in sorted({t.tier for b in own.values() for t in b.tiers}):
+        rows = {m: t for m, b in own.items() for t in b.tiers if t.tier == number}
+        gaps = [
+            over_observed({m: as_dict(getattr(t, name)) for m, t in rows.items()}, rules).deciding
+            for name in ("points", "gap")
+        ]
+        mean = [float(np.mean([getattr(t, name) for t in rows.values()])) for name in ("score", "control")]
+        families, at_chance = (
+            max(getattr(t, name) for t in rows.values()) for name in ("families", "at_chance")
+        )
+        tiers.append(TierGap(number, mean[0], mean[1], gaps[0], gaps[1], families, at_chance))
+    families = max(b.families for b in own.values())
+    return Budget(first.steps, first.method, tuple(tiers), slope, families, "" if slope else first.why)
+
+
+def _over_effects(own: Mapping[str, Mapping[str, Effect]], rules: Rules) -> dict[str, Effect]:
+    """The effects that all of some models have, by scale."""
+    if not own:
+        return {}
+    scales = [
+        scale for scale in next(iter(own.values())) if all(scale in effects for effects in own.values())
+    ]
+    return {
+        scale: over_observed({m: as_dict(effects[scale].deciding) for m, effects in own.items()}, rules)
+        for scale in scales
+    }
 
 
 def with_directions(curves: Sequence[BudgetCurve], rules: Rules) -> tuple[BudgetCurve, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from difficulty.judge.over_models import observed_effect
+from difficulty.judge.combining import observed_effect
 from difficulty.judge.scales import short
 from difficulty.judge.summary import Bounds, bounds_of, models_by_size
 from difficulty.text import count_text

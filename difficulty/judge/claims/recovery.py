@@ -222,19 +222,18 @@ def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, 
     found = verdicts(question, parts, lambda usable: _pool(usable, rules))
     words = {way.method: budget_words(way, setting.conditions[way.at[0]].done) for way in ways}
     steps = {way.method: way.steps for way in ways}
-    return [*(_after(claim, words[claim.method], steps[claim.method]) for claim in found), *claims]
+    return [*(after_training(claim, words[claim.method], steps[claim.method]) for claim in found), *claims]
 
 
-def _after(claim: Claim, words: str, steps: int | None) -> Claim:
-    """The claim with what it holds for: this much training."""
+def after_training(claim: Claim, words: str, steps: int | None = None) -> Claim:
+    """The claim with what it holds for: this much training, in `words`."""
     if not words:
         return claim
     so_far = (
         "Not recovered by this much training" if claim.verdict == "supported" else "After this much training"
     )
-    return replace(
-        claim, reason=f"{claim.reason} {so_far}: {words}.", details={**claim.details, "steps": steps}
-    )
+    known = {"steps": steps, "trained": words} if steps is not None else {}
+    return replace(claim, reason=f"{claim.reason} {so_far}: {words}.", details={**claim.details, **known})
 
 
 def _without_control(way: Way) -> Claim:
