@@ -37,7 +37,7 @@ def _budget(budget: Budget) -> dict[str, Any]:
         "slope": {scale: effect.as_dict() for scale, effect in budget.slope.items()},
         "tiers": [
             {
-                "tier": t.tier, "score": t.score, "control_score": t.control, "points": as_dict(t.points), "gap": as_dict(t.gap),
+                "tier": t.tier, "score": t.score, "control_score": t.control, "points": as_dict(t.points.deciding), "gap": as_dict(t.gap.deciding),
                 "families": t.families, "at_chance": t.at_chance,
             }
             for t in budget.tiers
@@ -88,8 +88,8 @@ def _rows(curve: BudgetCurve) -> list[dict[str, Any]]:
                 **own, "tier": tier.tier, "score": tier.score, "control_score": tier.control, "families": tier.families,
                 "at_chance": tier.at_chance,
             }  # fmt: skip
-            rows.append({**own_tier, "what": "gap", **_numbers(tier.gap)})
-            rows.append({**own_tier, "what": "points", "scale": "score", **_numbers(tier.points)})
+            rows.append({**own_tier, "what": "gap", **_numbers(tier.gap.deciding)})
+            rows.append({**own_tier, "what": "points", "scale": "score", **_numbers(tier.points.deciding)})
     for change in curve.changes:
         own = {
             **base,
@@ -121,13 +121,14 @@ def tier_at(budget: Budget, number: int) -> TierGap | None:
 def tier_text(tier: TierGap | None) -> tuple[str, str]:
     """The score in percent, and in points how far it lies behind (`?`: at chance in some families).
 
-    >>> half = Estimate(0.125, 0.1, 0.15, 0.01, 100, 100)
+    >>> from difficulty.judge.effect import Effect
+    >>> half = Effect(Estimate(0.125, 0.1, 0.15, 0.01, 100, 100))
     >>> tier_text(TierGap(1, 0.5, 0.625, half, half, 3, 0))
     ('50.0', '12.5 behind')
     """
     if tier is None:
         return "", ""
-    behind = f"{100 * tier.points.estimate:.1f} behind"
+    behind = f"{100 * tier.points.deciding.estimate:.1f} behind"
     return f"{100 * tier.score:.1f}", behind + ("?" if tier.at_chance else "")
 
 
@@ -152,5 +153,14 @@ def change_sentence(change: Change, rules: Rules) -> str:
         "stays": f"the slope stays what it is (a change of {rules.delta_tier:g} is excluded on every scale)",
         "cannot be told": "it cannot be told whether the slope falls or rises",
     }[change.direction]
+    if change.direction == "cannot be told" and not main.ci_low <= 0 <= main.ci_high:
+        shown = all(e.high < 0 for e in change.effects.values()) or all(
+            e.low > 0 for e in change.effects.values()
+        )
+        said += (
+            " (it does not survive the correction for several tests)"
+            if shown
+            else " (it is not shown on every scale)"
+        )
     where = f", in {change.about}" if change.about else ""
     return f"{between} {said}: {numbers}{where}."

@@ -19,14 +19,14 @@ import numpy as np
 from difficulty.judge.claims.context import Context, Setting
 from difficulty.judge.claims.parts import Part, effects_of
 from difficulty.judge.claims.recovery import Way, above_chance, gap_slopes
-from difficulty.judge.combining import over_observed
+from difficulty.judge.combining import observed_in, over_observed
 from difficulty.judge.controls import untrained
 from difficulty.judge.drawn import common_replicates, for_this
 from difficulty.judge.effect import Effect, holds_for
 from difficulty.judge.ordering import lost
 from difficulty.judge.scales import SCORE
 from difficulty.judge.series import series_name
-from difficulty.judge.verdicts import Rules, as_dict
+from difficulty.judge.verdicts import Rules
 from difficulty.runs.identity import Run
 from difficulty.stats.multiple import holm
 from difficulty.stats.result import Estimate, Floats
@@ -47,8 +47,8 @@ class TierGap:
     tier: int
     score: float
     control: float
-    points: Estimate
-    gap: Estimate
+    points: Effect
+    gap: Effect
     families: int
     at_chance: int
 
@@ -201,9 +201,7 @@ class Budgets:
                 name: float(np.mean([part.details[name] for part in parts])) for name in ("score", "control")
             }
             at_chance = sum(bool(part.details["at_chance"]) for part in parts)
-            yield TierGap(
-                key[2], mean["score"], mean["control"], points.deciding, gap.deciding, len(parts), at_chance
-            )
+            yield TierGap(key[2], mean["score"], mean["control"], points, gap, len(parts), at_chance)
 
     def _about(self, group: _Group, start: int, end: int, effects: Mapping[str, Effect], n: int) -> str:
         """What a change holds for: families, and the one training where only one was drawn."""
@@ -298,7 +296,7 @@ def _over_budget(own: Mapping[str, Budget], rules: Rules) -> Budget:
     for number in sorted({t.tier for b in own.values() for t in b.tiers}):
         rows = {m: t for m, b in own.items() for t in b.tiers if t.tier == number}
         gaps = [
-            over_observed({m: as_dict(getattr(t, name)) for m, t in rows.items()}, rules).deciding
+            over_observed({m: observed_in(getattr(t, name).as_dict()) for m, t in rows.items()}, rules)
             for name in ("points", "gap")
         ]
         mean = [float(np.mean([getattr(t, name) for t in rows.values()])) for name in ("score", "control")]
@@ -318,7 +316,7 @@ def _over_effects(own: Mapping[str, Mapping[str, Effect]], rules: Rules) -> dict
         scale for scale in next(iter(own.values())) if all(scale in effects for effects in own.values())
     ]
     return {
-        scale: over_observed({m: as_dict(effects[scale].deciding) for m, effects in own.items()}, rules)
+        scale: over_observed({m: observed_in(effects[scale].as_dict()) for m, effects in own.items()}, rules)
         for scale in scales
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from difficulty.judge.effect import ENOUGH_FAMILIES, Effect
+from difficulty.judge.effect import ENOUGH_FAMILIES, Effect, normal_error
 from difficulty.judge.over_trainings import over_trainings
 from difficulty.judge.verdicts import Claim, Rules
 from difficulty.runs.replicates import trainings
@@ -19,8 +19,13 @@ from difficulty.stats.result import Estimate, Floats
 
 def observed_effect(claim: Claim, scale: str) -> dict[str, Any]:
     """A model's own effect on a scale: that of families like these where there is one."""
-    found: dict[str, dict[str, Any]] = claim.details["scales"][scale]
-    return found.get("like") or found["these"]
+    return observed_in(claim.details["scales"][scale])
+
+
+def observed_in(effect: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of an effect as JSON types (`Effect.as_dict`)."""
+    own: dict[str, Any] = effect.get("like") or effect["these"]
+    return {**own, "shared_error": effect.get("shared_error")}
 
 
 def over_observed(observed: Mapping[str, Mapping[str, Any]], rules: Rules) -> Effect:
@@ -47,7 +52,11 @@ def _of_one(observed: Sequence[Mapping[str, Any]], rules: Rules) -> Effect:
     estimates = [Estimate(**{**found, "over": tuple(found["over"])}) for found in map(_plain, observed)]
     if len(estimates) == 1:
         return Effect(estimates[0])
-    return over_trainings(*_as_arrays(estimates, rules), rules.confidence)
+    effects, errors, items, clusters = _as_arrays(estimates, rules)
+    # What was drawn for one training of the model alone, e.g. the seeds of its recovery, is in their spread already.
+    shared = [found.get("shared_error") for found in observed]
+    errors = np.array([e if s is None else s for e, s in zip(errors.tolist(), shared, strict=True)])
+    return over_trainings(effects, errors, items, clusters, rules.confidence)
 
 
 def _plain(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,13 +68,7 @@ def _as_arrays(estimates: Sequence[Estimate], rules: Rules) -> tuple[Floats, Flo
     """Effects, standard errors, numbers of items and of clusters."""
     return (
         np.array([e.estimate for e in estimates]),
-        np.array([_standard_error(e, rules.confidence) for e in estimates]),
+        np.array([normal_error(e.ci_low, e.ci_high, rules.confidence) for e in estimates]),
         [e.n_items for e in estimates],
         [e.n_clusters for e in estimates],
     )
-
-
-def _standard_error(observed: Estimate, confidence: float) -> float:
-    """The standard error that an interval stands for, by the normal quantile: too large where it has few degrees of freedom."""
-    z = float(special.ndtri((1 + confidence) / 2))
-    return (observed.ci_high - observed.ci_low) / (2 * z)

@@ -158,7 +158,7 @@ def _budgets(curves: Sequence[BudgetCurve], rules: Rules, every: bool) -> list[L
         "slope: of the gap on the tier, log-odds per tier (P5); points behind: of the dense model trained as long, before training of the "
         "dense model itself; ?: at chance in some families."
     )
-    lines += paragraph(about, style="dim")
+    lines += [[], *paragraph(about, style="dim")]
     for curve in curves:
         for change in curve.changes:
             lines += paragraph(f"{curve.method}: {change_sentence(change, rules)}")

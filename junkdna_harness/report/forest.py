@@ -59,7 +59,7 @@ def over_models(found: ModelsResult) -> list[Forest]:
         scale = next(iter(claim.details["scales"]))
         rows = []
         for model in models_by_size(found):
-            own = found.results[model].headline().get(claim.claim)
+            own = found.own(model, claim)
             size = f" ({count_text(found.sizes[model])})" if model in found.sizes else ""
             judged = own is not None and own.estimate is not None and scale in own.details.get("scales", {})
             rows.append(
