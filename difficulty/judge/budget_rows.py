@@ -128,7 +128,7 @@ def tier_text(tier: TierGap | None) -> tuple[str, str]:
     """
     if tier is None:
         return "", ""
-    behind = f"{100 * tier.points.deciding.estimate:.1f} behind"
+    behind = f"{100 * (tier.control - tier.score):.1f} behind"
     return f"{100 * tier.score:.1f}", behind + ("?" if tier.at_chance else "")
 
 
