@@ -37,13 +37,15 @@ class Effect:
     """An effect on one scale: `these` families (or this one), and `like`: families like these, where there are enough.
 
     `variance`: the share of each source in the variance of the deciding estimate. `tau2`, `i2` and the prediction interval
-    of a new family as in `RandomEffects`.
+    of a new family as in `RandomEffects`. `shared_error`: where replicates were drawn, the standard error of the rest, items or
+    families, which further trainings of the model share; the replicates are their own.
     """
 
     these: Estimate
     like: Estimate | None = None
     meta: RandomEffects | None = None
     variance: tuple[tuple[str, float], ...] = ()
+    shared_error: float | None = None
 
     @property
     def deciding(self) -> Estimate:
@@ -76,6 +78,8 @@ class Effect:
             }  # fmt: skip
         if self.variance:
             found["variance"] = dict(self.variance)
+        if self.shared_error is not None:
+            found["shared_error"] = self.shared_error
         return found
 
 
@@ -120,7 +124,8 @@ def several_families(families: Sequence[Floats], samples: Sequence[Sample], conf
     drawn = [c for c in _crossed(own, sample) if c.name != "items"]
     over = ("items", f"{len(own)} {sample.replicates}", *names)
     found = _combined(meta.estimate, (between, *drawn), sample, over, confidence)
-    return Effect(fixed.these, found.these, with_replicates(meta, found.these, confidence), found.variance)
+    meta = with_replicates(meta, found.these, confidence)
+    return Effect(fixed.these, found.these, meta, found.variance, found.shared_error)
 
 
 def together(samples: Sequence[Sample]) -> Sample:
@@ -164,9 +169,19 @@ def bootstrap_variance(draws: Floats, n_clusters: int) -> float:
 def _combined(
     estimate: float, parts: Sequence[Component], sample: Sample, over: tuple[str, ...], confidence: float
 ) -> Effect:
+    """From parts of a variance, that of items or families first."""
     found: Combined = combined(estimate, parts, confidence)
     these = Estimate(estimate, found.ci_low, found.ci_high, found.p, sample.n_items, sample.n_clusters, over)
-    return Effect(these, variance=tuple(found.shares().items()))
+    shared = 0.0
+    if parts[0].variance > 0:
+        alone = combined(estimate, parts[:1], confidence)
+        shared = normal_error(alone.ci_low, alone.ci_high, confidence)
+    return Effect(these, variance=tuple(found.shares().items()), shared_error=shared)
+
+
+def normal_error(low: float, high: float, confidence: float) -> float:
+    """The standard error that an interval stands for, by the normal quantile: too large where it has few degrees of freedom."""
+    return (high - low) / (2 * float(special.ndtri((1 + confidence) / 2)))
 
 
 def _shares(meta: RandomEffects, variances: Floats) -> tuple[tuple[str, float], ...]:

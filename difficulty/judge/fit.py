@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.judge.budgets import BudgetCurve
 from difficulty.judge.drawn import common_replicates
 from difficulty.judge.guess import require_no_rivals
 from difficulty.judge.judgement import N_RESAMPLES, Judgement, judge_panel
@@ -26,6 +27,7 @@ from difficulty.runs.same import (
     versions_of,
 )
 from difficulty.runs.table import DENSE, MATCHED, some, validate
+from difficulty.runs.trained import trained_runs
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class FitResult:
     `claims`: headline first, then by method and family. `cells`: see
     `difficulty.judge.cells.COLUMNS`. `critical`: critical levels by tier. `excluded`: sentences on tiers that take no part.
     `warnings`: sentences for the reader. `guesses`: those of them that say that the dense run is a guess, on which all
-    verdicts stand.
+    verdicts stand. `budgets`: what training gave back, by its number of steps.
     """
 
     model: str
@@ -67,6 +69,7 @@ class FitResult:
     n_items: int
     n_clusters: int
     guesses: tuple[str, ...] = ()
+    budgets: tuple[BudgetCurve, ...] = field(default=(), repr=False)
 
     @property
     def hypothesis(self) -> Hypothesis:
@@ -147,7 +150,9 @@ def fit(
         family: ids[0]
         for family, ids in cut_from(one_axis(table[table["run"].isin(set(panel.runs["run"]))]), runs).items()
     }
-    judged, found = judge_panel(panel, rules, known, wanted, n_resamples, seed, cut_from=own)
+    judged, found = judge_panel(
+        panel, rules, known, wanted, n_resamples, seed, cut_from=own, trained=trained_runs(runs)
+    )
     warnings.extend(panel.warnings)
     warnings.extend(_remarks(judged, known))
     return FitResult(
@@ -168,6 +173,7 @@ def fit(
         n_items=len(panel.items),
         n_clusters=int(panel.items["cluster_id"].nunique()),
         guesses=guesses,
+        budgets=judged.budgets,
     )
 
 

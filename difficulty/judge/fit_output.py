@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from difficulty.judge.budget_rows import budgets_list
 from difficulty.judge.effect import ENOUGH_FAMILIES
 from difficulty.judge.fit import FitResult
 from difficulty.judge.over_models import ModelsResult
@@ -41,6 +42,7 @@ def models_to_json(found: ModelsResult) -> str:
         "hypothesis": asdict(found.hypothesis),
         "claims": [claim_dict(claim) for claim in found.over],
         "sizes": dict(found.sizes),
+        "budgets": budgets_list(found.budgets),
         "trainings": {base: list(names) for base, names in found.trainings.items()},
         "models": [_document(result) for result in found.results.values()],
     }
@@ -65,6 +67,7 @@ def _document(result: FitResult) -> dict[str, Any]:
         "settings": asdict(result.settings),
         "rules": asdict(result.rules),
         "claims": [claim_dict(claim) for claim in result.claims],
+        "budgets": budgets_list(result.budgets),
         "excluded": result.excluded,
         "warnings": result.warnings,
         "methods": methods_paragraph(result),

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from difficulty.judge.budgets import BudgetCurve, Budgets
 from difficulty.judge.cells import COLUMNS, cell_rows, critical_rows
 from difficulty.judge.claims import critical, interaction, memory, recovery, small_weights
 from difficulty.judge.claims.context import Context, Setting, excluded, make_context
 from difficulty.judge.claims.monotone import Curves
 from difficulty.judge.claims.parts import Part, Pooled, Question, over_the_tested, verdicts
+from difficulty.judge.controls import Trained
 from difficulty.judge.drawn import common_replicates, for_this
 from difficulty.judge.draws import draw
 from difficulty.judge.panel import Panel
@@ -37,6 +39,7 @@ class Judgement:
     excluded: tuple[str, ...]
     cut_by: Mapping[str, str]
     n_resamples: int
+    budgets: tuple[BudgetCurve, ...] = ()
 
     @property
     def primary(self) -> str:
@@ -54,16 +57,19 @@ def judge_panel(
     cross_checks: bool = True,
     cut_from: Mapping[str, str] | None = None,
     tables: bool = True,
+    trained: Trained | None = None,
 ) -> tuple[Judgement, list[Claim]]:
     """The claims on a panel, and what they stand on; also for simulations, which make panels and no tables.
 
     `n_resamples` grows until p-values resolve alpha over the number of families, as far as memory allows. `tables`: make the
-    tables of cells and critical levels too.
+    tables of cells and critical levels too. `trained`: run id -> what its manifest says of its trainings.
 
     Raises:
         UsageError: the tiers of families that are told apart by the panel cannot be judged at all (see `fit`).
     """
-    setting = Setting(panel, tuple(conditions(panel.runs, effective_bits)), rules, cut_from or {})
+    setting = Setting(
+        panel, tuple(conditions(panel.runs, effective_bits)), rules, cut_from or {}, trained or {}
+    )
     n_resamples = resolving(panel, setting, n_resamples)
     asked = _Asked(
         setting, claims, n_resamples if cross_checks else 0, np.random.default_rng(seed + 1), tables
@@ -75,7 +81,7 @@ def judge_panel(
     judged = asked.claims()
     found = Judgement(
         setting, asked.table_of_cells(), pd.DataFrame(asked.critical),
-        tuple(asked.excluded), asked.cut_by, n_resamples,
+        tuple(asked.excluded), asked.cut_by, n_resamples, asked.budgets.curves() if "P5" in claims else (),
     )  # fmt: skip
     return found, judged
 
@@ -110,6 +116,7 @@ class _Asked:
         self.parts: dict[str, list[Part]] = {name: [] for name in CLAIMS}
         self.curves = {s.method: Curves(setting, s, self.once(s)) for s in setting.series if len(s.at) > 1}
         self.ways = recovery.ways_of(setting)
+        self.budgets = Budgets(setting, self.ways)
         self.cells: list[pd.DataFrame] = []
         self.critical: list[dict[str, Any]] = []
         self.excluded: list[str] = []
@@ -135,6 +142,8 @@ class _Asked:
             self.few_tiers.append(context.family)
         for claim, found in self._said(context):
             self.parts[claim] += [part for part in found if part is not None]
+        if "P5" in self.wanted:
+            self.budgets.add(context)
         if "P1" in self.wanted:
             for curves in self.curves.values():
                 curves.add(context)

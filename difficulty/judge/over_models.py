@@ -8,18 +8,20 @@ Over models the claim's effect of each model is one observation, with its own st
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from difficulty.errors import UsageError
+from difficulty.judge.budgets import BudgetCurve, over_budgets
+from difficulty.judge.claims.recovery import after_training
 from difficulty.judge.claims.small_weights import CONTROLS, both_controls
-from difficulty.judge.effect import ENOUGH_FAMILIES, Effect
+from difficulty.judge.combining import observed_effect, over_observed
+from difficulty.judge.effect import ENOUGH_FAMILIES
 from difficulty.judge.fit import FitResult, fit
-from difficulty.judge.over_trainings import TRAININGS, over_trainings
+from difficulty.judge.over_trainings import TRAININGS
 from difficulty.judge.series import PRIMARY
 from difficulty.judge.verdicts import (
     CLAIMS,
@@ -36,8 +38,7 @@ from difficulty.judge.verdicts import (
 from difficulty.runs.read import Runs
 from difficulty.runs.replicates import trainings
 from difficulty.runs.table import DENSE, MARGIN, N_WEIGHTS, some
-from difficulty.stats.random_effects import random_effects
-from difficulty.stats.result import Estimate, Floats
+from difficulty.stats.multiple import holm
 
 _ENOUGH = 20  # right and wrong answers each, that two models do not have in common by chance
 _SAME = 1e-9  # dense margins or scores that agree to this on every item are those of one model
@@ -45,19 +46,28 @@ _SAME = 1e-9  # dense margins or scores that agree to this on every item are tho
 
 @dataclass(frozen=True, repr=False)
 class ModelsResult:
-    """Each model's verdicts (`results`, by name), and those `over` models, a claim each; `sizes`: weights, where known."""
+    """Each model's verdicts (`results`, by name), and those `over` models: a claim each, and P5 of each further way of recovery.
+
+    `sizes`: weights, where known. `budgets`: what training gave back by its number of steps, over models.
+    """
 
     results: Mapping[str, FitResult]
     over: tuple[Claim, ...]
     hypothesis: Hypothesis
     sizes: Mapping[str, float]
+    budgets: tuple[BudgetCurve, ...] = ()
 
     def headline(self) -> dict[str, Claim]:
         """The verdict over models on each claim."""
-        return {claim.claim: claim for claim in self.over}
+        return {claim.claim: claim for claim in self.over if claim.scope.headline}
+
+    def own(self, model: str, claim: Claim) -> Claim | None:
+        """What a model by itself says on a claim over models: the row of the same way of recovery, else its headline."""
+        found = self.results[model]
+        return _way(found, claim.method) if claim.claim == "P5" else found.headline().get(claim.claim)
 
     def __repr__(self) -> str:
-        return "\n".join((self.title, str(self.hypothesis), *map(str, self.over)))
+        return "\n".join((self.title, str(self.hypothesis), *map(str, self.headline().values())))
 
     @property
     def trainings(self) -> dict[str, tuple[str, ...]]:
@@ -108,8 +118,12 @@ def fit_models(runs: Runs, **options: Any) -> ModelsResult:
             raise UsageError(f"model {name!r} cannot be judged: {error}") from error
     rules = next(iter(results.values())).rules
     asked = next(iter(results.values())).settings.claims
-    over = tuple(_over(claim, results, rules) for claim in CLAIMS if claim in asked)
-    return ModelsResult(results, over, hypothesis({c.claim: c for c in over}), _sizes(runs, models))
+    over = tuple(one for claim in CLAIMS if claim in asked for one in _over(claim, results, rules))
+    headline = {c.claim: c for c in over if c.scope.headline}
+    return ModelsResult(
+        results, over, hypothesis(headline), _sizes(runs, models),
+        over_budgets({name: result.budgets for name, result in results.items()}, _about, rules),
+    )  # fmt: skip
 
 
 def of_model(runs: Runs, name: str) -> Runs:
@@ -173,10 +187,45 @@ def _one_behaviour(table: pd.DataFrame, first: str, second: str) -> bool:
     return bool(np.allclose(wide[0].loc[common], wide[1].loc[common], rtol=0, atol=_SAME))
 
 
-def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
+def _over(claim: str, results: Mapping[str, FitResult], rules: Rules) -> list[Claim]:
+    """The verdicts on a claim over models, the headline first."""
+    if claim == "P5":
+        return _over_ways(results, rules)
+    return [_over_controls(results, rules) if claim == "P6" else _over_headlines(claim, results, rules)]
+
+
+def _over_ways(results: Mapping[str, FitResult], rules: Rules) -> list[Claim]:
+    """P5 over models: each way of recovery by itself, p corrected over them as for one model.
+
+    The headline is about the way that most models were judged on, of these the one that comes first in a model's own order.
+    """
+    judged: dict[str, int] = {}
+    for result in results.values():
+        for own in result.claims:
+            if own.claim == "P5" and own.scope.pooled and own.estimate is not None:
+                judged[own.method] = judged.get(own.method, 0) + 1
+    if not judged:
+        return [_over_headlines("P5", results, rules)]
+    first = max(judged, key=judged.__getitem__)
+    evidence = []
+    for method in (first, *(name for name in judged if name != first)):
+        own_rows = {name: _way(result, method) for name, result in results.items()}
+        found = _evidence("P5", own_rows, rules, method == first)
+        if isinstance(found, Evidence):
+            evidence.append(found)
+    corrected = holm(np.array([one.p for one in evidence])).tolist()
+    claims = [_judged(one, p, rules) for one, p in zip(evidence, corrected, strict=True)]
+    return [after_training(claim, str(claim.details.get("trained", ""))) for claim in claims]
+
+
+def _way(result: FitResult, method: str) -> Claim | None:
+    """P5 of one way of recovery, pooled; None where it was not tested."""
+    rows = (c for c in result.claims if c.claim == "P5" and c.scope.pooled and c.method == method)
+    return next(rows, None)
+
+
+def _over_headlines(claim: str, results: Mapping[str, FitResult], rules: Rules) -> Claim:
     """The verdict on a claim over models, by the effects that their headlines stand on."""
-    if claim == "P6":
-        return _over_controls(results, rules)
     headlines = {name: result.headline().get(claim) for name, result in results.items()}
     found = _combined(claim, headlines, rules)
     if claim not in ("P1", "P3") or found.verdict == "not tested":
@@ -214,20 +263,40 @@ def _against(result: FitResult, control: str) -> Claim | None:
 
 
 def _combined(claim: str, headlines: Mapping[str, Claim | None], rules: Rules) -> Claim:
-    """The effects of all models that have one, combined; what holds more than a third of the models back holds this back."""
-    usable = {
+    """The verdict on what `_evidence` puts together."""
+    evidence = _evidence(claim, headlines, rules)
+    return _judged(evidence, evidence.p, rules) if isinstance(evidence, Evidence) else evidence
+
+
+def _judged(evidence: Evidence, p: float, rules: Rules) -> Claim:
+    delta = {"P1": rules.delta, "P3": rules.delta_level}.get(evidence.claim, rules.delta_tier)
+    rule = f"{STATEMENTS[evidence.claim]}: random effects over {_kind(evidence.details['models'])}"
+    return judge(evidence, p, rules, delta, rule)
+
+
+def _evidence(
+    claim: str, headlines: Mapping[str, Claim | None], rules: Rules, headline: bool = True
+) -> Evidence | Claim:
+    """The effects of all models that have one, combined; what holds more than a third of the models back holds this back.
+
+    One method is judged: that of most models, of these the first one's. Without any effect, the claim that it is not tested.
+    """
+    known = {
         name: c
         for name, c in headlines.items()
         if c is not None and c.details.get("scales") and c.estimate is not None
     }
-    method = next((c.method for c in headlines.values() if c is not None), "")
-    if not usable:
+    if not known:
+        method = next((c.method for c in headlines.values() if c is not None), "")
         return not_tested(claim, method, _why_none(headlines))
+    methods = [c.method for c in known.values()]
+    method = max(methods, key=methods.count)
+    usable = {name: c for name, c in known.items() if c.method == method}
     left_out = [name for name in headlines if name not in usable]
     first = next(iter(usable.values()))
     scales = [s for s in first.details["scales"] if all(s in c.details["scales"] for c in usable.values())]
     effects = {
-        scale: _effect({name: observed_effect(c, scale) for name, c in usable.items()}, rules)
+        scale: over_observed({name: observed_effect(c, scale) for name, c in usable.items()}, rules)
         for scale in scales
     }
     held = {name: str(c.details["held_back"]) for name, c in usable.items() if c.details.get("held_back")}
@@ -236,13 +305,15 @@ def _combined(claim: str, headlines: Mapping[str, Claim | None], rules: Rules) -
     if 3 * len(held) > len(usable):
         name, why = next(iter(held.items()))
         against = f"{len(held)} of {len(usable)} {_kind(usable)} hold it back, e.g. {name}: {why}"
-    evidence = Evidence(
-        claim, Scope(method, headline=True), first.unit, effects, against=against, remark=remark, about=_about(usable),
-        details={"models": {name: c.estimate for name, c in usable.items()}, "held_back_in": held},
+    budgets = {(c.details.get("steps"), c.details.get("trained")) for c in usable.values()}
+    steps, trained = budgets.pop() if len(budgets) == 1 else (None, None)
+    return Evidence(
+        claim, Scope(method, headline=headline), first.unit, effects, against=against, remark=remark, about=_about(usable),
+        details={
+            "models": {name: c.estimate for name, c in usable.items()}, "held_back_in": held,
+            **({"steps": steps, "trained": trained} if trained else {}),
+        },
     )  # fmt: skip
-    delta = {"P1": rules.delta, "P3": rules.delta_level}.get(claim, rules.delta_tier)
-    rule = f"{STATEMENTS[claim]}: random effects over {_kind(usable)}"
-    return judge(evidence, evidence.p, rules, delta, rule)
 
 
 def _kind(models: Iterable[str]) -> str:
@@ -274,60 +345,6 @@ def _why_none(headlines: Mapping[str, Claim | None]) -> str:
     if len(alike) == 1:
         return next(iter(alike))
     return " ".join(f"{some(names)}: {reason}" for reason, names in alike.items()) or "no model tests it."
-
-
-def observed_effect(claim: Claim, scale: str) -> dict[str, Any]:
-    """A model's own effect on a scale: that of families like these where there is one."""
-    found: dict[str, dict[str, Any]] = claim.details["scales"][scale]
-    return found.get("like") or found["these"]
-
-
-def _effect(observed: Mapping[str, Mapping[str, Any]], rules: Rules) -> Effect:
-    """Over models, from what was observed of each (by name); trainings of one model are put together before."""
-    own = [_of_one([observed[name] for name in names], rules) for names in trainings(observed).values()]
-    if len(own) == 1 and len(observed) > 1:
-        return own[0]
-    effects, errors, items, clusters = _as_arrays([effect.deciding for effect in own], rules)
-    n_items, n_clusters = sum(items), sum(clusters)
-    names = ("items", f"{len(effects)} models")
-    if len(effects) < ENOUGH_FAMILIES or not (errors > 0).any():
-        error = float(np.sqrt((errors**2).sum()) / len(effects))
-        half = float(special.ndtri((1 + rules.confidence) / 2)) * error
-        mean = float(effects.mean())
-        p = float(2 * special.ndtr(-abs(mean) / error)) if error > 0 else float(mean == 0)
-        return Effect(Estimate(mean, mean - half, mean + half, p, n_items, n_clusters, ("items",)))
-    meta = random_effects(effects, errors**2, rules.confidence)
-    like = Estimate(meta.estimate, meta.ci_low, meta.ci_high, meta.p, n_items, n_clusters, names)
-    return Effect(like, like, meta)
-
-
-def _of_one(observed: Sequence[Mapping[str, Any]], rules: Rules) -> Effect:
-    """The effect of one model: its own, or that over its trainings."""
-    estimates = [Estimate(**{**found, "over": tuple(found["over"])}) for found in map(_plain, observed)]
-    if len(estimates) == 1:
-        return Effect(estimates[0])
-    return over_trainings(*_as_arrays(estimates, rules), rules.confidence)
-
-
-def _plain(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What is an estimate in the details of a claim; random effects beside it are left out."""
-    return {field.name: found[field.name] for field in fields(Estimate)}
-
-
-def _as_arrays(estimates: Sequence[Estimate], rules: Rules) -> tuple[Floats, Floats, list[int], list[int]]:
-    """Effects, standard errors, numbers of items and of clusters."""
-    return (
-        np.array([e.estimate for e in estimates]),
-        np.array([_standard_error(e, rules.confidence) for e in estimates]),
-        [e.n_items for e in estimates],
-        [e.n_clusters for e in estimates],
-    )
-
-
-def _standard_error(observed: Estimate, confidence: float) -> float:
-    """The standard error that an interval stands for, by the normal quantile: too large where it has few degrees of freedom."""
-    z = float(special.ndtri((1 + confidence) / 2))
-    return (observed.ci_high - observed.ci_low) / (2 * z)
 
 
 def _sizes(runs: Runs, models: Sequence[str]) -> dict[str, float]:

@@ -35,6 +35,7 @@ from difficulty.runs.table import (
     some,
     validate,
 )
+from difficulty.runs.trained import broken_down, told_apart
 
 RUN_COLUMNS = (
     "run", *IDENTITY, "effective_bits", "sparsity_all", "weights_sha256", "lm_eval_version", "task_versions", "manifest",
@@ -169,9 +170,10 @@ def read_runs(
     for path in map(Path, listed):
         parts.extend(_read_path(path, named, keep, warnings))
     _all_used(named, listed, parts)
-    parts = numbered(_merged([_as_dense(part) for part in parts], warnings))
+    parts = told_apart([_as_dense(part) for part in parts], warnings)
+    parts = numbered(_merged(parts, warnings))
     warnings[:0] = [_guess(part) for part in parts if part.run.known_by == GUESS]
-    warnings += same_weights(parts)
+    warnings += [*same_weights(parts), *broken_down(parts)]
     warnings += different_dtypes(parts)
     _compare_versions(parts, warnings)
     rows = pd.concat([part.rows for part in parts], ignore_index=True)

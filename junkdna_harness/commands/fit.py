@@ -74,6 +74,10 @@ def fit(
     cells_file: Annotated[
         Path | None, typer.Option("--cells", help="Write tiers x methods x levels as CSV.")
     ] = None,
+    budgets_file: Annotated[
+        Path | None,
+        typer.Option("--budgets", help="Write what training gave back by its number of steps as CSV."),
+    ] = None,
 ) -> None:
     """Judge six claims on what compression cost, and the hypothesis.
 
@@ -83,6 +87,7 @@ def fit(
     dense run, give each model's verdicts and those over models. The rules are in docs/statistics.md.
     """
     from difficulty.files import check_writable, write_atomic
+    from difficulty.judge.budget_rows import budgets_csv
     from difficulty.judge.fit import fit as fit_table
     from difficulty.judge.fit_output import cells_csv, claims_csv, models_to_json, to_json
     from difficulty.judge.over_models import fit_models, own_dense_runs
@@ -93,7 +98,7 @@ def fit(
     from junkdna_harness.presentation.lines import show_text
 
     rules = Rules(alpha, delta, delta_rise, delta_tier, delta_latent, delta_level)
-    check_writable(json_file, csv_file, cells_file)
+    check_writable(json_file, csv_file, cells_file, budgets_file)
     read = read_runs(runs, labels=label or [])
     registered = read_prereg_of(prereg, read) if prereg else None
     how: dict[str, Any] = {
@@ -123,6 +128,8 @@ def fit(
         write_atomic(csv_file, claims_csv(*results))
     if cells_file:
         write_atomic(cells_file, cells_csv(*results))
+    if budgets_file:
+        write_atomic(budgets_file, budgets_csv(_budgets(results, several)))
     for note in notes:
         show_text(f"note: {note}", stderr=True)
     text = ""
@@ -142,3 +149,9 @@ def fit(
     if registered:
         for line in prereg_lines(registered, found):
             show_text(line)
+
+
+def _budgets(results: list[FitResult], several: ModelsResult | None) -> dict[str, Any]:
+    """The curves over budgets: those over models first, then each model's."""
+    over = {} if several is None or not several.budgets else {several.title: several.budgets}
+    return {**over, **{result.model: result.budgets for result in results}}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from difficulty.judge.budget_rows import change_sentence, steps_text, tier_at, tier_text, tiers_of
+from difficulty.judge.budgets import BudgetCurve
 from difficulty.judge.fit import FitResult
 from difficulty.judge.fit_output import methods_paragraph
 from difficulty.judge.over_models import ModelsResult
 from difficulty.judge.summary import Bounds, margin_text, margins, models_by_size, scale_rows
-from difficulty.judge.verdicts import STATEMENTS, Claim, Hypothesis
+from difficulty.judge.verdicts import STATEMENTS, Claim, Hypothesis, Rules
 from difficulty.text import count_text, estimate_text, p_text
 from junkdna_harness.presentation.lines import Line, line_width, paragraph, show_lines
 from junkdna_harness.presentation.table import Cell, Column, table
@@ -41,6 +43,8 @@ def fit_lines(result: FitResult, every: bool = False) -> list[Line]:
     if every:
         lines += [[], *_scales(headline)]
         lines += [[], *margins_lines] if (margins_lines := _margins(result)) else []
+    if result.budgets:
+        lines += [[], *_budgets(result.budgets, result.rules, every)]
     rest = [claim for claim in result.claims if claim not in headline.values()]
     main = {claim.method for claim in headline.values()}
     shown = [claim for claim in rest if every or claim.method in main or claim.scope.pooled]
@@ -66,6 +70,9 @@ def models_lines(found: ModelsResult, every: bool = False) -> list[Line]:
     lines += [[], *_reasons(found.headline())]
     for note in found.notes():
         lines += paragraph(f"  {note}", style="dim")
+    if found.budgets:
+        rules = next(iter(found.results.values())).rules
+        lines += [[], *_budgets(found.budgets, rules, every)]
     lines += [[], *_by_model(found)]
     for result in found.results.values():
         lines += [[], [("─" * line_width(), "dim")], *fit_lines(result, every)]
@@ -128,6 +135,36 @@ def _scales(headline: Mapping[str, Claim]) -> list[Line]:
     return table(columns, rows, title="Scales")
 
 
+def _budgets(curves: Sequence[BudgetCurve], rules: Rules, every: bool) -> list[Line]:
+    """Each way of recovery by its number of steps: the slope of what is left to recover, and each tier's score."""
+    tiers = tiers_of(curves)
+    scales = list(dict.fromkeys(s for curve in curves for budget in curve.budgets for s in budget.slope))
+    shown = scales if every else scales[:1]
+    columns = [Column("recovery", head=True), Column("steps", told=False, right=True)]
+    columns += [Column(f"slope ({scale})", "number", told=False) for scale in shown]
+    columns += [Column(f"tier {tier}, %", "number", told=False) for tier in tiers]
+    rows: list[list[str | Cell]] = []
+    for curve in curves:
+        for budget in curve.budgets:
+            slopes = [budget.slope[scale].deciding if scale in budget.slope else None for scale in shown]
+            cells = [tier_text(tier_at(budget, tier)) for tier in tiers]
+            rows.append([
+                curve.method, steps_text(budget.steps),
+                *("" if one is None else estimate_text(one.estimate, one.ci_low, one.ci_high) for one in slopes),
+                *(Cell(score, "", behind) for score, behind in cells),
+            ])  # fmt: skip
+    lines = table(columns, rows, title="Recovery by budget")
+    about = (
+        "slope: of the gap on the tier, log-odds per tier (P5); points behind: of the dense model trained as long, before training of the "
+        "dense model itself; ?: at chance in some families."
+    )
+    lines += [[], *paragraph(about, style="dim")]
+    for curve in curves:
+        for change in curve.changes:
+            lines += paragraph(f"{curve.method}: {change_sentence(change, rules)}")
+    return lines
+
+
 def _interval(found: Bounds | None) -> str:
     return "" if found is None else estimate_text(*found)
 
@@ -148,15 +185,14 @@ def _margins(result: FitResult) -> list[Line]:
 
 def _by_model(found: ModelsResult) -> list[Line]:
     """One row per model, by size where sizes are known: its verdict and estimate on each claim."""
-    claims = [claim.claim for claim in found.over if claim.verdict != "not tested"]
+    claims = [claim for claim in found.headline().values() if claim.verdict != "not tested"]
     columns = [Column("model", told=False), *([Column("weights", "number")] if found.sizes else [])]
-    columns += [Column(name, "number", told=False) for name in claims]
+    columns += [Column(claim.claim, "number", told=False) for claim in claims]
     rows = []
     for model in models_by_size(found):
-        headline = found.results[model].headline()
         size = [count_text(found.sizes[model]) if model in found.sizes else ""] if found.sizes else []
         cells: list[str | Cell] = []
-        for claim in map(headline.get, claims):
+        for claim in (found.own(model, one) for one in claims):
             if claim is None:
                 cells.append("")
                 continue

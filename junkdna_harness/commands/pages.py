@@ -134,7 +134,7 @@ PAGES: dict[str, Page] = {
         {
             "What is trained, on what": ("arm", "data", "fraction", "include_path", "freeze"),
             "How to prune first": ("method", "sparsity", "pattern", "mask", "calibration", "mask_seed"),
-            "Training": ("steps", "batch_size", "lr", "seed", "max_length", "early_stop", "save_every", "trainer", "trainer_config"),
+            "Training": ("steps", "batch_size", "lr", "seed", "max_length", "early_stop", "save_every", "name_by", "trainer", "trainer_config"),
             "Adapters": ("adapter", "rank", "merge"),
             OUTPUT: WRITTEN,
         },

@@ -102,6 +102,12 @@ def recover(
             help="Steps between checkpoints; by the clock where none is given (2 % of the time, 2 to 30 minutes apart)."
         ),
     ] = None,
+    name_by: Annotated[
+        str | None,
+        typer.Option(
+            help="steps, lr or both (steps,lr): what the run's name says, to tell apart trainings that differ in them."
+        ),
+    ] = None,
     include_path: Annotated[
         str | None,
         typer.Option("--include-path", help="Folder of your own task files, for --data task:NAME."),
@@ -139,7 +145,7 @@ def recover(
     spec = RecoverSpec(
         arm=arm, data=data, fraction=fraction, steps=steps, batch_size=batch_size, lr=lr, seed=seed, max_length=max_length,
         adapter=adapter, rank=rank, merge=merge, freeze=freeze, early_stop=early_stop, save_every=save_every,
-        include_path=include_path, trainer=options,
+        include_path=include_path, trainer=options, name_by=tuple(filter(None, map(str.strip, (name_by or "").split(",")))),
     )  # fmt: skip
     given = {
         "method": method, "sparsity": sparsity, "pattern": pattern, "mask": mask, "calibration": calibration,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from difficulty.judge.controls import control_of, recovered_from_pruned
 from difficulty.judge.draws import ScoreDraws, draw_scores
 from difficulty.judge.panel import Panel, build_panel
-from difficulty.judge.series import Series, conditions, series_of
+from difficulty.judge.series import Condition, Series, conditions, series_of
 from difficulty.runs.identity import Method
 from difficulty.stats import interval, isotonic, wilson
 from difficulty.stats.mean import FEW_CLUSTERS
@@ -145,6 +145,7 @@ def recovery_gaps(measured: Measured) -> list[tuple[str, list[int], Floats, Floa
     """(label, tiers, gap, low, high) for each level of sparse training: dense after equal training minus sparse after it."""
     draws, found = measured.draws, []
     ways = [(c.method, c.level, k) for k, c in enumerate(draws.conditions) if recovered_from_pruned(c)]
+    ways = _longest(ways, draws.conditions)
     bases = {draws.conditions[k].done.before for _, _, k in ways}
     for _, level, k in sorted(ways):
         done = draws.conditions[k].done
@@ -164,6 +165,20 @@ def recovery_gaps(measured: Measured) -> list[tuple[str, list[int], Floats, Floa
     return found
 
 
+def _longest(
+    ways: Sequence[tuple[str, float, int]], found: Sequence[Condition]
+) -> list[tuple[str, float, int]]:
+    """The ways without those of which a longer training is there too: these are drawn by budget."""
+    most: dict[tuple[Method, float], tuple[int, tuple[str, float, int]]] = {}
+    for way in ways:
+        done = found[way[2]].done
+        steps = sum(r.steps or 0 for r in done.recoveries)
+        key = replace(done, recoveries=tuple(replace(r, steps=None) for r in done.recoveries)), way[1]
+        if key not in most or most[key][0] < steps:
+            most[key] = steps, way
+    return [way for _, way in most.values()]
+
+
 def with_interval(drawn: Floats, n_clusters: int) -> tuple[float, float, float]:
     """A difference of scores and its 95 % interval, from the sample (index 0) and its resamples."""
     low, high = interval(drawn, n_clusters)
@@ -175,6 +190,9 @@ def with_interval(drawn: Floats, n_clusters: int) -> tuple[float, float, float]:
 def _trainings(done: Method) -> str:
     """The trainings in words, e.g. `sparse transfer lora, 0.25 of the data`."""
     return " then ".join(
-        str(replace(r, share=1.0)).replace("_", " ") + (f", {r.share:g} of the data" if r.share < 1 else "")
+        str(replace(r, share=1.0, steps=None, lr=None)).replace("_", " ")
+        + (f", {r.share:g} of the data" if r.share < 1 else "")
+        + (f", {r.steps:,} steps" if r.steps is not None else "")
+        + (f", rate {r.lr:g}" if r.lr is not None else "")
         for r in done.recoveries
     )

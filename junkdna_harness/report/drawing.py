@@ -11,6 +11,8 @@ from junkdna_harness.report import divergence
 from junkdna_harness.report.curves import measure
 from junkdna_harness.report.forest import forest, over_families, over_models
 from junkdna_harness.report.plots import LEAD, ORDER, counted, critical_sparsity, pictures
+from junkdna_harness.report.recovery import NAME as BY_BUDGET
+from junkdna_harness.report.recovery import by_budget
 from junkdna_harness.report.trainings import NAME as OVER_TRAININGS
 from junkdna_harness.report.trainings import Scores, over_trainings, scores_of
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from junkdna_harness.report.options import Options
 
 OVER_MODELS, OF_FAMILIES = "forest_models", "forest_families"
+BUDGETS_OVER = f"{BY_BUDGET}_over_models"
 _DIVERGENCES = ("kl_by_level", *(f"kl_{name}" for name in divergence.PART_TITLES))
 
 
@@ -71,6 +74,8 @@ class Drawing:
             picture = forest(over_models(over), OVER_MODELS, heading, "")
             if picture is not None:
                 self._finisher.add(OVER_MODELS, picture)
+            if (picture := by_budget(over.budgets, over.title, over.kind)) is not None:
+                self._finisher.add(BUDGETS_OVER, picture)
         for fit in fits:
             if self._items.loc[self._items["model"] == fit.model, "run"].nunique() < 2:
                 continue
@@ -79,6 +84,7 @@ class Drawing:
             for picture in (
                 critical_sparsity(fit),
                 forest(over_families(fit), OF_FAMILIES, heading, about),
+                by_budget(fit.budgets, about),
             ):
                 if picture is not None:
                     self._finisher.add(picture.name + self._endings[fit.model], picture)
@@ -94,9 +100,9 @@ class Drawing:
         of_model = [
             name + ending
             for ending in self._endings.values()
-            for name in (OVER_TRAININGS, *ORDER, OF_FAMILIES)
+            for name in (OVER_TRAININGS, *ORDER, BY_BUDGET, OF_FAMILIES)
         ]
-        names = (OVER_MODELS, OVER_TRAININGS, *of_model, *_DIVERGENCES)
+        names = (OVER_MODELS, OVER_TRAININGS, BUDGETS_OVER, *of_model, *_DIVERGENCES)
         return tuple(plots[name] for name in dict.fromkeys(names) if name in plots)
 
     @staticmethod

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from difficulty.judge.over_models import observed_effect
+from difficulty.judge.combining import observed_effect
 from difficulty.judge.scales import short
 from difficulty.judge.summary import Bounds, bounds_of, models_by_size
 from difficulty.text import count_text
@@ -59,7 +59,7 @@ def over_models(found: ModelsResult) -> list[Forest]:
         scale = next(iter(claim.details["scales"]))
         rows = []
         for model in models_by_size(found):
-            own = found.results[model].headline().get(claim.claim)
+            own = found.own(model, claim)
             size = f" ({count_text(found.sizes[model])})" if model in found.sizes else ""
             judged = own is not None and own.estimate is not None and scale in own.details.get("scales", {})
             rows.append(

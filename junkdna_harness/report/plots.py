@@ -290,7 +290,7 @@ def draw_curves(
     axes: Axes, curves: Sequence[tuple[Curve, int]], n_tiers: int, last: float, label: str = _SPARSITY
 ) -> None:
     """Curves with the numbers of their tiers, up to the level `last`; what the dense model scores, and guessing."""
-    colors = _shades(n_tiers)
+    colors = shades(n_tiers)
     for curve, k in curves:
         _curve(axes, curve, colors[k], k)
     if any(curve.matched.any() for curve, _ in curves):
@@ -333,7 +333,7 @@ def _chances(axes: Axes, chances: dict[float, Any]) -> None:
         axes.plot([], [], color=GREY, linewidth=1.0, linestyle=_DOTS, label=CHANCE)
 
 
-def _shades(count: int) -> list[Any]:
+def shades(count: int) -> list[Any]:
     """Colours in order, the first the lightest, which grey tells apart too."""
     from matplotlib import colormaps
 

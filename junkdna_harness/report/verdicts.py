@@ -16,6 +16,7 @@ from difficulty.judge.summary import (
 from difficulty.judge.verdicts import STATEMENTS
 from difficulty.text import count_text, estimate_text, interval_text, p_text, p_words
 from junkdna_harness.presentation.escape import markdown_cell
+from junkdna_harness.report import recovery
 
 if TYPE_CHECKING:
     from difficulty.judge.fit import FitResult
@@ -70,11 +71,12 @@ def _over_models(over: ModelsResult) -> dict[str, Any]:
     return {
         "name": f"Over {over.title}: {', '.join(models_by_size(over))}",
         "hypothesis": _hypothesis(over.hypothesis),
-        "cards": [_claim(claim, rules) for claim in over.over],
+        "cards": [_claim(claim, rules) for claim in over.headline().values()],
         "models": _by_model(over),
-        "scales": _scales(over.over, over.kind),
+        "budgets": recovery.table(over.budgets, rules),
+        "scales": _scales(over.headline().values(), over.kind),
         "margins": None,
-        "families": [],
+        "families": [_claim(claim, rules) for claim in over.over if not claim.scope.headline],
         "notes": over.notes(),
     }
 
@@ -88,6 +90,7 @@ def _one_model(fit: FitResult, told: Collection[str]) -> dict[str, Any]:
         "hypothesis": _hypothesis(fit.hypothesis),
         "cards": [_claim(claim, fit.rules) for claim in headline],
         "models": None,
+        "budgets": recovery.table(fit.budgets, fit.rules),
         "scales": _scales(headline, "families"),
         "margins": _margins(fit),
         "families": [_claim(claim, fit.rules) for claim in fit.claims if id(claim) not in shown],
@@ -190,14 +193,13 @@ def _margins(fit: FitResult) -> dict[str, Any] | None:
 
 def _by_model(over: ModelsResult) -> dict[str, Any]:
     """Heads, and a row per model, from the smallest to the largest: size, then (text, class) on each claim."""
-    claims = [claim.claim for claim in over.over if claim.verdict != "not tested"]
+    claims = [claim for claim in over.headline().values() if claim.verdict != "not tested"]
     rows = []
     for model in models_by_size(over):
         size = over.sizes.get(model)
-        headline = over.results[model].headline()
         cells = []
-        for name in claims:
-            claim = headline.get(name)
+        for one in claims:
+            claim = over.own(model, one)
             number = (
                 "" if claim is None else estimate_text(claim.estimate, claim.ci_low, claim.ci_high, _FORM)
             )
@@ -218,7 +220,7 @@ def _by_model(over: ModelsResult) -> dict[str, Any]:
                 "cells": cells,
             }
         )
-    return {"claims": claims, "sized": bool(over.sizes), "rows": rows}
+    return {"claims": [claim.claim for claim in claims], "sized": bool(over.sizes), "rows": rows}
 
 
 def markdown(fits: Sequence[FitResult], over: ModelsResult | None = None) -> str:
@@ -240,5 +242,7 @@ def markdown(fits: Sequence[FitResult], over: ModelsResult | None = None) -> str
             )  # fmt: skip
             lines.append("| " + " | ".join(map(markdown_cell, cells)) + " |")
         lines += ["", *(f"- {card['claim']}: {markdown_cell(card['reason'])}" for card in block["cards"]), ""]
+        if block["budgets"]:
+            lines += recovery.markdown(block["budgets"])
         texts.append("\n".join(lines))
     return "\n".join(texts)

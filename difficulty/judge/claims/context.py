@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from difficulty.judge.controls import Trained
 from difficulty.judge.drawn import plural
 from difficulty.judge.draws import Cell, Draws
 from difficulty.judge.effect import Sample
@@ -32,17 +33,23 @@ NAMED = "the tiers were made from the scores of {run}, which is judged here (reg
 class Setting:
     """What all families share: the panel, its conditions and series, and the rules.
 
-    `cut_from`: family -> the run of this table that its tiers are said to be made from.
+    `cut_from`: family -> the run of this table that its tiers are said to be made from. `trained`: run id -> what its manifest
+    says of each of its trainings.
     """
 
     panel: Panel
     conditions: tuple[Condition, ...]
     rules: Rules
     cut_from: Mapping[str, str] = field(default_factory=dict)
+    trained: Trained = field(default_factory=dict, repr=False)
 
     @cached_property
     def series(self) -> tuple[Series, ...]:
         return tuple(series_of(list(self.conditions)))
+
+    def runs_of(self, k: int) -> list[str]:
+        """The ids of the runs of a condition."""
+        return [str(self.panel.runs["run"].iloc[column]) for column in self.conditions[k].columns]
 
     @property
     def primary(self) -> str:

@@ -128,14 +128,14 @@ def _pooled(
     if not usable:
         why = next((part.blocked for part in parts if part.blocked), question.none_usable)
         return Evidence(question.claim, scope, question.unit, blocked=why)
-    effects = _effects(usable, question.rules.confidence, "draws")
+    effects = effects_of(usable, question.rules.confidence, "draws")
     added = pool(usable)
     details = {
         "families": {part.family: part.value for part in usable},
         "families_left_out": sorted(part.family for part in parts if part not in usable),
         **added.details,
     }
-    beside = _effects(usable, question.rules.confidence, "beside")
+    beside = effects_of(usable, question.rules.confidence, "beside")
     if beside:
         details["sensitivity"] = {name: _estimate(effect) for name, effect in beside.items()}
     first = next(iter(effects.values()))
@@ -161,7 +161,7 @@ def _about(where: str, question: Question, method: str) -> str:
     return f"{where}, {once}" if once else where
 
 
-def _effects(parts: Sequence[Part], confidence: float, name: str) -> dict[str, Effect]:
+def effects_of(parts: Sequence[Part], confidence: float, name: str) -> dict[str, Effect]:
     """The effect over families on each scale.
 
     Where some families have margins and others have not, their scales are taken by rank: the first of each together, and so on.

@@ -1,4 +1,8 @@
-"""P5: after recovery the harder tiers stay further behind a dense model that was trained as long."""
+"""P5: after recovery the harder tiers stay further behind a dense model that was trained as long.
+
+Every arm, adapter, share of the data, number of steps and learning rate is a way of recovery, judged by itself: what is not
+recovered is not recovered by this much training. How the slope goes along as training does is in `difficulty.judge.budgets`.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +19,47 @@ from difficulty.judge.controls import (
     control_method,
     control_of,
     recovered_from_pruned,
+    trained_otherwise,
     untrained,
 )
 from difficulty.judge.effect import one_family
 from difficulty.judge.ordering import lost, tier_slope
-from difficulty.judge.series import PRIMARY, Condition
+from difficulty.judge.series import PRIMARY
 from difficulty.judge.verdicts import Claim, Rules, Scope, as_dict, not_tested
-from difficulty.runs.identity import DENSE, SPARSE_TO_DENSE, SPARSE_TRANSFER, Method
+from difficulty.runs.identity import (
+    DENSE,
+    DENSE_FREEZING,
+    LOCAL_RECONSTRUCTION,
+    SPARSE_TO_DENSE,
+    SPARSE_TRANSFER,
+    Method,
+)
 from difficulty.stats.bootstrap import interval
 from difficulty.stats.result import Floats
 
 UNIT = "log-odds of remaining gap per tier"
 NONE_USABLE = "at no level are two tiers above chance after training."
-JUDGED_ARMS = (SPARSE_TRANSFER, SPARSE_TO_DENSE)  # the first one found gives the headline
+# The first one found gives the headline.
+JUDGED_ARMS = (SPARSE_TRANSFER, SPARSE_TO_DENSE, DENSE_FREEZING, LOCAL_RECONSTRUCTION)
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way of recovery: its conditions (by level) and the dense model trained as long, if there is one."""
+    """One way of recovery: its conditions (by level) and the dense model trained as long, if there is one, else `why` not.
+
+    `why` follows on "has no dense model trained as long". `budget`: the steps of each of its trainings, empty where they are not known of all.
+    """
 
     method: str
     at: tuple[int, ...]
     control: Control | None
+    budget: tuple[int, ...] = ()
+    why: str = ""
+
+    @property
+    def steps(self) -> int | None:
+        """The steps of all its trainings together."""
+        return sum(self.budget) if self.budget else None
 
 
 def rule(rules: Rules) -> str:
@@ -55,50 +78,75 @@ def ways_of(setting: Setting) -> list[Way]:
         if recovered_from_pruned(condition):
             ways.setdefault(condition.method, []).append(k)
     conditions = setting.conditions
-    ranked = sorted(ways, key=lambda name: _rank(conditions[ways[name][0]].done, name))
-    return [Way(name, tuple(ways[name]), _control(conditions, ways[name])) for name in ranked]
+    budgets = {name: budget_of(setting, at) for name, at in ways.items()}
+    ranked = sorted(ways, key=lambda name: _rank(conditions[ways[name][0]].done, budgets[name], name))
+    return [Way(name, tuple(ways[name]), *_control(setting, ways[name], budgets[name])) for name in ranked]
 
 
-def _control(conditions: Sequence[Condition], at: Sequence[int]) -> Control | None:
-    """The dense model trained as long; said where it was trained once beside several trainings of the pruned model."""
-    found = control_of(conditions, conditions[at[0]].done)
-    if found is None or len(conditions[found.at].columns) > 1:
-        return found
-    if min(len(conditions[k].columns) for k in at) < 2:
-        return found
-    once = "The dense model was trained once, so that the luck of its training is not in the interval."
-    return replace(found, remark=f"{found.remark} {once}".strip())
+def budget_of(setting: Setting, at: Sequence[int]) -> tuple[int, ...]:
+    """The steps of each training of some conditions, by their names or what their manifests say; empty where it is not known."""
+    said = set()
+    for k in at:
+        condition = setting.conditions[k]
+        named = [recovery.steps for recovery in condition.done.recoveries]
+        for run in setting.runs_of(k):
+            facts = [one.get("steps") for one in setting.trained.get(run, ())][-len(named) :]
+            facts = [None] * (len(named) - len(facts)) + facts
+            said.add(tuple(one if one is not None else fact for one, fact in zip(named, facts, strict=True)))
+    budget = said.pop() if len(said) == 1 else ()
+    return tuple(steps for steps in budget if isinstance(steps, int)) if None not in budget else ()
 
 
-def _rank(done: Method, name: str) -> tuple[bool, int, int, bool, bool, str]:
-    """Magnitude first, then sparse training, one training before several, no adapter, all of the data."""
+def _control(
+    setting: Setting, at: Sequence[int], budget: tuple[int, ...]
+) -> tuple[Control | None, tuple[int, ...], str]:
+    """The dense model trained as long, the budget, and why there is no such model.
+
+    It is said where it was trained once beside several trainings of the pruned model, or with another adapter.
+    """
+    conditions = setting.conditions
+    done = conditions[at[0]].done
+    found = control_of(conditions, done)
+    if found is None:
+        return None, budget, f"(method {control_method(done)}, level 0) to compare with"
+    recovered = [run for k in at for run in setting.runs_of(k)]
+    why, remark = trained_otherwise(setting.trained, recovered, setting.runs_of(found.at))
+    if why:
+        return None, budget, f"to compare with: {why}"
+    once = ""
+    own = min(len(conditions[k].columns) for k in at)
+    if conditions[found.at].done.recovered and len(conditions[found.at].columns) == 1 and own > 1:
+        once = "The dense model was trained once, so that the luck of its training is not in the interval."
+    words = " ".join(filter(None, (found.remark, remark, once)))
+    return replace(found, remark=words), budget, ""
+
+
+def _rank(done: Method, budget: tuple[int, ...], name: str) -> tuple[object, ...]:
+    """What the headline is about: magnitude first, then sparse training, one training before several, the most steps, the highest
+    rate, no adapter, all of the data."""
     last = done.recoveries[-1]
     arm = JUDGED_ARMS.index(last.arm) if last.arm in JUDGED_ARMS else len(JUDGED_ARMS)
     adapter = any(r.adapter is not None for r in done.recoveries)
-    share = any(r.share < 1 for r in done.recoveries)
-    return done.before.base != PRIMARY, arm, len(done.recoveries), adapter, share, name
+    rate, share = max(r.lr or 0.0 for r in done.recoveries), min(r.share for r in done.recoveries)
+    return done.before.base != PRIMARY, arm, len(done.recoveries), -sum(budget), -rate, adapter, -share, name
+
+
+def budget_words(way: Way, done: Method) -> str:
+    """How long was trained, e.g. `100 steps then 400 steps`; "" where it is not known."""
+    return " then ".join(
+        f"{steps:,} steps" + (" for each block" if recovery.arm == LOCAL_RECONSTRUCTION else "")
+        for steps, recovery in zip(way.budget, done.recoveries, strict=False)
+    )
 
 
 def of_family(context: Context, way: Way) -> Part | None:
     """What a family says on P5 for one way of recovery; None without a control, or with fewer than two tiers that take part."""
     if not context.ordered_cells or way.control is None:
         return None
-    levels = [(k, _above_chance(context, k, way.control.at)) for k in way.at]
-    levels = [(k, cells) for k, cells in levels if len(cells) > 1]
     draws, extra = {}, {}
     every = context.ordered_cells
-    scales = [name for name in context.draws.values if name != "retention"]
-    slopes = {
-        scale: np.mean(
-            [
-                tier_slope(context.draws, lost(context.draws, scale, cells, k, way.control.at), cells)
-                for k, cells in levels
-            ],
-            axis=0,
-        )
-        for scale in scales
-        if levels
-    }
+    control = way.control.at
+    slopes, levels = gap_slopes(context, [(k, control) for k in way.at], beside=True)
     details: dict[str, Any] = {"levels": _by_level(context, way)}
     against = ""
     sample = context.sample(every)
@@ -106,7 +154,7 @@ def of_family(context: Context, way: Way) -> Part | None:
         draws = {scale: slopes.pop(scale) for scale in context.draws.scales}
         first = context.draws.scales[0]
         extra["hardest"] = np.mean(
-            [lost(context.draws, first, cells[-1:], k, way.control.at)[..., 0] for k, cells in levels], axis=0
+            [lost(context.draws, first, cells[-1:], k, control)[..., 0] for (k, _), cells in levels], axis=0
         )
         hardest = one_family(extra["hardest"], sample, context.rules.confidence).deciding
         details["hardest_tier_gap"] = as_dict(hardest)
@@ -117,11 +165,33 @@ def of_family(context: Context, way: Way) -> Part | None:
     )  # fmt: skip
 
 
-def _above_chance(context: Context, k: int, control: int) -> tuple[int, ...]:
-    """The tiers that take part and are above chance both after recovery and in the control."""
-    return tuple(
-        i for i in context.ordered_cells if not context.floor[i, k] and not context.floor[i, control]
-    )
+def gap_slopes(
+    context: Context,
+    pairs: Sequence[tuple[int, int]],
+    cells: Sequence[tuple[int, ...]] | None = None,
+    beside: bool = False,
+) -> tuple[dict[str, Floats], list[tuple[tuple[int, int], tuple[int, ...]]]]:
+    """The slope on the tier of the gap between a recovered model and its control, averaged over `pairs` of them, one per level.
+
+    By scale, those shown `beside` too, (1 + K, 1 + B); with the pairs that have two tiers above chance (or of `cells`), and these
+    tiers. Nothing where no pair has.
+    """
+    among = cells or [above_chance(context, *pair) for pair in pairs]
+    levels = [(pair, own) for pair, own in zip(pairs, among, strict=True) if len(own) > 1]
+    draws = context.draws
+    scales = [s for s in draws.values if s != "retention"] if beside else list(draws.scales)
+    if not levels:
+        return {}, []
+    each = {
+        scale: [tier_slope(draws, lost(draws, scale, own, k, c), own) for (k, c), own in levels]
+        for scale in scales
+    }
+    return {scale: np.mean(found, axis=0) for scale, found in each.items()}, levels
+
+
+def above_chance(context: Context, *at: int) -> tuple[int, ...]:
+    """The tiers that take part and are above chance in all of some conditions: after recovery, in the control."""
+    return tuple(i for i in context.ordered_cells if not context.floor[i, list(at)].any())
 
 
 def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, str]) -> list[Claim]:
@@ -135,7 +205,7 @@ def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, 
             else "there are no recovered runs. Make some with junkdna recover."
         )
         return [not_tested("P5", setting.primary, reason)]
-    claims = [_without_control(setting, way) for way in ways if way.control is None]
+    claims = [_without_control(way) for way in ways if way.control is None]
     judged = [
         way.method for way in ways if way.control is not None and any(p.method == way.method for p in parts)
     ]
@@ -149,16 +219,25 @@ def judge_recovery(setting: Setting, parts: Sequence[Part], for_this: dict[str, 
         return claims
     rules = setting.rules
     question = Question("P5", UNIT, rule(rules), rules.delta_tier, rules, judged[0], for_this, NONE_USABLE)
-    return [*verdicts(question, parts, lambda usable: _pool(usable, rules)), *claims]
+    found = verdicts(question, parts, lambda usable: _pool(usable, rules))
+    words = {way.method: budget_words(way, setting.conditions[way.at[0]].done) for way in ways}
+    steps = {way.method: way.steps for way in ways}
+    return [*(after_training(claim, words[claim.method], steps[claim.method]) for claim in found), *claims]
 
 
-def _without_control(setting: Setting, way: Way) -> Claim:
-    wanted = control_method(setting.conditions[way.at[0]].done)
-    return not_tested(
-        "P5",
-        way.method,
-        f"{way.method} has no dense model trained as long (method {wanted}, level 0) to compare with.",
+def after_training(claim: Claim, words: str, steps: int | None = None) -> Claim:
+    """The claim with what it holds for: this much training, in `words`."""
+    if not words:
+        return claim
+    so_far = (
+        "Not recovered by this much training" if claim.verdict == "supported" else "After this much training"
     )
+    known = {"steps": steps, "trained": words} if steps is not None else {}
+    return replace(claim, reason=f"{claim.reason} {so_far}: {words}.", details={**claim.details, **known})
+
+
+def _without_control(way: Way) -> Claim:
+    return not_tested("P5", way.method, f"{way.method} has no dense model trained as long {way.why}.")
 
 
 def _pool(parts: Sequence[Part], rules: Rules) -> Pooled:
