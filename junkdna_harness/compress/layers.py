@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from difficulty.errors import UsageError
 from junkdna_harness.compress.change import Progress
+from junkdna_harness.compress.flow import hidden_out
 from junkdna_harness.compress.passes import hidden_in, look_through, run_through
 from junkdna_harness.compress.skeleton import (
     INDEX_NAMES,
@@ -25,7 +26,6 @@ from junkdna_harness.compress.skeleton import (
     some_tokens,
 )
 from junkdna_harness.compress.targets import find_blocks
-from junkdna_harness.compress.walk import hidden_out
 
 CLOSE = 1e-3  # of the largest logit: reduced precision may add in another order
 

@@ -35,4 +35,5 @@ class Shown(TrainerCallback):  # type: ignore[misc]
             return
         scheduler = kwargs.get("lr_scheduler")
         rate = f"learning rate {scheduler.get_last_lr()[0]:.3g}" if scheduler is not None else ""
-        self.told(state.global_step, state.max_steps, ", ".join(filter(None, (self.loss, rate))))
+        where = getattr(state, "where", "")  # of what is trained part by part
+        self.told(state.global_step, state.max_steps, ", ".join(filter(None, (where, self.loss, rate))))

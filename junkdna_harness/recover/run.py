@@ -30,6 +30,7 @@ from junkdna_harness.recover.alone import alone, beside, is_first_process
 from junkdna_harness.recover.checkpoints import StillAlone
 from junkdna_harness.recover.data import GRADED, load_data
 from junkdna_harness.recover.hold import Held, HoldWeights
+from junkdna_harness.recover.local import reconstruct
 from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsity
 from junkdna_harness.recover.save import save
 from junkdna_harness.recover.schedule import longest, tokenize
@@ -121,7 +122,10 @@ def recover_here(
     trained = attach_adapter(model, spec, start)
     folder = beside(output, "training")
     refuse_too_little(folder, bytes_needed(spec, *_sizes(model, trained)))
-    training = train(trained, tokenizer, rows, start.hold, spec, lr, folder, identity, callbacks)
+    if spec.arm == LOCAL_RECONSTRUCTION:
+        training = reconstruct(model, rows, start, spec, lr, folder, identity, callbacks)
+    else:
+        training = train(trained, tokenizer, rows, start.hold, spec, lr, folder, identity, callbacks)
     if is_first_process():
         facts = {
             "data": data.source, "data_sha256": data.sha256, "examples": len(data), "rows": len(rows), "lr": lr,
@@ -173,9 +177,13 @@ def refuse_unfit(spec: RecoverSpec, prune_spec: PruneSpec | None) -> None:
     Raises:
         UsageError: says why.
     """
-    if spec.arm == LOCAL_RECONSTRUCTION:
-        raise UsageError(f"arm={spec.arm} cannot be trained by this version yet. Choose another.")
+    if spec.arm == LOCAL_RECONSTRUCTION and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            f"arm={spec.arm} trains one block after the other in one process, and this is one of several. Start it without accelerate launch."
+        )
     if prune_spec is None:
+        if spec.needs_dense:
+            raise _no_dense(spec)
         return
     if not spec.needs_mask:
         raise UsageError(
@@ -211,13 +219,9 @@ def begin(
         return _begin_quantized(model, spec, prune_spec, manifest)
     if not spec.needs_mask:
         return Start({}, {**manifest, **_dense_block(model, manifest)}, HoldWeights({}))
-    already = manifest.get("kind") == "pruned" and (manifest.get("sparsity_targeted") or 0) > 0
-    if spec.arm == DENSE_FREEZING and (already or prune_spec is None):
-        raise UsageError(
-            f"arm={DENSE_FREEZING} needs the dense model and a way to prune it, for it keeps what pruning would remove. "
-            "Name the dense checkpoint, with method= and sparsity=, or mask=."
-        )
-    dense = {n: p.detach().clone() for n, p in model.named_parameters()} if spec.arm == DENSE_FREEZING else {}
+    if spec.needs_dense and manifest.get("kind") == "pruned" and (manifest.get("sparsity_targeted") or 0) > 0:
+        raise _no_dense(spec)
+    dense = {n: p.detach().clone() for n, p in model.named_parameters()} if spec.needs_dense else {}
     block = _pruned_block(model, tokenizer, prune_spec, manifest)
     masks = kept_masks(model, *((prune_spec.targets, prune_spec.exclude) if prune_spec else ((), ())))
     same_shapes(masks, model)
@@ -226,15 +230,30 @@ def begin(
             f"arm={spec.arm} needs a pruned model, and no weight here is zero. Give method= and sparsity= (or mask=), or "
             "name a pruned checkpoint."
         )
+    if spec.needs_dense and not any(bool(dense[n][~mask].any()) for n, mask in masks.items()):
+        raise _no_dense(spec)
     if spec.arm == DENSE_FREEZING:
         for parameter_name, parameter in model.named_parameters():
             parameter.data.copy_(dense[parameter_name])
     if spec.adapter is not None or not spec.under_mask:
         return Start(masks, block, HoldWeights({}))
-    if spec.arm == SPARSE_TRANSFER:
-        return Start(masks, block, HoldWeights({n: Held(mask) for n, mask in masks.items()}))
+    if spec.arm in (SPARSE_TRANSFER, LOCAL_RECONSTRUCTION):
+        before = {n: dense[n] for n in masks} if spec.needs_dense else {}
+        return Start(masks, block, HoldWeights({n: Held(mask) for n, mask in masks.items()}), dense=before)
     free = {n: (mask if spec.freeze == "removed" else ~mask) for n, mask in masks.items()}
     return Start(masks, block, HoldWeights({n: Held(mask, dense[n]) for n, mask in free.items()}))
+
+
+def _no_dense(spec: RecoverSpec) -> UsageError:
+    why = (
+        "keeps what pruning would remove"
+        if spec.arm == DENSE_FREEZING
+        else "fits each block to what the dense one gives"
+    )
+    return UsageError(
+        f"arm={spec.arm} needs the dense model and a way to prune it, for it {why}. Name the dense checkpoint, with method= and sparsity=, "
+        "or mask=."
+    )
 
 
 def _sizes(model: Any, trained: Any) -> tuple[int, int, int]:

@@ -98,6 +98,7 @@ def make_manifest(
         "seconds": round(training.seconds, 1),
         "first_loss": training.first_loss,
         "last_loss": training.last_loss,
+        **({"blocks": list(training.blocks)} if training.blocks else {}),
         "stopped": training.stopped,
         "failed": training.failed,
         "versions": {name: version(name) for name in ("transformers", "accelerate", "torch", "peft")},

@@ -33,6 +33,15 @@ ADAPTER_LR = 2e-4
 EMBEDDED_LR = 1e-3  # 1.1 M parameters; half the rate at which they were trained
 WARMUP = 0.06  # of the steps, as in the paper's scripts
 
+# What local reconstruction does not take, and why.
+_NOT_LOCAL = {
+    "merge": "it has no adapter",
+    "freeze": "it holds what pruning removed, at zero",
+    "early_stop": "it trains each block for all its steps",
+    "save_every": "each block is written when it is finished",
+    "trainer": "it trains block by block, without transformers.Trainer",
+}
+
 # Options of TrainingArguments that have a name of our own.
 OWN_NAMES = {
     "output_dir": "output",
@@ -54,6 +63,7 @@ OWN_NAMES = {
 @dataclass(frozen=True, kw_only=True)
 class RecoverSpec:
     """A recovery. Every arm with the same spec sees the same examples in the same order, so compute is equal.
+    `arm` local_reconstruction takes `steps` for each block, and no adapter, merge, freeze, early_stop, save_every or trainer.
 
     `data` is 'graded', 'task:NAME' or a .txt/.jsonl file; `fraction` the share of it that may be seen (nested by
     `seed`); `batch_size` counts examples a step and device. `lr` None is the paper's 2e-5 (2e-4 for adapters, 1e-3 for
@@ -101,6 +111,8 @@ class RecoverSpec:
         _one_of("freeze", self.freeze, FREEZES)
         if self.adapter is not None:
             Recovery(self.arm, adapter=self.adapter)  # which says what is wrong with it
+        if self.arm == LOCAL_RECONSTRUCTION:
+            self._check_local()
         if self.merge is not None:
             _one_of("merge", self.merge, MERGES)
             if self.adapter is None:
@@ -134,10 +146,21 @@ class RecoverSpec:
             )
         check_trainer_arguments(self.trainer)
 
+    def _check_local(self) -> None:
+        for name, why in _NOT_LOCAL.items():
+            value = getattr(self, name)
+            if value not in (None, "removed", {}):
+                raise UsageError(f"{name}={value!r} has no meaning with arm={self.arm}: {why}. Leave it out.")
+
     @property
     def under_mask(self) -> bool:
         """True where some weights are held."""
         return self.arm in (SPARSE_TRANSFER, DENSE_FREEZING, LOCAL_RECONSTRUCTION)
+
+    @property
+    def needs_dense(self) -> bool:
+        """True where the weights that pruning removes must still be there: they are held, or their outputs are the targets."""
+        return self.arm in (DENSE_FREEZING, LOCAL_RECONSTRUCTION)
 
     @property
     def needs_mask(self) -> bool:

@@ -50,7 +50,7 @@ class Training:
     """What happened: steps taken, tokens seen, seconds, loss of the first and last logged steps, and the log.
 
     `stopped` is a sentence where training ended before its last step. `state` are the gathered weights of a model that
-    is sharded over processes, else None.
+    is sharded over processes, else None. `blocks`: what became of each, where they were fitted one after the other.
     """
 
     steps: int
@@ -62,6 +62,7 @@ class Training:
     stopped: str | None = None
     failed: bool = False
     state: Mapping[str, Tensor] | None = None
+    blocks: tuple[Mapping[str, Any], ...] = ()
 
 
 class HoldingTrainer(Trainer):  # type: ignore[misc]

@@ -11,7 +11,8 @@ import torch
 
 from junkdna_harness.compress import Hessian, InputNorm, find_blocks, find_targets
 from junkdna_harness.compress.collect import collect
-from junkdna_harness.compress.walk import PROBED, walk
+from junkdna_harness.compress.flow import PROBED
+from junkdna_harness.compress.walk import walk
 from tests.models_factory import ARCHITECTURES, make_model
 
 
