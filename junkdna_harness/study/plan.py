@@ -209,7 +209,7 @@ def quick(plan: StudyPlan) -> StudyPlan:
     arms = tuple(arm for arm in plan.arms if _recovery(arm).adapter is None)
     return replace(
         plan, limit=10, methods=tuple(dict.fromkeys(("magnitude", "random", plan.recovery_method))), sparsity=sparsity,
-        patterns="4:8", quantize="rtn:4,2", controls=plan.controls[:1], refine=None, replicates=1,
+        patterns="4:8", quantize="rtn:4,2", controls=plan.controls, refine=None, replicates=1,
         text=plan.text[:1], text_limit=None if not plan.text else 50, text_methods=(), text_sparsity=None, text_quantize=None,
         recovery_levels=plan.recovery_levels[:1], arms=arms, seeds=plan.seeds[:1], fractions=plan.fractions[-1:],
         steps=tuple(sorted({min(steps, most) for steps, most in zip(sorted(plan.steps)[:2], (5, 20), strict=False)})),
