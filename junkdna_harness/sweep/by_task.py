@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
-from difficulty.runs.checkpoint import CHECKPOINTS
 
 if TYPE_CHECKING:
     from junkdna_harness.sweep.planned import PlannedRun
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from junkdna_harness.sweep.suite import Scores, Suite
 
 RECOVERY = "recovery"
+CHECKPOINTS = "checkpoints"  # of a run's block: task -> the checkpoint that answered it
 
 
 @dataclass(frozen=True)
