@@ -13,7 +13,6 @@ import pandas as pd
 from difficulty.runs.identity import Method, Run
 from difficulty.runs.table import NOISE_FLOOR
 
-
 DATA_ROWS = "data_rows"  # of a task's metadata: where its training and its test rows come from, in words
 
 

@@ -410,7 +410,11 @@ def _rows_parted(parts: Sequence[Part]) -> list[str]:
     mixed = [task for task, said in sorted(found.items()) if len(said) > 1]
     return [
         *([f"training and test rows: {'; '.join(told)}."] if told else []),
-        *([f"the runs did not see the same rows of {some(mixed)}: their scores do not compare."] if mixed else []),
+        *(
+            [f"the runs did not see the same rows of {some(mixed)}: their scores do not compare."]
+            if mixed
+            else []
+        ),
     ]
 
 

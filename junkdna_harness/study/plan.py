@@ -230,9 +230,10 @@ class StudyPlan:
     def name(self) -> str:
         """What its folder is called."""
         names = [Path(one).name for one in self.pretrained]
+        also = "-per-task" if self.per_task else ""
         if len(names) > 1 and len(bases := {one.partition(":")[0] for one in names}) == 1:
-            return bases.pop()
-        return "+".join(names)[:80]
+            return bases.pop() + also
+        return "+".join(names)[:80] + also
 
 
 def quick(plan: StudyPlan) -> StudyPlan:

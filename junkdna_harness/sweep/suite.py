@@ -80,7 +80,10 @@ class Suite:
         return self._scored(*self.ask(lm, failed, progress), failed)
 
     def score_each(
-        self, lm: Any, holding: Callable[[str], AbstractContextManager[None]], progress: Progress | None = None
+        self,
+        lm: Any,
+        holding: Callable[[str], AbstractContextManager[None]],
+        progress: Progress | None = None,
     ) -> Scores:
         """The same, where `lm` is another model for each task, while `holding(task)` makes it that. Each task is asked by itself, as
         `lm_eval` would ask it of its model.

@@ -339,7 +339,10 @@ def _finetune() -> list[Group]:
     def keys(benchmark: Benchmark) -> dict[str, Any]:
         graded = benchmark is STSB  # its label is a number from 0 to 5, of which a view makes yes and no
         split = {"texts": TEXTS[benchmark.name], "train": TRAINED, "seed": 0}
-        return {"split": {**split, **({} if graded else {"label": "label"})}, "guess_by": "same" if graded else "label"}
+        return {
+            "split": {**split, **({} if graded else {"label": "label"})},
+            "guess_by": "same" if graded else "label",
+        }
 
     table = {b.name: b for b in (SST2, COLA, QQP, STSB, QNLI, RTE)}
     return [
@@ -412,6 +415,9 @@ def collections() -> dict[str, tuple[str, ...]]:
         "difficulty_tiers_book": named("open_closed_book"),
         "difficulty_tiers_families": tuple(group.name for group in _families()),
         # The local sample of QQP is too small for a part of it to be a test: that pair is asked for by its own name.
-        "difficulty_tiers_finetune": ("difficulty_tiers_finetune_sentence", "difficulty_tiers_finetune_inference"),
+        "difficulty_tiers_finetune": (
+            "difficulty_tiers_finetune_sentence",
+            "difficulty_tiers_finetune_inference",
+        ),
         "difficulty_tiers_benchmarks": ("difficulty_tiers_arc", "difficulty_tiers_families_commonsense"),
     }

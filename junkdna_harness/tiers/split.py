@@ -56,7 +56,10 @@ class Split:
             raise UsageError(
                 f"`split` of a tier has texts: {texts!r}. List the columns of text, e.g. [sentence]."
             )
-        return Split(tuple(map(str, texts)), float(share), int(given.get("seed", 0)), given.get("label"))
+        seed = given.get("seed", 0)
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise UsageError(f"`split` of a tier has seed: {seed!r}. Give a whole number.")
+        return Split(tuple(map(str, texts)), float(share), seed, given.get("label"))
 
     def of(self, rows: Sequence[Mapping[str, Any]], where: str) -> tuple[list[int], list[int]]:
         """The numbers of the training rows and of the test rows, each in the order of `rows`.

@@ -104,7 +104,9 @@ class _Tier:
 
     _spec: TierSpec
     _files: Mapping[str, Path]
-    _parted: tuple[str, str] | None  # the training split, where its rows are a part of another's, and that one
+    _parted: (
+        tuple[str, str] | None
+    )  # the training split, where its rows are a part of another's, and that one
     _home: Path
     _made_of: Mapping[str, Any]
     _shuffled_by: int | None = None  # the seed of the few-shot examples
@@ -288,9 +290,7 @@ def _warn_of_own_answers(task: Any, makers: list[Any], pretrained: str) -> None:
             )
 
 
-def _parted(
-    spec: TierSpec, whole: Mapping[str, Any], files: Mapping[str, Path]
-) -> tuple[str, str] | None:
+def _parted(spec: TierSpec, whole: Mapping[str, Any], files: Mapping[str, Path]) -> tuple[str, str] | None:
     """The training split and the evaluated one, whose rows are parted: where the tier says how, and no file has training rows."""
     if spec.split is None or not files:
         return None
