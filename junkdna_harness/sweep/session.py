@@ -119,8 +119,8 @@ class Session:
         started = time.perf_counter()
         if cell.by_task:
             answered = answer_by_task(self.lm, self.suite, self.state, cell, progress)
-            block, scores = answered.block, answered.scores
-            how: dict[str, Any] = _how(self.lm)
+            block: Mapping[str, Any] = answered.block
+            scores, how = answered.scores, _how(self.lm)
             scored = time.perf_counter()
             compressed = scored - answered.seconds_scoring
         else:
