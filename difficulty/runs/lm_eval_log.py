@@ -14,7 +14,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.dtypes import DTYPE, plain_dtype
 from difficulty.runs.evaluated import Evaluated, evaluated
 from difficulty.runs.label import Label, label_of
-from difficulty.runs.part import Part, TaskFacts, cells_of, count_of, weights_in
+from difficulty.runs.part import Part, TaskFacts, cells_of, count_of, data_rows_in, weights_in
 from difficulty.runs.rows import Keep, TaskRows, task_rows
 from difficulty.runs.samples import check_count, read_json, read_samples, samples_file
 from difficulty.runs.table import COLUMNS, N_WEIGHTS, some
@@ -128,6 +128,7 @@ def _task_facts(results: Mapping[str, Any], task: str, file: Path) -> TaskFacts:
         shots if isinstance(shots, int) else None,
         (file,),
         settings,
+        data_rows_in(entry("configs")),
     )
 
 

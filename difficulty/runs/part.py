@@ -13,15 +13,26 @@ import pandas as pd
 from difficulty.runs.identity import Method, Run
 from difficulty.runs.table import NOISE_FLOOR
 
+DATA_ROWS = "data_rows"  # of a task's metadata: where its training and its test rows come from, in words
+
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """How one task was evaluated: its version, number of shots, the sample files, and what else decides the prompts."""
+    """How one task was evaluated: its version, number of shots, the sample files, what else decides the prompts, and, where the
+    task says it, where its training and its test rows come from."""
 
     version: str | None = None
     num_fewshot: int | None = None
     files: tuple[Path, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    data_rows: str | None = None
+
+
+def data_rows_in(config: object) -> str | None:
+    """What a task's configuration says of where its rows come from; None where it says nothing."""
+    metadata = config.get("metadata") if isinstance(config, Mapping) else None
+    found = metadata.get(DATA_ROWS) if isinstance(metadata, Mapping) else None
+    return found if isinstance(found, str) else None
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,7 @@ def read_runs(
     warnings += [*same_weights(parts), *broken_down(parts)]
     warnings += different_dtypes(parts)
     _compare_versions(parts, warnings)
+    warnings += _rows_parted(parts)
     rows = pd.concat([part.rows for part in parts], ignore_index=True)
     rows = validate(rows, "the given runs", keep_noise_floor=True)
     rows = share_clusters(rows.drop(columns=[KNOWN_BY, MATCHED, N_WEIGHTS], errors="ignore"))
@@ -396,6 +397,25 @@ def _run_row(part: Part) -> dict[str, Any]:
         MATCHED: bool(part.facts.get(MATCHED)),
         N_WEIGHTS: part.facts.get(N_WEIGHTS),
     }
+
+
+def _rows_parted(parts: Sequence[Part]) -> list[str]:
+    """A sentence where tasks say where their training and test rows come from, and one where runs do not agree in that."""
+    found: dict[str, set[str]] = {}
+    for part in parts:
+        for task, facts in part.tasks.items():
+            if facts.data_rows is not None:
+                found.setdefault(task, set()).add(facts.data_rows)
+    told = [f"{task}: {' or '.join(sorted(said))}" for task, said in sorted(found.items())]
+    mixed = [task for task, said in sorted(found.items()) if len(said) > 1]
+    return [
+        *([f"training and test rows: {'; '.join(told)}."] if told else []),
+        *(
+            [f"the runs did not see the same rows of {some(mixed)}: their scores do not compare."]
+            if mixed
+            else []
+        ),
+    ]
 
 
 def _compare_versions(parts: Sequence[Part], warnings: list[str]) -> None:

@@ -14,7 +14,7 @@ from difficulty.json_files import parsed
 from difficulty.runs.checkpoint import read_object
 from difficulty.runs.dtypes import DTYPE, Agreement, plain_dtype
 from difficulty.runs.parquet import read_parquet
-from difficulty.runs.part import Part, TaskFacts, run_of_cells, weights_in
+from difficulty.runs.part import Part, TaskFacts, data_rows_in, run_of_cells, weights_in
 from difficulty.runs.rows import Keep
 from difficulty.runs.store import (
     PLAN,
@@ -128,7 +128,9 @@ def _task_facts(
     versions = manifest.get("task_versions")
     version = versions.get(task) if isinstance(versions, Mapping) else None
     shots = next((found["n-shot"].get(task) for found in tasks if task in found.get("n-shot", {})), None)
-    return TaskFacts(None if version in (None, "N/A") else str(version), shots, (folder,))
+    configs = [found["configs"] for found in tasks if isinstance(found.get("configs"), Mapping)]
+    rows = next((said for config in configs if (said := data_rows_in(config.get(task)))), None)
+    return TaskFacts(None if version in (None, "N/A") else str(version), shots, (folder,), data_rows=rows)
 
 
 def _with_directions(table: pd.DataFrame, tasks: list[dict[str, Any]]) -> pd.DataFrame:

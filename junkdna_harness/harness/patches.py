@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -15,6 +16,8 @@ from junkdna_harness.harness.versions import (
     template_environment,
 )
 from junkdna_harness.presentation.progress import Tqdm
+
+ONE_PROCESS = "DISABLE_MULTIPROC"  # what lm-eval reads before it bootstraps
 
 
 @contextlib.contextmanager
@@ -27,6 +30,22 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+@contextlib.contextmanager
+def bootstrapped_here() -> Iterator[None]:
+    """Resample in this process and say nothing of it: lm-eval would start as many processes as there are cores for one chunk of draws,
+    which a worker of a sweep may not. The draws are the same."""
+    before = os.environ.get(ONE_PROCESS)
+    os.environ[ONE_PROCESS] = "1"
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        if before is None:
+            del os.environ[ONE_PROCESS]
+        else:
+            os.environ[ONE_PROCESS] = before
 
 
 @contextlib.contextmanager

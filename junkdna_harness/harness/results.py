@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from junkdna_harness.harness.patches import bootstrapped_here
 from junkdna_harness.harness.requests import Document, Sample
 from junkdna_harness.harness.targets import plain
 from junkdna_harness.harness.versions import one_response, scores_itself, task_key
@@ -124,7 +125,8 @@ def _results(tasks: Mapping[str, tuple[Any, Raw]], groups: Mapping[str, Any], dr
     accumulated = {
         name: {"task": task, "raw_metrics": raw, "logged_samples": []} for name, (task, raw) in tasks.items()
     }
-    return dict(_process_results(accumulated, dict(groups), bootstrap_iters=draws)._to_eval_results())
+    with bootstrapped_here():
+        return dict(_process_results(accumulated, dict(groups), bootstrap_iters=draws)._to_eval_results())
 
 
 def averaged_metrics(task: Any) -> tuple[list[str], list[str]]:

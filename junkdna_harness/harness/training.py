@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from difficulty.errors import UsageError
+from difficulty.runs.part import data_rows_in
 from junkdna_harness.harness.targets import plain, right_options
 from junkdna_harness.harness.tasks import find_tasks, load_tasks
 
@@ -29,15 +30,27 @@ def task_examples(name: str, include_path: str | None = None) -> list[Example]:
     Raises:
         UsageError: no such task, no training split, or no right answer.
     """
+    return examples_and_rows(name, include_path)[0]
+
+
+def examples_and_rows(name: str, include_path: str | None = None) -> tuple[list[Example], str | None]:
+    """`task_examples`, and where their rows come from, in words; None where no task says it.
+
+    Raises:
+        UsageError: as `task_examples`.
+    """
     parts: dict[tuple[Example, ...], None] = {}
-    for task_name, task in _trainable(name, include_path).items():
+    tasks = _trainable(name, include_path)
+    for task_name, task in tasks.items():
         # A tier shows its training documents as it shows those that it evaluates.
         docs = task.viewed_training_docs() if hasattr(task, "viewed_training_docs") else task.training_docs()
         parts[tuple(_worked(task, doc, task_name) for doc in docs)] = None
     found = [example for part in parts for example in part]
     if not found:
         raise UsageError(f"the training split of {name!r} is empty. Choose another task.")
-    return found
+    said = {task_name: data_rows_in({"metadata": task.config.metadata}) for task_name, task in tasks.items()}
+    told = [f"{task_name}: {rows}" if len(tasks) > 1 else rows for task_name, rows in said.items() if rows]
+    return found, "; ".join(told) or None
 
 
 def refuse_untrainable(name: str, include_path: str | None = None) -> None:

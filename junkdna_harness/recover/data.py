@@ -14,7 +14,7 @@ from difficulty.errors import UsageError
 from difficulty.graded import FAMILIES, TIERS, draw_training_item
 from difficulty.graded.families.memory import BY_SHARE, TRAINING_SHARE
 from difficulty.json_files import parsed, read_text
-from junkdna_harness.harness.training import Example, refuse_untrainable, task_examples
+from junkdna_harness.harness.training import Example, examples_and_rows, refuse_untrainable
 
 GRADED, TASK = "graded", "task:"
 GRADED_POOL = 40_000  # graded examples to draw from
@@ -23,11 +23,12 @@ TEXT_SUFFIXES = (".txt", ".jsonl")
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Examples, where they came from, and a sha256 of them all."""
+    """Examples, where they came from, and a sha256 of them all. `rows` says of a task which rows it trains on, where it says so."""
 
     examples: tuple[Example, ...]
     source: str
     sha256: str
+    rows: str | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -44,10 +45,11 @@ def load_data(
     Raises:
         UsageError: nothing there, no training split, or an empty subset.
     """
+    rows = None
     if name == GRADED:
         examples: Sequence[Example] = graded_examples(max(GRADED_POOL, seen), seed)
     elif name.startswith(TASK):
-        examples = task_examples(name.removeprefix(TASK), include_path)
+        examples, rows = examples_and_rows(name.removeprefix(TASK), include_path)
     elif Path(name).suffix in TEXT_SUFFIXES:
         examples = file_examples(Path(name))
     else:
@@ -57,7 +59,7 @@ def load_data(
     digest = hashlib.sha256()
     for example in chosen:
         digest.update(json.dumps([example.prompt, example.answer, example.end]).encode())
-    return TrainingData(chosen, name, digest.hexdigest())
+    return TrainingData(chosen, name, digest.hexdigest(), rows)
 
 
 def check_data(name: str, include_path: str | None = None) -> None:

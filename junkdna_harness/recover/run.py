@@ -11,6 +11,7 @@ from typing import Any
 from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from difficulty.runs.identity import DENSE_FREEZING, LOCAL_RECONSTRUCTION, SPARSE_TRANSFER
+from difficulty.runs.part import DATA_ROWS
 from difficulty.runs.running import Running
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.card import PRUNED_BY
@@ -131,6 +132,7 @@ def recover_here(
             "data": data.source, "data_sha256": data.sha256, "examples": len(data), "rows": len(rows), "lr": lr,
             "source": given, "longest_row": length, "shortened": shortened,
             **({} if prune_spec is None else {PRUNED_BY: recipe_of(prune_spec)}),
+            **({} if data.rows is None else {DATA_ROWS: data.rows}),
         }  # fmt: skip
         written = save(trained, tokenizer, output, spec, start, training, facts, bool(manifest), force, name)
         remove_checkpoints(folder)

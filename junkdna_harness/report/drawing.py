@@ -10,7 +10,8 @@ from difficulty.runs.replicates import trainings
 from junkdna_harness.report import divergence
 from junkdna_harness.report.curves import measure
 from junkdna_harness.report.forest import forest, over_families, over_models
-from junkdna_harness.report.plots import LEAD, ORDER, counted, critical_sparsity, pictures
+from junkdna_harness.report.picture import counted
+from junkdna_harness.report.plots import LEAD, ORDER, critical_sparsity, pictures
 from junkdna_harness.report.recovery import NAME as BY_BUDGET
 from junkdna_harness.report.recovery import by_budget
 from junkdna_harness.report.trainings import NAME as OVER_TRAININGS

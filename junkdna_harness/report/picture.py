@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from junkdna_harness.report.style import SCREEN, Theme, file_part
+from junkdna_harness.report.style import SCREEN, Theme, file_part, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,3 +160,10 @@ def _legend(figure: Figure, note: str, grow: bool = False) -> int:
         borderpad=0.1,
     )
     return rows
+
+
+def counted(model: str, n_items: int, n_families: int) -> str:
+    """Of what a picture is."""
+    return (
+        f"{shorten(model, 60)}, {n_items:,} items, {n_families} {'family' if n_families == 1 else 'families'}"
+    )

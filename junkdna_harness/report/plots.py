@@ -11,7 +11,8 @@ import numpy as np
 from difficulty.judge.series import FULL_BITS, Series
 from junkdna_harness.report.curves import Curve, Measured, losses, recovery_gaps, score_curve
 from junkdna_harness.report.lead import controls_of, matched_damage
-from junkdna_harness.report.picture import CHANCE, DENSE, MATCHED, SEEDS, Panel, Picture
+from junkdna_harness.report.picture import CHANCE, DENSE, MATCHED, SEEDS, Panel, Picture, counted
+from junkdna_harness.report.after_training import score_after_training
 from junkdna_harness.report.style import DASHES, GREY, MARKERS, NAMES, shorten
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 LEAD = ("score_by_level", "loss_at_matched_damage")
 ORDER = (
     *LEAD, "score_other_methods", "score_by_family", "drop_heatmap", "critical_sparsity", "equal_memory", "recovery_gap",
+    "score_after_training",
 )  # fmt: skip
 EASIEST = "tier 1 is the easiest"
 _SPARSITY, _GONE = "sparsity (share of weights removed)", "share of 16 bits that is gone"
@@ -42,6 +44,7 @@ def pictures(measured: Measured) -> list[Picture]:
         drop_heatmap,
         equal_memory,
         recovery_gap,
+        score_after_training,
     )
     made = (maker(measured) for maker in makers)
     return [picture for picture in made if picture is not None]
@@ -342,13 +345,6 @@ def shades(count: int) -> list[Any]:
 
 def _counted(measured: Measured) -> str:
     return counted(measured.panel.model, measured.n_items, len(measured.draws.families))
-
-
-def counted(model: str, n_items: int, n_families: int) -> str:
-    """Of what a picture is."""
-    return (
-        f"{shorten(model, 60)}, {n_items:,} items, {n_families} {'family' if n_families == 1 else 'families'}"
-    )
 
 
 def _score_label(measured: Measured) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 
 from junkdna_harness.report.curves import Curve, Measured, score_curve
 from junkdna_harness.report.lead import controls_of
-from junkdna_harness.report.picture import Panel, Picture
-from junkdna_harness.report.plots import EASIEST, LEFT, counted, draw_curves
+from junkdna_harness.report.picture import Panel, Picture, counted
+from junkdna_harness.report.plots import EASIEST, LEFT, draw_curves
 from junkdna_harness.report.style import shorten
 
 NAME = "score_over_trainings"

@@ -11,6 +11,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import MANIFEST, read_manifest
 from junkdna_harness.compress.hashing import tensor_sha256
 from junkdna_harness.study.job import Job
+from junkdna_harness.sweep.by_task import CHECKPOINTS
 from junkdna_harness.sweep.plan import PlannedRun
 from junkdna_harness.sweep.states import Dense
 
@@ -81,8 +82,15 @@ def finished_manifest(folder: Path) -> dict[str, Any]:
 
 def trained_since(root: Path, cell: PlannedRun, run: Mapping[str, Any]) -> str | None:
     """Why an evaluated checkpoint of the study in `root` must be evaluated again; None where it is the same still."""
+    answered: Mapping[str, Any] = (run.get("manifest") or {}).get(CHECKPOINTS) or {}
+    for task, part in cell.by_task.items():
+        if found := _other_weights(root, part, (answered.get(task) or {}).get("weights_sha256")):
+            return f"of task {task}, {found}"
+    return None if cell.by_task else _other_weights(root, cell, run.get("weights_sha256"))
+
+
+def _other_weights(root: Path, cell: PlannedRun, was: object) -> str | None:
     now = read_manifest(root / str(cell.arguments["pretrained"])).get("weights_sha256")
-    was = run.get("weights_sha256")
     if now == was or now is None:
         return None
     return (

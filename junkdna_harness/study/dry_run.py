@@ -69,7 +69,7 @@ def describe(plan: StudyPlan) -> list[str]:
     for job in (job for job in jobs if job.model == 0):
         each = " per block" if job.local else ""
         lines.append(
-            f"train{of}: {job.label(plan.recovery_method)}: {job.steps} steps{each} of {plan.batch_size} examples of {plan.data}"
+            f"train{of}: {job.label(plan.recovery_method)}: {job.steps} steps{each} of {plan.batch_size} examples of {plan.training_data(job)}"
         )
     return lines
 
@@ -190,7 +190,11 @@ def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     tokens = scored_tokens(lm.plan_scoring(tokenize_requests(lm, suite.requests.get("loglikelihood", []))))
     example = 0.0
     if plan.arms:
-        data = load_data(plan.data, 1.0, 0, plan.include_path)
-        rows, _ = tokenize(data.examples[:EXAMPLES], lm.tokenizer, longest(lm.model, plan.max_length))
-        example = padded_length([len(row["input_ids"]) for row in rows], plan.batch_size)
+        every = dict.fromkeys(map(plan.training_data, plan.jobs()))  # as many trainings on each
+        longest_row = longest(lm.model, plan.max_length)
+        for name in every:
+            data = load_data(name, 1.0, 0, plan.include_path)
+            rows, _ = tokenize(data.examples[:EXAMPLES], lm.tokenizer, longest_row)
+            lengths = [len(row["input_ids"]) for row in rows]
+            example += padded_length(lengths, plan.batch_size) / len(every)
     return lm.model, tokens, example

@@ -19,6 +19,8 @@ from difficulty.runs.identity import (
     Recovery,
 )
 from junkdna_harness.embedded import is_embedded
+from junkdna_harness.harness.tasks import find_tasks, leaves
+from junkdna_harness.recover.data import TASK
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.study.job import Job
 from junkdna_harness.sweep.grid import parse_sparsities
@@ -45,6 +47,9 @@ class StudyPlan:
     `recovery_levels` (dense transfer once), with each of `seeds`, each of `fractions` of the data, each number of `steps` and each
     rate of `lr` (of adapters: `adapter_lr`; none: the arm's own). Trainings with the same seed have the same replicate number in all arms.
     Local reconstruction has a budget of its own, `local_steps` for each block. `trainer` goes to `transformers.TrainingArguments`.
+
+    `per_task`: every training is done once for each single task of `tasks`, on the training rows of that task in place of `data`, and its
+    result is asked that task alone. A run then holds what the checkpoints of all tasks answered.
     """
 
     pretrained: tuple[str, ...] = (EMBEDDED,)
@@ -73,6 +78,7 @@ class StudyPlan:
     recovery_method: str = "magnitude"
     recovery_levels: tuple[float, ...] = (0.5,)
     data: str = "graded"
+    per_task: bool = False
     fractions: tuple[float, ...] = (1.0,)
     seeds: tuple[int, ...] = (0,)
     steps: tuple[int, ...] = (300,)
@@ -108,6 +114,11 @@ class StudyPlan:
         if self.arms:
             self._check_levels()
         self._check_text()
+        if self.per_task and self.data != GRADED:
+            raise UsageError(
+                f"data {self.data!r} is what all trainings see, and with per_task each sees the training rows of one task. Leave one of "
+                "the two out."
+            )
         for job in self.jobs():
             self.recover_spec(job)
 
@@ -144,6 +155,7 @@ class StudyPlan:
         recoveries = sorted(
             map(_recovery, self.arms), key=lambda one: (ARMS.index(one.arm), one.adapter or "")
         )
+        tasks = self.trained_tasks() or (None,)
         found = []
         for model in range(len(self.pretrained)):
             for replicate, seed in enumerate(self.seeds):
@@ -152,8 +164,26 @@ class StudyPlan:
                         levels = (0.0,) if recovery.arm == DENSE_TRANSFER else self.recovery_levels
                         for steps, lr, named in self._budgets(recovery):
                             one = replace(named, share=fraction)
-                            found += [Job(model, one, level, seed, replicate, steps, lr) for level in levels]
+                            found += [
+                                Job(model, one, level, seed, replicate, steps, lr, task)
+                                for level in levels
+                                for task in tasks
+                            ]
         return found
+
+    def trained_tasks(self) -> tuple[str, ...]:
+        """The single tasks that are trained on one by one, groups opened; none where all trainings see the same data.
+
+        Raises:
+            UsageError: a task is unknown.
+        """
+        if not (self.per_task and self.arms):
+            return ()
+        return tuple(leaves(*find_tasks(self.tasks, self.include_path)))
+
+    def training_data(self, job: Job) -> str:
+        """What a training sees, as `recover` names it."""
+        return self.data if job.task is None else f"{TASK}{job.task}"
 
     def _budgets(self, recovery: Recovery) -> list[tuple[int, float | None, Recovery]]:
         """Steps, rate and name of each training of an arm: what the study has several of is in the name."""
@@ -173,7 +203,7 @@ class StudyPlan:
         one = job.recovery
         named = tuple(name for name in ("steps", "lr") if getattr(one, name) is not None)
         return RecoverSpec(
-            arm=one.arm, adapter=one.adapter, freeze=KEPT if one.kept else "removed", data=self.data, fraction=one.share,
+            arm=one.arm, adapter=one.adapter, freeze=KEPT if one.kept else "removed", data=self.training_data(job), fraction=one.share,
             steps=job.steps, batch_size=self.batch_size, lr=job.lr, seed=job.seed, max_length=self.max_length,
             include_path=self.include_path, name_by=named, trainer={} if job.local else dict(self.trainer),
         )  # fmt: skip
@@ -181,10 +211,13 @@ class StudyPlan:
     def calibration_arguments(self) -> dict[str, Any]:
         """What Wanda and SparseGPT are told: the calibration text, by default what is trained on.
 
-        The embedded models bring their own.
+        The embedded models bring their own. All tasks that are trained on one by one start from the same masks, so that theirs are the
+        training rows of all, where one name stands for them.
         """
         source = self.calibration
-        if source is None and not (self.data == GRADED and all(map(is_embedded, self.pretrained))):
+        if source is None and self.per_task:
+            source = f"{TASK}{self.tasks[0]}" if len(self.tasks) == 1 else None
+        elif source is None and not (self.data == GRADED and all(map(is_embedded, self.pretrained))):
             source = self.data
         given = {"calibration": source, "nsamples": self.nsamples, "seqlen": self.seqlen}
         return {name: value for name, value in given.items() if value is not None}
@@ -197,9 +230,10 @@ class StudyPlan:
     def name(self) -> str:
         """What its folder is called."""
         names = [Path(one).name for one in self.pretrained]
+        also = "-per-task" if self.per_task else ""
         if len(names) > 1 and len(bases := {one.partition(":")[0] for one in names}) == 1:
-            return bases.pop()
-        return "+".join(names)[:80]
+            return bases.pop() + also
+        return "+".join(names)[:80] + also
 
 
 def quick(plan: StudyPlan) -> StudyPlan:

@@ -133,11 +133,14 @@ def check_trainings(plan: StudyPlan, folder: Path | None) -> Iterator[str]:
     """
     from junkdna_harness.study.stages import checkpoint, is_trained
 
+    waiting = []
     for job in plan.jobs():
         plan.recover_spec(job)
-    if not all(folder is not None and is_trained(checkpoint(folder, plan, job)) for job in plan.jobs()):
-        check_data(plan.data, plan.include_path)
-        yield f"training data {plan.data}"
+        if folder is None or not is_trained(checkpoint(folder, plan, job)):
+            waiting.append(plan.training_data(job))
+    for data in dict.fromkeys(waiting):
+        check_data(data, plan.include_path)
+        yield f"training data {data}"
 
 
 def claim(folder: Path, plan: StudyPlan) -> None:

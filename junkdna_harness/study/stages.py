@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -203,15 +204,19 @@ def _train(
 def recovered_plan(plan: StudyPlan) -> Plan:
     """The trained checkpoints as cells of a sweep over the original model, so that they share its items and its name.
 
-    Paths are relative to the study's folder, which may be moved.
+    Those that were trained in one way on one task each are one cell, which names the checkpoint of each task. Paths are relative to
+    the study's folder, which may be moved.
     """
     base = sweep_plan(plan)
+    runs: dict[Job, dict[str | None, str]] = {}
+    for job in plan.jobs():
+        runs.setdefault(replace(job, task=None), {})[job.task] = str(checkpoint(Path(), plan, job))
     cells = tuple(
         PlannedRun(
             job.model, "checkpoint", str(job.method(plan.recovery_method)), job.level, None, None, job.replicate,
-            {"pretrained": str(checkpoint(Path(), plan, job)), "method": "none"},
+            {"pretrained": folders if plan.per_task else folders[None], "method": "none"},
         )
-        for job in plan.jobs()
+        for job, folders in runs.items()
     )  # fmt: skip
     recovered = Plan(base.models, cells, base.settings)
     recovered.check()

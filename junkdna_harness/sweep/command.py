@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from difficulty.errors import UsageError
@@ -15,7 +15,14 @@ LM_EVALS_SEED = Settings(()).seed  # what lm_eval takes where no --seed is given
 
 
 def lm_eval_command(plan: Plan, cell: PlannedRun) -> str:
-    """The call, quoted for a POSIX shell. Paths are as they were given; those of checkpoints are relative to the study."""
+    """The call, quoted for a POSIX shell; of a run with a checkpoint for each task, one call per task. Paths are as they were given;
+    those of checkpoints are relative to the study."""
+    if cell.by_task:
+        return " && ".join(_call(plan, part, (task,)) for task, part in cell.by_task.items())
+    return _call(plan, cell, plan.settings.tasks)
+
+
+def _call(plan: Plan, cell: PlannedRun, tasks: Sequence[str]) -> str:
     settings = plan.settings
     given = {**plan.models[cell.model], **cell.arguments}
     if cell.kind == "dense":
@@ -28,7 +35,7 @@ def lm_eval_command(plan: Plan, cell: PlannedRun) -> str:
         "--model_args",
         _model_args(given),
         "--tasks",
-        ",".join(settings.tasks),
+        ",".join(tasks),
     ]
     if settings.text:
         words += ["--metadata", json.dumps(settings.metadata())]

@@ -19,7 +19,8 @@ Kind = Literal["dense", "prune", "quantize", "checkpoint"]
 class PlannedRun:
     """One planned run: `arguments` are what `--model_args` of lm_eval takes beside the model's own.
 
-    `method` is the name of what is done to the weights; for a checkpoint, that of all that was done, as tables have it.
+    `method` is the name of what is done to the weights; for a checkpoint, that of all that was done, as tables have it. A run of
+    several checkpoints, each trained on one task, which it answers, has task -> folder as its `pretrained`.
     `added` says why a later round added the run to the plan (`why`, `round`, and for whom); None for those of the grid.
     """
 
@@ -46,6 +47,17 @@ class PlannedRun:
         Other methods remove the share that was planned.
         """
         return replace(self, level=block["level"]) if block.get("structure") else self
+
+    @cached_property
+    def by_task(self) -> dict[str, PlannedRun]:
+        """Task -> the run that answers it, where `pretrained` names a checkpoint for each task; empty where one answers all."""
+        folders = self.arguments.get("pretrained") if self.kind == "checkpoint" else None
+        if not isinstance(folders, Mapping):
+            return {}
+        return {
+            str(task): replace(self, arguments={**self.arguments, "pretrained": str(folder)})
+            for task, folder in folders.items()
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what older versions do not know is written only where it is used."""

@@ -28,6 +28,7 @@ from junkdna_harness.models.chat import CONTINUED, OPENING, continues_a_text, no
 from junkdna_harness.models.option_lengths import OPTION_LENGTHS
 from junkdna_harness.sweep import fingerprint
 from junkdna_harness.sweep.agreement import WithFloat32
+from junkdna_harness.sweep.by_task import answer_by_task
 from junkdna_harness.sweep.command import lm_eval_command
 from junkdna_harness.sweep.evaluated import Evaluated
 from junkdna_harness.sweep.fingerprint import Fingerprint
@@ -116,13 +117,20 @@ class Session:
             FloatingPointError: the model answered with NaN.
         """
         started = time.perf_counter()
-        with self.state.holding(cell) as block:
-            compressed = time.perf_counter()
-            with self.lm.computing(), self._asking(cell) as lm:
-                scores = self.suite.score(lm, progress)
-                how: dict[str, Any] = {"batch_size": str(lm.batch_size), "prefix_cache": lm._prefix_cache}
+        if cell.by_task:
+            answered = answer_by_task(self.lm, self.suite, self.state, cell, progress)
+            block: Mapping[str, Any] = answered.block
+            scores, how = answered.scores, _how(self.lm)
             scored = time.perf_counter()
-            how |= self._agreeing(cell, scores)  # in float32, as the weights are held
+            compressed = scored - answered.seconds_scoring
+        else:
+            with self.state.holding(cell) as block:
+                compressed = time.perf_counter()
+                with self.lm.computing(), self._asking(cell) as lm:
+                    scores = self.suite.score(lm, progress)
+                    how = _how(lm)
+                scored = time.perf_counter()
+                how |= self._agreeing(cell, scores)  # in float32, as the weights are held
         held = time.perf_counter()
         failed: dict[str, str] = dict(scores.failed)
         if failed and not any(scores.samples.values()):
@@ -209,6 +217,11 @@ class Session:
             raise RuntimeError(
                 "the weights after the last run are not the loaded ones: a method changed more than its targets."
             )
+
+
+def _how(lm: Any) -> dict[str, Any]:
+    """What of the manifest says how the model was asked."""
+    return {"batch_size": str(lm.batch_size), "prefix_cache": lm._prefix_cache}
 
 
 def refuse_changed(lm: SweepLM) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from difficulty.errors import UsageError
@@ -76,7 +77,38 @@ class Suite:
             UsageError: no task could be run.
         """
         failed = dict(self.failed)
-        samples, raw = self.ask(lm, failed, progress)
+        return self._scored(*self.ask(lm, failed, progress), failed)
+
+    def score_each(
+        self,
+        lm: Any,
+        holding: Callable[[str], AbstractContextManager[None]],
+        progress: Progress | None = None,
+    ) -> Scores:
+        """The same, where `lm` is another model for each task, while `holding(task)` makes it that. Each task is asked by itself, as
+        `lm_eval` would ask it of its model.
+
+        Raises:
+            FloatingPointError: a log-likelihood is not a number.
+            UsageError: no task could be run.
+        """
+        failed = dict(self.failed)
+        samples: dict[str, list[Sample]] = {}
+        raw: dict[str, results.Raw] = {}
+        for name, part in self._parts.items():
+            with holding(name):
+                answered, values = part.ask(lm, failed, progress)
+            samples, raw = {**samples, **answered}, {**raw, **values}
+        return self._scored(samples, raw, failed)
+
+    @cached_property
+    def _parts(self) -> dict[str, Suite]:
+        """Each task as a suite of its own."""
+        return {name: self.part({name: documents}) for name, documents in self.documents.items()}
+
+    def _scored(
+        self, samples: dict[str, list[Sample]], raw: dict[str, results.Raw], failed: dict[str, str]
+    ) -> Scores:
         found = self._aggregate(raw, failed)
         if not raw:
             raise UsageError(none_left(failed))

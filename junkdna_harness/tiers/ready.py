@@ -327,6 +327,31 @@ def _families() -> list[Group]:
     ]  # fmt: skip
 
 
+TRAINED = 0.6  # of local validation rows, where there are no training rows; the others are the test
+# The columns whose texts may not be on both sides.
+TEXTS = {"sst2": ["sentence"], "cola": ["sentence"], "qnli": ["question", "sentence"], "rte": ["sentence1", "sentence2"],
+         "qqp": ["question1", "question2"], "stsb": ["sentence1", "sentence2"]}  # fmt: skip
+
+
+def _finetune() -> list[Group]:
+    """The paper's pairs of GLUE tasks, with training rows also where the folder has none."""
+
+    def keys(benchmark: Benchmark) -> dict[str, Any]:
+        graded = benchmark is STSB  # its label is a number from 0 to 5, of which a view makes yes and no
+        split = {"texts": TEXTS[benchmark.name], "train": TRAINED, "seed": 0}
+        return {
+            "split": {**split, **({} if graded else {"label": "label"})},
+            "guess_by": "same" if graded else "label",
+        }
+
+    table = {b.name: b for b in (SST2, COLA, QQP, STSB, QNLI, RTE)}
+    return [
+        Group(f"difficulty_tiers_finetune_{pair.name}", "human_llm_gap", pair.name,
+              [(table[name], keys(table[name])) for name in (pair.easy, pair.hard)], (0.5, 0.5))
+        for pair in PAIRS if pair.easy in table
+    ]  # fmt: skip
+
+
 def _languages() -> Group:
     """The same questions in languages with less and less text on the web."""
     members: list[tuple[Benchmark, Mapping[str, Any]]] = []
@@ -371,6 +396,7 @@ def groups() -> list[Group]:
         _factoid(),
         _languages(),
         *_families(),
+        *_finetune(),
     ]
 
 
@@ -387,6 +413,11 @@ def collections() -> dict[str, tuple[str, ...]]:
         "difficulty_tiers_context": named("context_length"),
         "difficulty_tiers_steps": named("steps"),
         "difficulty_tiers_book": named("open_closed_book"),
-        "difficulty_tiers_families": named("human_llm_gap"),
+        "difficulty_tiers_families": tuple(group.name for group in _families()),
+        # The local sample of QQP is too small for a part of it to be a test: that pair is asked for by its own name.
+        "difficulty_tiers_finetune": (
+            "difficulty_tiers_finetune_sentence",
+            "difficulty_tiers_finetune_inference",
+        ),
         "difficulty_tiers_benchmarks": ("difficulty_tiers_arc", "difficulty_tiers_families_commonsense"),
     }

@@ -10,6 +10,7 @@ from difficulty.errors import UsageError, did_you_mean
 from junkdna_harness.harness.tasks import packaged_tasks
 from junkdna_harness.harness.versions import own_keys
 from junkdna_harness.tiers import config as task_files
+from junkdna_harness.tiers.split import Split
 
 LM_EVAL_KEYS = {"task", "task_alias", "class", "metadata", "output_type", "num_fewshot"}
 
@@ -23,6 +24,8 @@ class TierSpec:
     override: Mapping[str, Any] = field(default_factory=dict)
     local: Mapping[str, str] = field(default_factory=dict)
     rows: str | None = None
+    split: Split | None = None
+    guess_by: str | None = None
     view: Mapping[str, Any] | None = None
     fewshot_by: str | None = None
     by: str | None = None
@@ -50,6 +53,8 @@ class TierSpec:
                 raise UsageError(
                     f"a tier has no key {key!r}; it has {', '.join(sorted(known))}.{did_you_mean(key, known)}"
                 )
+        if "split" in given:
+            given["split"] = Split.from_config(given["split"])
         for key in ("cuts", "order"):
             if key in given:
                 given[key] = tuple(given[key])

@@ -7,6 +7,8 @@ A tier's YAML names this class and says what makes the tier:
     base: arc/arc_easy.yaml        # a task file that ships with lm-eval; or `original: {...}`, the task itself
     override: {...}                # keys of the task to replace
     local: {test: arc_easy/test.jsonl}   # splits as files of the local data folder; rows: module:function adapts them
+    split: {texts: [sentence], label: label, train: 0.6, seed: 0}   # where no local file has training rows, part those that are evaluated
+    guess_by: label                # chance is the share of that column's most frequent value among the evaluated rows
     view: {function: m:f, ...}     # makes each document harder or easier (fewer options, more passages)
     fewshot_by: subject            # few-shot examples come from the rows with the document's own value in that column
     by: answer_length              # the rule (with bins, cuts, harder, order, min_items); or
@@ -20,6 +22,7 @@ Nothing here looks at the model or its arguments, except `data_dir`: the same fi
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +31,7 @@ from typing import Any
 import datasets
 
 from difficulty.errors import UsageError, did_you_mean
+from difficulty.runs.part import DATA_ROWS
 from difficulty.runs.provenance import TIERS_FROM
 from difficulty.runs.provenance import makers as makers_in
 from difficulty.visible import visible
@@ -37,6 +41,7 @@ from junkdna_harness.tiers import config as task_files
 from junkdna_harness.tiers.local import data_dir, local_splits, read_rows
 from junkdna_harness.tiers.select import Choice, choose, source_runs
 from junkdna_harness.tiers.spec import TierSpec
+from junkdna_harness.tiers.split import TRAIN
 
 logger = logging.getLogger(__name__)
 
@@ -71,16 +76,22 @@ class TieredTask:
         }
         folder = data_dir(metadata) if spec.local else None
         splits = local_splits(folder, spec.local) if folder else {}
+        parted = _parted(spec, whole, splits)
         if splits:
-            merged.update(_splits_on_disk(merged, splits))
+            with_training = {**splits, parted[0]: splits[parted[1]]} if parted else splits
+            merged.update(_splits_on_disk(merged, with_training))
         home = Path(str(metadata.get("config_source", ""))).parent
         own = {key: value for key, value in _as_mapping(whole.get("metadata")).items() if key in OF_A_TIER}
-        members = {"_spec": spec, "_files": splits, "_home": home, "_made_of": own}
+        members = {"_spec": spec, "_files": splits, "_parted": parted, "_home": home, "_made_of": own}
         kind = type(f"Tiered{parent.__name__}", (_Tier, parent), members)
         task = kind(config=merged) if takes_config(parent) else kind()
         makers = _makers(spec, home, metadata)
         made_from = {TIERS_FROM: makers} if makers else {}
         task.config.metadata = {**_as_mapping(task.config.metadata), **metadata, **made_from}
+        if spec.split is not None:
+            task.config.metadata[DATA_ROWS] = _rows_said(task)
+        if spec.guess_by is not None:
+            task.config.metadata["chance"] = _most_frequent(task, spec.guess_by)
         _warn_of_own_answers(task, makers, str(metadata.get("pretrained", "")))
         return task
 
@@ -93,6 +104,9 @@ class _Tier:
 
     _spec: TierSpec
     _files: Mapping[str, Path]
+    _parted: (
+        tuple[str, str] | None
+    )  # the training split, where its rows are a part of another's, and that one
     _home: Path
     _made_of: Mapping[str, Any]
     _shuffled_by: int | None = None  # the seed of the few-shot examples
@@ -109,9 +123,13 @@ class _Tier:
                 config.metadata = tiers
             return
         adapter = task_files.load_function(self._spec.rows) if self._spec.rows else None
-        self.dataset = datasets.DatasetDict(
-            {split: read_rows(path, adapter) for split, path in self._files.items()}
-        )
+        splits = {split: read_rows(path, adapter) for split, path in self._files.items()}
+        if self._parted and self._spec.split:
+            training, evaluated = self._parted
+            rows = splits[evaluated]
+            train, test = self._spec.split.of(list(rows), repr(str(self._files[evaluated])))
+            splits |= {training: rows.select(train), evaluated: rows.select(test)}
+        self.dataset = datasets.DatasetDict(splits)
 
     @cached_property
     def whole_docs(self) -> Any:
@@ -270,6 +288,40 @@ def _warn_of_own_answers(task: Any, makers: list[Any], pretrained: str) -> None:
                 f"{visible(task.config.task)}: these tiers were made from the answers of {visible(maker)}, which is evaluated now: expect "
                 "regression to the mean (part of the hard tier is bad luck that a new run does not repeat)."
             )
+
+
+def _parted(spec: TierSpec, whole: Mapping[str, Any], files: Mapping[str, Path]) -> tuple[str, str] | None:
+    """The training split and the evaluated one, whose rows are parted: where the tier says how, and no file has training rows."""
+    if spec.split is None or not files:
+        return None
+    training = str(whole.get("training_split") or TRAIN)
+    evaluated = [str(whole[key]) for key in ("test_split", "validation_split") if whole.get(key) in files]
+    return (training, evaluated[0]) if evaluated and training not in files else None
+
+
+def _rows_said(task: Any) -> str:
+    """Where the training and the test rows of a task come from, in words."""
+    trained, tested = task.config.training_split, task.config.test_split or task.config.validation_split
+    n_train, n_test = len(task.dataset[trained]), len(task.dataset[tested])
+    if task._parted:
+        said: str = task._spec.split.said(tested, n_train, n_test)
+        return said
+    where = "local files" if task._files else "the hub"
+    return f"rows of {where}: {n_train:,} train ({trained}), {n_test:,} test ({tested})"
+
+
+def _most_frequent(task: Any, column: str) -> float:
+    """What who knows how frequent the answers are, and nothing else, scores: training tells that to every model.
+
+    Raises:
+        UsageError: the evaluated rows have no such column.
+    """
+    docs = task.whole_docs
+    if any(column not in doc for doc in docs):
+        raise UsageError(
+            f"{task.config.task}: a document has no column {column!r}, which `guess_by` names; it has {', '.join(docs[0])}."
+        )
+    return round(Counter(doc[column] for doc in docs).most_common(1)[0][1] / len(docs), 6)
 
 
 def _splits_on_disk(whole: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:

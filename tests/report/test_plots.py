@@ -108,6 +108,48 @@ def test_the_recovery_gap_is_dense_minus_sparse_after_equal_training() -> None:
     assert "recovery_gap" in {plot.name for plot in plots(measured)}
 
 
+def test_scores_after_training_are_shares_of_the_dense_model_trained_as_long() -> None:
+    base = tidy(families=("addition",), levels=(0.0, 0.3, 0.5), n_items=30)
+    right = base["metric"] == "acc"
+    half = base.assign(
+        value=np.where(right, base["value"] * (base.groupby("item_id").cumcount() % 2), base["value"])
+    )
+    parts = [base]
+    for share in ("", "@0.1"):
+        parts += [base[base["method"] == "dense"].assign(method=RECOVERED[0] + share, run=f"dt{share}")]
+        parts += [
+            half[(half["method"] == "magnitude") & (half["level"] == level)].assign(method=RECOVERED[1] + share, run=f"st{share} {level}")
+            for level in (0.3, 0.5)
+        ]  # fmt: skip
+    measured = measure(pd.concat(parts), {}, "tiny")
+    from junkdna_harness.report.after_training import after_training
+
+    found = after_training(measured)
+    assert [one.title for one in found[:3]] == [
+        "addition, tier 1, 100 % of the data", "addition, tier 1, 10 % of the data", "addition, tier 2, 100 % of the data",
+    ]  # fmt: skip
+    (way,) = found[0].ways
+    scores = {
+        k: measured.draws.score[0, measured.cells(tier=1)[0], k]
+        for k, one in enumerate(measured.draws.conditions)
+        if one.kind == "recovered" and one.done.recoveries[0].share == 1
+    }
+    dense, *sparse = scores.values()
+    assert way.label == "sparse transfer" and list(way.levels) == [0.3, 0.5]
+    assert way.kept == pytest.approx(np.array(sparse) / dense)
+    assert ((way.low <= way.kept) & (way.kept <= way.high)).all()
+    assert "score_after_training" in {plot.name for plot in plots(measured)}
+
+
+def test_one_level_after_training_is_no_curve() -> None:
+    base = tidy(families=("addition",), levels=(0.0, 0.5), n_items=30)
+    dense, sparse = (base[base["method"] == m] for m in ("dense", "magnitude"))
+    extra = [dense.assign(method=RECOVERED[0], run="dt"), sparse.assign(method=RECOVERED[1], run="st")]
+    assert "score_after_training" not in {
+        plot.name for plot in plots(measure(pd.concat([base, *extra]), {}, "tiny"))
+    }
+
+
 def test_markers_and_lines_differ_where_colours_do() -> None:
     assert len(set(MARKERS[:7])) == len(NAMES)
     pairs = {(MARKERS[k % len(MARKERS)], str(DASHES[k % len(DASHES)])) for k in range(12)}
