@@ -9,6 +9,7 @@ from junkdna_harness.sweep.choose import engine_and_machine
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.grid import parse_names, parse_patterns, parse_quantize, parse_sparsities
 from junkdna_harness.sweep.machine import Machine, parse_devices
+from junkdna_harness.sweep.plan import build_plan
 
 
 def test_ranges_include_both_ends_and_have_no_binary_tails():
@@ -101,3 +102,22 @@ def test_workers_that_load_the_model_themselves_take_the_devices_in_turn(workers
 def test_workers_are_a_count(workers):
     with pytest.raises(UsageError, match="workers"):
         engine_and_machine({"workers": workers})
+
+
+def test_a_scheme_says_weights_and_activations_at_once() -> None:
+    assert parse_quantize("rtn:4,w4a8,NVFP4A16,gptq:3") == (
+        ("rtn", 4),
+        ("W4A8", 4),
+        ("NVFP4A16", 4),
+        ("gptq", 3),
+    )
+    plan = build_plan("difficulty_tiers", quantize="rtn:8,W8A8,W4A8")
+    names = [plan.run_id(cell) for cell in plan.cells]
+    assert names == [
+        "embedded dense",
+        "embedded rtn 8 bits",
+        "embedded rtn-aint8 8 bits",
+        "embedded rtn-aint8 4 bits",
+    ]
+    with pytest.raises(UsageError, match="two runs of this plan are called 'embedded rtn 8 bits'"):
+        build_plan("difficulty_tiers", quantize="rtn:8,W8A16")
