@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from difficulty.stats.mean import wilson
-from junkdna_harness.study.against.curve import Curve, Floats
+from junkdna_harness.study.against.curve import Curve, Floats, no_curve
 from junkdna_harness.study.against.known import (
     CORRELATION,
     SHARE,
@@ -37,18 +37,20 @@ def curve_of(series: Series, corrected: bool = False) -> Curve:
     dense, n = dense_of(series, task), _items(series, task)
     none = np.full(len(series.levels), math.nan)
     if corrected and (task is None or (task.floor and (dense is None or dense.low <= task.floor))):
-        return Curve(series.name, (), none[:0], none[:0], none[:0])
+        return no_curve(series.name)
     floor = task.floor if corrected and task is not None else 0.0
+    guess = 0.0 if corrected else None if task is None or dense is None else task.floor / dense.middle
     if corrected and dense is not None:
         kept = (series.kept * dense.middle - floor) / (dense.middle - floor)
     else:
         kept = series.kept
     if why_no_interval(series) or dense is None or n is None or task is None:
-        return Curve(series.name, series.levels, kept, none, none)
+        return Curve(series.name, series.levels, kept, none, none, guess)
     ends = [ratio(series.kept * d, d, n, task.kind, floor) for d in {dense.low, dense.high}]
     low, high = np.min([end[0] for end in ends], axis=0), np.max([end[1] for end in ends], axis=0)
     itself = np.array([level.sparsity == 0 for level in series.levels])
-    return Curve(series.name, series.levels, kept, np.where(itself, kept, low), np.where(itself, kept, high))
+    low, high = np.where(itself, kept, low), np.where(itself, kept, high)
+    return Curve(series.name, series.levels, kept, low, high, guess)
 
 
 def why_no_interval(series: Series) -> str:

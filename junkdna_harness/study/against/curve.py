@@ -26,7 +26,7 @@ class Level:
 class Curve:
     """What is left of the dense score at rising levels; shares, 1 for the dense model.
 
-    `kept`, `low` and `high` have shape (n_levels,); bounds are 95 %, NaN where there is none.
+    `kept`, `low` and `high` have shape (n_levels,); bounds are 95 %, NaN where there is none. `floor`: what guessing leaves.
     """
 
     label: str
@@ -34,6 +34,7 @@ class Curve:
     kept: Floats = field(repr=False)
     low: Floats = field(repr=False)
     high: Floats = field(repr=False)
+    floor: float | None = None
 
     @property
     def x(self) -> Floats:
@@ -48,6 +49,12 @@ class Curve:
     def at(self) -> Mapping[Level, int]:
         """The place of each level, by what is compared: the pattern, or the share to a thousandth."""
         return {key(level): k for k, level in enumerate(self.levels)}
+
+
+def no_curve(label: str) -> Curve:
+    """A curve without a level."""
+    none = np.array([], dtype=float)
+    return Curve(label, (), none, none, none)
 
 
 def key(level: Level) -> Level:
