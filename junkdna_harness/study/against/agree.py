@@ -107,10 +107,8 @@ def _same_place(a: Passing, b: Passing) -> tuple[str, str]:
         return (DIFFERS if apart else UNKNOWN), f"not reached by {who} up to {100 * other.last:.0f} %"
     if abs(a.at - b.at) <= NEAR + _RESOLUTION:
         return AGREES, f"{100 * abs(a.at - b.at):.0f} points apart"
-    ends = [
-        (one.at if one.low is None else one.low, one.at if one.high is None else one.high) for one in (a, b)
-    ]
-    meet = ends[0][0] <= ends[1][1] and ends[1][0] <= ends[0][1]
+    (a_low, a_high), (b_low, b_high) = _ends(a), _ends(b)
+    meet = a_low <= b_high and b_low <= a_high
     sooner = "ours is there earlier" if b.at < a.at else "ours is there later"
     told = f"{100 * abs(a.at - b.at):.0f} points apart, {sooner}"
     return (UNKNOWN, f"{told}, within the intervals") if meet else (DIFFERS, told)

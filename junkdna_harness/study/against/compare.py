@@ -60,11 +60,11 @@ class Panel:
 
 @dataclass(frozen=True)
 class Beside:
-    """One model (or trainings of one) beside the paper. `setups`: figure -> what differs in how it was made, in one line."""
+    """One model (or trainings of one) beside the paper. `setups`: how each figure was made, and ours, see `setups`."""
 
     model: str
     panels: tuple[Panel, ...]
-    setups: Mapping[str, str]
+    setups: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)

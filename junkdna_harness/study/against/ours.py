@@ -22,7 +22,7 @@ from difficulty.stats.paired import paired_interval
 from junkdna_harness.study.against.curve import Curve, Floats, Level
 
 STUDY, FINISHED = "study.json", "outcome.json"
-SOURCES = ("sweep", "recovered", "tokens")
+SOURCES = ("sweep", "recovered")  # no figure of the paper has tokens of a text
 _NM = re.compile(r"(\d+):(\d+)")
 _ITEM = ["task", "item_id"]
 Columns = tuple[str, ...]
@@ -139,12 +139,18 @@ def read_study(folder: Path) -> list[Ours]:
     sources = [folder / name for name in SOURCES if (folder / name).is_dir()]
     if not sources:
         raise UsageError(f"{str(folder)!r} holds no runs of a study. Run the study first.")
-    table = read_runs(sources).table
+    return ours_of(read_runs(sources).table, plan)
+
+
+def ours_of(table: pd.DataFrame, plan: Mapping[str, Any]) -> list[Ours]:
+    """The models of a tidy table, trainings of one together; `plan`: what the study was asked for.
+
+    Raises:
+        UsageError: there is no score of which more is better.
+    """
     rows = _shares(choose(table).rows)
     if not len(rows):
-        raise UsageError(
-            f"{str(folder)!r} holds no scores of which more is better. Evaluate tasks that have some."
-        )
+        raise UsageError("the study holds no scores of which more is better. Evaluate tasks that have some.")
     groups = trainings(str(name) for name in rows["model"].unique())
     return [_group(name, models, rows[rows["model"].isin(models)], plan) for name, models in groups.items()]
 

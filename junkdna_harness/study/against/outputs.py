@@ -23,12 +23,16 @@ _TOLD = 0.02  # of the dense score: smaller rises are not worth a row, unless th
 
 @dataclass(frozen=True)
 class Table:
-    """A table: what it shows, its columns (a name, and how it is set), its rows, and what is said below it."""
+    """A table: what it shows, its columns (a name, and how it is set), its rows, and what is said below it.
+
+    `brief`: the columns that a terminal shows; none of them, and it is left to the page.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: list[list[str]]
     notes: tuple[str, ...] = ()
+    brief: tuple[int, ...] = ()
 
 
 def paper_tables(found: Comparison) -> list[Table]:
@@ -38,7 +42,7 @@ def paper_tables(found: Comparison) -> list[Table]:
         Table(
             "What the paper's own curves show, read with intervals",
             (
-                Column("Figure", head=True), Column("Panel"), Column("Keeps more"), Column("Loses more"), Column("Lower at", "number"),
+                Column("Figure", head=True), Column("Panel", head=True), Column("Keeps more"), Column("Loses more"), Column("Lower at", "number"),
                 Column("Shown to lose more at", "text"), Column("to lose less", "text"), Column("Surest difference, points", "text"),
                 Column("Shown, chance off", "text"), Column("At chance", "text"), Column("Control"), Column("Rests on", "text"),
             ),
@@ -49,6 +53,7 @@ def paper_tables(found: Comparison) -> list[Table]:
                 "not in them, and the figures do not show it. Chance off: what the commonest answer scores is taken off both scores. "
                 "Control: series that remove other weights than small ones.",
             ),
+            (0, 1, 3, 4, 5, 8, 10),
         ),
         _steps_table(found.steps),
     ]  # fmt: skip
@@ -94,7 +99,7 @@ def _steps_table(steps: Sequence[Steps]) -> Table:
     return Table(
         "Where the paper's curves rise as more is removed",
         (
-            Column("Figure", head=True), Column("Panel"), Column("Series"), Column("Largest rise, points", "text"),
+            Column("Figure", head=True), Column("Panel", head=True), Column("Series"), Column("Largest rise, points", "text"),
             Column("Shown to be a rise", "text"),
         ),
         rows,
@@ -102,6 +107,7 @@ def _steps_table(steps: Sequence[Steps]) -> Table:
             f"{rising} of {len(steps)} series rise somewhere, {shown} by more than their items explain (95 %). Listed: those, and rises of "
             f"{100 * _TOLD:.0f} points or more. What two trainings would differ by is not known.",
         ),
+        (0, 1, 2, 3, 4),
     )  # fmt: skip
 
 
@@ -132,31 +138,33 @@ def beside_tables(beside: Beside) -> list[Table]:
         Table(
             f"Shapes: the paper's curves and {beside.model}",
             (
-                Column("Figure", head=True), Column("Panel"), Column("Series"), Column("Scale"), Column("Verdict"), Column("Why", "text"),
+                Column("Figure", head=True), Column("Panel", head=True), Column("Series"), Column("Scale"), Column("Verdict"), Column("Why", "text"),
                 Column("Levels", "number"), Column("Rho", "number"), Column("p", "number"), Column("95 % at: paper", "text"),
                 Column("ours", "text"), Column("80 % at: paper", "text"), Column("ours", "text"), Column("Ours is", "text"),
                 Column("Stands in", "text"),
             ),
             rows,
             (RULE,),
+            (0, 1, 2, 3, 4, 5),
         ),
         Table(
             f"Which of two falls first: the paper and {beside.model}",
             (
-                Column("Figure", head=True), Column("Panel"), Column("Keeps more / loses more"), Column("Scale"), Column("Mark", "number"),
+                Column("Figure", head=True), Column("Panel", head=True), Column("Keeps more / loses more"), Column("Scale"), Column("Mark", "number"),
                 Column("Paper: first", "text"), Column("Ours: first", "text"), Column("Verdict"), Column("Why", "text"),
             ),
             orders,
             ("Shown: both curves have intervals, and where they fall to the mark these do not meet. Two orders are compared where both are shown.",),
+            (0, 1, 2, 3, 4, 7, 8),
         ),
         Table(
-            "What differs in how they were made",
-            (Column("Figure"), Column("Paper's, and ours", "text")),
-            [[figure, line] for figure, line in beside.setups.items()],
+            "How they were made",
+            (Column("Figure"), Column("Model"), Column("Pruning", "text"), Column("Training after it", "text"), Column("Metric", "text"), Column("Levels", "text")),
+            [list(row) for row in beside.setups],
         ),
         Table(
             "Drawn alone",
-            (Column("Figure", head=True), Column("Panel"), Column("Series"), Column("Why", "text")),
+            (Column("Figure", head=True), Column("Panel", head=True), Column("Series"), Column("Why", "text")),
             [[panel.figure, panel.name, one.series.name, one.missing] for panel, one in drawn if one.missing],
         ),
     ]  # fmt: skip
@@ -205,8 +213,11 @@ def levels_text(levels: Iterable[Level]) -> str:
 
 
 def terminal(one: Table) -> list[Line]:
-    """The lines of a table for a terminal."""
-    return table(one.columns, one.rows, title=one.title) if one.rows else []
+    """The lines of a table for a terminal, none where it is left to the page."""
+    if not (one.rows and one.brief):
+        return []
+    columns = [one.columns[k] for k in one.brief]
+    return table(columns, [[row[k] for k in one.brief] for row in one.rows], title=one.title)
 
 
 def markdown(tables: Sequence[Table], remarks: Sequence[str]) -> str:

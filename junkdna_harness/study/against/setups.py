@@ -1,4 +1,4 @@
-"""What differs between how a figure of the paper was made and how our study was, in one line per figure."""
+"""How the figures of the paper were made, and how our study was: what differs stands in the columns of one table."""
 
 from __future__ import annotations
 
@@ -9,42 +9,48 @@ from junkdna_harness.study.against.known import setup_of
 from junkdna_harness.study.against.ours import Ours
 from junkdna_harness.study.against.points import Series
 
-
-def setups(ours: Ours, points: Iterable[Series]) -> dict[str, str]:
-    """Figure -> its line."""
-    figures = dict.fromkeys(series.figure for series in points)
-    return {figure: _line(figure, ours.plan, ours) for figure in figures}
+OURS = "ours"
 
 
-def _line(figure: str, plan: Mapping[str, Any], ours: Ours) -> str:
-    theirs = setup_of(figure)
-    mine = {
-        "model": ours.name if len(ours.models) == 1 else f"{ours.name}, {len(ours.models)} trainings",
-        "method": f"{_listed(plan.get('methods'))} per matrix" if plan.get("methods") else "not told",
-        "training": _training(plan),
-        "metric": f"the likeliest option, over {len(ours.values):,} items of {len(ours.tasks)} tasks",
-        "levels": ", ".join(filter(None, (str(plan.get("sparsity") or ""), str(plan.get("patterns") or "")))),
-    }
-    if theirs is None:
-        return (
-            f"not known how the paper's was made; ours: {'; '.join(f'{k} {v}' for k, v in mine.items() if v)}"
-        )
-    pairs = [(name, getattr(theirs, name), mine[name]) for name in ("model", "method", "training", "metric")]
-    return "; ".join(f"{name}: {a}, ours {b}" for name, a, b in pairs) + f"; levels: ours {mine['levels']}"
+def setups(ours: Ours, points: Iterable[Series]) -> tuple[tuple[str, ...], ...]:
+    """(figure or "ours", model, pruning, training, metric, levels), ours first; empty cells where nobody says."""
+    series = list(points)
+    figures = dict.fromkeys(one.figure for one in series)
+    return (_mine(ours), *(_theirs(name, [one for one in series if one.figure == name]) for name in figures))
+
+
+def _theirs(figure: str, points: list[Series]) -> tuple[str, ...]:
+    found = setup_of(figure)
+    levels = sorted({level for one in points for level in one.levels})
+    told = f"{levels[0]} to {levels[-1]}, {len(levels)}" if len(levels) > 1 else str(levels[0])
+    if found is None:
+        return figure, "not known", "", "", "", told
+    return figure, found.model, found.method, found.training, found.metric, told
+
+
+def _mine(ours: Ours) -> tuple[str, ...]:
+    plan = ours.plan
+    return (
+        OURS,
+        ours.name if len(ours.models) == 1 else f"{ours.name}, {len(ours.models)} trainings",
+        f"{_listed(plan.get('methods'))}; each method's own scope",
+        _training(plan),
+        f"the task's own, over {len(ours.values):,} items of {len(ours.tasks)} tasks",
+        "; ".join(filter(None, (_listed(plan.get("sparsity")), _listed(plan.get("patterns"))))),
+    )
 
 
 def _training(plan: Mapping[str, Any]) -> str:
     if not plan.get("arms"):
         return "none"
-    steps, rate, seeds = _listed(plan.get("steps")), _listed(plan.get("lr")), plan.get("seeds")
-    from_levels = _listed(plan.get("recovery_levels"))
-    each = "each task by itself" if plan.get("per_task") else "all tasks at once"
     parts = [
-        f"{steps} steps of {plan.get('batch_size')} on {plan.get('data')}, {each}",
-        f"from {from_levels}",
+        f"{_listed(plan.get('steps'))} steps of {plan.get('batch_size')} on {plan.get('data')}",
+        "each task by itself" if plan.get("per_task") else "all tasks at once",
+        f"from {_listed(plan.get('recovery_levels'))}",
+        f"learning rate {_listed(plan.get('lr'))}" if plan.get("lr") else "the default learning rate",
+        f"seeds {_listed(plan.get('seeds'))}",
+        "where a row says before training, none",
     ]
-    parts += [f"learning rate {rate}"] if rate else ["the default learning rate"]
-    parts += [f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"] if isinstance(seeds, list) else []
     return ", ".join(parts)
 
 
