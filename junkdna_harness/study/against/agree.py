@@ -4,7 +4,7 @@
    ones where there are more than 5,040. Two curves that fall have a high one whatever else they do: it is needed, not enough.
 2. The level at which what is left of the dense score first falls to 95 % and to 80 %, in a straight line between levels. They agree at a
    mark where the two lie within `NEAR` of each other, or neither curve reaches it; they do not where they lie further apart and their
-   intervals do not meet; else it cannot be told.
+   intervals do not meet; else, and where one has no intervals, it cannot be told.
 
 Curves agree where p <= 0.05 and both marks agree; they do not where some mark does not, or where the correlation is at most 0 over
 five levels or more; everything else, and fewer than four common levels, cannot be told.
@@ -98,19 +98,21 @@ def _same_place(a: Passing, b: Passing) -> tuple[str, str]:
     """Whether two curves fall to a mark at one place, and why."""
     if a.at is None and b.at is None:
         return AGREES, "reached by neither"
+    if a.at is not None and b.at is not None and abs(a.at - b.at) <= NEAR + _RESOLUTION:
+        return AGREES, f"{100 * abs(a.at - b.at):.0f} points apart"
     if a.at is None or b.at is None:
         reached, other, who = (b, a, "the paper's") if a.at is None else (a, b, "ours")
         assert reached.at is not None
         if other.last < reached.at + NEAR - _RESOLUTION:
             return UNKNOWN, f"{who} ends at {100 * other.last:.0f} % and has not reached it"
-        apart = other.low is None or reached.high is None or reached.high < other.low
-        return (DIFFERS if apart else UNKNOWN), f"not reached by {who} up to {100 * other.last:.0f} %"
-    if abs(a.at - b.at) <= NEAR + _RESOLUTION:
-        return AGREES, f"{100 * abs(a.at - b.at):.0f} points apart"
+        told = f"not reached by {who} up to {100 * other.last:.0f} %"
+    else:
+        sooner = "ours is there earlier" if b.at < a.at else "ours is there later"
+        told = f"{100 * abs(a.at - b.at):.0f} points apart, {sooner}"
+    if a.low is None or b.low is None:
+        return UNKNOWN, f"{told}, and {'the paper' if a.low is None else 'ours'} has no intervals"
     (a_low, a_high), (b_low, b_high) = _ends(a), _ends(b)
     meet = a_low <= b_high and b_low <= a_high
-    sooner = "ours is there earlier" if b.at < a.at else "ours is there later"
-    told = f"{100 * abs(a.at - b.at):.0f} points apart, {sooner}"
     return (UNKNOWN, f"{told}, within the intervals") if meet else (DIFFERS, told)
 
 

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from junkdna_harness.study.against.agree import MARKS, Agreement, First, agreement, first, order_agreement
+from junkdna_harness.study.against.agree import (
+    LEAST_LEVELS,
+    MARKS,
+    Agreement,
+    First,
+    agreement,
+    first,
+    order_agreement,
+)
 from junkdna_harness.study.against.bounds import curve_of
 from junkdna_harness.study.against.curve import Curve
 from junkdna_harness.study.against.ours import Ours, read_study
@@ -23,7 +31,7 @@ SCALES = ("as drawn", "chance off")
 class Drawn:
     """One series of the paper and ours beside it: `paper` and each counterpart as drawn and with chance taken off.
 
-    `compared`: the counterpart that shares most levels with it; `agreements`: scale -> what came out. `missing`: why there is none.
+    `compared`: the nearest counterpart with enough levels in common, else the one with most; `agreements`: scale -> what came out. `missing`: why there is none.
     """
 
     series: Series
@@ -123,7 +131,8 @@ def _drawn(ours: Ours, panel: Sequence[Series], series: Series) -> Drawn:
     agreed = [
         {s: agreement(paper[s], c) for s, c in _scales(one).items() if paper[s].levels} for one in found
     ]
-    best = max(range(len(found)), key=lambda k: (agreed[k][SCALES[0]].n, -k))
+    levels = [min(one[SCALES[0]].n, LEAST_LEVELS) for one in agreed]
+    best = levels.index(max(levels))  # the nearest to the paper of those that can be judged
     return Drawn(series, paper, tuple(found), found[best], agreed[best])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+WIDE = 0.15  # of the weights: levels further apart leave open where between them something happens; N:M of 8 are 0.125 apart
 
 
 @dataclass(frozen=True, order=True)
@@ -77,23 +78,30 @@ class Passing:
 
 
 def passing(curve: Curve, mark: float) -> Passing:
-    """Where `curve` first falls to `mark`, between two levels in a straight line; the dense model, before all levels, is at 1."""
+    """Where `curve` first falls to `mark`, between two levels in a straight line; the dense model, before all levels, is at 1.
+
+    Where the two levels lie further apart than `WIDE`, its interval holds both: nobody knows what is between them.
+    """
     last = float(curve.x[-1])
-    at = _first(curve.x, curve.kept, mark)
+    at, gap = _first(curve.x, curve.kept, mark)
     if not curve.bounded:
         return Passing(at, last)
-    low, high = _first(curve.x, curve.low, mark), _first(curve.x, curve.high, mark)
-    return Passing(at, last, np.inf if low is None else low, np.inf if high is None else high)
+    (low, _), (high, _) = _first(curve.x, curve.low, mark), _first(curve.x, curve.high, mark)
+    low, high = np.inf if low is None else low, np.inf if high is None else high
+    if gap is not None and gap[1] - gap[0] > WIDE:
+        low, high = min(low, gap[0]), max(high, gap[1])
+    return Passing(at, last, low, high)
 
 
-def _first(x: Floats, y: Floats, mark: float) -> float | None:
-    """The first x at which y is `mark` or less, from (0, 1) on."""
+def _first(x: Floats, y: Floats, mark: float) -> tuple[float | None, tuple[float, float] | None]:
+    """The first x at which y is `mark` or less, from (0, 1) on, and the two levels around it; None where there is none."""
     if len(x) and x[0] > 0:
         x, y = np.concatenate([[0.0], x]), np.concatenate([[1.0], y])
     below = np.flatnonzero(y <= mark)
     if not len(below):
-        return None
+        return None, None
     k = int(below[0])
     if k == 0:
-        return float(x[0])
-    return float(x[k - 1] + (y[k - 1] - mark) / (y[k - 1] - y[k]) * (x[k] - x[k - 1]))
+        return float(x[0]), (float(x[0]), float(x[0]))
+    at = float(x[k - 1] + (y[k - 1] - mark) / (y[k - 1] - y[k]) * (x[k] - x[k - 1]))
+    return at, (float(x[k - 1]), float(x[k]))

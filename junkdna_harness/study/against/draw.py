@@ -61,9 +61,8 @@ def _panel(panel: Panel, scale: str, axes: Axes) -> None:
                 continue
             patterns |= {level.sparsity: level.pattern for level in curve.levels}
             top = max(top, float(np.nanmax(np.where(np.isfinite(curve.high), curve.high, curve.kept))))
-            whose = one.series.name if number == 0 else f"{one.series.name}: {curve.label}"
             style = ("--", "-", ":")[min(number, 2)]
-            _line(axes, curve, colour, marker, style, shorten(whose, _LONGEST), hollow=number == 0)
+            _line(axes, curve, colour, marker, style, shorten(curve.label, _LONGEST), hollow=number == 0)
             if curve.floor:
                 axes.axhline(100 * curve.floor, color=colour, linewidth=0.7, linestyle=style, alpha=0.45)
     if scale == SCALES[0] and any(curve.floor for one in panel.drawn for curve in _all(one, scale)):

@@ -174,7 +174,7 @@ RULE = (
     "Rule, fixed beforehand. Agrees: rank correlation over the common levels with one-sided p of at most 0.05, and at both marks (95 % and "
     "80 % of dense) the curves fall to it within a tenth of the weights of each other, or neither does. Does not: at some mark they lie "
     "further apart and their intervals do not meet, or the correlation is at most 0 over five levels. Else it cannot be told, as with "
-    "fewer than four common levels. Curves that fall are correlated whatever else they do. A curve without intervals is taken as it stands."
+    "fewer than four common levels, or apart at a mark without intervals. Curves that fall are correlated whatever else they do."
 )
 
 

@@ -45,8 +45,11 @@ class Counterpart:
 
 @dataclass(frozen=True)
 class _Tasks:
+    """Tasks of ours, in `words`, and shorter for a legend (`tag`)."""
+
     names: tuple[str, ...]
     words: str
+    tag: str
     stand_in: str = ""
 
 
@@ -82,10 +85,15 @@ def _tasks(ours: Ours, panel: Sequence[Series], role: Role) -> _Tasks | str:
     there = {name: _named(ours, name) for name in wanted}
     if role.task is not None and all(there.values()):
         names = there[role.task.name]
-        return _Tasks(names, ", ".join(names))
+        return _Tasks(names, ", ".join(names), role.task.name)
     of = f"for {role.task.name}" if role.task is not None else "for the paper's task"
     if _over_shares(panel) or role.share < 1 or not role.difficulty:
-        return _Tasks(tuple(ours.tasks.index), f"all {len(ours.tasks)} tasks", f"all tasks of the study {of}")
+        return _Tasks(
+            tuple(ours.tasks.index),
+            f"all {len(ours.tasks)} tasks",
+            "all tasks",
+            f"all tasks of the study {of}",
+        )
     return _tier(ours, role.difficulty, of)
 
 
@@ -107,11 +115,17 @@ def _book(ours: Ours, difficulty: str) -> _Tasks | str:
     if len(within):
         names = tuple(map(str, within.index))
         trivia = all("trivia" in name for name in names)
-        return _Tasks(names, ", ".join(names), "" if trivia else "other questions for TriviaQA")
+        return _Tasks(
+            names,
+            ", ".join(names),
+            f"{'open' if tier == 1 else 'closed'} book",
+            "" if trivia else "other questions for TriviaQA",
+        )
     own = ours.tasks[ours.tasks["family"] == _FACTS[difficulty]]
     if len(own):
         return _Tasks(
             tuple(map(str, own.index)),
+            _FACTS[difficulty],
             _FACTS[difficulty],
             f"made-up facts ({_FACTS[difficulty]}) for TriviaQA",
         )
@@ -127,7 +141,10 @@ def _languages(ours: Ours, difficulty: str) -> _Tasks | str:
     tier = within["tier"].min() if difficulty == EASY else within["tier"].max()
     names = tuple(map(str, within.index[within["tier"] == tier]))
     return _Tasks(
-        names, ", ".join(names), "questions in languages that are much and little read, for translation"
+        names,
+        ", ".join(names),
+        f"language tier {tier}",
+        "questions in languages that are much and little read, for translation",
     )
 
 
@@ -142,7 +159,7 @@ def _tier(ours: Ours, difficulty: str, of: str) -> _Tasks | str:
     names = tuple(map(str, tasks.index[tasks["tier"] == end]))
     which = "tier 1" if difficulty == EASY else "the hardest tier"
     families = tasks["family"].nunique()
-    return _Tasks(names, f"{which} of {families} families", f"{which} of {families} families {of}")
+    return _Tasks(names, f"{which} of {families} families", which, f"{which} of {families} families {of}")
 
 
 def _treated(ours: Ours, tasks: _Tasks, role: Role, arm: str | None) -> Counterpart | None:
@@ -156,7 +173,7 @@ def _treated(ours: Ours, tasks: _Tasks, role: Role, arm: str | None) -> Counterp
     yardstick = []
     if training is not None and not dense:
         dense, yardstick = ours.dense(), ["the untrained dense model for the trained one"]
-    label = f"ours: {tasks.words}, {method}" if len(tasks.words) < 40 else f"ours: {method}"
+    label = f"ours: {method}, {tasks.tag}"
     raw, corrected = ours.curves(label, tasks.names, levels, dense)
     if not raw.levels:
         return None

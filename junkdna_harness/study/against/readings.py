@@ -165,13 +165,17 @@ def remarks(points: Sequence[Series]) -> list[str]:
 
 
 def _references(points: Sequence[Series]) -> Iterator[str]:
+    """Figures in panels of which no series starts below 100 %."""
+    found: dict[tuple[str, Level], list[str]] = {}
     for panel in panels(points):
         first = [(one.levels[0], float(one.kept[0])) for one in panel]
         if len(panel) > 1 and all(level.sparsity > 0 and abs(kept - 1) < _SAME for level, kept in first):
-            yield (
-                f"{panel[0].figure} / {panel[0].panel}: all {len(panel)} series are exactly 100 % at {first[0][0]}: that level itself is "
-                "their reference, or it stands for the dense model."
-            )
+            found.setdefault((panel[0].figure, first[0][0]), []).append(panel[0].panel)
+    for (figure, level), names in found.items():
+        yield (
+            f"{figure}, {', '.join(names)}: all series are exactly 100 % at {level}: that level is their reference, it stands for the dense "
+            "model, or scores were rounded."
+        )
 
 
 def _repeated(points: Sequence[Series]) -> Iterator[str]:

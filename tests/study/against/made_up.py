@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -28,7 +29,7 @@ def points(folder: Path, *rows: str, head: str = HEAD) -> Path:
     return path
 
 
-def line(figure: str, panel: str, series: str, values: Mapping[object, float]) -> list[str]:
+def line(figure: str, panel: str, series: str, values: Mapping[Any, float]) -> list[str]:
     """The rows of one series."""
     return [f"{figure},{panel},{series},{level},{value}" for level, value in values.items()]
 

@@ -97,7 +97,7 @@ def test_values_that_stand_twice_and_references_that_are_no_dense_model_are_told
     ) + read(tmp_path, line("a_NM", "QNLI", "x", {"7:8": 95.123, "6:8": 91.25, "5:8": 85.5}))
     told = remarks(series)
     assert len(told) == 2
-    assert "all 2 series are exactly 100 % at 10 %" in told[0]
+    assert "a, QNLI: all series are exactly 100 % at 10 %" in told[0]
     assert "a / QNLI / x and a_NM / QNLI / x: 3 values in a row" in told[1]
 
 
