@@ -93,7 +93,7 @@ PAGES: dict[str, Page] = {
             "The plan": ("plan", "quick", "limit", "dtype", "calibration", "replicates"),
             "Trainings": ("steps", "data", "recovery_levels", "fractions", "seeds", "trainings"),
             MACHINE: ("engine", "workers", "device", "batch_size"),
-            OUTPUT: ("output", "dry_run"),
+            OUTPUT: ("output", "against", "dry_run"),
         },
     ),
     "lm-eval": Page(EVALUATE, "wrappers", ("junkdna lm-eval --model junkdna-pruned --tasks difficulty_tiers --limit 20",)),

@@ -107,6 +107,13 @@ def study(
             help="Print the plan and what it would cost, also on 7B and 70B models; write nothing.",
         ),
     ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Points of the paper's figures (a CSV with figure, panel, series, level, value), or paper: draw them beside ours. "
+            "A finished study is only read."
+        ),
+    ] = None,
     wandb_args: WandbArgs = None,
     wandb_config_args: WandbConfigArgs = None,
 ) -> None:
@@ -150,6 +157,22 @@ def study(
 
         estimate(asked, show_text, folder)
         return
+    points = None
+    if against is not None:
+        from junkdna_harness.study.against.run import (
+            is_finished,
+            points_of,
+            show_comparison,
+            write_comparison,
+        )
+        from junkdna_harness.study.run import refuse_another
+
+        points = points_of(against)
+        if is_finished(folder) and wandb is None:
+            if asked not in (make_plan(), cut(make_plan())):  # something was asked for
+                refuse_another(folder, asked)
+            show_comparison(write_comparison(folder, points))
+            return
     from junkdna_harness.presentation.lines import show_text
     from junkdna_harness.presentation.progress import Meter
     from junkdna_harness.study.run import run_study
@@ -169,6 +192,8 @@ def study(
         for line in outcome.tokens.lines():
             show_text(line)
     say(f"report: {outcome.report}")
+    if points is not None:
+        show_comparison(write_comparison(folder, points))
     if wandb is not None:
         from junkdna_harness.study.logged import log_study
 

@@ -305,6 +305,29 @@ def make_study(folder: Path) -> None:
     }))  # fmt: skip
 
 
+def make_points(folder: Path) -> None:
+    rows = [
+        f"task_complexity,p,{name},{level},{value},% of dense"
+        for name in ("QNLI (easy)", "RTE (hard)")
+        for level, value in ((10, 99), (50, 80), (90, 60))
+    ]
+    rows += [
+        "open_closed,p,Open Book,4:8,-5,% change vs dense (EM)",
+        "f,q,s,0,0.9,accuracy",
+        "f,q,s,50,0.4,accuracy",
+    ]
+    (folder / "points.csv").write_text("figure,panel,series,level,value,unit\n" + "\n".join(rows) + "\n")
+
+
+def read_against(folder: Path, changed: Path) -> None:
+    from junkdna_harness.study.against.points import read_points
+    from junkdna_harness.study.against.readings import readings, remarks, steps
+
+    points = read_points(folder / "points.csv")
+    assert all(np.isfinite(one.kept).all() for one in points)
+    readings(points), steps(points), remarks(points)
+
+
 def read_study(folder: Path, changed: Path) -> None:
     from junkdna_harness.study.asked import make_plan
     from junkdna_harness.study.plan import quick
@@ -709,6 +732,7 @@ READERS = (
     Reader("policy", make_policy, "p.yaml", read_rules, mutate_yaml),
     Reader("fidelity", make_fidelity, "f.json", read_text_gate),
     Reader("sweep plan", make_plan_file, "plan.yaml", read_plan, mutate_yaml),
+    Reader("points of a paper", make_points, "points.csv", read_against, mutate_csv),
     Reader("study plan", make_study, "study.yaml", read_study, mutate_yaml),
     Reader("preregistration", make_prereg, "p.json", read_registered),
     Reader("preregistration, signed again", make_prereg, "p.json", read_signed),
