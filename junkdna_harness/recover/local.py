@@ -251,7 +251,7 @@ class _OneBlock:
         work, steps = self.work, self.work.spec.steps
         for weight in self.trained.values():
             weight.requires_grad_(True)
-        optimizer = torch.optim.AdamW(list(self.trained.values()), lr=work.lr, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(list(self.trained.values()), lr=work.lr, weight_decay=0.0, fused=True)
         schedule = get_linear_schedule_with_warmup(optimizer, int(WARMUP * steps), steps)
         told = {"optimizer": optimizer, "lr_scheduler": schedule}
         self.hold.on_train_begin(None, None, None, model=work.model, optimizer=optimizer)
