@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from difficulty.errors import UsageError
+from difficulty.runs.identity import LOCAL_RECONSTRUCTION
 from junkdna_harness.commands.options import WandbArgs, WandbConfigArgs, wandb_of
 from junkdna_harness.commands.pushing import Private, PushBranch, PushToHub, push, repository_of
 from junkdna_harness.commands.spelled import names_options
@@ -30,7 +31,9 @@ def recover(
     ] = None,
     arm: Annotated[
         str,
-        typer.Option(help="sparse_transfer, sparse_to_dense, dense_freezing, or dense_transfer (no mask)."),
+        typer.Option(
+            help="sparse_transfer, sparse_to_dense, dense_freezing, dense_transfer (no mask), or local_reconstruction."
+        ),
     ] = "sparse_transfer",
     data: Annotated[
         str,
@@ -63,12 +66,17 @@ def recover(
     ] = None,
     mask_seed: Annotated[int, typer.Option(help="Seed of a random mask or of the calibration draw.")] = 0,
     steps: Annotated[
-        int, typer.Option(help="Optimizer steps: the same for all arms that are to be compared.")
+        int,
+        typer.Option(
+            help="Optimizer steps, of local_reconstruction for each block: the same for all arms that are to be compared."
+        ),
     ] = 300,
     batch_size: Annotated[int, typer.Option(help="Examples per step and device.")] = 32,
     lr: Annotated[
         float | None,
-        typer.Option(help="Learning rate; 2e-5, for adapters 2e-4, for the embedded model 1e-3."),
+        typer.Option(
+            help="Learning rate; 2e-5, for adapters 2e-4, for the embedded model 1e-3; of local_reconstruction 1e-3, there 1e-2."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of data, order and training.")] = 0,
     max_length: Annotated[
@@ -167,7 +175,8 @@ def recover(
 
     name = None if repository is None else repository.name
     with ExitStack() as stack:
-        ended = f"{arm}: {steps:,} steps, {{}}".format
+        per = " per block" if spec.arm == LOCAL_RECONSTRUCTION else ""
+        ended = f"{arm}: {steps:,} steps{per}, {{}}".format
         meter = stack.enter_context(Meter(arm, steps, "steps", lambda took: say(ended(took), stderr=True)))
         called: list[Any] = [Shown(lambda step, most, told: meter.move(step, most, told=told))]
         logged = None
@@ -190,8 +199,9 @@ def recover(
     training = done.training
     if done.manifest:
         first, last = training.first_loss, training.last_loss
-        loss = f", loss {first:.4g} -> {last:.4g}" if last is not None else ""
-        say(f"{done.manifest['method']}: {training.steps} steps, {training.tokens:,} tokens{loss}")
+        what = "error of a block" if training.blocks else "loss"
+        loss = f", {what} {first:.4g} -> {last:.4g}" if last is not None else ""
+        say(f"{done.manifest['method']}: {training.steps} steps{per}, {training.tokens:,} tokens{loss}")
         zero = done.manifest.get("sparsity_targeted", 0)
         say(f"{zero:.4f} of the targeted weights are zero: {output}")
     if training.stopped:

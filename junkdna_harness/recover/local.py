@@ -30,7 +30,7 @@ from transformers import TrainerControl, TrainerState, get_linear_schedule_with_
 from difficulty.errors import UsageError
 from difficulty.runs.identity import LOCAL_RECONSTRUCTION
 from junkdna_harness.compress.flow import evaluating
-from junkdna_harness.compress.targets import decoder_blocks
+from junkdna_harness.compress.targets import decoder_blocks, device_of
 from junkdna_harness.device import default_device
 from junkdna_harness.recover.block_checkpoints import Finished, finished_blocks, write_block
 from junkdna_harness.recover.block_targets import BlockStates, DenseWeights
@@ -133,7 +133,8 @@ class _Work:
             lr,
         )
         self.folder, self.callbacks, self.done = folder, callbacks, done
-        self.device = torch.device(default_device())
+        # A model that is laid over devices stays where it is.
+        self.device = None if getattr(model, "hf_device_map", None) else torch.device(default_device())
         self.number = len(states.blocks)
         self.arguments = training_arguments(spec, lr, folder)
         self.state = WhereInBlocks(max_steps=spec.steps * self.number, is_world_process_zero=True)
@@ -147,14 +148,12 @@ class _Work:
         self.state.where = self._where(min(len(self.done), self.number - 1))
         self._tell("on_train_begin")
         for place, block in enumerate(self.states.blocks):
-            home = _device(block)
-            block.to(self.device)
-            if place < len(self.done):
-                fit, new = self._again(place, self.done[place])
-            else:
-                fit, new = self._block(place)
-                write_block(self.folder, place + 1, self._weights(block), asdict(fit), new)
-            block.to(home)
+            with self._there(block):
+                if place < len(self.done):
+                    fit, new = self._again(place, self.done[place])
+                else:
+                    fit, new = self._block(place)
+                    write_block(self.folder, place + 1, self._weights(block), asdict(fit), new)
             fits.append(fit)
             log += new
         self._tell("on_train_end")
@@ -204,9 +203,17 @@ class _Work:
         """The states after block `place` anew, whose weights are the old ones again; from the start, as nothing else is kept."""
         self.states.enter()
         for number in range(place + 1):
-            block, home = self.states.blocks[number], _device(self.states.blocks[number])
+            with self._there(self.states.blocks[number]):
+                self.states.advance(number)
+
+    @contextmanager
+    def _there(self, block: nn.Module) -> Iterator[None]:
+        """Within the block of code `block` lies where it is computed."""
+        home = device_of(block)
+        if self.device is not None:
             block.to(self.device)
-            self.states.advance(number)
+        yield
+        if self.device is not None:
             block.to(home)
 
     def _pass_over(self, place: int) -> None:
@@ -251,7 +258,7 @@ class _OneBlock:
         work, steps = self.work, self.work.spec.steps
         for weight in self.trained.values():
             weight.requires_grad_(True)
-        optimizer = torch.optim.AdamW(list(self.trained.values()), lr=work.lr, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(list(self.trained.values()), lr=work.lr, weight_decay=0.0, fused=True)
         schedule = get_linear_schedule_with_warmup(optimizer, int(WARMUP * steps), steps)
         told = {"optimizer": optimizer, "lr_scheduler": schedule}
         self.hold.on_train_begin(None, None, None, model=work.model, optimizer=optimizer)
@@ -344,10 +351,6 @@ def _put(there: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def _device(block: nn.Module) -> torch.device:
-    return next(block.parameters()).device
 
 
 @contextmanager

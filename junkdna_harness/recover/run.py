@@ -29,13 +29,21 @@ from junkdna_harness.presentation.console import say
 from junkdna_harness.recover.adapters import add_adapter
 from junkdna_harness.recover.alone import alone, beside, is_first_process
 from junkdna_harness.recover.checkpoints import StillAlone
-from junkdna_harness.recover.data import GRADED, load_data
+from junkdna_harness.recover.data import load_data
 from junkdna_harness.recover.hold import Held, HoldWeights
 from junkdna_harness.recover.local import reconstruct
 from junkdna_harness.recover.masks import Masks, kept_masks, same_shapes, sparsity
+from junkdna_harness.recover.notes import say_what_is_cut, say_what_is_taught, say_what_is_unseen
 from junkdna_harness.recover.save import save
 from junkdna_harness.recover.schedule import longest, tokenize
-from junkdna_harness.recover.spec import ADAPTER_LR, EMBEDDED_LR, PAPER_LR, RecoverSpec
+from junkdna_harness.recover.spec import (
+    ADAPTER_LR,
+    EMBEDDED_LOCAL_LR,
+    EMBEDDED_LR,
+    LOCAL_LR,
+    PAPER_LR,
+    RecoverSpec,
+)
 from junkdna_harness.recover.start import Start
 from junkdna_harness.recover.storage import bytes_needed, refuse_too_little
 from junkdna_harness.recover.training import MOST_HELD_OUT, Training, train
@@ -103,10 +111,10 @@ def recover_here(
     check_checkpoint(pretrained)
     given = pretrained or EMBEDDED
     refuse_unfit(spec, prune_spec)
-    _check_suite(spec.data, source)
+    say_what_is_taught(spec.data, source)
     seen = most_examples(spec)
     data = load_data(spec.data, spec.fraction, spec.seed, spec.include_path, seen)
-    _say_what_is_unseen(spec, len(data), seen)
+    say_what_is_unseen(spec, len(data), seen)
     model, tokenizer = load(source, given)
     manifest = believed_manifest(given, model)
     start = begin(model, tokenizer, spec, prune_spec, manifest)
@@ -114,7 +122,7 @@ def recover_here(
     length = longest(model, spec.max_length)
     rows, shortened = tokenize(examples, tokenizer, length)
     refuse_unknown_tokens(given, max(max(row["input_ids"]) for row in rows), model)
-    _say_what_is_cut(shortened, len(examples), length)
+    say_what_is_cut(shortened, len(examples), length)
     lr = spec.lr or default_lr(spec, source)
     identity = {
         "model": given, "spec": spec.to_dict(), "prune": repr(prune_spec), "data": data.sha256, "lr": lr,
@@ -122,7 +130,7 @@ def recover_here(
     }  # fmt: skip
     trained = attach_adapter(model, spec, start)
     folder = beside(output, "training")
-    refuse_too_little(folder, bytes_needed(spec, *_sizes(model, trained)))
+    refuse_too_little(folder, bytes_needed(spec, *_sizes(model, trained)), spec)
     if spec.arm == LOCAL_RECONSTRUCTION:
         training = reconstruct(model, rows, start, spec, lr, folder, identity, callbacks)
     else:
@@ -157,7 +165,7 @@ def load(source: str, name: str) -> tuple[Any, Any]:
         UsageError: they cannot be loaded.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     check_checkpoint(name)
     with clear_loading_errors(name):
@@ -166,11 +174,21 @@ def load(source: str, name: str) -> tuple[Any, Any]:
         model = Whole(AutoModelForCausalLM).from_pretrained(
             source, trust_remote_code=False, **({} if codes else {"dtype": torch.float32})
         )
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        except Exception as error:  # its library raises Exception itself
-            raise UsageError(no_tokenizer(name, error)) from error
-    return model, tokenizer
+        return model, load_tokenizer(source, name)
+
+
+def load_tokenizer(source: str, name: str) -> Any:
+    """The tokenizer of a folder or hub id.
+
+    Raises:
+        UsageError: it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except Exception as error:  # its library raises Exception itself
+        raise UsageError(no_tokenizer(name, error)) from error
 
 
 def refuse_unfit(spec: RecoverSpec, prune_spec: PruneSpec | None) -> None:
@@ -278,6 +296,8 @@ def attach_adapter(model: Any, spec: RecoverSpec, start: Start) -> Any:
 
 def default_lr(spec: RecoverSpec, source: str) -> float:
     """The learning rate where none is given."""
+    if spec.arm == LOCAL_RECONSTRUCTION:
+        return EMBEDDED_LOCAL_LR if knows_the_suite(source) else LOCAL_LR
     if knows_the_suite(source):
         return EMBEDDED_LR
     return PAPER_LR if spec.adapter is None else ADAPTER_LR
@@ -307,35 +327,6 @@ def _refuse_running(running: Running, what: str) -> None:
         raise UsageError(
             f"{what} {running.describe()}, which no training here sees. Recover the weights, and round the rest when the result is evaluated: "
             "lm_eval --model junkdna-pruned --model_args pretrained=DIR,kv_bits=4."
-        )
-
-
-def _check_suite(data: str, source: str) -> None:
-    """The suite can be taught to any model; but then nothing is restored, and that should be known."""
-    if data == GRADED and not knows_the_suite(source):
-        say(
-            "note: this model never saw the graded suite, so it is taught here, not restored.",
-            stderr=True,
-        )
-
-
-def _say_what_is_unseen(spec: RecoverSpec, n: int, seen: int) -> None:
-    """Shares of the data that are larger than what the steps reach are one and the same training."""
-    if spec.fraction < 1 and n > seen:
-        say(
-            f"note: {spec.steps} steps see {seen:,} of the {n:,} examples in fraction={spec.fraction:g} of "
-            f"data={spec.data!r}, so a larger share would change nothing. Give more steps, or smaller shares.",
-            stderr=True,
-        )
-
-
-def _say_what_is_cut(shortened: int, n: int, length: int) -> None:
-    """Without its beginning a prompt may ask for what nobody can know."""
-    if shortened:
-        say(
-            f"note: {shortened:,} of {n:,} examples are longer than max_length={length} tokens, and lost the beginning of their prompt. "
-            "Give a larger one if the model can read it.",
-            stderr=True,
         )
 
 

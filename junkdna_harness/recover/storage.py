@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 
 from difficulty.errors import StorageError, UsageError
 from difficulty.files import cannot_write
+from difficulty.runs.identity import LOCAL_RECONSTRUCTION
 from junkdna_harness.presentation.amounts import byte_size
 from junkdna_harness.recover.checkpoints import by_time, part
 from junkdna_harness.recover.spec import RecoverSpec
@@ -53,12 +54,15 @@ def bytes_needed(spec: RecoverSpec, saved: int, trained: int, result: int) -> in
     """Bytes on disk at the most, of a training with `saved` bytes of weights in a checkpoint, `trained` of them in training.
 
     A checkpoint holds the weights, what AdamW remembers of them, and the last good ones. One more than are kept is there for a moment.
+    Of blocks that are fitted one after the other each is written once.
     """
+    if spec.arm == LOCAL_RECONSTRUCTION:
+        return trained + result
     count = spec.steps if by_time(spec) else math.ceil(spec.steps / part(spec))
     return min(KEPT + 1, count) * (saved + (MOMENTS + 1) * trained) + result
 
 
-def refuse_too_little(folder: Path, need: int) -> int:
+def refuse_too_little(folder: Path, need: int, spec: RecoverSpec) -> int:
     """Refuse a training whose checkpoints and result would fill the disk; what of `need` is still to be written, as its checkpoints may
     be there already.
 
@@ -69,8 +73,10 @@ def refuse_too_little(folder: Path, need: int) -> int:
     place = disk_of(folder.parent)
     free = shutil.disk_usage(place).free
     if need - have > free:
+        local = spec.arm == LOCAL_RECONSTRUCTION
+        kept = "each finished block" if local else f"up to {KEPT + 1} checkpoints with the optimizer's state"
         raise UsageError(
-            f"training may take {byte_size(need)} of the disk of {str(place)!r} (up to {KEPT + 1} checkpoints with the optimizer's state, and "
+            f"training may take {byte_size(need)} of the disk of {str(place)!r} ({kept}, and "
             f"the result), and {byte_size(free + have)} are left for it. Make room, or choose another place."
         )
     return max(0, need - have)
