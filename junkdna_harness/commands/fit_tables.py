@@ -45,6 +45,9 @@ def fit_lines(result: FitResult, every: bool = False) -> list[Line]:
         lines += [[], *margins_lines] if (margins_lines := _margins(result)) else []
     if result.budgets:
         lines += [[], *_budgets(result.budgets, result.rules, every)]
+    for claim in result.claims:
+        if claim.verdict == "not tested" and claim.scope.pooled and claim not in headline.values():
+            lines += paragraph(f"{claim.claim} is not tested: {claim.reason}")
     rest = [claim for claim in result.claims if claim not in headline.values()]
     main = {claim.method for claim in headline.values()}
     shown = [claim for claim in rest if every or claim.method in main or claim.scope.pooled]

@@ -146,7 +146,7 @@ PAGES: dict[str, Page] = {
             RUNS: ("baseline", "model", "label", "allow_missing", "allow_different_prompts"),
             "What is judged": ("claims", "family", "metric", "no_margins", "prereg"),
             "The rules": ("alpha", "delta", "delta_rise", "delta_tier", "delta_latent", "delta_level", "resamples", "seed"),
-            OUTPUT: ("every", "json_file", "csv_file", "cells_file"),
+            OUTPUT: ("every", "json_file", "csv_file", "cells_file", "budgets_file"),
         },
     ),
     "compare": Page(
