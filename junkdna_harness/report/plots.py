@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from difficulty.judge.series import FULL_BITS, Series
+from junkdna_harness.report.after_training import score_after_training
 from junkdna_harness.report.curves import Curve, Measured, losses, recovery_gaps, score_curve
 from junkdna_harness.report.lead import controls_of, matched_damage
 from junkdna_harness.report.picture import CHANCE, DENSE, MATCHED, SEEDS, Panel, Picture, counted
-from junkdna_harness.report.after_training import score_after_training
 from junkdna_harness.report.style import DASHES, GREY, MARKERS, NAMES, shorten
 
 if TYPE_CHECKING:

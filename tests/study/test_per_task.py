@@ -23,11 +23,10 @@ from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.run import check_trainings, run_study
 from junkdna_harness.study.stages import checkpoint, recovered_plan, train_one
 from junkdna_harness.sweep.by_task import joined
-from junkdna_harness.sweep.engines.local import LocalEngine
 from tests.commands import lm_eval
 from tests.conftest import ROOT
 
-GROUP = "difficulty_tiers_finetune_sentence"
+GROUP = "difficulty_tiers_finetune_inference"
 TASKS = (f"{GROUP}_t1", f"{GROUP}_t2")
 PLAN = StudyPlan(
     pretrained=("embedded",), tasks=(GROUP,), limit=30, methods=("magnitude",), sparsity="0,0.5,0.7", patterns=None, quantize=None,
@@ -40,13 +39,13 @@ RUN = "embedded magnitude+sparse_transfer 0.5"
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Validation rows of both tasks."""
     folder, rng = tmp_path_factory.mktemp("rows"), random.Random(0)
-    for name in ("glue_sst2", "glue_cola"):
+    for name, columns in (("glue_qnli", ("question", "sentence")), ("glue_rte", ("sentence1", "sentence2"))):
         (folder / name).mkdir()
-        text = "".join(
-            json.dumps({"sentence": " ".join(rng.choices(("a", "dog", "ran", "fine", "home"), k=4)) + f" {i}", "label": i % 2, "idx": i}) + "\n"
+        rows = [
+            {**{column: f"{rng.choice(('dogs', 'cats'))} ran {i} {column}" for column in columns}, "label": i % 2, "idx": i}
             for i in range(80)
-        )  # fmt: skip
-        (folder / name / "validation.jsonl").write_text(text)
+        ]  # fmt: skip
+        (folder / name / "validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
@@ -57,12 +56,12 @@ def local_rows(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def folder(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished study, of two workers, which cannot start processes of their own."""
+    """A finished study."""
     path = tmp_path_factory.mktemp("study") / "s"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUNKDNA_DATA", str(rows))
-        outcome = run_study(PLAN, path, LocalEngine(workers=2), say=lambda _: None)
-    assert outcome.failed == {}  # CoLA's correlation is bootstrapped in a worker too
+        outcome = run_study(PLAN, path, say=lambda _: None)
+    assert outcome.failed == {}
     return path
 
 
