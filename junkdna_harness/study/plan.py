@@ -21,12 +21,14 @@ from difficulty.runs.identity import (
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.study.job import Job
+from junkdna_harness.study.running import check_run
 from junkdna_harness.sweep.grid import parse_sparsities
 from junkdna_harness.sweep.later import MOST_LEVELS
 
 __all__ = ["Job", "StudyPlan", "quick"]
 
 GRADED = "graded"
+NOT_THE_STUDY = ("run", "architecture")  # options that change no result
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class StudyPlan:
     `recovery_levels` (dense transfer once), with each of `seeds`, each of `fractions` of the data, each number of `steps` and each
     rate of `lr` (of adapters: `adapter_lr`; none: the arm's own). Trainings with the same seed have the same replicate number in all arms.
     Local reconstruction has a budget of its own, `local_steps` for each block. `trainer` goes to `transformers.TrainingArguments`.
+
+    `run` says where and how (`study.running.OPTIONS`), and `architecture` what the model's config holds, for a dry run where the
+    checkpoint is not; neither is part of what study it is.
     """
 
     pretrained: tuple[str, ...] = (EMBEDDED,)
@@ -82,8 +87,11 @@ class StudyPlan:
     batch_size: int = 32
     max_length: int | None = None
     trainer: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+    architecture: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_run(self.run)
         if not self.pretrained:
             raise UsageError("a study needs a model. Name one, or several: pretrained: [MODEL, MODEL].")
         for level in self.recovery_levels:
@@ -190,8 +198,9 @@ class StudyPlan:
         return {name: value for name, value in given.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        """What study it is, as plain values for JSON."""
+        values = {name: value for name, value in asdict(self).items() if name not in NOT_THE_STUDY}
+        return json.loads(json.dumps(values))  # type: ignore[no-any-return]
 
     @property
     def name(self) -> str:
