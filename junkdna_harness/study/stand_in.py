@@ -11,17 +11,19 @@ from typing import Any
 import torch
 
 from difficulty.errors import UsageError
+from difficulty.runs.checkpoint import EMBEDDED
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.loading import auto_class
 from junkdna_harness.resources import free_memory
 from junkdna_harness.sweep.estimate import count_items, model_weights
 from junkdna_harness.sweep.plan import Plan
+from junkdna_harness.sweep.session import CPU_BATCH_SIZE, SweepLM
 
 NOT_READ = "taken from the plan, not read from the model"
 MEMORY_SHARE = 0.5  # of what is free may hold a model that is loaded to be timed, in float32
+FETCHED = 1e9  # weights at the most of a model that is fetched from the hub to be timed
 TIMED_WIDTH = 1024  # of the small model that is timed: matrices as large as a core is fast with
 ITEMS_A_TASK = 20  # of each task, whose tokens are counted where they stand for all
-LONGEST = 8192  # tokens that the counted requests may have
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,19 @@ def know(name: str, architecture: Mapping[str, Any]) -> Known | None:
     if config is None:
         return None if told is None else Known(name, told, NOT_READ, False)
     size = model_weights(name)
-    fits = size is not None and 4 * size.weights < MEMORY_SHARE * free_memory()
+    weights = number_of_weights(config) if size is None else size.weights
+    fits = 4 * weights < MEMORY_SHARE * free_memory() and (size is not None or weights <= FETCHED)
     against = () if told is None else contradictions(config, told, architecture)
     return Known(name, config, "read from the model", fits, against)
 
 
 def _read_config(name: str) -> Any:
-    """The checkpoint's own config, of a folder or of the hub's cache on this machine."""
+    """The checkpoint's own config, of a folder or of the hub; None where the hub has none, or is not reached."""
     from transformers import AutoConfig
 
     source = resolve_pretrained(name)
     try:
-        return AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError):
         if Path(source).is_dir():
             raise UsageError(f"the config of {name!r} cannot be read. Get the checkpoint again.") from None
@@ -109,6 +112,11 @@ def skeleton(config: Any) -> Any:
         return auto_class(config).from_config(config, dtype=torch.bfloat16, trust_remote_code=False)
 
 
+def number_of_weights(config: Any) -> int:
+    """Weights of the model of a config; such as are shared are counted once."""
+    return sum(parameter.numel() for parameter in skeleton(config).parameters())
+
+
 def small(config: Any) -> Any:
     """A random model of the architecture that is small enough to be timed: one block, a width of `TIMED_WIDTH`, few tokens."""
     made = copy.deepcopy(config)
@@ -127,8 +135,17 @@ def small(config: Any) -> Any:
     return auto_class(made).from_config(made, dtype=torch.float32, trust_remote_code=False).eval()
 
 
-def part_of(grid: Plan) -> tuple[Plan, float]:
-    """The plan with a few items of each task, and how many times as many the plan asks."""
-    settings = replace(grid.settings, limit=min(grid.settings.limit or ITEMS_A_TASK, ITEMS_A_TASK))
-    part = replace(grid, settings=settings)
-    return part, count_items(grid) / max(1, count_items(part))
+def asker(known: Known) -> Any:
+    """The small model as a sweep holds its own, with the model's tokenizer where that can be read, else the embedded models': what asks for
+    requests and tokens, and is never asked itself."""
+    from transformers import AutoTokenizer
+
+    source = resolve_pretrained(known.name if known.read else EMBEDDED)
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    return SweepLM(pretrained=small(known.config), tokenizer=tokenizer, batch_size=CPU_BATCH_SIZE)
+
+
+def part_of(grid: Plan) -> tuple[Plan, int]:
+    """The plan with a few items of each task, and the items of one run of the whole plan."""
+    limit = ITEMS_A_TASK if grid.settings.limit is None else min(grid.settings.limit, ITEMS_A_TASK)
+    return replace(grid, settings=replace(grid.settings, limit=limit)), count_items(grid)
