@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +89,15 @@ def dry_run(plan: StudyPlan, say: Callable[[str], None], output: Path | None = N
     for line in describe(plan):
         say(line)
     known = [know(name, plan.architecture) for name in plan.pretrained]
-    for line in check_study(plan, output, known):
+    missing: set[str] = set()
+    for line in check_study(plan, output, known, missing):
         say(f"checked: {line}")
-    for one in known:
-        for line in one.contradictions if one is not None else ():
+    for one in filter(None, known):
+        for line in one.contradictions:
             say(f"note: {one.name}: {line}; the checkpoint's is used")
     first = known[0]
     if first is not None and not first.loadable:
-        return _without_weights(plan, first, say)
+        return _without_weights(plan, first, missing, say)
     model, tokens, example = _measured(plan)
     speed = measure_speed(model)
     limit = longest_text(model.config) or DEFAULT_SEQLEN
@@ -129,11 +130,13 @@ def _speed_line(speed: Speed) -> str:
     )
 
 
-def _without_weights(plan: StudyPlan, known: Known, say: Callable[[str], None]) -> list[Cost]:
+def _without_weights(
+    plan: StudyPlan, known: Known, missing: Collection[str], say: Callable[[str], None]
+) -> list[Cost]:
     """The costs of a model that is not loaded here: tokens of a part of the items, speed of a small model of its architecture."""
     shape = shape_of(skeleton(known.config), known.name)
     lm = asker(known)
-    part, items = part_of(sweep_plan(plan))
+    part, items = part_of(sweep_plan(plan), missing)
     tokens, example, asked = _tokens(plan, part, lm)
     limit = min(longest_text(known.config) or DEFAULT_SEQLEN, DEFAULT_SEQLEN)
     speed = measure_speed(lm.model)
@@ -154,9 +157,14 @@ def _without_weights(plan: StudyPlan, known: Known, say: Callable[[str], None]) 
     return [cost(count_work(plan, tokens, example, limit), shape, speed)]
 
 
-def check_study(plan: StudyPlan, output: Path | None, known: Sequence[Known | None] = ()) -> Iterator[str]:
+def check_study(
+    plan: StudyPlan,
+    output: Path | None,
+    known: Sequence[Known | None] = (),
+    missing: set[str] | None = None,
+) -> Iterator[str]:
     """What the study will read and was found to be there, and the room that it takes, in words. Of models that are `known` by the plan alone
-    nothing is read.
+    nothing is read. `missing` is given the tasks whose data are not there.
 
     Raises:
         UsageError: it would be refused.
@@ -171,7 +179,7 @@ def check_study(plan: StudyPlan, output: Path | None, known: Sequence[Known | No
     yield from check_models(grid, [i for i in range(len(grid.models)) if i not in absent])
     for i in sorted(absent):
         yield f"model {plan.pretrained[i]} is not here; its architecture is {NOT_READ}"
-    yield from check_data(grid)
+    yield from check_data(grid, missing)
     yield from check_trainings(plan, output)
     if all(
         one is None or one.loadable for one in known

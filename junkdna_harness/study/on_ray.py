@@ -88,6 +88,7 @@ def train_on_ray(
     failed: dict[str, str] = {}
     place = folder.absolute()
     with engine.connected() as ray, a_mark(place) as mark:
+        where = machine or Machine()
 
         def function(job: Job) -> str:
             see(mark)
@@ -102,8 +103,12 @@ def train_on_ray(
             failed[job.label(plan.recovery_method)] = why
             return ()
 
-        needs = needs_of(ray, machine or Machine(), gpus_of_training(plan))
-        Tasks(ray, function, needs, done, broke, say, "trainings").run(jobs)
+        # Of a model that is fitted block by block one block is on a GPU at a time.
+        for gpus, some in (
+            (gpus_of_training(plan), [job for job in jobs if not job.local]),
+            (1, [job for job in jobs if job.local]),
+        ):
+            Tasks(ray, function, needs_of(ray, where, gpus), done, broke, say, "trainings").run(some)
     if failed:
         told = "; ".join(f"{name}: {why}" for name, why in failed.items())
         raise UsageError(
@@ -117,6 +122,6 @@ def gpus_of_training(plan: StudyPlan) -> int | None:
     return None if given is None else int(given)
 
 
-def map_of_training(plan: StudyPlan) -> Any:
-    """How the plan lays a model in training over its devices; None where it has one."""
-    return plan.run.get(DEVICE_MAP)
+def map_of_training(plan: StudyPlan, job: Job) -> Any:
+    """How the plan lays a model in training over its devices; None where it has one, and where blocks go there one by one."""
+    return None if job.local else plan.run.get(DEVICE_MAP)

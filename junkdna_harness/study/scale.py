@@ -4,14 +4,17 @@ Operations are those of `study.estimate`, P weights, T tokens of one run, s trai
 
 * a run of the sweep: 2 P T, and what its calibration takes; in bf16, Hessians in fp32
 * a training: 6 P s, as each layer's whole gradient is formed under the mask, with an adapter too; in the numbers of `trainer`
-* local reconstruction: of each block, the passes of dense and pruned inputs (2 + 2), and 6 in training: 10 a weight of the blocks and token
+* local reconstruction: of each block, one pass of the dense one and two of the pruned one (2 each), and 6 in training: 12 Q s
 
 Memory, w bytes of a weight in evaluation, Q the weights that are targets:
 
-* evaluation: w P; with Hessians 12 times the square of the widest input; the inputs of one block for all calibration tokens
-* full training: 16 P (weight, gradient, two moments of AdamW in fp32) and Q of the mask; freezing keeps 4 Q more
-* with an adapter: 4 P and Q, and the weights with their update, 4 Q, or of one block where gradients are checkpointed
-* local reconstruction: w P, one block at 16, and its inputs and targets twice
+* evaluation: w P, and w Q in main memory; with Hessians 12 times the square of the widest input; the inputs of one block for all calibration tokens
+* full training: 16 P (weight, gradient, two moments of AdamW in fp32) and Q of the mask; freezing keeps 4 Q more. In main memory 4 P of
+  the last good weights, and 4 P more of the dense ones in freezing
+* with an adapter: 4 P and Q, and the weights with their update, 4 Q, or of one block where gradients are checkpointed. Main memory loads
+  4 P, without device_map
+* local reconstruction: one block at 28 (its weights, dense ones, gradients, moments, first and last good ones), whatever the model's size. In
+  main memory 8 P of the pruned and the dense model, Q, and the inputs and targets of one block
 
 `ROOM` of a GPU is filled by these; the rest is for activations, logits and fragments. Everything was computed, nothing measured at that size.
 """
@@ -22,6 +25,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from difficulty.runs.identity import DENSE_FREEZING
 from junkdna_harness.presentation.amounts import byte_size
 from junkdna_harness.presentation.table import number_table
 from junkdna_harness.recover.storage import bytes_needed
@@ -36,6 +40,7 @@ from junkdna_harness.study.estimate import (
 )
 from junkdna_harness.study.job import Job
 from junkdna_harness.study.plan import StudyPlan
+from junkdna_harness.study.running import DEVICE_MAP
 from junkdna_harness.sweep.planned import spec_of
 
 ROOM = 0.9
@@ -45,18 +50,19 @@ TRAINED_BYTES = 4  # of a weight in training and in its result: float32
 
 @dataclass(frozen=True)
 class Gpu:
-    """A kind of GPU, by its data sheet: bytes, and dense operations per second in bf16 and fp32."""
+    """A kind of GPU, by its data sheet: how it is `told` apart, bytes, and dense operations per second in bf16 and fp32."""
 
     name: str
+    told: str
     bytes: float
     bf16: float
     fp32: float
 
 
 GPUS = (
-    Gpu("A100 80 GB", GPU_BYTES, A100_FLOPS, A100_FP32),
-    Gpu("H100 SXM", 80e9, 989e12, 67e12),
-    Gpu("H200", 141e9, 989e12, 67e12),
+    Gpu("A100", "A100 of 80 GB", GPU_BYTES, A100_FLOPS, A100_FP32),
+    Gpu("H100", "H100 SXM", 80e9, 989e12, 67e12),
+    Gpu("H200", "H200", 141e9, 989e12, 67e12),
 )
 
 
@@ -85,10 +91,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that one worker holds on its GPUs while it does `what`."""
+    """Bytes that one worker holds on its GPUs, and in main memory, while it does `what`."""
 
     what: str
     bytes: float
+    main: float
 
     def gpus(self, gpu: Gpu) -> int:
         """GPUs of that kind."""
@@ -100,7 +107,7 @@ def stages(plan: StudyPlan, asked: Asked, shape: Shape) -> list[Stage]:
     found = [*_sweep(plan, asked, shape), *_trainings(plan, asked, shape)]
     if jobs := plan.jobs():
         evaluated = 2 * shape.parameters * asked.tokens_a_run * len(jobs)
-        found.append(Stage("evaluation of what was recovered", len(jobs), evaluated))
+        found.append(Stage("evaluation of the trained", len(jobs), evaluated))
     return found
 
 
@@ -111,13 +118,14 @@ def _sweep(plan: StudyPlan, asked: Asked, shape: Shape) -> Iterator[Stage]:
     calibration = calibration_tokens(plan, asked)
     by_method: dict[str, tuple[int, float, float]] = {}
     for cell in sweep_plan(plan).cells:
-        spec, kind = spec_of(cell), "" if cell.pattern is None else " N:M"
+        spec = spec_of(cell)
         passes, solved = (
             calibration_flops(cell.method, shape, calibration)
             if spec is not None and spec.calibrated
             else (0.0, 0.0)
         )
-        name = "noise floor" if cell.noise_floor else cell.table_method + kind
+        name = cell.table_method if cell.pattern is None else f"{cell.method} N:M"
+        name = "noise floor" if cell.noise_floor else name
         number, bf16, fp32 = by_method.get(name, (0, 0.0, 0.0))
         by_method[name] = (number + 1, bf16 + one + passes, fp32 + solved)
     for name, (number, bf16, fp32) in by_method.items():
@@ -138,7 +146,7 @@ def _trainings(plan: StudyPlan, asked: Asked, shape: Shape) -> Iterator[Stage]:
 def _training(plan: StudyPlan, job: Job, asked: Asked, shape: Shape) -> float:
     accumulated = 1 if job.local else int(plan.trainer.get("gradient_accumulation_steps", 1))
     tokens = job.steps * plan.batch_size * accumulated * asked.tokens_an_example
-    return (10 * shape.targeted if job.local else 6 * shape.parameters) * tokens
+    return (12 * shape.targeted if job.local else 6 * shape.parameters) * tokens
 
 
 def arm_of(job: Job) -> str:
@@ -161,26 +169,33 @@ def memories(plan: StudyPlan, asked: Asked, shape: Shape, width: int) -> list[Me
     calibrated = any(spec is not None and spec.calibrated for _, spec in specs)
     hessian = any(cell.method in HESSIANS for cell, _ in specs)
     inputs = float(calibration_tokens(plan, asked) * hidden * width)
-    found = [Memory("evaluation", whole)]
+    pristine = width * shape.targeted
+    found = [Memory("evaluation", whole, pristine)]
     if calibrated:
         more = 3 * 4 * widest**2 if hessian else 0
-        found.append(Memory("calibrated pruning and rounding", whole + inputs + more))
-    return found + [_in_training(plan, one, asked, shape, width) for one in _one_of_each(plan.jobs())]
+        found.append(Memory("calibrated pruning and rounding", whole + inputs + more, pristine))
+    return found + [_in_training(plan, one, asked, shape) for one in _one_of_each(plan.jobs())]
 
 
-def _in_training(plan: StudyPlan, job: Job, asked: Asked, shape: Shape, width: int) -> Memory:
-    block = shape.targeted / shape.blocks
+def _in_training(plan: StudyPlan, job: Job, asked: Asked, shape: Shape) -> Memory:
+    block, whole = shape.targeted / shape.blocks, TRAINED_BYTES * shape.parameters
     if job.local:
         hidden = shape.layers[0][1]
-        inputs = plan.batch_size * job.steps * asked.tokens_an_example * hidden
-        held = width * shape.parameters + 16 * block + 2 * 2 * TRAINED_BYTES * inputs
+        states = 2 * TRAINED_BYTES * plan.batch_size * job.steps * asked.tokens_an_example * hidden
+        held, main = 28 * block, 2 * whole + shape.targeted + states
     elif job.recovery.adapter:
         updated = block if plan.trainer.get("gradient_checkpointing") else shape.targeted
-        held = TRAINED_BYTES * (shape.parameters + updated) + shape.targeted
+        held = whole + TRAINED_BYTES * updated + shape.targeted
+        main = 0.0 if plan.run.get(DEVICE_MAP) else whole
     else:
-        frozen = TRAINED_BYTES * shape.targeted if job.arm == "dense_freezing" else 0
-        held = 16 * shape.parameters + (shape.targeted if job.level else 0) + frozen
-    return Memory(f"training: {arm_of(job)}", float(held))
+        frozen = job.arm == DENSE_FREEZING
+        held = (
+            4 * whole
+            + (shape.targeted if job.level else 0)
+            + (TRAINED_BYTES * shape.targeted if frozen else 0)
+        )
+        main = 2 * whole if frozen else whole
+    return Memory(f"training: {arm_of(job)}", held, main)
 
 
 def _one_of_each(jobs: Iterable[Job]) -> list[Job]:
@@ -210,28 +225,24 @@ def lines(plan: StudyPlan, asked: Asked, shape: Shape, width: int, here: float, 
     total = Stage("all", sum(s.number for s in found), sum(s.bf16 for s in found), sum(s.fp32 for s in found))
     rows = [
         (
-            one.name, str(one.number), f"{(one.bf16 + one.fp32) / 1e15:,.3g}", f"{(one.bf16 + one.fp32) / here / 3600:,.3g}",
-            *(f"{one.hours(gpu):,.3g}" for gpu in GPUS),
+            one.name, str(one.number), f"{(one.bf16 + one.fp32) / 1e15:,.3g}", *(f"{one.hours(gpu):,.3g}" for gpu in GPUS),
         )
         for one in [*found, total]
     ]  # fmt: skip
-    yield number_table(("hours", "number", "PFLOP", "here", *(gpu.name for gpu in GPUS)), rows)
+    yield number_table(("GPU hours", "number", "PFLOP", *(gpu.name for gpu in GPUS)), rows)
     yield (
-        f"GPU hours by operations alone, at {UTILISATION:.0%} of the data sheets; here: {where}. Loading, hashing and copying weights come on "
-        "top, and later rounds of the sweep."
+        f"hours by operations alone, on {', '.join(gpu.told for gpu in GPUS)} at {UTILISATION:.0%} of the data sheets; all of it on {where} of this "
+        f"machine: {(total.bf16 + total.fp32) / here / 3600:,.3g} hours. Loading, hashing and copying weights come on top, and later rounds of "
+        "the sweep."
     )
     rows = [
-        (one.what, byte_size(int(one.bytes)), *(str(one.gpus(gpu)) for gpu in GPUS))
+        (one.what, byte_size(one.bytes), *(str(one.gpus(gpu)) for gpu in GPUS), byte_size(one.main))
         for one in memories(plan, asked, shape, width)
     ]
-    yield number_table(("memory of a worker", "", *(f"{gpu.name}s" for gpu in GPUS)), rows)
+    yield number_table(("GPUs of one worker", "memory", *(gpu.name for gpu in GPUS), "main memory"), rows)
     results, meanwhile = disk_bytes(plan, shape)
     if plan.jobs():
         yield (
             f"disk: {byte_size(results)} for {len(plan.jobs())} results of trainings, and {byte_size(meanwhile)} for each training that is "
             "under way. Results are whole checkpoints in float32, as they were trained; none is written in bfloat16, which would take half."
         )
-    yield (
-        f"main memory of a worker: {byte_size(int(width * shape.targeted))} for the weights as they were loaded"
-        + (f"; {byte_size(int(TRAINED_BYTES * shape.parameters))} while a training loads its model without device_map" if plan.jobs() else "")
-    )  # fmt: skip

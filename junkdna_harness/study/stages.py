@@ -211,7 +211,7 @@ def _train(
         plan.recover_spec(job),
         spec,
         callbacks=callbacks,
-        device_map=map_of_training(plan),
+        device_map=map_of_training(plan, job),
     )
     training = done.training
     losses = (

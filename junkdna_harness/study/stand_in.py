@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from difficulty.errors import UsageError
 from difficulty.runs.checkpoint import EMBEDDED
 from junkdna_harness.arguments import resolve_pretrained
 from junkdna_harness.compress.loading import auto_class
+from junkdna_harness.harness.tasks import find_tasks, leaves
 from junkdna_harness.resources import free_memory
 from junkdna_harness.sweep.estimate import count_items, model_weights
 from junkdna_harness.sweep.plan import Plan
@@ -142,10 +145,25 @@ def asker(known: Known) -> Any:
 
     source = resolve_pretrained(known.name if known.read else EMBEDDED)
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    return SweepLM(pretrained=small(known.config), tokenizer=tokenizer, batch_size=CPU_BATCH_SIZE)
+    with _quiet():
+        return SweepLM(pretrained=small(known.config), tokenizer=tokenizer, batch_size=CPU_BATCH_SIZE)
 
 
-def part_of(grid: Plan) -> tuple[Plan, int]:
-    """The plan with a few items of each task, and the items of one run of the whole plan."""
-    limit = ITEMS_A_TASK if grid.settings.limit is None else min(grid.settings.limit, ITEMS_A_TASK)
-    return replace(grid, settings=replace(grid.settings, limit=limit)), count_items(grid)
+def part_of(grid: Plan, missing: Collection[str] = ()) -> tuple[Plan, int]:
+    """The plan with a few items of each task that is not `missing`, and the items of one run of the whole plan."""
+    settings = grid.settings
+    manager, names = find_tasks(settings.tasks, settings.include_path, grid.metadata(0))
+    tasks = tuple(name for name in leaves(manager, names) if name not in missing)
+    limit = ITEMS_A_TASK if settings.limit is None else min(settings.limit, ITEMS_A_TASK)
+    return replace(grid, settings=replace(settings, tasks=tasks, limit=limit)), count_items(grid)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """lm-eval warns of a model that was given, not named."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
