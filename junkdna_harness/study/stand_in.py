@@ -82,7 +82,7 @@ def of_architecture(architecture: Mapping[str, Any]) -> Any:
     """
     from transformers import AutoConfig
 
-    values = dict(architecture)
+    values = copy.deepcopy(dict(architecture))  # transformers writes into what it is given
     kind = values.pop("model_type", None)
     if not isinstance(kind, str):
         raise UsageError(
