@@ -44,6 +44,7 @@ from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.outlook import outlook
 from junkdna_harness.sweep.plan import Plan
 from junkdna_harness.sweep.reachable import check_data, check_machine, check_models, check_tasks
+from junkdna_harness.sweep.session import load_model
 from junkdna_harness.sweep.suite import build_suite
 from junkdna_harness.texts.limit import longest_text
 
@@ -248,8 +249,6 @@ def _memory(size: float) -> str:
 
 def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     """The loaded model, tokens that one evaluation computes, tokens of a training example."""
-    from junkdna_harness.sweep.session import load_model
-
     grid = sweep_plan(plan)
     lm = load_model(grid.models[0], Machine())
     tokens, example, _ = _tokens(plan, grid, lm)

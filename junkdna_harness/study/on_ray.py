@@ -15,7 +15,7 @@ from difficulty.errors import UsageError
 from difficulty.files import PARTIAL, write_atomic
 from junkdna_harness.study.job import Job
 from junkdna_harness.study.plan import StudyPlan
-from junkdna_harness.study.running import DEVICE_MAP, GPUS, TRAINING_GPUS
+from junkdna_harness.study.running import DEVICE_MAP, gpus_of_training
 from junkdna_harness.sweep.engines.ray import RayEngine, Tasks, needs_of
 from junkdna_harness.sweep.machine import Machine
 
@@ -105,7 +105,7 @@ def train_on_ray(
 
         # Of a model that is fitted block by block one block is on a GPU at a time.
         for gpus, some in (
-            (gpus_of_training(plan), [job for job in jobs if not job.local]),
+            (gpus_of_training(plan.run), [job for job in jobs if not job.local]),
             (1, [job for job in jobs if job.local]),
         ):
             Tasks(ray, function, needs_of(ray, where, gpus), done, broke, say, "trainings").run(some)
@@ -114,12 +114,6 @@ def train_on_ray(
         raise UsageError(
             f"{len(failed)} of {len(jobs)} trainings could not be carried out ({told}). The same command goes on with them."
         )
-
-
-def gpus_of_training(plan: StudyPlan) -> int | None:
-    """GPUs that the plan gives to each training; by default as many as to each worker of the sweep."""
-    given: Any = plan.run.get(TRAINING_GPUS, plan.run.get(GPUS))
-    return None if given is None else int(given)
 
 
 def map_of_training(plan: StudyPlan, job: Job) -> Any:

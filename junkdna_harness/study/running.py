@@ -18,16 +18,10 @@ OPTIONS = ("engine", "workers", "device", "batch_size", "max_batch_size", DEVICE
 
 @dataclass(frozen=True)
 class Running:
-    """The engine and the machine of the evaluations, and of trainings: GPUs of each, and how a model is laid over them."""
+    """The engine, and the machine that it makes of each worker."""
 
     engine: Any
     machine: Machine
-    training_gpus: int | None = None
-
-    @property
-    def device_map(self) -> Any:
-        """How a model lies on several devices; None where it lies on one."""
-        return self.machine.device_map
 
 
 def check_run(given: Mapping[str, Any]) -> None:
@@ -68,5 +62,10 @@ def running(of_plan: Mapping[str, Any], given: Mapping[str, Any] | None = None) 
         raise UsageError(
             f"gpus {machine.gpus} per worker need device_map: auto, which lays the model over them."
         )
-    most = options.get(TRAINING_GPUS)
-    return Running(engine, machine, None if most is None else read_count(TRAINING_GPUS, most))
+    return Running(engine, machine)
+
+
+def gpus_of_training(of_plan: Mapping[str, Any]) -> int | None:
+    """GPUs that the plan gives to each training; by default as many as to each worker of the sweep."""
+    given = of_plan.get(TRAINING_GPUS, of_plan.get(GPUS))
+    return None if given is None else int(given)

@@ -11,7 +11,7 @@ Memory, w bytes of a weight in evaluation, Q the weights that are targets:
 * evaluation: w P, and w Q in main memory; with Hessians 12 times the square of the widest input; the inputs of one block for all calibration tokens
 * full training: 16 P (weight, gradient, two moments of AdamW in fp32) and Q of the mask; freezing keeps 4 Q more. In main memory 4 P of
   the last good weights, and 4 P more of the dense ones in freezing
-* with an adapter: 4 P and Q, and the weights with their update, 4 Q, or of one block where gradients are checkpointed. Main memory loads
+* with an adapter: 4 P and Q, and the weights with their update, up to 4 Q, or of one block where gradients are checkpointed. Main memory loads
   4 P, without device_map
 * local reconstruction: one block at 28 (its weights, dense ones, gradients, moments, first and last good ones), whatever the model's size. In
   main memory 8 P of the pruned and the dense model, Q, and the inputs and targets of one block
@@ -40,7 +40,8 @@ from junkdna_harness.study.estimate import (
 )
 from junkdna_harness.study.job import Job
 from junkdna_harness.study.plan import StudyPlan
-from junkdna_harness.study.running import DEVICE_MAP
+from junkdna_harness.study.running import DEVICE_MAP, gpus_of_training
+from junkdna_harness.study.running import GPUS as GPUS_OF_WORKER
 from junkdna_harness.sweep.planned import spec_of
 
 ROOM = 0.9
@@ -96,6 +97,7 @@ class Memory:
     what: str
     bytes: float
     main: float
+    given: int = 1  # GPUs, by the plan
 
     def gpus(self, gpu: Gpu) -> int:
         """GPUs of that kind."""
@@ -170,10 +172,11 @@ def memories(plan: StudyPlan, asked: Asked, shape: Shape, width: int) -> list[Me
     hessian = any(cell.method in HESSIANS for cell, _ in specs)
     inputs = float(calibration_tokens(plan, asked) * hidden * width)
     pristine = width * shape.targeted
-    found = [Memory("evaluation", whole, pristine)]
+    gpus = int(plan.run.get(GPUS_OF_WORKER, 1))
+    found = [Memory("evaluation", whole, pristine, gpus)]
     if calibrated:
         more = 3 * 4 * widest**2 if hessian else 0
-        found.append(Memory("calibrated pruning and rounding", whole + inputs + more, pristine))
+        found.append(Memory("calibrated pruning and rounding", whole + inputs + more, pristine, gpus))
     return found + [_in_training(plan, one, asked, shape) for one in _one_of_each(plan.jobs())]
 
 
@@ -195,7 +198,7 @@ def _in_training(plan: StudyPlan, job: Job, asked: Asked, shape: Shape) -> Memor
             + (TRAINED_BYTES * shape.targeted if frozen else 0)
         )
         main = 2 * whole if frozen else whole
-    return Memory(f"training: {arm_of(job)}", held, main)
+    return Memory(f"training: {arm_of(job)}", held, main, 1 if job.local else gpus_of_training(plan.run) or 1)
 
 
 def _one_of_each(jobs: Iterable[Job]) -> list[Job]:
@@ -236,10 +239,18 @@ def lines(plan: StudyPlan, asked: Asked, shape: Shape, width: int, here: float, 
         "the sweep."
     )
     rows = [
-        (one.what, byte_size(one.bytes), *(str(one.gpus(gpu)) for gpu in GPUS), byte_size(one.main))
+        (
+            one.what,
+            byte_size(one.bytes),
+            *(str(one.gpus(gpu)) for gpu in GPUS),
+            str(one.given),
+            byte_size(one.main),
+        )
         for one in memories(plan, asked, shape, width)
     ]
-    yield number_table(("GPUs of one worker", "memory", *(gpu.name for gpu in GPUS), "main memory"), rows)
+    yield number_table(
+        ("GPUs of one worker", "memory", *(gpu.name for gpu in GPUS), "plan", "main memory"), rows
+    )
     results, meanwhile = disk_bytes(plan, shape)
     if plan.jobs():
         yield (

@@ -90,7 +90,7 @@ def test_a_dry_run_needs_neither_the_model_nor_a_network(tmp_path: Path) -> None
     assert "70,553,706,496 weights, of which 68,451,041,280 are targets, in 80 blocks" in told
     assert "400 items per run" in told and "by 80 of them and the tokenizer of the embedded models" in told
     assert "a small model of this architecture, measured on" in told
-    assert re.search(r"^evaluation +141\.1 GB +2 +2 +2 +136\.9 GB$", told, re.MULTILINE)
+    assert re.search(r"^evaluation +141\.1 GB +2 +2 +2 +4 +136\.9 GB$", told, re.MULTILINE)
     assert {line.split("  ")[0] for line in told.splitlines()} >= {
         "sweep: sparsegpt", "sweep: sparsegpt N:M", "sweep: gptq", "training: sparse_transfer_lora", "evaluation of the trained", "all",
     }  # fmt: skip
