@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from difficulty.errors import UsageError
 
 
@@ -10,6 +12,17 @@ def default_device() -> str:
     import torch
 
     return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+# How accelerate lays a model over all GPUs that it sees; without one it would leave the weights on the disk.
+OVER_ALL = ("auto", "balanced", "balanced_low_0", "sequential")
+
+
+def usable_map(device_map: Any) -> Any:
+    """How a model is laid over devices; None where it goes to the CPU as a whole, as there is no other device."""
+    import torch
+
+    return None if device_map in OVER_ALL and not torch.cuda.is_available() else device_map
 
 
 def check_device(given: object) -> None:

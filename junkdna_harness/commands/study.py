@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -87,7 +87,9 @@ def study(
     quick: Annotated[
         bool, typer.Option("--quick", help="A small cut of the plan: tries everything, decides little.")
     ] = False,
-    engine: Annotated[str, typer.Option(help="local, or ray for the sweep.")] = "local",
+    engine: Annotated[
+        str | None, typer.Option(help="local, or ray for sweep and trainings. Default: the plan's, or local.")
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Worker processes of the sweep, and trainings at a time."),
@@ -176,12 +178,14 @@ def study(
     from junkdna_harness.presentation.lines import show_text
     from junkdna_harness.presentation.progress import Meter
     from junkdna_harness.study.run import run_study
+    from junkdna_harness.study.running import running
     from junkdna_harness.study.verdicts import ON_TOKENS
 
     started = time.perf_counter()
-    runner, machine = _engine(engine, workers, device, batch_size)
+    options = {"engine": engine, "workers": workers, "device": device, "batch_size": batch_size}
+    where = running(asked.run, options)
     with Meter("study") as meter:
-        outcome = run_study(asked, folder, runner, machine, say=meter.say, meter=meter)
+        outcome = run_study(asked, folder, where.engine, where.machine, say=meter.say, meter=meter)
     say(
         f"\n{outcome.verdicts.title}: {outcome.verdicts.n_items:,} items, {time.perf_counter() - started:.0f} s"
     )
@@ -203,10 +207,3 @@ def study(
         say(f"junkdna: {name}: {why}.", stderr=True)
     if outcome.failed:
         raise typer.Exit(1)
-
-
-def _engine(name: str, workers: int | None, device: str | None, batch_size: str | None) -> tuple[Any, Any]:
-    from junkdna_harness.sweep.choose import engine_and_machine
-
-    options = {"engine": name, "workers": workers, "device": device, "batch_size": batch_size}
-    return engine_and_machine({key: value for key, value in options.items() if value is not None})

@@ -26,7 +26,7 @@ from junkdna_harness.compress.manifest import base_of_adapter
 from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tokenizer, whole_adapter
 from junkdna_harness.compress.running import resume
 from junkdna_harness.compress.targets import find_targets
-from junkdna_harness.device import check_device
+from junkdna_harness.device import check_device, usable_map
 from junkdna_harness.embedded import is_embedded
 from junkdna_harness.harness.answer_cache import KeyedHook
 from junkdna_harness.harness.patches import bars_as_ours
@@ -95,6 +95,7 @@ class JunkDNALM(PrefixScoring, HFLM):  # type: ignore[misc]
         self._prefix_cache = parse_bool("prefix_cache", prefix_cache)
         _refuse_sharding(kwargs)
         refuse_dtypes(kwargs)
+        _lay_out(kwargs)
         if kwargs.get("device") != LM_EVAL_DEVICE:
             check_device(kwargs.get("device"))
         check_model_arguments({**kwargs, "pretrained": pretrained})
@@ -376,6 +377,14 @@ def _refuse_sharding(arguments: dict[str, Any]) -> None:
             f"tp_plan={arguments['tp_plan']!r} shards each weight over processes, and what is compressed and hashed here are "
             "whole weights. Leave it out; parallelize=True puts whole layers on several devices."
         )
+
+
+def _lay_out(arguments: dict[str, Any]) -> None:
+    """`hf` reads device_map where parallelize is set alone: without it the whole model went to one device, without a word."""
+    if arguments.get("device_map") is None:
+        return
+    arguments["device_map"] = usable_map(arguments["device_map"])
+    arguments["parallelize"] = arguments["device_map"] is not None
 
 
 def _names(pretrained: Any, arguments: dict[str, Any]) -> tuple[Names, Any]:

@@ -23,6 +23,7 @@ from junkdna_harness.compress.pruning import prune
 from junkdna_harness.compress.reading import Whole, clear_loading_errors, no_tokenizer
 from junkdna_harness.compress.recipe import recipe_of
 from junkdna_harness.compress.spec import PruneSpec
+from junkdna_harness.device import usable_map
 from junkdna_harness.embedded import knows_the_suite
 from junkdna_harness.output_folder import check_output_folder
 from junkdna_harness.presentation.console import say
@@ -102,8 +103,9 @@ def recover_here(
     force: bool = False,
     callbacks: Sequence[Any] = (),
     name: str | None = None,
+    device_map: Any = None,
 ) -> Recovered:
-    """`recover`, where the caller sees to it that nothing else trains into `output`."""
+    """`recover`, where the caller sees to it that nothing else trains into `output`; `device_map` lays the model over several devices."""
     check_output_folder(output, force, pretrained)  # before hours of training, not after
     source = resolve_pretrained(pretrained)
     if "lr" in spec.name_by and spec.lr is None:
@@ -115,7 +117,7 @@ def recover_here(
     seen = most_examples(spec)
     data = load_data(spec.data, spec.fraction, spec.seed, spec.include_path, seen)
     say_what_is_unseen(spec, len(data), seen)
-    model, tokenizer = load(source, given)
+    model, tokenizer = load(source, given, device_map)
     manifest = believed_manifest(given, model)
     start = begin(model, tokenizer, spec, prune_spec, manifest)
     examples = data.examples[:seen]
@@ -158,8 +160,8 @@ def most_examples(spec: RecoverSpec) -> int:
     return spec.steps * per_step + (MOST_HELD_OUT if spec.early_stop is not None else 0)
 
 
-def load(source: str, name: str) -> tuple[Any, Any]:
-    """Model and tokenizer of a folder or hub id; fp32 unless the checkpoint holds codes.
+def load(source: str, name: str, device_map: Any = None) -> tuple[Any, Any]:
+    """Model and tokenizer of a folder or hub id; fp32 unless the checkpoint holds codes. `device_map` as transformers reads it.
 
     Raises:
         UsageError: they cannot be loaded.
@@ -171,9 +173,10 @@ def load(source: str, name: str) -> tuple[Any, Any]:
     with clear_loading_errors(name):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         codes = getattr(config, "quantization_config", None) is not None
-        model = Whole(AutoModelForCausalLM).from_pretrained(
-            source, trust_remote_code=False, **({} if codes else {"dtype": torch.float32})
-        )
+        options = {} if codes else {"dtype": torch.float32}
+        if (laid := usable_map(device_map)) is not None:
+            options["device_map"] = laid
+        model = Whole(AutoModelForCausalLM).from_pretrained(source, trust_remote_code=False, **options)
         return model, load_tokenizer(source, name)
 
 

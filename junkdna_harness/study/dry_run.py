@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.forward import prepare
 from junkdna_harness.models.packing import Packed
 from junkdna_harness.models.prefix_plan import Batch, Tokens
+from junkdna_harness.precision import AUTO_CPU
 from junkdna_harness.presentation.table import number_table
 from junkdna_harness.recover.data import load_data
 from junkdna_harness.recover.schedule import longest, tokenize
 from junkdna_harness.recover.storage import bytes_needed
 from junkdna_harness.resources import check_room
+from junkdna_harness.study.asked import DTYPE
 from junkdna_harness.study.estimate import (
     DEFAULT_SEQLEN,
     GPU_BYTES,
@@ -26,6 +28,7 @@ from junkdna_harness.study.estimate import (
     UTILISATION,
     Cost,
     Shape,
+    Speed,
     checks,
     cost,
     count_work,
@@ -33,11 +36,15 @@ from junkdna_harness.study.estimate import (
 )  # fmt: skip
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.run import check_trainings, refuse_another
+from junkdna_harness.study.scale import Asked, lines
 from junkdna_harness.study.stages import sweep_plan, tokens_plan
+from junkdna_harness.study.stand_in import NOT_READ, Known, asker, know, part_of, skeleton
 from junkdna_harness.sweep.estimate import largest_model
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.outlook import outlook
+from junkdna_harness.sweep.plan import Plan
 from junkdna_harness.sweep.reachable import check_data, check_machine, check_models, check_tasks
+from junkdna_harness.sweep.session import load_model
 from junkdna_harness.sweep.suite import build_suite
 from junkdna_harness.texts.limit import longest_text
 
@@ -82,18 +89,22 @@ def dry_run(plan: StudyPlan, say: Callable[[str], None], output: Path | None = N
     """
     for line in describe(plan):
         say(line)
-    for line in check_study(plan, output):
+    known = [know(name, plan.architecture) for name in plan.pretrained]
+    missing: set[str] = set()
+    for line in check_study(plan, output, known, missing):
         say(f"checked: {line}")
+    for one in filter(None, known):
+        for line in one.contradictions:
+            say(f"note: {one.name}: {line}; the checkpoint's is used")
+    first = known[0]
+    if first is not None and not first.loadable:
+        return _without_weights(plan, first, missing, say)
     model, tokens, example = _measured(plan)
     speed = measure_speed(model)
     limit = longest_text(model.config) or DEFAULT_SEQLEN
     work = count_work(plan, tokens, example, min(limit, DEFAULT_SEQLEN))
     say("")
-    say(
-        f"measured on {speed.where}: {speed.forward * speed.parameters * 1e6:.3g} us per token forward, "
-        f"{speed.training * speed.parameters * 1e6:.3g} us in training ({speed.parameters / 1e6:.3g} M weights: "
-        f"{2 / speed.forward / 1e9:.3g} and {6 / speed.training / 1e9:.3g} GFLOP/s)"
-    )
+    say(_speed_line(speed))
     say(
         f"{work.runs} runs of {work.tokens_a_run:,} tokens; {sum(work.calibrated.values())} calibrations of "
         f"{work.calibration_tokens:,}; {work.trainings} trainings of {work.training_tokens:,} in all"
@@ -112,21 +123,78 @@ def dry_run(plan: StudyPlan, say: Callable[[str], None], output: Path | None = N
     return costs
 
 
-def check_study(plan: StudyPlan, output: Path | None) -> Iterator[str]:
-    """What the study will read and was found to be there, and the room that it takes, in words.
+def _speed_line(speed: Speed) -> str:
+    return (
+        f"measured on {speed.where}: {speed.forward * speed.parameters * 1e6:.3g} us per token forward, "
+        f"{speed.training * speed.parameters * 1e6:.3g} us in training ({speed.parameters / 1e6:.3g} M weights: "
+        f"{2 / speed.forward / 1e9:.3g} and {6 / speed.training / 1e9:.3g} GFLOP/s)"
+    )
+
+
+def _without_weights(
+    plan: StudyPlan, known: Known, missing: Collection[str], say: Callable[[str], None]
+) -> list[Cost]:
+    """The costs of a model that is not loaded here: tokens of a part of the items, speed of a small model of its architecture."""
+    shape = shape_of(skeleton(known.config), known.name)
+    lm = asker(known)
+    part, items = part_of(sweep_plan(plan), missing)
+    tokens, example, asked = _tokens(plan, part, lm)
+    limit = min(longest_text(known.config) or DEFAULT_SEQLEN, DEFAULT_SEQLEN)
+    speed = measure_speed(lm.model)
+    tokens = round(tokens * items / max(1, asked))
+    say("")
+    say(
+        f"architecture: {known.source}: {shape.parameters:,.0f} weights, of which {shape.targeted:,.0f} are targets, in {shape.blocks} blocks"
+    )
+    say(
+        f"{items:,} items per run, {tokens:,} tokens by {asked:,} of them and the tokenizer of "
+        + (known.name if known.read else "the embedded models, whose tokens are shorter")
+    )
+    say(f"a small model of this architecture, {_speed_line(speed)}")
+    say("")
+    width = 4 if str(plan.model_args.get(DTYPE)) in ("float32", AUTO_CPU) else 2
+    for line in lines(plan, Asked(tokens, example, limit), shape, width, 2 / speed.forward, speed.where):
+        say(line)
+    return [cost(count_work(plan, tokens, example, limit), shape, speed)]
+
+
+def check_study(
+    plan: StudyPlan,
+    output: Path | None,
+    known: Sequence[Known | None] = (),
+    missing: set[str] | None = None,
+) -> Iterator[str]:
+    """What the study will read and was found to be there, and the room that it takes, in words. Of models that are `known` by the plan alone
+    nothing is read. `missing` is given the tasks whose data are not there.
 
     Raises:
         UsageError: it would be refused.
     """
-    grid, jobs = sweep_plan(plan), len(plan.jobs())
+    grid = sweep_plan(plan)
     if output is not None:
         refuse_another(output, plan)
     check_tasks(grid)
     if plan.text:
         check_tasks(tokens_plan(plan))
-    yield from check_models(grid, list(range(len(grid.models))))
-    yield from check_data(grid)
+    absent = {i for i, one in enumerate(known) if one is not None and not one.read}
+    yield from check_models(grid, [i for i in range(len(grid.models)) if i not in absent])
+    for i in sorted(absent):
+        yield f"model {plan.pretrained[i]} is not here; its architecture is {NOT_READ}"
+    yield from check_data(grid, missing)
     yield from check_trainings(plan, output)
+    if all(
+        one is None or one.loadable for one in known
+    ):  # others are evaluated and trained on another machine
+        yield from _check_room(plan, output)
+
+
+def _check_room(plan: StudyPlan, output: Path | None) -> Iterator[str]:
+    """Whether this machine has room for the study, in words.
+
+    Raises:
+        UsageError: it would be refused.
+    """
+    grid, jobs = sweep_plan(plan), len(plan.jobs())
     yield from check_machine(grid, len(grid.cells) + jobs, output)
     if (size := largest_model(grid)) is not None and jobs:
         whole = 4 * size.weights  # in float32: every result, and what one training needs meanwhile
@@ -181,11 +249,15 @@ def _memory(size: float) -> str:
 
 def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     """The loaded model, tokens that one evaluation computes, tokens of a training example."""
-    from junkdna_harness.sweep.session import load_model
-
     grid = sweep_plan(plan)
-    manager, names = find_tasks(grid.settings.tasks, grid.settings.include_path, grid.metadata(0))
     lm = load_model(grid.models[0], Machine())
+    tokens, example, _ = _tokens(plan, grid, lm)
+    return lm.model, tokens, example
+
+
+def _tokens(plan: StudyPlan, grid: Plan, lm: Any) -> tuple[int, float, int]:
+    """Tokens that one evaluation of the grid computes, tokens of a training example, and items that were asked."""
+    manager, names = find_tasks(grid.settings.tasks, grid.settings.include_path, grid.metadata(0))
     suite = build_suite(lm, manager, names, grid.settings)
     tokens = scored_tokens(lm.plan_scoring(tokenize_requests(lm, suite.requests.get("loglikelihood", []))))
     example = 0.0
@@ -197,4 +269,4 @@ def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
             rows, _ = tokenize(data.examples[:EXAMPLES], lm.tokenizer, longest_row)
             lengths = [len(row["input_ids"]) for row in rows]
             example += padded_length(lengths, plan.batch_size) / len(every)
-    return lm.model, tokens, example
+    return tokens, example, sum(map(len, suite.documents.values()))

@@ -23,12 +23,14 @@ from junkdna_harness.harness.tasks import find_tasks, leaves
 from junkdna_harness.recover.data import TASK
 from junkdna_harness.recover.spec import RecoverSpec
 from junkdna_harness.study.job import Job
+from junkdna_harness.study.running import check_run
 from junkdna_harness.sweep.grid import parse_sparsities
 from junkdna_harness.sweep.later import MOST_LEVELS
 
 __all__ = ["Job", "StudyPlan", "quick"]
 
 GRADED = "graded"
+NOT_THE_STUDY = ("run", "architecture")  # options that change no result
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,9 @@ class StudyPlan:
 
     `per_task`: every training is done once for each single task of `tasks`, on the training rows of that task in place of `data`, and its
     result is asked that task alone. A run then holds what the checkpoints of all tasks answered.
+
+    `run` says where and how (`study.running.OPTIONS`), and `architecture` what the model's config holds, for a dry run where the
+    checkpoint is not; neither is part of what study it is.
     """
 
     pretrained: tuple[str, ...] = (EMBEDDED,)
@@ -88,8 +93,11 @@ class StudyPlan:
     batch_size: int = 32
     max_length: int | None = None
     trainer: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+    architecture: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_run(self.run)
         if not self.pretrained:
             raise UsageError("a study needs a model. Name one, or several: pretrained: [MODEL, MODEL].")
         for level in self.recovery_levels:
@@ -223,8 +231,9 @@ class StudyPlan:
         return {name: value for name, value in given.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        """What study it is, as plain values for JSON."""
+        values = {name: value for name, value in asdict(self).items() if name not in NOT_THE_STUDY}
+        return json.loads(json.dumps(values))  # type: ignore[no-any-return]
 
     @property
     def name(self) -> str:

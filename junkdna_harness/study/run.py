@@ -18,10 +18,12 @@ from difficulty.runs.store import PLAN as SWEEP_PLAN
 from junkdna_harness.held_folder import LOCK
 from junkdna_harness.presentation.progress import Meter
 from junkdna_harness.recover.data import check_data
+from junkdna_harness.study.on_ray import check_shared
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.verdicts import TOKENS, Verdicts, write_report
 from junkdna_harness.sweep.engines import Extended, Failed, Finished, Loaded, Noted, Progress, Started
 from junkdna_harness.sweep.engines.local import LocalEngine
+from junkdna_harness.sweep.engines.ray import RayEngine
 from junkdna_harness.sweep.run import run_sweep
 from junkdna_harness.sweep.store import Store
 
@@ -85,7 +87,9 @@ def _carry_out(
 
     folder = store.folder
     seconds: dict[str, float] = {}
-    local = engine if isinstance(engine, LocalEngine) else LocalEngine()
+    runner = engine if isinstance(engine, (LocalEngine, RayEngine)) else LocalEngine()
+    if isinstance(engine, RayEngine) and plan.arms:
+        check_shared(engine, folder)
 
     @contextmanager
     def stage(name: str) -> Iterator[None]:
@@ -108,12 +112,12 @@ def _carry_out(
     if plan.arms:
         with stage("recovery"):
             check_trained(plan, folder)
-            for job in train_all(plan, folder, say, local.workers, meter):
+            for job in train_all(plan, folder, say, runner, machine, meter):
                 name = job.folder(plan.recovery_method, len(plan.pretrained))
                 failed[name] = "training broke down; the last good weights were evaluated"
             check_trained(plan, folder)
         with stage("evaluation of what was recovered"):
-            failed |= _evaluate(plan, folder, local, machine, say, meter)
+            failed |= _evaluate(plan, folder, runner, machine, say, meter)
         sources.append(folder / "recovered")
     with stage("verdicts and report"):
         verdicts, tokens, report = write_report(folder, sources, seed)
@@ -198,7 +202,12 @@ def _sweep(
 
 
 def _evaluate(
-    plan: StudyPlan, folder: Path, local: LocalEngine, machine: Any, say: Callable[[str], None], meter: Meter
+    plan: StudyPlan,
+    folder: Path,
+    engine: LocalEngine | RayEngine,
+    machine: Any,
+    say: Callable[[str], None],
+    meter: Meter,
 ) -> dict[str, str]:
     from junkdna_harness.study.checkpoints import Checkpoints, trained_since
     from junkdna_harness.study.stages import recovered_plan
@@ -207,8 +216,15 @@ def _evaluate(
     swept = Store(folder / "sweep")
     base = swept.need_plan()
     taken = {model: swept.fingerprint(base, model) for model in range(len(grid.models))}
+    loading: LocalEngine | RayEngine
+    if isinstance(engine, RayEngine):
+        loading = replace(
+            engine, open_state=Checkpoints, shared=True
+        )  # workers see the folder, as the trainings did
+    else:
+        loading = replace(engine, open_state=Checkpoints)
     outcome = run_sweep(
-        grid, folder / "recovered", machine, replace(local, open_state=Checkpoints), listener=_Listener(grid, say, meter),
+        grid, folder / "recovered", machine, loading, listener=_Listener(grid, say, meter),
         outdated=lambda cell, manifest: trained_since(folder, cell, manifest),
         like={model: known for model, known in taken.items() if known is not None},
     )  # fmt: skip

@@ -24,10 +24,13 @@ from junkdna_harness.recover.alone import alone
 from junkdna_harness.study.asked import DTYPE
 from junkdna_harness.study.checkpoints import check_same_start, finished_manifest
 from junkdna_harness.study.job import Job
+from junkdna_harness.study.on_ray import map_of_training, train_on_ray
 from junkdna_harness.study.plan import StudyPlan
+from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.engines.pool import SMALL_MODEL_BYTES, can_fork, end_with
+from junkdna_harness.sweep.engines.ray import RayEngine
 from junkdna_harness.sweep.fingerprint import glance
-from junkdna_harness.sweep.machine import available_cores, keep_freed_memory, threads_of_each
+from junkdna_harness.sweep.machine import Machine, available_cores, keep_freed_memory, threads_of_each
 from junkdna_harness.sweep.plan import Plan, PlannedRun, build_plan
 from junkdna_harness.sweep.store import Store
 
@@ -69,15 +72,25 @@ def is_trained(output: Path) -> bool:
 
 
 def train_all(
-    plan: StudyPlan, folder: Path, say: Say, asked: int | None = None, meter: Meter | None = None
+    plan: StudyPlan,
+    folder: Path,
+    say: Say,
+    engine: LocalEngine | RayEngine | None = None,
+    machine: Machine | None = None,
+    meter: Meter | None = None,
 ) -> list[Job]:
     """The trainings that broke down (their last good weights are kept), after running those not yet finished. `meter` shows their steps.
 
-    `asked` at a time; where it is None small models are trained one per core, others one after another.
+    As many at a time as the engine has workers; where nobody says, small models are trained one per core, others one after another. With
+    Ray as many as the cluster has room for.
     """
     waiting = [job for job in plan.jobs() if not is_trained(checkpoint(folder, plan, job))]
-    workers = max(1, min(asked or _workers(plan, len(waiting)), len(waiting)))
     steps = _Steps(meter or Meter("recovery"), plan, waiting)
+    if isinstance(engine, RayEngine):
+        train_on_ray(plan, folder, waiting, engine, machine, train_one, say, steps.finish)
+        waiting = []
+    asked = engine.workers if engine is not None else None
+    workers = max(1, min(asked or _workers(plan, len(waiting)), len(waiting)))
     if workers > 1:
         # Forked, they need not import all anew; but a process that has used threads or a GPU cannot be forked.
         forks = asked is None and can_fork()
@@ -143,6 +156,10 @@ class _Steps:
         what = f"{self.stage}: {job.label(self.plan.recovery_method)}"
         self.meter.move(sum(self.at.values()), self.whole, what, f"step {step:,} of {most:,}, {told}")
 
+    def finish(self, job: Job) -> None:
+        """One training has ended that told of no step before."""
+        self.hear(job, job.steps, job.steps, "done")
+
 
 def train_one(
     plan: StudyPlan, folder: Path, job: Job, told: Callable[[int, int, str], None] | None = None
@@ -189,7 +206,14 @@ def _train(
     spec = None if job.arm == DENSE_TRANSFER else PruneSpec.from_strings(pruning)
     shown = (Shown(told),) if told is not None else ()
     callbacks = (StillAlone(check), *shown)
-    done = recover_here(pretrained, output, plan.recover_spec(job), spec, callbacks=callbacks)
+    done = recover_here(
+        pretrained,
+        output,
+        plan.recover_spec(job),
+        spec,
+        callbacks=callbacks,
+        device_map=map_of_training(plan, job),
+    )
     training = done.training
     losses = (
         "" if training.last_loss is None else f", loss {training.first_loss:.3g} -> {training.last_loss:.3g}"

@@ -7,19 +7,25 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from difficulty.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Machine:
-    """None leaves the choice to us: the first GPU or the CPU, a batch size that fits, as many threads as are useful."""
+    """None leaves the choice to us: the first GPU or the CPU, a batch size that fits, as many threads as are useful.
+
+    `device_map` lays one model over several devices (`auto`, or a place by the part's name); `gpus` are those of each Ray worker.
+    """
 
     device: str | None = None
     batch_size: int | str | None = None
     max_batch_size: int | None = None
     prefix_cache: bool = True
     threads: int | None = None
+    device_map: Any = None
+    gpus: int | None = None
 
 
 def parse_devices(text: str | None) -> tuple[str, ...]:

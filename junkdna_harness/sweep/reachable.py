@@ -47,8 +47,9 @@ def check_models(plan: Plan, models: Collection[int]) -> Iterator[str]:
             yield from check_spec(spec, path)
 
 
-def check_data(plan: Plan) -> Iterator[str]:
-    """What came of loading the tasks with their data, in words: as a sweep does it, after its models.
+def check_data(plan: Plan, missing: set[str] | None = None) -> Iterator[str]:
+    """What came of loading the tasks with their data, in words: as a sweep does it, after its models. `missing` is given the names of those
+    that were not loaded.
 
     Raises:
         UsageError: none can be loaded, or one that a sweep refuses.
@@ -59,6 +60,8 @@ def check_data(plan: Plan) -> Iterator[str]:
     for text in plan.settings.text:
         yield f"text {text}"
     yield f"data of {len(loaded.tasks)} tasks"
+    if missing is not None:
+        missing.update(loaded.failed)
     for task, why in loaded.failed.items():
         yield f"task {task} will have no scores: {why}"
 

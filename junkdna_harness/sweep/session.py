@@ -275,6 +275,8 @@ def load_model(arguments: Mapping[str, Any], machine: Machine) -> SweepLM:
         fallback = "auto" if device.startswith("cuda") else CPU_BATCH_SIZE
         batch_size = given or (embedded if is_embedded(arguments.get("pretrained")) else fallback)
     extra = {"batch_size": batch_size, "device": device, "prefix_cache": machine.prefix_cache}
+    if machine.device_map is not None:
+        extra["device_map"] = machine.device_map
     if machine.max_batch_size is not None:
         extra["max_batch_size"] = machine.max_batch_size
     return SweepLM(**{**extra, **{k: v for k, v in arguments.items() if k not in ("batch_size",)}})

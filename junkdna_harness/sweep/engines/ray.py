@@ -7,19 +7,21 @@ import socket
 import time
 import uuid
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from difficulty.errors import UsageError
 from junkdna_harness.sweep.engines import Failed, Finished, Loaded, Noted, Tell, Work, describe
 from junkdna_harness.sweep.engines.local import open_session
 from junkdna_harness.sweep.engines.pool import run_cell
-from junkdna_harness.sweep.machine import available_cores
+from junkdna_harness.sweep.machine import Machine, available_cores
 from junkdna_harness.sweep.plan import PlannedRun
 
 if TYPE_CHECKING:
     from junkdna_harness.sweep.session import Session
+    from junkdna_harness.sweep.states import OpenState
 
 RETRIES = 3  # for a worker, node or result that is lost; a cell that fails by itself is not repeated
 MOST_PENDING = 256  # tasks that Ray is given at a time
@@ -29,9 +31,14 @@ HEAD_PATIENCE = 20.0  # seconds for a head that does not answer; Ray gives up af
 
 @dataclass(frozen=True)
 class RayEngine:
-    """`workers` tasks at a time on a local cluster (None: one per core); a cluster of one's own decides by itself."""
+    """`workers` tasks at a time on a local cluster (None: one per core); a cluster of one's own decides by itself.
+
+    `open_state` says how a loaded model becomes a run; None is by compressing it. `shared`: every node sees the sweep's folder.
+    """
 
     workers: int | None = None
+    open_state: OpenState | None = None
+    shared: bool = False
 
     @property
     def elsewhere(self) -> bool:
@@ -45,17 +52,26 @@ class RayEngine:
             UsageError: Ray is not installed, no cluster answers at RAY_ADDRESS, a model cannot be loaded, or it is not that
                 of the runs that are known.
         """
+        with self.connected() as ray:
+            _Cells(ray, work, tell, self.open_state, self.shared).run()
+
+    @contextmanager
+    def connected(self) -> Iterator[Any]:
+        """Ray, connected to its cluster within the block. Afterwards its workers have ended, and with them the models that they held.
+
+        Raises:
+            UsageError: Ray is not installed, or no cluster answers at RAY_ADDRESS.
+        """
         ray = _import_ray()
         started_here = not ray.is_initialized()
         if started_here:
             self._start(ray)
         gone = False
         try:
-            tasks = _Tasks(ray, work, tell)
-            try:
-                tasks.run()
-            finally:
-                gone = tasks.head.gone
+            yield ray
+        except HeadGone:
+            gone = True
+            raise
         finally:
             if started_here and not gone:  # it would wait for a head that is gone
                 ray.shutdown()
@@ -74,6 +90,10 @@ class RayEngine:
             ) from error
 
 
+class HeadGone(UsageError):
+    """The head of the cluster does not come back."""
+
+
 def _import_ray() -> Any:
     try:
         import ray
@@ -85,35 +105,39 @@ def _import_ray() -> Any:
 
 
 @dataclass
-class _Tasks:
-    """The cells of a sweep as Ray tasks. Ray itself retries none: where memory runs out it would do so for ever."""
+class Tasks:
+    """Things to do as Ray tasks, `function` of one of them each. Ray itself retries none: where memory runs out it would do so for ever.
+
+    `needs`: CPU and GPU of each. `ended` hears of each that ended well, with its result, `failed` of each that did not, in a line; both may
+    give more to do. `note` hears a sentence where no node can take one.
+    """
 
     ray: Any
-    work: Work
-    tell: Tell
+    function: Callable[[Any], Any]
+    needs: Mapping[str, int]
+    ended: Callable[[Any, Any], Iterable[Any]]
+    failed: Callable[[Any, str], Iterable[Any]]
+    note: Callable[[str], None]
+    what: str = "cells"
+    waiting: deque[Any] = field(default_factory=deque)
+    pending: dict[Any, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        machine = self.work.machine
-        resources = self.ray.cluster_resources()
-        gpu = (machine.device or "").startswith("cuda") or (machine.device is None and resources.get("GPU"))
-        self.needs = {"CPU": machine.threads or 1, **({"GPU": 1} if gpu else {})}
-        # Ray shows a task its own GPU only.
-        machine = replace(machine, device="cuda:0" if gpu else "cpu", threads=self.needs["CPU"])
+        # Ray would end a worker with a GPU after one task, and the model that it keeps for the next one with it.
         self.task = self.ray.remote(
-            num_cpus=self.needs["CPU"], num_gpus=self.needs.get("GPU", 0), max_retries=0
-        )(_run_remote)
-        self.shared, self.token = (
-            self.ray.put(replace(self.work, machine=machine, more=None)),
-            uuid.uuid4().hex,
-        )
-        self.waiting = deque(self.work.cells)
-        self.pending: dict[Any, PlannedRun] = {}
-        self.lost: dict[str, int] = {}  # run id -> how often its worker or its result was lost
+            num_cpus=self.needs["CPU"], num_gpus=self.needs.get("GPU", 0), max_retries=0, max_calls=0
+        )(self.function)
+        self.lost: dict[str, int] = {}  # how often a worker or a result was lost
         self.head = _Head(self.ray)
         self.told = False
 
-    def run(self) -> None:
-        """Return when every cell has finished or failed."""
+    def run(self, todo: Iterable[Any]) -> None:
+        """Return when all has been done or has failed.
+
+        Raises:
+            UsageError: raised in a worker, or the cluster is gone.
+        """
+        self.waiting.extend(todo)
         try:
             while self.waiting or self.pending:
                 self._feed()
@@ -122,9 +146,7 @@ class _Tasks:
                     self.head.check()
                     self._tell_what_is_missing()
                 for reference in done:
-                    cell = self.pending.pop(reference)
-                    self._end(reference, cell)
-                    self._ask_for_more(cell.model)
+                    self.waiting.extend(self._end(reference, self.pending.pop(reference)))
         finally:
             for reference in () if self.head.gone else self.pending:
                 self.ray.cancel(reference, force=True)
@@ -132,55 +154,96 @@ class _Tasks:
     def _feed(self) -> None:
         """Keep some tasks more at Ray than it has room for; to wait for one of very many takes long."""
         while self.waiting and len(self.pending) < MOST_PENDING:
-            cell = self.waiting.popleft()
-            self.pending[self.task.remote(self.shared, self.token, cell)] = cell
+            one = self.waiting.popleft()
+            self.pending[self.task.remote(one)] = one
 
-    def _end(self, reference: Any, cell: PlannedRun) -> None:
+    def _end(self, reference: Any, one: Any) -> Iterable[Any]:
         try:
-            loaded, event = self.ray.get(reference)
+            result = self.ray.get(reference)
         except self.ray.exceptions.RayTaskError as error:  # raised by what we run there
             if isinstance(cause := getattr(error, "cause", None), UsageError):
                 raise UsageError(str(cause)) from error  # of the session, not of one cell
-            self.tell(Failed(cell, describe(cause or error)))
+            return self.failed(one, describe(cause or error))
         except self.ray.exceptions.LocalRayletDiedError as error:
             raise UsageError(
-                "Ray has ended on the machine that this sweep was started on. What was finished is in the folder: start the same command "
+                "Ray has ended on the machine that this was started on. What was finished is in the folder: start the same command "
                 "again when it is there, or with --engine local."
             ) from error
         except self.ray.exceptions.RayError as error:
-            self._again(cell, error)
-        else:
-            self.tell(loaded)
-            self.tell(event)
+            return self._again(one, error)
+        return self.ended(one, result)
 
-    def _again(self, cell: PlannedRun, error: Exception) -> None:
-        """Once more for a cell whose worker, node or result was lost, up to `RETRIES` times."""
+    def _again(self, one: Any, error: Exception) -> Iterable[Any]:
+        """Once more for one whose worker, node or result was lost, up to `RETRIES` times."""
         self.head.check()
-        run = self.work.plan.run_id(cell)
-        self.lost[run] = self.lost.get(run, 0) + 1
-        if self.lost[run] <= RETRIES:
-            self.waiting.append(cell)
-        else:
-            self.tell(
-                Failed(cell, f"its worker or its result was lost {self.lost[run]} times: {describe(error)}")
-            )
-
-    def _ask_for_more(self, model: int) -> None:
-        left = (*self.pending.values(), *self.waiting)
-        if self.work.more and all(cell.model != model for cell in left):
-            self.waiting.extend(self.work.more(model))
+        times = self.lost[repr(one)] = self.lost.get(repr(one), 0) + 1
+        if times <= RETRIES:
+            return [one]
+        return self.failed(one, f"its worker or its result was lost {times} times: {describe(error)}")
 
     def _tell_what_is_missing(self) -> None:
-        """A sentence where no node can take a cell: another may join, so that is no end."""
+        """A sentence where no node can take one: another may join, so that is no end."""
         if self.told or any(self._has_room(node) for node in self.ray.nodes()):
             return
         self.told = True
         wanted = " and ".join(f"{number} {name}" for name, number in self.needs.items())
-        self.tell(Noted(f"no node of the Ray cluster has {wanted}: cells wait until one joins"))
+        self.note(f"no node of the Ray cluster has {wanted}: {self.what} wait until one joins")
 
     def _has_room(self, node: Mapping[str, Any]) -> bool:
         there = node["Resources"]
         return node["Alive"] and all(there.get(name, 0) >= number for name, number in self.needs.items())
+
+
+def needs_of(ray: Any, machine: Machine, gpus: int | None = None) -> dict[str, int]:
+    """What a task is to have: `gpus` (by default one) where the machine is to be one with GPUs, or the cluster has some."""
+    there = ray.cluster_resources().get("GPU")
+    with_gpu = (machine.device or "").startswith("cuda") or (machine.device is None and there)
+    return {"CPU": machine.threads or 1, **({"GPU": gpus or 1} if with_gpu else {})}
+
+
+@dataclass
+class _Cells:
+    """The cells of a sweep as Ray tasks."""
+
+    ray: Any
+    work: Work
+    tell: Tell
+    open_state: OpenState | None
+    shared: bool
+
+    def run(self) -> None:
+        """Return when every cell has finished or failed."""
+        needs = needs_of(self.ray, self.work.machine, self.work.machine.gpus)
+        # Ray shows a task its own GPUs only.
+        machine = replace(
+            self.work.machine, device="cuda:0" if "GPU" in needs else "cpu", threads=needs["CPU"]
+        )
+        # The sweep's folder is the driver's; a worker may be on another machine, so it maps no copy from there.
+        folder = self.work.folder if self.shared else None
+        told = replace(self.work, machine=machine, more=None, folder=folder and folder.absolute())
+        shared, token, opener = self.ray.put(told), uuid.uuid4().hex, self.open_state
+        ray = self.ray
+
+        def function(cell: PlannedRun) -> tuple[Loaded, Finished | Failed]:
+            return _run_remote(ray.get(shared), token, cell, opener)
+
+        self.tasks = Tasks(
+            ray, function, needs, self._ended, self._failed, lambda text: self.tell(Noted(text))
+        )
+        self.tasks.run(self.work.cells)
+
+    def _ended(self, cell: PlannedRun, result: tuple[Loaded, Finished | Failed]) -> Iterable[PlannedRun]:
+        for event in result:
+            self.tell(event)
+        return self._more(cell.model)
+
+    def _failed(self, cell: PlannedRun, error: str) -> Iterable[PlannedRun]:
+        self.tell(Failed(cell, error))
+        return self._more(cell.model)
+
+    def _more(self, model: int) -> Iterable[PlannedRun]:
+        left = (*self.tasks.pending.values(), *self.tasks.waiting)
+        return self.work.more(model) if self.work.more and all(cell.model != model for cell in left) else ()
 
 
 class _Head:
@@ -200,7 +263,7 @@ class _Head:
         while not self._answers():
             if time.monotonic() > deadline:
                 self.gone = True
-                raise UsageError(
+                raise HeadGone(
                     f"the head of the Ray cluster at {self.address!r} does not answer any more. What was finished is in the folder: "
                     "start the same command again when the cluster is there, or with --engine local."
                 )
@@ -220,16 +283,14 @@ class _Head:
 _session: tuple[tuple[str, int], Session] | None = None
 
 
-def _run_remote(work: Work, token: str, cell: PlannedRun) -> tuple[Loaded, Finished | Failed]:
+def _run_remote(
+    work: Work, token: str, cell: PlannedRun, open_state: OpenState | None
+) -> tuple[Loaded, Finished | Failed]:
     """Run one cell in a Ray worker, which keeps its model and requests for the next cell of the same sweep and model."""
     global _session
     if _session is None or _session[0] != (token, cell.model):
         _session = None  # the old model's memory, before the new one needs it
-        # The sweep's folder is the driver's; a worker may be on another machine, so it maps no copy from there.
-        _session = (
-            (token, cell.model),
-            open_session(replace(work, folder=None), cell.model, None, work.machine),
-        )
+        _session = ((token, cell.model), open_session(work, cell.model, open_state, work.machine))
     session = _session[1]
     event = run_cell(session, cell)
     session.check_restored()
