@@ -96,13 +96,13 @@ class Picture:
             if ending in seen or (not ending and len(self.panels) > 1):
                 ending += f"_{number}"
             seen.add(ending)
-            with matplotlib.rc_context(dict(theme.style)):
+            # Without a layout engine from the start: one that is taken off leaves another, for which matplotlib draws all twice.
+            style = {**theme.style, "figure.constrained_layout.use": self.left is None}
+            with matplotlib.rc_context(style):
                 figure = Figure(figsize=(width, height))
                 axes = figure.add_subplot()
                 panel.draw(axes)
                 axes.set_ylabel(self.label)
-                if self.left is not None:
-                    figure.set_layout_engine("none")
                 rows = _legend(figure, self.note, grow=True)
                 if self.left is not None:
                     _place(axes, self.left, rows)

@@ -89,7 +89,8 @@ def write_report(folder: Path, sources: Sequence[Path], seed: int) -> tuple[Verd
 def _judged(sources: Sequence[Path], seed: int) -> Report:
     from junkdna_harness.report.build import build
 
-    made = build(list(sources), seed=seed, with_plots=Finisher(files=False))
+    with Finisher(files=False, beside=True) as finisher:
+        made = build(list(sources), seed=seed, with_plots=finisher)
     if not made.fits:
         raise UsageError(
             next((w for w in made.warnings if w.startswith("no verdicts")), "nothing could be judged.")

@@ -125,3 +125,16 @@ def test_panels_with_one_title_have_files_of_their_own() -> None:
     made = Picture("p", "h", "", tuple(Panel(t, lambda axes: None) for t in ("m/1", "m 1", "☃", "☃")), (2, 2))
     endings = [ending for ending, *_ in made.apart()]
     assert len(set(endings)) == 4 and all(re.fullmatch(r"[\w.+-]+", ending) for ending in endings)
+
+
+def test_a_panel_that_is_laid_out_beforehand_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    draw = Figure.draw
+    monkeypatch.setattr(
+        Figure, "draw", lambda figure, renderer: (drawn.append(figure), draw(figure, renderer))
+    )
+    panel = Panel("a", lambda axes: axes.plot([0, 1], [0, 1]))
+    finisher = Finisher(files=False)
+    finisher.add("p", Picture("p", "What", "", (panel,), (3.0, 2.0), left=0.6))
+    assert finisher.plots()["p"].panels[0].svg
+    assert len(drawn) == 1
