@@ -200,3 +200,11 @@ def test_a_control_that_some_models_lack_is_missing_over_models() -> None:
     assert "There are no runs of largest in b and c." in claim.reason or "largest in b, c" in claim.reason
     complete = [tidy(replace(whole, model=name), n) for n, name in enumerate("abc")]
     assert judged(*complete, claims=("P2", "P6")).headline()["P6"].verdict == "supported"
+
+
+def test_methods_are_not_mixed_over_models() -> None:
+    """Where models' headlines are of several methods, that of most models is combined, and who is not in it is named."""
+    other = tidy(replace(BASE.with_arm(method="wanda", share=0.4), model="c"), 3)
+    found = judged(model("a", 1), model("b", 2), other).headline()["P2"]
+    assert found.method == "magnitude" and set(found.details["models"]) == {"a", "b"}
+    assert found.about == "these 2 models" and "Not judged: c" in found.reason
