@@ -63,7 +63,8 @@ def test_every_recovery_is_read_back_as_it_was(
     lr: float,
 ) -> None:
     asked = RecoverSpec(
-        arm=arm, freeze=freeze, adapter=None if arm == LOCAL_RECONSTRUCTION else adapter, fraction=fraction,
+        arm=arm, freeze="removed" if arm == LOCAL_RECONSTRUCTION else freeze,
+        adapter=None if arm == LOCAL_RECONSTRUCTION else adapter, fraction=fraction,
         name_by=name_by, steps=steps, lr=lr,
     )  # fmt: skip
     method = Method.parse(before).then(asked.recovery)
