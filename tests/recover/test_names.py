@@ -62,9 +62,9 @@ def test_every_recovery_is_read_back_as_it_was(
     steps: int,
     lr: float,
 ) -> None:
-    local = arm == LOCAL_RECONSTRUCTION  # which takes neither
     asked = RecoverSpec(
-        arm=arm, freeze="removed" if local else freeze, adapter=None if local else adapter, fraction=fraction,
+        arm=arm, freeze="removed" if arm == LOCAL_RECONSTRUCTION else freeze,
+        adapter=None if arm == LOCAL_RECONSTRUCTION else adapter, fraction=fraction,
         name_by=name_by, steps=steps, lr=lr,
     )  # fmt: skip
     method = Method.parse(before).then(asked.recovery)
