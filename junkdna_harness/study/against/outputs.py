@@ -105,7 +105,7 @@ def _steps_table(steps: Sequence[Steps]) -> Table:
         ),
         rows,
         (
-            f"{rising} of {len(steps)} series rise somewhere, {shown} by more than their items explain (95 %). Listed: those, and rises of "
+            f"{rising} of {len(steps)} series rise somewhere, {shown} by more than their items explain (95 %, each step by itself). Listed: those, and rises of "
             f"{100 * _TOLD:.0f} points or more. What two trainings would differ by is not known.",
         ),
         (0, 1, 2, 3, 4),
