@@ -23,8 +23,8 @@ _LONGEST = 52  # characters of an entry of a legend
 _LABELS = {SCALES[0]: "% of the dense score", SCALES[1]: "% of the dense score above chance"}
 
 
-def pictures(beside: Beside) -> list[tuple[str, Picture]]:
-    """(name, picture) of every figure: as drawn, and with chance taken off where chance is known."""
+def pictures(beside: Beside) -> list[Picture]:
+    """A picture of every figure as drawn, and one with chance taken off where chance is known."""
     found = []
     for figure, panels in groupby(beside.panels, key=lambda panel: panel.figure):
         drawn = list(panels)
@@ -37,8 +37,7 @@ def pictures(beside: Beside) -> list[tuple[str, Picture]]:
             if axes and (scale == SCALES[0] or _differs(drawn)):
                 heading = f"{figure}: the paper dashed and hollow, {beside.model} in full lines; bars 95 %"
                 heading += "" if scale == SCALES[0] else "; what guessing gives taken off all scores"
-                name = f"{figure}{'' if scale == SCALES[0] else '_chance_off'}"
-                found.append((name, Picture(name, heading, "", axes, _SIZE, _LABELS[scale])))
+                found.append(Picture(figure, heading, "", axes, _SIZE, _LABELS[scale]))
     return found
 
 

@@ -58,8 +58,8 @@ _WORDS = {"agrees": "agree in shape", "does not": "do not", "cannot be told": "c
 
 def _model(beside: Beside, number: int) -> dict[str, Any]:
     finisher = Finisher(files=False)
-    for name, picture in pictures(beside):
-        finisher.add(f"against_{number}_{name}", picture)
+    for k, picture in enumerate(pictures(beside)):
+        finisher.add(f"against_{number}_{k}", picture)
     return {
         "name": beside.model,
         "plots": figures(list(finisher.plots().values())),

@@ -192,7 +192,7 @@ def _repeated(points: Sequence[Series]) -> Iterator[str]:
             same = _longest(a, b)
             if same >= _REPEATED:
                 yield (
-                    f"{a.where} and {b.where}: {same} values in a row are the same to a thousandth of a percent or two, at other levels."
+                    f"{a.where} and {b.where}: {same} values in a row are the same to a hundredth of a percent, at other levels."
                 )
 
 

@@ -103,6 +103,16 @@ def test_what_is_printed_fits_the_terminal_and_ends_with_the_answer(
     assert "of 4 series 2 agree in shape, 0 do not, 0 cannot be told; 2 have" in "\n".join(lines)
 
 
+def test_figures_whose_names_are_alike_or_come_again_are_all_drawn(study: Path, tmp_path: Path) -> None:
+    values = {20: 97.0, 40: 85.0}
+    names = ("task_complexity", "task_complexity_chance_off", "task_complexity")
+    rows = [row for k, name in enumerate(names) for row in line(name, f"panel {k}", "QNLI (easy)", values)]
+    write_comparison(study, points(tmp_path, *rows))
+    page = (study / "against.html").read_text()
+    assert all(f"<h4>panel {k}</h4>" in page or f": panel {k}" in page for k in range(3))
+    assert page.count("<img") == 6
+
+
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(UsageError, match="holds no runs of a study"):
