@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from junkdna_harness.harness import results
 from junkdna_harness.harness.results import aggregate
 from junkdna_harness.harness.tasks import find_tasks, load_tasks
 
@@ -23,6 +24,7 @@ def test_what_is_bootstrapped_is_bootstrapped_in_a_worker_too(
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "glue_cola" / "validation.jsonl").write_text(text)
     monkeypatch.setenv("JUNKDNA_DATA", str(tmp_path))
+    monkeypatch.setattr(results, "BOOTSTRAP_DRAWS", 20)
     tasks = load_tasks(*find_tasks((TASK,))).tasks
     raw: Any = {TASK: {("mcc", "none"): [(i % 2, int(i % 3 == 0)) for i in range(12)]}}
     here = aggregate(tasks, {}, raw)["results"][TASK]
