@@ -106,10 +106,13 @@ class Memory:
 
 def stages(plan: StudyPlan, asked: Asked, shape: Shape) -> list[Stage]:
     """The stages for all models of the plan, as if all were of this shape."""
+    from junkdna_harness.study.stages import recovered_plan
+
     found = [*_sweep(plan, asked, shape), *_trainings(plan, asked, shape)]
-    if jobs := plan.jobs():
-        evaluated = 2 * shape.parameters * asked.tokens_a_run * len(jobs)
-        found.append(Stage("evaluation of the trained", len(jobs), evaluated))
+    if plan.arms:
+        runs = len(recovered_plan(plan).cells)
+        evaluated = 2 * shape.parameters * asked.tokens_a_run * runs
+        found.append(Stage("evaluation of the trained", runs, evaluated))
     return found
 
 
