@@ -42,6 +42,7 @@ from junkdna_harness.study.job import Job
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.running import DEVICE_MAP, gpus_of_training
 from junkdna_harness.study.running import GPUS as GPUS_OF_WORKER
+from junkdna_harness.study.stages import recovered_plan, sweep_plan
 from junkdna_harness.sweep.planned import spec_of
 
 ROOM = 0.9
@@ -106,8 +107,6 @@ class Memory:
 
 def stages(plan: StudyPlan, asked: Asked, shape: Shape) -> list[Stage]:
     """The stages for all models of the plan, as if all were of this shape."""
-    from junkdna_harness.study.stages import recovered_plan
-
     found = [*_sweep(plan, asked, shape), *_trainings(plan, asked, shape)]
     if plan.arms:
         runs = len(recovered_plan(plan).cells)
@@ -117,8 +116,6 @@ def stages(plan: StudyPlan, asked: Asked, shape: Shape) -> list[Stage]:
 
 
 def _sweep(plan: StudyPlan, asked: Asked, shape: Shape) -> Iterator[Stage]:
-    from junkdna_harness.study.stages import sweep_plan
-
     one = 2 * shape.parameters * asked.tokens_a_run
     calibration = calibration_tokens(plan, asked)
     by_method: dict[str, tuple[int, float, float]] = {}
@@ -166,8 +163,6 @@ def calibration_tokens(plan: StudyPlan, asked: Asked) -> int:
 
 def memories(plan: StudyPlan, asked: Asked, shape: Shape, width: int) -> list[Memory]:
     """What each kind of worker of this plan holds; `width` is the bytes of a weight in evaluation."""
-    from junkdna_harness.study.stages import sweep_plan
-
     whole = float(width * shape.parameters)
     hidden, widest = shape.layers[0][1], max(i for _, i in shape.layers)
     specs = [(cell, spec_of(cell)) for cell in sweep_plan(plan).cells]
