@@ -42,7 +42,7 @@ from junkdna_harness.study.job import Job
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.running import DEVICE_MAP, gpus_of_training
 from junkdna_harness.study.running import GPUS as GPUS_OF_WORKER
-from junkdna_harness.study.stages import sweep_plan
+from junkdna_harness.study.stages import recovered_plan, sweep_plan
 from junkdna_harness.sweep.planned import spec_of
 
 ROOM = 0.9
@@ -108,9 +108,10 @@ class Memory:
 def stages(plan: StudyPlan, asked: Asked, shape: Shape) -> list[Stage]:
     """The stages for all models of the plan, as if all were of this shape."""
     found = [*_sweep(plan, asked, shape), *_trainings(plan, asked, shape)]
-    if jobs := plan.jobs():
-        evaluated = 2 * shape.parameters * asked.tokens_a_run * len(jobs)
-        found.append(Stage("evaluation of the trained", len(jobs), evaluated))
+    if plan.arms:
+        runs = len(recovered_plan(plan).cells)
+        evaluated = 2 * shape.parameters * asked.tokens_a_run * runs
+        found.append(Stage("evaluation of the trained", runs, evaluated))
     return found
 
 

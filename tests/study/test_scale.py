@@ -29,6 +29,7 @@ from junkdna_harness.study.stages import checkpoint, train_one
 from junkdna_harness.study.stand_in import know, number_of_weights, of_architecture, skeleton
 from junkdna_harness.sweep.engines.local import LocalEngine
 from junkdna_harness.sweep.engines.ray import Tasks
+from junkdna_harness.sweep.machine import Machine
 from tests.conftest import ROOT
 from tests.study.big_models import BIG, cut, save_three_layers
 from tests.sweep.same_store import differences
@@ -211,10 +212,12 @@ def test_a_killed_study_on_ray_goes_on_and_comes_to_what_one_machine_comes_to(
     pytest.importorskip("ray")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    plan = cut("70b", tmp_path / "m", methods=("magnitude", "wanda"), quantize="W8A8,nvfp4")
+    plan = cut(
+        "70b", tmp_path / "m", methods=("magnitude", "wanda"), quantize="W8A8,nvfp4", run={"batch_size": 4}
+    )
     save_three_layers(plan, tmp_path / "m")
     file = tmp_path / "plan.yaml"
-    values = {**asdict(plan), "run": {**plan.run, "workers": 2}}
+    values = {**asdict(plan), "run": {**make_plan("70b").run, **plan.run, "workers": 2}}
     file.write_text(
         yaml.safe_dump({name: list(v) if isinstance(v, tuple) else v for name, v in values.items()})
     )
@@ -239,7 +242,7 @@ def test_a_killed_study_on_ray_goes_on_and_comes_to_what_one_machine_comes_to(
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The hypothesis is" in done.stdout and "P6 " in done.stdout
-    run_study(replace(plan, run={}), tmp_path / "local", LocalEngine(1), say=lambda _: None)
-    for part in ("sweep", "recovered"):
-        assert not differences(tmp_path / "ray" / part, tmp_path / "local" / part)
+    run_study(plan, tmp_path / "local", LocalEngine(1), Machine(batch_size=4), say=lambda _: None)
+    for tables in ("sweep/samples", "sweep/responses", "recovered/samples", "recovered/responses"):
+        assert not differences(tmp_path / "ray" / tables, tmp_path / "local" / tables)
     assert (tmp_path / "ray" / "claims.csv").read_text() == (tmp_path / "local" / "claims.csv").read_text()
