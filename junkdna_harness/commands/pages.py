@@ -90,8 +90,8 @@ PAGES: dict[str, Page] = {
     "study": Page(
         EVALUATE, "recovery", ("junkdna study --dry-run", "junkdna study --quick"),
         {
-            "The plan": ("plan", "quick", "limit", "dtype", "calibration", "replicates"),
-            "Trainings": ("steps", "data", "recovery_levels", "fractions", "seeds", "trainings"),
+            "The plan": ("plan", "quick", "limit", "text", "dtype", "calibration", "replicates"),
+            "Trainings": ("steps", "lr", "data", "recovery_levels", "fractions", "seeds", "trainings"),
             MACHINE: ("engine", "workers", "device", "batch_size"),
             OUTPUT: ("output", "against", "dry_run"),
         },

@@ -119,7 +119,7 @@ def study(
     wandb_args: WandbArgs = None,
     wandb_config_args: WandbConfigArgs = None,
 ) -> None:
-    """Run the whole paper on one model or several, with verdicts and a report.
+    """Run the whole paper on one model or several: verdicts, a report.
 
     Without arguments: the three embedded models, a quarter of an hour on two cores. Exit code 1: some run failed (the
     others are in the report).
