@@ -1,7 +1,7 @@
 """Logits of what is learned, and of nothing else: a prompt is read, but the words after each of its tokens are not asked for.
 
-Of a question with a short answer most of the output layer's work is for nothing, and with a large vocabulary so is most of the memory. The
-loss is the same sum over the same tokens, in another order.
+Of a question with a short answer most of the output layer's work is for nothing. The loss is the same sum over the same tokens, in another
+order.
 """
 
 from __future__ import annotations
