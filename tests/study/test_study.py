@@ -93,7 +93,7 @@ def test_a_checkpoint_that_was_trained_anew_is_evaluated_again(folder: Path, tmp
     job = PLAN.jobs()[1]
     shutil.rmtree(checkpoint(study, PLAN, job))
     other = replace(PLAN, lr=(1e-4,))
-    train_one(other, study, job)
+    train_one(other, study, other.jobs()[1])
     said: list[str] = []
     run_study(PLAN, study, say=said.append)
     name = "embedded magnitude+sparse_transfer 0.6"
