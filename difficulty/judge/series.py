@@ -106,9 +106,10 @@ def nominal_bits(kind: str, level: float, bits: float) -> float:
 
 
 def series_of(found: list[Condition], kinds: tuple[Kind, ...] = ("pruned", "quantized")) -> list[Series]:
-    """Each method's series, the primary one first, then pruning before quantization, and this before what leaves weights alone, by name.
+    """Each method's series, the primary one first, then pruning before quantization, and this before what leaves weights alone.
 
-    P4 is read off the first quantizer, which is to be one of weights where there is any.
+    P4 is read off the first quantizer: one of weights where there is any, and of these the one with the most widths, since a single
+    width has no range of losses; names decide where that leaves several.
     """
     methods: dict[tuple[Kind, str], list[int]] = {}
     for at, condition in enumerate(found):
@@ -118,4 +119,9 @@ def series_of(found: list[Condition], kinds: tuple[Kind, ...] = ("pruned", "quan
     for (kind, method), indices in methods.items():
         ordered = sorted(indices, key=lambda i: found[i].severity)
         listed.append(Series(method, kind, tuple(found[i].severity for i in ordered), tuple(ordered)))
-    return sorted(listed, key=lambda s: (s.method != PRIMARY, s.kind, leaves_weights(s.method), s.method))
+    return sorted(
+        listed,
+        key=lambda s: (
+            s.method != PRIMARY, s.kind, leaves_weights(s.method), -len(s.at) if s.kind == "quantized" else 0, s.method
+        ),
+    )  # fmt: skip

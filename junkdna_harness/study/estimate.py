@@ -136,9 +136,9 @@ def cost(work: Work, shape: Shape, speed: Speed) -> Cost:
     # AdamW in mixed precision, and one byte a targeted weight for the mask.
     training_bytes = 16 * shape.parameters + shape.targeted
     gpu = gpu_hours(evaluation + passes + training, solving)
-    return Cost(
-        shape, flops, here, gpu, evaluation_bytes, training_bytes, 2 * shape.parameters + shape.targeted
-    )
+    # Trainings hold float32, also those of adapters alone, whose own weights are few.
+    adapter_bytes = 4 * shape.parameters + shape.targeted
+    return Cost(shape, flops, here, gpu, evaluation_bytes, training_bytes, adapter_bytes)
 
 
 def gpu_hours(bf16: float, fp32: float = 0.0) -> float:

@@ -57,6 +57,7 @@ def test_costs_by_hand() -> None:
     assert found.hours_here == pytest.approx(sum(found.flops.values()) / 1e9 / 3600)
     assert found.gpu_hours == pytest.approx(gpu_hours(sum(found.flops.values()) - solving, solving))
     assert found.training_bytes == 16 * 1000 + 400
+    assert found.adapter_bytes == 4 * 1000 + 400  # float32, and a byte of mask for each targeted weight
 
 
 def test_work_is_counted_from_the_plan() -> None:
