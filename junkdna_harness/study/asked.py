@@ -38,9 +38,10 @@ def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **gi
     """
     from_file = read_plan_file(_shipped_or(plan_file)) if plan_file is not None else {}
     models = _models(pretrained if pretrained is not None else from_file.get("pretrained"))
-    values = {**_preset(models), **from_file} if models or from_file or plan_file is None else dict(from_file)
-    if pretrained is not None and tuple(models) not in [(name,) for name in shipped()]:
-        values["pretrained"] = models
+    preset = _preset(models)
+    values = {**preset, **from_file}
+    if pretrained is not None:  # before what the file names
+        values["pretrained"] = preset["pretrained"]
     said = {key: value for key, value in given.items() if value is not None}
     for layer in (from_file, said):  # what comes later says both, or the number alone, or the seeds alone
         if TRAININGS in layer and "seeds" not in layer and "seeds" in values:
@@ -51,8 +52,17 @@ def make_plan(pretrained: str | None = None, plan_file: Path | None = None, **gi
 
 
 def _shipped_or(path: Path) -> Path:
-    """The file itself, or the shipped plan of that name."""
-    return path if path.is_file() else shipped().get(str(path), path)
+    """The file itself, or the shipped plan of that name.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    plans = shipped()
+    if not path.is_file() and str(path) not in plans:
+        raise UsageError(
+            f"there is no plan {str(path)!r}. Name a YAML file, or a plan that comes with the package: {', '.join(plans)}."
+        )
+    return path if path.is_file() else plans[str(path)]
 
 
 def _models(given: object) -> tuple[str, ...]:

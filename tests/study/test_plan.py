@@ -199,6 +199,23 @@ def test_a_plan_file_overrides_the_preset_and_the_command_line_overrides_both(tm
     assert plan.nsamples == make_plan().nsamples
 
 
+def test_a_model_of_the_command_line_comes_before_that_of_the_plan_file(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text("pretrained: org/other\nlimit: 7\n")
+    assert make_plan(plan_file=path).pretrained == ("org/other",)
+    for given in ("smollm2-135m", "embedded", "org/model", "glue"):
+        plan = make_plan(given, plan_file=path)
+        assert plan.limit == 7 and plan.pretrained == (given if given != "glue" else "smollm2-135m",)
+
+
+def test_a_plan_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError,
+        match=r"there is no plan '.*gleu.yaml'. Name a YAML file, or .*: .*glue, glue-small, smollm2-135m.",
+    ):
+        make_plan(plan_file=tmp_path / "gleu.yaml")
+
+
 def test_trainings_are_seeds_that_follow_each_other_and_arms_that_share_one_share_the_replicate() -> None:
     assert make_plan(trainings=3) == make_plan(seeds="0,1,2") and make_plan(trainings=2) == make_plan()
     plan = make_plan("embedded", trainings=3, seeds="41", recovery_levels="0.5,0.7", steps=9)
