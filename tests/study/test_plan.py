@@ -203,15 +203,15 @@ def test_a_model_of_the_command_line_comes_before_that_of_the_plan_file(tmp_path
     path = tmp_path / "plan.yaml"
     path.write_text("pretrained: org/other\nlimit: 7\n")
     assert make_plan(plan_file=path).pretrained == ("org/other",)
-    for given in ("smollm2-135m", "embedded", "org/model", "glue"):
-        plan = make_plan(given, plan_file=path)
-        assert plan.limit == 7 and plan.pretrained == (given if given != "glue" else "smollm2-135m",)
+    for asked in ("smollm2-135m", "embedded", "org/model", "glue"):
+        plan = make_plan(asked, plan_file=path)
+        assert plan.limit == 7 and plan.pretrained == (asked if asked != "glue" else "smollm2-135m",)
 
 
 def test_a_plan_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError,
-        match=r"there is no plan '.*gleu.yaml'. Name a YAML file, or .*: .*glue, glue-small, smollm2-135m.",
+        match=r"there is no plan '.*gleu.yaml'. Name a YAML file, or .*: .*embedded, glue-small, glue, smollm2-135m.",
     ):
         make_plan(plan_file=tmp_path / "gleu.yaml")
 
