@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +19,7 @@ from junkdna_harness.study.run import check_trainings, run_study
 from junkdna_harness.study.stages import checkpoint, recovered_plan, train_one
 from junkdna_harness.sweep.by_task import joined
 from tests.commands import lm_eval
-from tests.conftest import ROOT
+from tests.study.killed import killed_at
 
 GROUP = "difficulty_tiers_finetune_inference"
 TASKS = (f"{GROUP}_t1", f"{GROUP}_t2")
@@ -152,25 +147,10 @@ def test_a_checkpoint_that_was_trained_anew_is_asked_again(folder: Path, tmp_pat
     assert len([line for line in said if line.startswith("[")]) == 1
 
 
-SCRIPT = """
-import sys
-from junkdna_harness.study.run import run_study
-from tests.study.test_per_task import PLAN
-run_study(PLAN, sys.argv[1], say=lambda _: None)
-"""
-
-
 @pytest.mark.slow
 def test_a_killed_study_goes_on_and_comes_to_the_same_tables(folder: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(cut)], env=environment)
-    deadline = time.monotonic() + 300
-    while not list(cut.glob("checkpoints/*/junkdna.json")) and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed_at(__name__, cut, "checkpoints/*/junkdna.json")
     assert not (cut / "fit.json").exists()
     run_study(PLAN, cut, say=lambda _: None)
     for name in ("fit.json", "claims.csv", "cells.csv"):

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +11,7 @@ import pytest
 
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.run import run_study
-from tests.conftest import ROOT
+from tests.study.killed import killed_at
 
 PLAN = StudyPlan(
     pretrained=("embedded:0", "embedded:1"), tasks=("difficulty_tiers_agreement", "difficulty_tiers_names"), limit=20,
@@ -86,29 +81,12 @@ def test_the_report_is_one_page_in_which_every_place_has_a_name_of_its_own(folde
     assert [path.name for path in folder.glob("*.html")] == ["report.html"]
 
 
-SCRIPT = """
-import sys
-from junkdna_harness.study.run import run_study
-from tests.study.test_several import PLAN
-run_study(PLAN, sys.argv[1])
-"""
-
-
 def test_a_study_that_was_killed_among_its_tokens_comes_to_the_same_tables(
     folder: Path, tmp_path: Path
 ) -> None:
     """`test_study` kills one among its trainings."""
     cut = tmp_path / "cut"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(cut)], env=environment, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 300
-    while not list(cut.glob("tokens/runs/*.json")) and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed_at(__name__, cut, "tokens/runs/*.json")
     assert not (cut / "checkpoints").exists()
     run_study(PLAN, cut, say=lambda _: None)
     for name in EVERY:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -25,7 +21,7 @@ from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.run import claim, run_study
 from junkdna_harness.study.stages import checkpoint, train_one
 from junkdna_harness.sweep.engines.local import LocalEngine
-from tests.conftest import ROOT
+from tests.study.killed import killed_at
 
 PLAN = StudyPlan(
     tasks=("difficulty_tiers_agreement", "difficulty_tiers_names"), limit=40, methods=("magnitude",), sparsity="0,0.6,0.8",
@@ -164,14 +160,6 @@ def test_a_model_that_changed_between_sweep_and_training_is_refused(tmp_path: Pa
     assert not (tmp_path / "t" / "checkpoints").exists()
 
 
-SCRIPT = """
-import sys
-from junkdna_harness.study.run import run_study
-from tests.study.test_study import PLAN
-run_study(PLAN, sys.argv[1])
-"""
-
-
 def test_a_training_that_another_process_just_finished_is_not_done_again(tmp_path: Path) -> None:
     """A worker of a killed study lives on for a moment, and may finish what the next study has begun to wait for."""
     job = PLAN.jobs()[0]
@@ -196,16 +184,7 @@ def test_a_training_that_another_process_just_finished_is_not_done_again(tmp_pat
 @pytest.mark.slow
 def test_a_killed_study_goes_on_and_comes_to_the_same_verdicts(folder: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(cut)], env=environment, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 300
-    while not list(cut.glob("checkpoints/*/junkdna.json")) and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed_at(__name__, cut, "checkpoints/*/junkdna.json")
     assert not (cut / "fit.json").exists()
     run_study(PLAN, cut, say=lambda _: None)
     assert (cut / "fit.json").read_text() == (folder / "fit.json").read_text()
