@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from difficulty.files import write_atomic
 from difficulty.visible import visible
-from junkdna_harness.report.style import SCREEN, STYLE, Theme
+from junkdna_harness.report.style import FALLBACK, ON_PAGE, SCREEN, STYLE, Theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,6 +68,8 @@ def finish(
             data = io.BytesIO()
             figure.savefig(data, format=ending, **_SAVED[ending])
             made[ending] = data.getvalue()
+            if ending == "svg" and style["svg.fonttype"] == "none":
+                made[ending] = _FONT.sub(rb"\1" + FALLBACK, made[ending])
     words = (figure.get_suptitle() or name) if alt is None else alt
     return Plot(
         name,
@@ -77,6 +80,7 @@ def finish(
     )
 
 
+_FONT = re.compile(rb"""(<text style="font[^">]*)'DejaVu Sans'""")
 _Asked = tuple[str, "Figure", Sequence[str], str, Mapping[str, Any]]
 _Job = tuple[_Asked, "Future[Plot] | None"]
 
@@ -93,6 +97,7 @@ class Finisher(AbstractContextManager["Finisher"]):
     ) -> None:
         self._whole = files and not theme.apart
         self._panels: Sequence[str] = FORMATS if files and theme.apart else ("svg",) if page else ()
+        self._panel_style = theme.style if files and theme.apart else {**theme.style, **ON_PAGE}
         self._theme = theme
         self._given: dict[str, tuple[str, _Job | None, list[_Job]]] = {}
         self._pool: ProcessPoolExecutor | None = None
@@ -103,16 +108,15 @@ class Finisher(AbstractContextManager["Finisher"]):
 
     def add(self, name: str, picture: Picture) -> None:
         """Take a picture; each has a name of its own."""
-        style = self._theme.style
         whole = (
-            self._start((name, picture.whole(self._theme), FORMATS, picture.alt, style))
+            self._start((name, picture.whole(self._theme), FORMATS, picture.alt, self._theme.style))
             if self._whole
             else None
         )
         panels = []
         if self._panels:
             for ending, title, figure in picture.apart(self._theme):
-                panels.append(self._start((name + ending, figure, self._panels, title, style)))
+                panels.append(self._start((name + ending, figure, self._panels, title, self._panel_style)))
         self._given[name] = picture.alt, whole, panels
 
     def _start(self, asked: _Asked) -> _Job:
