@@ -99,9 +99,9 @@ def dry_run(plan: StudyPlan, say: Callable[[str], None], output: Path | None = N
     first = known[0]
     if first is not None and not first.loadable:
         return _without_weights(plan, first, missing, say)
-    model, tokens, example = _measured(plan)
-    speed = measure_speed(model)
-    limit = longest_text(model.config) or DEFAULT_SEQLEN
+    lm, tokens, example = _measured(plan)
+    speed = measure_speed(lm.model, computing=lm.computing)
+    limit = longest_text(lm.model.config) or DEFAULT_SEQLEN
     work = count_work(plan, tokens, example, min(limit, DEFAULT_SEQLEN))
     say("")
     say(_speed_line(speed))
@@ -110,7 +110,9 @@ def dry_run(plan: StudyPlan, say: Callable[[str], None], output: Path | None = N
         f"{work.calibration_tokens:,}; {work.trainings} trainings of {work.training_tokens:,} in all"
         + ("; later rounds of the sweep are not counted" if plan.controls or plan.refine else "")
     )
-    costs = [cost(work, shape, speed) for shape in (shape_of(model, plan.pretrained[0]), LLAMA_7B, LLAMA_70B)]
+    costs = [
+        cost(work, shape, speed) for shape in (shape_of(lm.model, plan.pretrained[0]), LLAMA_7B, LLAMA_70B)
+    ]
     say("")
     say(table(costs))
     say(
@@ -252,7 +254,7 @@ def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     grid = sweep_plan(plan)
     lm = load_model(grid.models[0], Machine())
     tokens, example, _ = _tokens(plan, grid, lm)
-    return lm.model, tokens, example
+    return lm, tokens, example
 
 
 def _tokens(plan: StudyPlan, grid: Plan, lm: Any) -> tuple[int, float, int]:

@@ -9,6 +9,8 @@ Memory of training (Rajbhandari et al. 1910.02054): 16 bytes per weight with Ada
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,8 +188,16 @@ def checks() -> list[Check]:
     return [*found, Check(what, 4.0, pruning, "Frantar & Alistarh 2301.00774, about 4 hours")]
 
 
-def measure_speed(model: Any, rows: int = 16, length: int = 64, repeats: int = 12) -> Speed:
+def measure_speed(
+    model: Any,
+    rows: int = 16,
+    length: int = 64,
+    repeats: int = 12,
+    computing: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Speed:
     """Seconds a token and weight of `model` here: the fastest of some passes, as others may use the machine too.
+
+    Within `computing` the model computes as it does in evaluation; trainings do not.
 
     A slow model is passed through less often: no more passes once they have taken `ENOUGH` seconds, three at least.
 
@@ -226,6 +236,8 @@ def measure_speed(model: Any, rows: int = 16, length: int = 64, repeats: int = 1
     if on_cpu:
         torch.set_num_threads(1)
     try:
-        return Speed(float(size), timed(forward), timed(training), where)
+        with computing():
+            forwards = timed(forward)
+        return Speed(float(size), forwards, timed(training), where)
     finally:
         torch.set_num_threads(threads)

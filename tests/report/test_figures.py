@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
@@ -94,6 +95,22 @@ def test_a_page_alone_asks_for_panels_as_svg_alone() -> None:
     (plot,) = finisher.plots().values()
     assert plot.svg == plot.png == plot.pdf == b"" and plot.alt == "two lines"
     assert all(panel.svg and not panel.png and not panel.pdf for panel in plot.panels)
+
+
+def test_a_page_keeps_text_as_text_in_a_font_that_every_browser_has_some_of() -> None:
+    title = "px 'DejaVu Sans'; <b>"
+    one = Picture("p", "", "", (Panel("a", lambda axes: axes.plot([0, 1], [1, 0], label=title)),), (2, 2))
+    of_page, of_files = Finisher(files=False), Finisher(page=False, theme=PAPER)
+    for finisher in (of_page, of_files):
+        finisher.add("a", one)
+    (page,), (files,) = (finisher.plots()["a"].panels for finisher in (of_page, of_files))
+    texts = ElementTree.fromstring(page.svg).findall(".//{*}text")
+    assert title in [text.text for text in texts]
+    assert all("'DejaVu Sans', Verdana, sans-serif" in text.attrib["style"] for text in texts)
+    assert (
+        b"<text" not in files.svg and b"DejaVuSans-" in files.svg
+    )  # a paper's files hold the letters themselves
+    assert len(page.svg) < len(files.svg) / 2
 
 
 def test_a_figure_alone_has_its_title_for_words_and_every_format() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from junkdna_harness.study.estimate import (
     cost,
     count_work,
     gpu_hours,
+    measure_speed,
 )
 from junkdna_harness.study.plan import StudyPlan
 
@@ -105,3 +108,22 @@ def test_the_shape_of_a_loaded_model(tmp_path: Path) -> None:
     shape = shape_of(model, "embedded")
     assert shape.parameters == sum(p.numel() for p in model.parameters())
     assert shape.targeted == sum(p.numel() for n, p in model.named_parameters() if "proj" in n)
+
+
+def test_speed_is_of_the_numbers_that_evaluation_computes_in_and_of_those_that_trainings_do() -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(model_path())
+    inside: list[bool] = []
+    seen: set[tuple[bool, bool]] = set()
+
+    @contextmanager
+    def computing() -> Iterator[None]:
+        inside.append(True)
+        yield
+        inside.clear()
+
+    model.register_forward_hook(lambda *_: seen.add((bool(inside), torch.is_grad_enabled())))
+    measure_speed(model, rows=2, length=8, repeats=1, computing=computing)
+    assert seen == {(True, False), (False, True)}
