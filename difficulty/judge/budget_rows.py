@@ -25,7 +25,7 @@ def budgets_list(curves: Sequence[BudgetCurve]) -> list[dict[str, Any]]:
         {
             "method": curve.method, "levels": list(curve.levels),
             "budgets": [_budget(budget) for budget in curve.budgets],
-            "changes": [_change(change) for change in curve.changes],
+            "changes": [_change(change) for change in curve.changes], "note": curve.note,
         }
         for curve in curves
     ]  # fmt: skip
@@ -135,6 +135,12 @@ def tier_text(tier: TierGap | None) -> tuple[str, str]:
 def steps_text(steps: int) -> str:
     """A number of steps, e.g. `before` for none."""
     return f"{steps:,}" if steps else "before"
+
+
+def sentences(curve: BudgetCurve, rules: Rules) -> list[str]:
+    """What is to be said of a curve: how its slope changed, and what was left out of it."""
+    said = [*(change_sentence(change, rules) for change in curve.changes), *filter(None, [curve.note])]
+    return [f"{curve.method}: {sentence}" for sentence in said]
 
 
 def change_sentence(change: Change, rules: Rules) -> str:

@@ -10,7 +10,8 @@ trainings of one seed, and on the tiers that are above chance at both, so that n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -89,25 +90,31 @@ class Change:
 
 @dataclass(frozen=True)
 class BudgetCurve:
-    """All budgets of one way of recovery, the shortest first; `method` is its name without steps. `unit`: the first scale."""
+    """All budgets of one way of recovery, the shortest first; `method` is its name without steps. `note`: what was left out of it, a
+    sentence; there may be no more than that."""
 
     method: str
     levels: tuple[float, ...]
-    budgets: tuple[Budget, ...]
+    budgets: tuple[Budget, ...] = ()
     changes: tuple[Change, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class _Group:
-    """The ways of one curve by steps; `pairs`: of each budget, 0 steps too where the runs before training are there."""
+    """The ways of one curve by steps; `pairs`: of each budget, 0 steps too where the runs before training are there; none where the
+    budgets have no level in common."""
 
     method: str
     levels: tuple[float, ...]
     ways: Mapping[int, Way]
     pairs: Mapping[int, Pairs]
+    note: str = ""
 
     def compared(self) -> list[tuple[int, int]]:
         """From before training to the longest, and from the shortest training to the longest."""
+        if not self.pairs:
+            return []
         trained = sorted(self.ways)
         found = [(0, trained[-1])] if 0 in self.pairs else []
         return [*found, *([(trained[0], trained[-1])] if len(trained) > 1 else [])]
@@ -162,10 +169,12 @@ class Budgets:
         return replace(part, beside={SCORE: gaps[SCORE]}, details=details)
 
     def curves(self) -> tuple[BudgetCurve, ...]:
-        """The curves, that of the headline first."""
-        if not self._slopes:
-            return ()
-        found = [self._curve(g, group) for g, group in enumerate(self._groups)]
+        """The curves, that of the headline first; none of them has numbers where no family could be taken in."""
+        found = [
+            self._curve(g, group) if self._slopes else BudgetCurve(group.method, (), note=group.note)
+            for g, group in enumerate(self._groups)
+            if self._slopes or group.note
+        ]
         return with_directions(found, self.setting.rules)
 
     def _curve(self, g: int, group: _Group) -> BudgetCurve:
@@ -182,7 +191,7 @@ class Budgets:
             effects, n = self._pooled(self._changes[g, start, end])
             about = self._about(group, start, end, effects, n)
             changes.append(Change(start, end, effects, "cannot be told", float("nan"), n, about))
-        return BudgetCurve(group.method, group.levels, tuple(budgets), tuple(changes))
+        return BudgetCurve(group.method, group.levels, tuple(budgets), tuple(changes), group.note)
 
     def _pooled(self, parts: Sequence[Part]) -> tuple[dict[str, Effect], int]:
         """The effect over the families that have one, by scale, and how many these are."""
@@ -225,9 +234,11 @@ def _groups(setting: Setting, ways: Sequence[Way]) -> list[_Group]:
     for method, own in together.items():
         at = {steps: {round(setting.conditions[k].level, 9): k for k in way.at} for steps, way in own.items()}
         levels = sorted(set.intersection(*(set(places) for places in at.values())))
-        if not levels:
-            continue
         pairs: dict[int, Pairs] = {}
+        note = _not_shared(at, levels)
+        if not levels:
+            found.append(_Group(method, (), own, pairs, note))
+            continue
         for steps, way in own.items():
             assert way.control is not None
             pairs[steps] = [(at[steps][level], way.control.at) for level in levels]
@@ -235,8 +246,22 @@ def _groups(setting: Setting, ways: Sequence[Way]) -> list[_Group]:
         before = [untrained(setting.conditions, setting.conditions[at[first][level]]) for level in levels]
         if known := [(k, 0) for k in before if k is not None]:
             pairs |= {0: known} if len(known) == len(levels) else {}
-        found.append(_Group(method, tuple(levels), own, pairs))
+        found.append(_Group(method, tuple(levels), own, pairs, note))
     return found
+
+
+def _not_shared(at: Mapping[int, Mapping[float, int]], levels: Sequence[float]) -> str:
+    """A sentence on the levels that not all budgets have, empty where there are none."""
+    if all(set(places) == set(levels) for places in at.values()):
+        return ""
+    each = "; ".join(f"{steps:,} steps: {_listed(places)}" for steps, places in sorted(at.items()))
+    if not levels:
+        return f"its budgets were evaluated at levels that none of the others has ({each}), so they are not one curve."
+    return f"only levels that all budgets have are in its curve, {_listed(levels)} ({each})."
+
+
+def _listed(levels: Iterable[float]) -> str:
+    return ", ".join(f"{level:g}" for level in sorted(levels))
 
 
 def _without_steps(setting: Setting, way: Way) -> str:
@@ -260,17 +285,21 @@ def over_budgets(
 ) -> tuple[BudgetCurve, ...]:
     """The curves over models (or over trainings of one), from each one's own: model -> curves. `about`: models -> what it holds for.
 
-    A budget, a tier or a change that one model lacks is that of the others; a curve of one model alone is none.
+    A budget, a tier or a change that one model lacks is that of the others; a curve of one model alone is none. Curves at other levels than
+    most models have are left out, and their models named.
     """
     by_method: dict[str, dict[str, BudgetCurve]] = {}
     for model, curves in found.items():
         for curve in curves:
             by_method.setdefault(curve.method, {})[model] = curve
     together = []
-    for method, own in by_method.items():
+    for method, every in by_method.items():
+        own, note = _at_same_levels(every)
         if len(own) < 2:
+            if len(every) > 1:
+                together.append(BudgetCurve(method, (), note=note))
             continue
-        levels = sorted(set.intersection(*(set(curve.levels) for curve in own.values())))
+        levels = next(iter(own.values())).levels
         budgets = [
             _over_budget({m: b for m, curve in own.items() for b in curve.budgets if b.steps == steps}, rules)
             for steps in sorted({b.steps for curve in own.values() for b in curve.budgets})
@@ -284,8 +313,22 @@ def over_budgets(
             effects = _over_effects({m: c.effects for m, c in each.items()}, rules)
             words = about(list(each)) if effects else ""
             changes.append(Change(start, end, effects, "cannot be told", float("nan"), len(each), words))
-        together.append(BudgetCurve(method, tuple(levels), tuple(budgets), tuple(changes)))
+        together.append(BudgetCurve(method, levels, tuple(budgets), tuple(changes), note))
     return with_directions(together, rules)
+
+
+def _at_same_levels(every: Mapping[str, BudgetCurve]) -> tuple[dict[str, BudgetCurve], str]:
+    """The curves at the levels that most models have, and a sentence on the others, empty where there are none."""
+    if not (known := {model: curve for model, curve in every.items() if curve.budgets}):
+        return {}, next(iter(every.values())).note
+    counted = Counter(curve.levels for curve in known.values())
+    most = max(counted, key=counted.__getitem__)
+    own = {model: curve for model, curve in known.items() if curve.levels == most}
+    others = {model: curve for model, curve in every.items() if model not in own}
+    if not others:
+        return own, ""
+    each = ", ".join(f"{m} (at {_listed(c.levels)})" if c.levels else m for m, c in others.items())
+    return own, f"left out, as they are not at the levels of the others, {_listed(most)}: {each}."
 
 
 def _over_budget(own: Mapping[str, Budget], rules: Rules) -> Budget:

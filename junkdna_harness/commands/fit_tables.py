@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from difficulty.judge.budget_rows import change_sentence, steps_text, tier_at, tier_text, tiers_of
+from difficulty.judge.budget_rows import sentences, steps_text, tier_at, tier_text, tiers_of
 from difficulty.judge.budgets import BudgetCurve
 from difficulty.judge.fit import FitResult
 from difficulty.judge.fit_output import methods_paragraph
@@ -156,15 +156,15 @@ def _budgets(curves: Sequence[BudgetCurve], rules: Rules, every: bool) -> list[L
                 *("" if one is None else estimate_text(one.estimate, one.ci_low, one.ci_high) for one in slopes),
                 *(Cell(score, "", behind) for score, behind in cells),
             ])  # fmt: skip
-    lines = table(columns, rows, title="Recovery by budget")
+    lines = table(columns, rows, title="Recovery by budget") if rows else []
     about = (
         "slope: of the gap on the tier, log-odds per tier (P5); points behind: of the dense model trained as long, before training of the "
         "dense model itself; ?: at chance in some families."
     )
-    lines += [[], *paragraph(about, style="dim")]
+    lines += [[], *paragraph(about, style="dim")] if rows else []
     for curve in curves:
-        for change in curve.changes:
-            lines += paragraph(f"{curve.method}: {change_sentence(change, rules)}")
+        for sentence in sentences(curve, rules):
+            lines += paragraph(sentence)
     return lines
 
 

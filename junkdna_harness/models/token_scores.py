@@ -26,12 +26,30 @@ def token_scores(lm: Any, requests: Sequence[Any], size: Callable[[int], int] = 
     """
     asked = [_named(str(request.args[0])) for request in requests]
     found: dict[tuple[str, int, int], TokenScore] = {}
-    for name in dict.fromkeys(text for text, _, _ in asked):
-        text = known(name)
-        check_tokens(lm, text)
-        wanted = {(document, place) for of, document, place in asked if of == name}
-        found |= {(name, *at): score for at, score in _scores(lm, text, wanted, size).items()}
+    for name, windows in _windows(asked).items():
+        check_tokens(lm, known(name))
+        found |= {(name, *at): score for at, score in _scores(lm, windows, size).items()}
     return [found[key] for key in asked]
+
+
+def tokens_seen(requests: Sequence[Any]) -> int:
+    """How many tokens the model sees to answer `requests`: all of each window that holds one of theirs."""
+    asked = [_named(str(request.args[0])) for request in requests]
+    return sum(len(window.inputs) for windows in _windows(asked).values() for window in windows)
+
+
+def _windows(asked: Sequence[tuple[str, int, int]]) -> dict[str, list[Window]]:
+    """Text -> its windows that hold a wanted token."""
+    wanted: dict[str, set[tuple[int, int]]] = {}
+    for name, document, place in asked:
+        wanted.setdefault(name, set()).add((document, place))
+    return {
+        name: [
+            window for window in known(name).windows
+            if any((window.document, window.start + i) in places for i in range(len(window.targets)))
+        ]
+        for name, places in wanted.items()
+    }  # fmt: skip
 
 
 def _named(name: str) -> tuple[str, int, int]:
@@ -41,13 +59,9 @@ def _named(name: str) -> tuple[str, int, int]:
 
 
 def _scores(
-    lm: Any, text: TokenizedText, wanted: set[tuple[int, int]], size: Callable[[int], int]
+    lm: Any, windows: Sequence[Window], size: Callable[[int], int]
 ) -> dict[tuple[int, int], TokenScore]:
-    """(document, place) -> score, of the windows that hold a wanted token."""
-    windows = [
-        window for window in text.windows
-        if any((window.document, window.start + i) in wanted for i in range(len(window.targets)))
-    ]  # fmt: skip
+    """(document, place) -> score, of all targets of some windows of a text."""
     answers = score_windows(logits_of(lm), windows, size(usual_together(lm, windows)))
     places = [(w.document, w.start + i) for w in windows for i in range(len(w.targets))]
     rows = np.stack([answers.right, answers.margin, answers.loss], axis=1).tolist()

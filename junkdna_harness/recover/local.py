@@ -93,6 +93,8 @@ def reconstruct(
         fits, log = work.all_blocks()
     fitted = [fit for fit in fits if fit.trained]
     said = [fit.said for fit in fits if fit.said]
+    if never := never_run(model, states.blocks, start):
+        said.append(never)
     return Training(
         spec.steps, sum(len(rows[i]["input_ids"]) for i in order), time.perf_counter() - clock,
         _mean([fit.error_before for fit in fitted]), _mean([fit.error_after for fit in fitted]), tuple(log),
@@ -115,6 +117,22 @@ def refuse_shared(model: nn.Module, start: Start) -> None:
                 "e.g. sparse_transfer."
             )
         seen |= own
+
+
+def never_run(model: nn.Module, running: Sequence[nn.Module], start: Start) -> str | None:
+    """A sentence on the blocks that have pruned weights and do not run on tokens, where there are any: nothing is known of what they
+    shall give."""
+    there = {id(block) for block in running}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    still = [
+        str(place)
+        for place, block in enumerate(decoder_blocks(model), 1)
+        if id(block) not in there and any(names[id(p)] in start.masks for p in block.parameters())
+    ]
+    if not still:
+        return None
+    which = f"block {still[0]} does" if len(still) == 1 else f"blocks {', '.join(still)} do"
+    return f"{which} not run, so the pruned weights in there stay as they are"
 
 
 class _Work:

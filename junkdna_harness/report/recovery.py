@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from difficulty.judge.budget_rows import change_sentence, steps_text, tier_at, tier_text, tiers_of
+from difficulty.judge.budget_rows import sentences, steps_text, tier_at, tier_text, tiers_of
 from difficulty.text import estimate_text
 from junkdna_harness.presentation.escape import markdown_cell
 from junkdna_harness.report.picture import Panel, Picture
@@ -82,21 +82,20 @@ def table(curves: Sequence[BudgetCurve], rules: Rules) -> dict[str, Any] | None:
                 *(("–" if one is None else estimate_text(one.estimate, one.ci_low, one.ci_high, "+.2f"), "number", "") for one in slopes),
                 *((text, "number", below) for text, below in (tier_text(tier_at(budget, t)) for t in tiers)),
             ])  # fmt: skip
-    sentences = [
-        f"{curve.method}: {change_sentence(change, rules)}" for curve in curves for change in curve.changes
-    ]
-    return {"heads": heads, "rows": rows, "sentences": sentences, "about": ABOUT}
+    said = [sentence for curve in curves for sentence in sentences(curve, rules)]
+    return {"heads": heads, "rows": rows, "sentences": said, "about": ABOUT}
 
 
 def markdown(found: dict[str, Any]) -> list[str]:
     """The lines of such a table as Markdown."""
-    lines = [
-        "#### Recovery by budget\n",
-        "| " + " | ".join(map(markdown_cell, found["heads"])) + " |",
-        "|:--|" + "--:|" * (len(found["heads"]) - 1),
-    ]
+    lines = ["#### Recovery by budget\n"]
+    if found["rows"]:
+        lines += [
+            "| " + " | ".join(map(markdown_cell, found["heads"])) + " |",
+            "|:--|" + "--:|" * (len(found["heads"]) - 1),
+        ]
     for row in found["rows"]:
         cells = (f"{text} ({below})" if below else text for text, _, below in row)
         lines.append("| " + " | ".join(map(markdown_cell, cells)) + " |")
-    lines += ["", found["about"], "", *(f"- {markdown_cell(sentence)}" for sentence in found["sentences"])]
-    return [*lines, ""]
+    about = ["", found["about"], ""] if found["rows"] else []
+    return [*lines, *about, *(f"- {markdown_cell(sentence)}" for sentence in found["sentences"]), ""]

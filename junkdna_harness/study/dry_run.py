@@ -13,6 +13,7 @@ from junkdna_harness.harness.tasks import find_tasks
 from junkdna_harness.models.forward import prepare
 from junkdna_harness.models.packing import Packed
 from junkdna_harness.models.prefix_plan import Batch, Tokens
+from junkdna_harness.models.token_scores import tokens_seen
 from junkdna_harness.precision import AUTO_CPU
 from junkdna_harness.presentation.table import number_table
 from junkdna_harness.recover.data import load_data
@@ -39,6 +40,7 @@ from junkdna_harness.study.run import check_trainings, refuse_another
 from junkdna_harness.study.scale import Asked, lines
 from junkdna_harness.study.stages import sweep_plan, tokens_plan
 from junkdna_harness.study.stand_in import NOT_READ, Known, asker, know, part_of, skeleton
+from junkdna_harness.sweep.agreement import TOKEN_SCORES
 from junkdna_harness.sweep.estimate import largest_model
 from junkdna_harness.sweep.machine import Machine
 from junkdna_harness.sweep.outlook import outlook
@@ -102,11 +104,13 @@ def dry_run(plan: StudyPlan, say: Callable[[str], None], output: Path | None = N
     lm, tokens, example = _measured(plan)
     speed = measure_speed(lm.model, computing=lm.computing)
     limit = longest_text(lm.model.config) or DEFAULT_SEQLEN
-    work = count_work(plan, tokens, example, min(limit, DEFAULT_SEQLEN))
+    work = count_work(plan, tokens, example, min(limit, DEFAULT_SEQLEN), _text_tokens(plan, lm))
     say("")
     say(_speed_line(speed))
     say(
-        f"{work.runs} runs of {work.tokens_a_run:,} tokens; {sum(work.calibrated.values())} calibrations of "
+        f"{work.runs} runs of {work.tokens_a_run:,} tokens; "
+        + (f"{work.text_runs} on texts of {work.tokens_a_text_run:,}; " if work.text_runs else "")
+        + f"{sum(work.calibrated.values())} calibrations of "
         f"{work.calibration_tokens:,}; {work.trainings} trainings of {work.training_tokens:,} in all"
         + ("; later rounds of the sweep are not counted" if plan.controls or plan.refine else "")
     )
@@ -144,6 +148,7 @@ def _without_weights(
     limit = min(longest_text(known.config) or DEFAULT_SEQLEN, DEFAULT_SEQLEN)
     speed = measure_speed(lm.model)
     tokens = round(tokens * items / max(1, asked))
+    text_tokens = _text_tokens(plan, lm)
     say("")
     say(
         f"architecture: {known.source}: {shape.parameters:,.0f} weights, of which {shape.targeted:,.0f} are targets, in {shape.blocks} blocks"
@@ -155,9 +160,11 @@ def _without_weights(
     say(f"a small model of this architecture, {_speed_line(speed)}")
     say("")
     width = 4 if str(plan.model_args.get(DTYPE)) in ("float32", AUTO_CPU) else 2
-    for line in lines(plan, Asked(tokens, example, limit), shape, width, 2 / speed.forward, speed.where):
+    for line in lines(
+        plan, Asked(tokens, example, limit, text_tokens), shape, width, 2 / speed.forward, speed.where
+    ):
         say(line)
-    return [cost(count_work(plan, tokens, example, limit), shape, speed)]
+    return [cost(count_work(plan, tokens, example, limit, text_tokens), shape, speed)]
 
 
 def check_study(
@@ -255,6 +262,15 @@ def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     lm = load_model(grid.models[0], Machine())
     tokens, example, _ = _tokens(plan, grid, lm)
     return lm, tokens, example
+
+
+def _text_tokens(plan: StudyPlan, lm: Any) -> int:
+    """Tokens that one evaluation of the plan's texts computes."""
+    if not plan.text:
+        return 0
+    grid = tokens_plan(plan)
+    manager, names = find_tasks(grid.settings.tasks, grid.settings.include_path, grid.metadata(0))
+    return tokens_seen(build_suite(lm, manager, names, grid.settings).requests.get(TOKEN_SCORES, []))
 
 
 def _tokens(plan: StudyPlan, grid: Plan, lm: Any) -> tuple[int, float, int]:

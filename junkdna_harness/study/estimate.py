@@ -73,7 +73,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Work:
-    """What the plan asks for, in tokens and calls."""
+    """What the plan asks for, in tokens and calls; `text_runs` are those that are asked for the tokens of texts."""
 
     runs: int
     tokens_a_run: int
@@ -81,6 +81,8 @@ class Work:
     calibration_tokens: int
     trainings: int
     training_tokens: int
+    text_runs: int = 0
+    tokens_a_text_run: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,11 @@ class Cost:
     adapter_bytes: float
 
 
-def count_work(plan: StudyPlan, tokens_a_run: int, tokens_an_example: float, seqlen: int) -> Work:
+def count_work(
+    plan: StudyPlan, tokens_a_run: int, tokens_an_example: float, seqlen: int, tokens_a_text_run: int = 0
+) -> Work:
     """The plan in tokens. `tokens_a_run` are counted from the requests, `tokens_an_example` from the training data."""
-    from junkdna_harness.study.stages import sweep_plan
+    from junkdna_harness.study.stages import sweep_plan, tokens_plan
 
     cells = sweep_plan(plan).cells
     calibrated: dict[str, int] = {}
@@ -116,12 +120,16 @@ def count_work(plan: StudyPlan, tokens_a_run: int, tokens_an_example: float, seq
         calibration,
         len(jobs),
         int(sum(job.steps for job in jobs) * per_step),
+        len(tokens_plan(plan).cells) if plan.text else 0,
+        tokens_a_text_run,
     )
 
 
 def cost(work: Work, shape: Shape, speed: Speed) -> Cost:
     """What `work` costs on a model of this shape."""
-    evaluation = 2 * shape.parameters * work.runs * work.tokens_a_run
+    evaluation = (
+        2 * shape.parameters * (work.runs * work.tokens_a_run + work.text_runs * work.tokens_a_text_run)
+    )
     calibrations = [
         (n, calibration_flops(method, shape, work.calibration_tokens))
         for method, n in work.calibrated.items()

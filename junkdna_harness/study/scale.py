@@ -42,7 +42,7 @@ from junkdna_harness.study.job import Job
 from junkdna_harness.study.plan import StudyPlan
 from junkdna_harness.study.running import DEVICE_MAP, gpus_of_training
 from junkdna_harness.study.running import GPUS as GPUS_OF_WORKER
-from junkdna_harness.study.stages import recovered_plan, sweep_plan
+from junkdna_harness.study.stages import recovered_plan, sweep_plan, tokens_plan
 from junkdna_harness.sweep.planned import spec_of
 
 ROOM = 0.9
@@ -70,11 +70,12 @@ GPUS = (
 
 @dataclass(frozen=True)
 class Asked:
-    """What the plan asks of one model: tokens of one run, of a training example, and of a calibration sample."""
+    """What the plan asks of one model: tokens of one run, of a training example, of a calibration sample, and of one run on its texts."""
 
     tokens_a_run: float
     tokens_an_example: float
     seqlen: int
+    tokens_a_text_run: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,11 @@ class Memory:
 
 def stages(plan: StudyPlan, asked: Asked, shape: Shape) -> list[Stage]:
     """The stages for all models of the plan, as if all were of this shape."""
-    found = [*_sweep(plan, asked, shape), *_trainings(plan, asked, shape)]
+    found = list(_sweep(plan, asked, shape))
+    if plan.text:
+        runs = len(tokens_plan(plan).cells)
+        found.append(Stage("tokens of texts", runs, 2 * shape.parameters * asked.tokens_a_text_run * runs))
+    found += _trainings(plan, asked, shape)
     if plan.arms:
         runs = len(recovered_plan(plan).cells)
         evaluated = 2 * shape.parameters * asked.tokens_a_run * runs

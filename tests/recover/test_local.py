@@ -380,6 +380,15 @@ def test_several_processes_are_refused(
         recover(str(checkpoint), tmp_path / "out", spec(lines), PRUNING)
 
 
+def test_a_block_that_does_not_run_is_named(tmp_path: Path) -> None:
+    model, _ = make_model("llama")
+    model.config.num_hidden_layers = 1  # its forward pass takes so many of the two that there are
+    done, start = fitted(model, some_rows(), tmp_path / "work")
+    assert any("layers.1." in name for name in start.masks) and len(done.blocks) == 1
+    assert done.stopped == "block 2 does not run, so the pruned weights in there stay as they are"
+    assert not done.failed
+
+
 def test_blocks_with_weights_in_common_are_refused(tmp_path: Path) -> None:
     model = linear_model(2)
     model.model.layers[1].proj.weight = model.model.layers[0].proj.weight

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from junkdna_harness.embedded import model_path
+from junkdna_harness.models import token_scores
 from junkdna_harness.models.prefix_plan import build_batches, build_rows
 from junkdna_harness.study.dry_run import describe, padded_length, scored_tokens, shape_of, table
 from junkdna_harness.study.estimate import (
@@ -25,6 +29,7 @@ from junkdna_harness.study.estimate import (
     measure_speed,
 )
 from junkdna_harness.study.plan import StudyPlan
+from junkdna_harness.texts.windows import Window
 
 
 def test_the_shapes_have_the_published_numbers_of_weights() -> None:
@@ -78,6 +83,25 @@ def test_work_is_counted_from_the_plan() -> None:
     assert work.calibrated == {"wanda": 2}
     assert work.runs == 1 + 2 * 2 + 1 + 4
     assert (work.calibration_tokens, work.trainings, work.training_tokens) == (16, 4, 4 * 600)
+    assert (work.text_runs, work.tokens_a_text_run) == (0, 0)
+    asked = replace(plan, text=("starter",), text_sparsity="0,0.2,0.3", controls=())
+    texts = count_work(asked, 1000, 20.0, 64, 500)
+    assert (texts.text_runs, texts.tokens_a_text_run) == (1 + 2 * 2 + 1, 500)  # levels of each method, rtn:4
+    shape, speed = Shape("square", 1000.0, 2, ((10, 20),)), Speed(1.0, 1e-9, 3e-9, "here")
+    more = cost(texts, shape, speed).flops["evaluation"] - cost(work, shape, speed).flops["evaluation"]
+    assert more == 2 * 1000 * 6 * 500
+
+
+def test_tokens_of_a_text_are_those_of_all_windows_that_hold_an_asked_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def window(document: int, start: int) -> Window:
+        return Window(np.arange(8), 4, np.arange(4), document, start)
+
+    text = SimpleNamespace(windows=[window(0, 0), window(0, 4), window(1, 0)])
+    monkeypatch.setattr(token_scores, "known", lambda name: text)
+    asked = [SimpleNamespace(args=(f"t:{document}:{place}",)) for document, place in ((0, 5), (0, 7), (1, 0))]
+    assert token_scores.tokens_seen(asked) == 16 and token_scores.tokens_seen([]) == 0
 
 
 def test_a_context_that_options_share_is_counted_once() -> None:

@@ -145,6 +145,11 @@ def test_stages_memory_and_disk_by_hand() -> None:
     # In float32 where the trainer is not told otherwise; of a local reconstruction the blocks alone, 800 weights.
     assert found["training: dense_transfer"].fp32 == 6 * 1000 * 2 * 4 * 7
     assert found["training: local_reconstruction"].fp32 == 12 * 800 * 5 * 4 * 7
+    texts = replace(plan, text=("starter",), text_sparsity="0,0.5")
+    (of_texts,) = (
+        one for one in stages(texts, replace(asked, tokens_a_text_run=30), shape) if "texts" in one.name
+    )
+    assert (of_texts.number, of_texts.bf16) == (3, 3 * 2 * 1000 * 30)
     half = stages(replace(plan, trainer={"bf16": True}), asked, shape)
     assert {one.name: one.bf16 for one in half}["training: dense_transfer"] == 6 * 1000 * 2 * 4 * 7
     held = {one.what: (one.bytes, one.main) for one in memories(plan, asked, shape, 2)}

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from scipy import special, stats
 
-from difficulty.judge.budget_rows import budgets_csv, change_sentence
-from difficulty.judge.budgets import BudgetCurve
+from difficulty.judge.budget_rows import budgets_csv, change_sentence, sentences
+from difficulty.judge.budgets import BudgetCurve, over_budgets
 from difficulty.judge.fit import FitResult, fit
 from difficulty.judge.fit_output import models_to_json, to_json
 from difficulty.judge.judgement import judge_panel
@@ -284,6 +284,56 @@ def test_the_tiers_of_a_change_are_above_chance_at_both_budgets() -> None:
     assert (hard[100], hard[400]) == (3, 0)
     three = judged(rows[rows["tier"] < 4]).budgets[0].changes[1].effects["T"].these
     assert curve.changes[1].effects["T"].these.estimate == pytest.approx(three.estimate)
+
+
+def at_levels(levels: dict[int, tuple[float, ...]]) -> World:
+    """One way of recovery whose budgets were evaluated at levels of their own."""
+    arms = [Arm("magnitude", (0.5, 0.6, 0.7), (0.8, 1.0, 1.2), share=0.5)]
+    for steps, own in levels.items():
+        arms.append(Arm(f"{DENSE}~{steps}steps", (0.0,), (-0.2,)))
+        arms.append(Arm(f"{WAY}~{steps}steps", own, tuple(0.6 + 0.1 * k for k in range(len(own)))))
+    return World(tuple(arms), families=3, items=100)
+
+
+@pytest.mark.parametrize(
+    ("levels", "shared", "said"),
+    [
+        ({100: (0.5, 0.7), 400: (0.5, 0.7)}, (0.5, 0.7), []),
+        (
+            {100: (0.5, 0.6), 400: (0.5, 0.7)},
+            (0.5,),
+            [
+                f"{WAY}: only levels that all budgets have are in its curve, 0.5 (100 steps: 0.5, 0.6; 400 steps: 0.5, 0.7)."
+            ],
+        ),
+        (
+            {100: (0.5,), 400: (0.7,)},
+            (),
+            [
+                f"{WAY}: its budgets were evaluated at levels that none of the others has (100 steps: 0.5; 400 steps: 0.7), so they are not "
+                "one curve."
+            ],
+        ),
+    ],
+)
+def test_a_level_that_not_all_budgets_have_is_left_out_with_a_word(
+    levels: dict[int, tuple[float, ...]], shared: tuple[float, ...], said: list[str]
+) -> None:
+    found = judged(tidy(at_levels(levels), 0))
+    (curve,) = found.budgets
+    assert curve.levels == shared and bool(curve.budgets) == bool(shared)
+    assert [one for one in sentences(curve, found.rules) if "levels" in one] == said
+    assert json.loads(to_json(found))["budgets"][0]["note"] == "".join(one.partition(": ")[2] for one in said)
+
+
+def test_budgets_at_other_levels_are_not_put_together_over_trainings() -> None:
+    curve = judged(tidy(world({100: 0.5, 400: 0.4}), 0)).budgets[0]
+    elsewhere = replace(curve, levels=(0.6,))
+    (over,) = over_budgets({"m": [curve], "m:1": [curve], "m:2": [elsewhere]}, ", ".join, Rules())
+    assert over.levels == curve.levels and over.changes[0].about == "m, m:1"
+    assert over.note == "left out, as they are not at the levels of the others, 0.5, 0.7: m:2 (at 0.6)."
+    (none,) = over_budgets({"m": [curve], "m:2": [elsewhere]}, ", ".join, Rules())
+    assert none == BudgetCurve(curve.method, (), note=none.note) and "m:2 (at 0.6)" in none.note
 
 
 # Three trainings of one model, each with its own recovered runs.
