@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from difficulty.judge.series import FULL_BITS, Series
+from difficulty.stats.result import Floats
 from junkdna_harness.report.after_training import score_after_training
 from junkdna_harness.report.curves import Curve, Measured, losses, recovery_gaps, score_curve
 from junkdna_harness.report.lead import controls_of, matched_damage
@@ -30,6 +31,7 @@ EASIEST = "tier 1 is the easiest"
 _SPARSITY, _GONE = "sparsity (share of weights removed)", "share of 16 bits that is gone"
 _CURVES = "points as measured, lines isotonic, bands 95 %"
 _DOTS = (0, (1, 2))
+_MAGNITUDES = 300  # levels that are so many times each other cannot be told apart on a plain axis
 LEFT = 0.58  # inches of numbers such as 0.75 or 100 and a label of one line
 _MANY = 7  # families that a picture can tell apart; more are thin lines about their mean
 
@@ -303,9 +305,26 @@ def draw_curves(
     axes.plot([], [], color=GREY, linewidth=0.8, alpha=0.8, label=DENSE)
     same = len({round(curve.chance, 9) for curve, _ in curves}) == 1
     _chances(axes, {curve.chance: GREY if same else colors[k] for curve, k in curves})
-    axes.set_xlim(-0.04 * last, 1.04 * last)
+    log = severities(axes, np.unique(np.concatenate([curve.x for curve, _ in curves])), last)
     axes.set_ylim(-0.03, 1.03)
-    axes.set_xlabel(label)
+    axes.set_xlabel(f"{label}, log" if log else label)
+
+
+def severities(axes: Axes, levels: Floats, last: float) -> bool:
+    """The axis of the levels, which begin with 0: up to `last`, or their own end where that is far below; logarithmic (then true) where
+    they lie orders of magnitude apart, as those of `largest` do."""
+    levels = levels[levels > 0]
+    if not len(levels) or levels[-1] <= _MAGNITUDES * levels[0]:
+        end = last if not len(levels) or levels[-1] > last / 4 else float(levels[-1])
+        axes.set_xlim(-0.04 * end, 1.04 * end)
+        return False
+    axes.set_xscale("symlog", linthresh=levels[0], linscale=0.6)
+    powers = np.arange(np.ceil(np.log10(levels[0])), np.floor(np.log10(levels[-1])) + 1)
+    ticks = [0.0, *(10.0 ** powers[:: -(-len(powers) // 4)])]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(-0.2 * levels[0], 1.6 * levels[-1])
+    return True
 
 
 def _curve(axes: Axes, curve: Curve, color: Any, k: int) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from difficulty.judge.fit import FitResult, fit
 from junkdna_harness.report import plots as drawing
@@ -267,3 +268,26 @@ def test_critical_sparsity_has_a_panel_per_method_and_many_families_are_thin_lin
     )
     assert many is not None
     assert panel(many).get_legend_handles_labels()[1] == ["each of 9 families", "mean"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "last", "log", "high", "ticks"),
+    [
+        ((0, 0.3, 0.6), 0.9, False, 1.04 * 0.9, None),
+        ((0, 0.02, 0.1), 0.9, False, 1.04 * 0.1, None),  # far below what the others reach
+        ((0,), 0.9, False, 1.04 * 0.9, None),
+        ((0, 8e-7, 3e-6, 0.002, 0.1), 0.5, True, 0.16, ["0", "1e-06", "0.0001", "0.01"]),
+    ],
+)
+def test_each_panel_has_an_axis_on_which_its_levels_can_be_told_apart(
+    levels: tuple[float, ...], last: float, log: bool, high: float, ticks: list[str] | None
+) -> None:
+    axes = Figure().add_subplot()
+    assert drawing.severities(axes, np.array(levels), last) is log
+    assert axes.get_xscale() == ("symlog" if log else "linear")
+    low, end = axes.get_xlim()
+    assert low < 0 and end == pytest.approx(high)
+    places = axes.transData.transform([(x, 0.0) for x in (*levels, end)])[:, 0]
+    assert (np.diff(places) > (5 if levels[-1] else 0)).all()  # pixels
+    if ticks:
+        assert [text.get_text() for text in axes.get_xticklabels()] == ticks
