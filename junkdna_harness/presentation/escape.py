@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from difficulty.visible import reversible, visible, visible_json
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_JOINTS = re.compile(r"(?<=[+~_])(?=.)")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -81,6 +85,17 @@ def workflow_command(command: str, message: str, title: str) -> str:
 def page_value(value: object) -> object:
     """What a page's template shows of a value; markup of our own (which has `__html__`) stays as it is."""
     return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def breakable(name: str) -> Markup:
+    """A name as a page shows it, which may be broken after `+`, `~` and `_` rather than within a word.
+
+    >>> str(breakable("a+b_c~<1>"))
+    'a+<wbr>b_<wbr>c~<wbr>&lt;1&gt;'
+    """
+    from markupsafe import Markup, escape
+
+    return Markup("<wbr>").join(escape(part) for part in _JOINTS.split(visible(name)))
 
 
 def script_json(value: object) -> str:

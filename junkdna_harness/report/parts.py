@@ -7,7 +7,7 @@ import re
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from junkdna_harness.presentation.escape import page_value
+from junkdna_harness.presentation.escape import breakable, page_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +28,10 @@ def page_file(name: str) -> str:
 
 
 def environment() -> Environment:
-    """Templates in which every value is escaped, and the macros that show a figure, a verdict and a table."""
+    """Templates in which every value is escaped, the macros that show a figure, a verdict and a table, and the filter `breakable`."""
     from jinja2 import DictLoader, Environment, StrictUndefined
 
-    return Environment(
+    made = Environment(
         autoescape=True,
         undefined=StrictUndefined,
         finalize=page_value,
@@ -39,6 +39,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
         loader=DictLoader({name: page_file(name) for name in _MACROS}),
     )
+    made.filters["breakable"] = breakable
+    return made
 
 
 def figures(plots: Sequence[Plot]) -> list[dict[str, Any]]:

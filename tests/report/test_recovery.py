@@ -46,6 +46,11 @@ def test_the_page_shows_the_table_over_trainings_first(report: Report) -> None:
     assert page.index("Over 3 trainings of m: m, m:1, m:2") < first < page.index("<h3>m</h3>")
     assert "from 100 steps to 1,400 steps" in page and '<th scope="col" class="number">Slope (T)</th>' in page
     assert "| magnitude+sparse\\_transfer | 1,400 |" in verdicts.markdown(report.fits, report.over)
+    for name in (
+        "magnitude+<wbr>sparse_<wbr>transfer<",
+        "magnitude+<wbr>sparse_<wbr>transfer~<wbr>1400steps<",
+    ):
+        assert f">{name}/td>" in page  # broken between words alone
 
 
 def test_there_is_a_picture_over_trainings_and_one_of_each(report: Report) -> None:
