@@ -47,7 +47,7 @@ from junkdna_harness.sweep.outlook import outlook
 from junkdna_harness.sweep.plan import Plan
 from junkdna_harness.sweep.reachable import check_data, check_machine, check_models, check_tasks
 from junkdna_harness.sweep.session import load_model
-from junkdna_harness.sweep.suite import build_suite
+from junkdna_harness.sweep.suite import Suite, build_suite
 from junkdna_harness.texts.limit import longest_text
 
 EXAMPLES = 500  # of the training data, to know how long they are
@@ -264,19 +264,21 @@ def _measured(plan: StudyPlan) -> tuple[Any, int, float]:
     return lm, tokens, example
 
 
+def _suite(grid: Plan, lm: Any) -> Suite:
+    manager, names = find_tasks(grid.settings.tasks, grid.settings.include_path, grid.metadata(0))
+    return build_suite(lm, manager, names, grid.settings)
+
+
 def _text_tokens(plan: StudyPlan, lm: Any) -> int:
     """Tokens that one evaluation of the plan's texts computes."""
     if not plan.text:
         return 0
-    grid = tokens_plan(plan)
-    manager, names = find_tasks(grid.settings.tasks, grid.settings.include_path, grid.metadata(0))
-    return tokens_seen(build_suite(lm, manager, names, grid.settings).requests.get(TOKEN_SCORES, []))
+    return tokens_seen(_suite(tokens_plan(plan), lm).requests.get(TOKEN_SCORES, []))
 
 
 def _tokens(plan: StudyPlan, grid: Plan, lm: Any) -> tuple[int, float, int]:
     """Tokens that one evaluation of the grid computes, tokens of a training example, and items that were asked."""
-    manager, names = find_tasks(grid.settings.tasks, grid.settings.include_path, grid.metadata(0))
-    suite = build_suite(lm, manager, names, grid.settings)
+    suite = _suite(grid, lm)
     tokens = scored_tokens(lm.plan_scoring(tokenize_requests(lm, suite.requests.get("loglikelihood", []))))
     example = 0.0
     if plan.arms:
