@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _SIZE = re.compile(rb'<svg[^>]*?\b(width|height)="([\d.]+)pt"[^>]*?\b(?:width|height)="([\d.]+)pt"')
 _MACROS = ("figure.html.j2", "verdict.html.j2", "board.html.j2")
-_GROWN = 1.13  # a panel may grow by so much, so that three fill a row of a page
+# A panel may grow by so much, so that three fill a row of a page, and shrink, so that letters stay readable.
+_GROWN, _SHRUNK = 1.13, 0.85
 _PIXELS = 4 / 3  # CSS pixels of a point
 
 
@@ -61,6 +62,7 @@ def _panel(panel: Plot, alt: str) -> dict[str, Any]:
         "title": panel.alt,
         "alt": f"{alt}: {panel.alt}" if panel.alt else alt,
         "width": width,
+        "least": round(_SHRUNK * width),
         "most": round(_GROWN * width),
         "height": height,
         "data": base64.b64encode(panel.svg).decode(),
