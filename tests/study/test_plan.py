@@ -30,7 +30,7 @@ def test_without_arguments_it_is_the_papers_grid_on_the_embedded_model() -> None
     assert {cell.method for cell in pruned} == {"magnitude", "wanda", "sparsegpt", "random"}
     for model, method in itertools.product(range(3), ("magnitude", "wanda", "sparsegpt", "random")):
         own = [cell for cell in pruned if cell.method == method and cell.model == model]
-        assert [c.level for c in own if c.pattern is None] == [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+        assert [c.level for c in own if c.pattern is None] == [0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
         assert [c.pattern for c in own if c.pattern] == ["7:8", "6:8", "4:8", "2:8"]
     rounded = [(c.table_method, c.bits) for c in cells if c.kind == "quantize" and c.model == 1]
     whole = [("rtn", 8), ("rtn", 4), ("rtn", 3), ("rtn", 2)]

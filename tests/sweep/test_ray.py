@@ -37,6 +37,35 @@ def test_models_that_only_the_nodes_of_a_cluster_have_are_not_looked_for_by_the_
     assert len(asked[0].cells) == len(plan.cells) and not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize(
+    ("named", "address", "said"),
+    [
+        (None, "local", "no local Ray could be started .*ValueError: no.*Name a cluster by RAY_ADDRESS, or take --engine local"),
+        ("", "local", "no local Ray could be started"),
+        ("10.0.0.1:6379", "10.0.0.1:6379", "no Ray cluster answers at RAY_ADDRESS='10.0.0.1:6379' .*Unset it"),
+    ],
+)  # fmt: skip
+def test_ray_is_local_where_no_cluster_is_named(
+    monkeypatch: pytest.MonkeyPatch, named: str | None, address: str, said: str
+) -> None:
+    asked: list[str] = []
+
+    def init(address: str, **_: object) -> None:
+        asked.append(address)
+        if len(asked) > 1:
+            raise ValueError("no")
+
+    fake = SimpleNamespace(init=init, is_initialized=lambda: False, shutdown=lambda: None)
+    monkeypatch.setattr(ray, "_import_ray", lambda: fake)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if named is not None:
+        monkeypatch.setenv("RAY_ADDRESS", named)
+    with RayEngine().connected():
+        assert asked == [address]
+    with pytest.raises(UsageError, match=said), RayEngine().connected():
+        pass
+
+
 @pytest.mark.slow
 def test_a_cluster_that_loses_workers_and_a_node_gives_the_same_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -62,6 +91,8 @@ def test_a_cluster_that_loses_workers_and_a_node_gives_the_same_store(
                 os.kill(node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
 
     try:
+        with RayEngine(1).connected() as own:  # who names no cluster gets none that happens to be there
+            assert own.get_runtime_context().gcs_address != cluster.address
         node = cluster.add_node(num_cpus=1)
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         outcome = run_sweep(given, tmp_path / "ray", engine=RayEngine(), listener=hear)

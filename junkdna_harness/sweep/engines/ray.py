@@ -82,9 +82,13 @@ class RayEngine:
         if not address:
             cores = min(self.workers or available_cores(), available_cores())
             options |= {"num_cpus": cores, "include_dashboard": False}
-        try:
-            ray.init(address=address, **options)
+        try:  # with no address Ray would join whatever cluster somebody has started on this machine
+            ray.init(address=address or "local", **options)
         except (ConnectionError, ValueError, RuntimeError) as error:  # the last: of another version
+            if not address:
+                raise UsageError(
+                    f"no local Ray could be started ({describe(error)}). Name a cluster by RAY_ADDRESS, or take --engine local."
+                ) from error
             raise UsageError(
                 f"no Ray cluster answers at RAY_ADDRESS={address!r} ({describe(error)}). Unset it to start a local one."
             ) from error
