@@ -24,7 +24,7 @@ STYLE: Mapping[str, Any] = {
     "legend.fontsize": 8.5,
     "figure.constrained_layout.use": True,
 }
-# In a page, text stays text: its letters drawn as paths are four fifths of a panel's bytes. Where DejaVu Sans is not installed,
+# In a page, text stays text: its letters drawn as paths are nearly half of a panel's bytes. Where DejaVu Sans is not installed,
 # the browser takes Verdana, which is as wide, or its own, which is narrower than either: the layout holds.
 ON_PAGE: Mapping[str, Any] = {"svg.fonttype": "none"}
 FALLBACK = b"'DejaVu Sans', Verdana, sans-serif"
