@@ -43,7 +43,7 @@ def sweep(
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     done = sweep(folder + "/runs", "difficulty_tiers_hypernyms_t1", methods="magnitude", sparsity=0.9, limit=10)
-        >>> sorted(run.method for run in done.finished)  # in the order in which workers end
+        >>> sorted(run.method for run in done.finished)  # they come in the order in which workers end
         ['dense', 'magnitude']
     """
     options = {
